@@ -1,0 +1,1 @@
+"""ROOM 5: thin click commands; the only room that prints."""

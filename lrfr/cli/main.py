@@ -1,0 +1,130 @@
+"""The ``lrfr`` entry point: a lazy group (no command is imported until it runs) and the one place where errors are shown."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from types import FrameType
+from typing import Any
+
+import click
+
+from lrfr import __version__
+from lrfr.errors import EnvironmentFault, LrfrError
+
+# name: (module, attribute, one-line help); the module is imported only when the command runs
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "doctor": ("lrfr.cli.doctor", "doctor", "versions, CPU, disk, GPU and what is missing"),
+}
+
+_EPILOG = """\b
+Try, in an empty folder:
+  lrfr degrade --spec turb.yaml    degrade the embedded faces through turbulence
+  lrfr make-pairs                  write an HR/LR pair store
+  lrfr train fskd                  train a student on it
+  lrfr demo                        all of it, with a table and a page
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        found = getattr(importlib.import_module(entry[0]), entry[1])
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve a name; an unknown one is answered with the nearest known."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="lrfr")
+def cli() -> None:
+    """Degrade faces, write HR/LR pair stores, train on them and measure: low-resolution face recognition, reproducibly."""
+
+
+def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a kind of error
+    """Run one command line and return its exit code (0 ok, 1 bug, 2 usage, 3 data, 4 locked, 5 environment, 6 numeric, 130/143)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in arguments
+    try:
+        outcome = cli.main(arguments, prog_name="lrfr", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _fail(error.exit_code, {"type": "UsageError", "message": error.format_message()}, _usage_text(error), as_json)
+    except LrfrError as error:
+        return _fail(error.exit_code, error.as_dict(), f"error: {error}", as_json)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(130, {"type": "Interrupted", "message": "interrupted"}, "interrupted; run the same command again to go on", as_json)
+    except Terminated:
+        return _fail(143, {"type": "Terminated", "message": "terminated"}, "terminated; run the same command again to go on", as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        fault = EnvironmentFault(error.strerror or str(error), file=str(error.filename) if error.filename else None)
+        return _fail(fault.exit_code, fault.as_dict(), f"error: {fault}", as_json)
+    except Exception as error:
+        return _bug(error, as_json)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _usage_text(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    usage = f"{context.get_usage()}\n" if context is not None else ""
+    return f"{usage}error: {error.format_message()}"
+
+
+def _bug(error: Exception, as_json: bool) -> int:
+    with tempfile.NamedTemporaryFile("w", prefix="lrfr-bug-", suffix=".txt", delete=False) as handle:
+        traceback.print_exception(error, file=handle)
+    text = f"this is a bug in lrfr: {type(error).__name__}: {error}; please report it with {handle.name}"
+    return _fail(1, {"type": type(error).__name__, "message": str(error), "file": handle.name}, text, as_json)
+
+
+def _fail(code: int, error: dict[str, Any], text: str, as_json: bool) -> int:
+    click.echo(text, err=True)
+    if as_json:
+        from lrfr.cli.output import print_json
+
+        print_json({"ok": False, "code": code, "error": error, "result": None})
+    return code
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    sys.exit(run())

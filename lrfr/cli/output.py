@@ -1,0 +1,129 @@
+"""What a command may say: human lines or one JSON object, and progress with ETA on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import click
+
+Advance = Callable[..., None]
+_PLAIN_EVERY_S = 5.0
+
+
+class Output:
+    """The voice of one command. Results go to stdout, everything else to stderr; ``--json`` silences all but the object."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def say(self, text: str = "") -> None:
+        """Print one human line to stdout (nothing under ``--json``)."""
+        if not self.as_json:
+            click.echo(text)
+
+    def note(self, text: str) -> None:
+        """Print one remark to stderr (nothing under ``--json``)."""
+        if not self.as_json:
+            click.echo(text, err=True)
+
+    def table(self, columns: list[str], rows: list[list[Any]], title: str = "") -> None:
+        """Print an aligned table; numbers to the right, the first column to the left."""
+        if self.as_json:
+            return
+        cells = [[_cell(value) for value in row] for row in rows]
+        widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
+        if title:
+            click.echo(title)
+        for line in [columns, ["-" * width for width in widths], *cells]:
+            first = line[0].ljust(widths[0])
+            click.echo("  ".join([first, *(text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))]).rstrip())
+
+    @contextmanager
+    def progress(self, label: str, unit: str = "img") -> Iterator[Advance]:
+        """Yield ``advance(done, total, **info)``: a bar with rate and ETA on a terminal, a line every few seconds elsewhere."""
+        if self.as_json:
+            yield lambda done, total, **info: None
+        elif sys.stderr.isatty():
+            with _bar(label, unit) as advance:
+                yield advance
+        else:
+            yield _plain(label, unit)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _bar(label: str, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None, note="")
+
+        def advance(done: int, total: int, **info: Any) -> None:
+            rate = done / max(time.monotonic() - start, 1e-6)
+            note = " ".join([f"{rate:.3g} {unit}/s", *(f"{key} {_cell(value)}" for key, value in info.items())])
+            progress.update(task, completed=done, total=total, note=note)
+
+        yield advance
+
+
+def _plain(label: str, unit: str) -> Advance:
+    start = time.monotonic()
+    last = [start]
+
+    def advance(done: int, total: int, **info: Any) -> None:
+        now = time.monotonic()
+        if now - last[0] < _PLAIN_EVERY_S:
+            return
+        last[0] = now
+        rate = done / max(now - start, 1e-6)
+        eta_s = (total - done) / rate if rate > 0 else float("inf")
+        extra = "".join(f", {key} {_cell(value)}" for key, value in info.items())
+        click.echo(f"{label}: {done}/{total}, {rate:.3g} {unit}/s, ETA {eta_s:.0f} s{extra}", err=True)
+
+    return advance
+
+
+def command(name: str, **attributes: Any) -> Callable[[Callable[..., dict[str, Any] | None]], click.Command]:
+    r"""Make a click command from ``body(out, **parameters) -> result``; adds ``--json``.
+
+    The body returns the JSON-able result; errors are raised as :class:`lrfr.errors.LrfrError` and shown by the entry point.
+    """
+
+    def wrap(body: Callable[..., dict[str, Any] | None]) -> click.Command:
+        @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+        @functools.wraps(body)
+        def run(as_json: bool, **parameters: Any) -> None:
+            result = body(Output(as_json), **parameters)
+            if as_json:
+                print_json({"ok": True, "code": 0, "error": None, "result": result})
+
+        made: click.Command = click.command(name, **attributes)(cast(Callable[..., Any], run))
+        return made
+
+    return wrap
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps(value, sort_keys=True, default=str) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""ROOM 1: a YAML spec becomes pixels."""

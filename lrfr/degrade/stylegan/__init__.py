@@ -1,0 +1,1 @@
+"""Controllable face-style degradation."""

@@ -1,0 +1,1 @@
+"""Atmospheric turbulence from first principles."""

@@ -1,0 +1,1 @@
+"""ROOM 4: embeddings become numbers, plots and a report."""

@@ -1,0 +1,204 @@
+"""The one image type of lrfr, uint8 HWC RGB, and its guarded decoding and encoding.
+
+Files are untrusted: the header is probed with Pillow (format allow-list, size and shape caps) before OpenCV decodes the
+pixels, because OpenCV alone answers ``None`` without a reason. Every refusal is an :class:`ImageFault` with a reason code.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.errors import DataError
+
+ImageU8 = NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "MPO")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 256 * 1024 * 1024
+MIN_SIDE_PX = 4
+MAX_ASPECT = 16.0
+
+REASONS = {
+    "E_EMPTY": "the file has no bytes",
+    "E_READ": "the file cannot be read",
+    "E_NOTFILE": "not a regular file",
+    "E_FORMAT": "not an image of an allowed format",
+    "E_BOMB": "more pixels or bytes than the cap",
+    "E_SIZE": "a side is too small",
+    "E_ASPECT": "too elongated for a face crop",
+    "E_TRUNCATED": "the file ends early or is damaged",
+    "E_CHANGED": "the file changed while it was being read",
+    "E_SHAPE": "not the size that the store needs",
+}
+
+
+class ImageFault(DataError):
+    """One image was refused; ``code`` is a key of :data:`REASONS`."""
+
+    def __init__(self, code: str, detail: str = "", **place: object) -> None:
+        super().__init__(f"{code}: {REASONS[code]}" + (f" ({detail})" if detail else ""), **place)  # type: ignore[arg-type]
+        self.code = code
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way back from a worker process."""
+        return (type(self), (self.code, self.detail))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a regular file without ever blocking on a FIFO or device.
+
+    Raises:
+        ImageFault: E_NOTFILE, E_READ, E_BOMB, E_EMPTY or E_CHANGED.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        # opening a socket fails with ENXIO before its type can be asked of the descriptor
+        code = "E_NOTFILE" if path.exists() and not path.is_file() else "E_READ"
+        raise ImageFault(code, error.strerror or "", file=str(path)) from None
+    with os.fdopen(descriptor, "rb") as handle:
+        before = os.fstat(handle.fileno())
+        if not stat.S_ISREG(before.st_mode):
+            raise ImageFault("E_NOTFILE", file=str(path))
+        if before.st_size > MAX_FILE_BYTES:
+            raise ImageFault("E_BOMB", f"{before.st_size} bytes", file=str(path))
+        try:
+            data = handle.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
+        after = os.fstat(handle.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != after.st_size:
+        raise ImageFault("E_CHANGED", file=str(path))
+    if not data:
+        raise ImageFault("E_EMPTY", file=str(path))
+    return data
+
+
+def probe(data: bytes) -> tuple[str, int, int]:
+    """Return (format, width, height) from the header alone; never decodes pixels.
+
+    Raises:
+        ImageFault: E_EMPTY, E_FORMAT, E_BOMB, E_SIZE or E_ASPECT.
+
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise ImageFault("E_EMPTY")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+                kind, (width, height) = header.format or "", header.size
+        except Image.DecompressionBombError:
+            raise ImageFault("E_BOMB") from None
+        except UnidentifiedImageError:
+            raise ImageFault("E_FORMAT") from None
+        except Exception as error:
+            raise ImageFault("E_FORMAT", type(error).__name__) from None
+    _check_extent(width, height)
+    return kind, width, height
+
+
+def _check_extent(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageFault("E_BOMB", f"{width}x{height}")
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageFault("E_SIZE", f"{width}x{height}")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageFault("E_ASPECT", f"{width}x{height}")
+
+
+def decode(data: bytes) -> ImageU8:
+    """Decode untrusted image bytes to uint8 HWC RGB.
+
+    EXIF orientation is applied, 16-bit samples are scaled to 8 bits, alpha is composited over black, animations give their
+    first frame.
+
+    Raises:
+        ImageFault: with the reason code; nothing else.
+
+    """
+    kind, _, _ = probe(data)
+    return _decode_with_pillow(data) if kind in {"GIF", "MPO"} else _decode_with_cv2(data)
+
+
+def _decode_with_cv2(data: bytes) -> ImageU8:
+    import cv2
+
+    buffer = np.frombuffer(data, np.uint8)
+    try:
+        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
+        if pixels is not None and data[:4] in {b"\x89PNG", b"RIFF"}:
+            pixels = _over_black(cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED), pixels)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise ImageFault("E_TRUNCATED")
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def _over_black(unchanged: NDArray[np.generic] | None, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Composite an RGBA picture over black; return ``rgb`` as it is when there is no alpha."""
+    if unchanged is None or unchanged.ndim != 3 or unchanged.shape[2] != 4 or unchanged.shape[:2] != rgb.shape[:2]:
+        return rgb
+    alpha = unchanged[:, :, 3].astype(np.uint32)
+    top = 65535 if unchanged.dtype == np.uint16 else 255
+    return ((rgb.astype(np.uint32) * alpha[:, :, None] + top // 2) // top).astype(np.uint8)
+
+
+def _decode_with_pillow(data: bytes) -> ImageU8:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                picture.load()
+                return np.array(picture.convert("RGB"), dtype=np.uint8)
+    except Exception as error:
+        raise ImageFault("E_TRUNCATED", type(error).__name__) from None
+
+
+def encode_png(image: ImageU8, level: int = 3) -> bytes:
+    """Encode uint8 HWC RGB as PNG (lossless)."""
+    return _encode(image, ".png", [16, level])
+
+
+def encode_jpeg(image: ImageU8, quality: int = 95, subsampling: str = "420") -> bytes:
+    """Encode uint8 HWC RGB as baseline JPEG, byte-equal to Pillow's ``save`` at the same quality and subsampling."""
+    import cv2
+
+    factor = {
+        "420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+        "422": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+        "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    }[subsampling]
+    return _encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor])
+
+
+def _encode(image: ImageU8, suffix: str, options: list[int]) -> bytes:
+    import cv2
+
+    check_image(image)
+    done, buffer = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"OpenCV could not encode {image.shape} as {suffix}")
+    return bytes(buffer)
+
+
+def check_image(image: ImageU8) -> ImageU8:
+    """Return ``image`` when it is uint8 HWC RGB, else raise ``ValueError`` with the shape and dtype found."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 [H, W, 3] RGB, got {image.dtype} {list(image.shape)}")
+    return image

@@ -1,0 +1,1 @@
+"""ROOM 2: faces become shards."""
