@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -110,14 +110,14 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., dict[str, A
     """
 
     def wrap(body: Callable[..., dict[str, Any] | None]) -> click.Command:
-        @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
         @functools.wraps(body)
         def run(as_json: bool, **parameters: Any) -> None:
             result = body(Output(as_json), **parameters)
             if as_json:
                 print_json({"ok": True, "code": 0, "error": None, "result": result})
 
-        made: click.Command = click.command(name, **attributes)(cast(Callable[..., Any], run))
+        made: click.Command = click.command(name, **attributes)(run)
+        made.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout and nothing else."))
         return made
 
     return wrap
