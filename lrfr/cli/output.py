@@ -116,7 +116,7 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., dict[str, A
             if as_json:
                 print_json({"ok": True, "code": 0, "error": None, "result": result})
 
-        made: click.Command = click.command(name, **attributes)(run)
+        made: click.Command = click.command(name, **attributes)(run)  # type: ignore[no-untyped-call]
         made.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout and nothing else."))
         return made
 
