@@ -1,0 +1,101 @@
+"""The entry point: lazy, quick, helpful, and every error ends in its exit code."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+
+from lrfr import errors
+from lrfr.cli import main
+from lrfr.cli.output import Output, command
+
+HEAVY = ("torch", "ray", "scipy", "albumentations", "cv2", "matplotlib", "numpy")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom lrfr.cli.main import run\nassert run(['--help']) == 0\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\nassert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Commands:" in done.stdout
+
+
+def test_help_lists_every_command(lrfr):
+    code, out, _ = lrfr("--help")
+    assert code == 0
+    for name in main.COMMANDS:
+        assert re.search(rf"^  {re.escape(name)}\s", out, re.M), name
+
+
+@pytest.mark.parametrize("name", sorted(main.COMMANDS))
+def test_every_command_has_help_with_an_example_and_json(lrfr, name):
+    code, out, err = lrfr(name, "--help")
+    assert code == 0, err
+    assert f"lrfr {name}" in out.split("Options:")[0].replace("Usage:", "", 1), "no example in the help"
+    module, attribute, _ = main.COMMANDS[name]
+    found = getattr(importlib.import_module(module), attribute)
+    leaves = list(found.commands.values()) if isinstance(found, click.Group) else [found]
+    for leaf in leaves:
+        assert any("--json" in parameter.opts for parameter in leaf.params), f"{name} {leaf.name}: no --json"
+
+
+def test_unknown_command_suggests_the_nearest(lrfr):
+    code, out, err = lrfr("docter")
+    assert code == 2 and out == ""
+    assert "Did you mean 'doctor'?" in err and "Traceback" not in err
+
+
+ERRORS = {
+    errors.SpecError: 2,
+    errors.DataError: 3,
+    errors.LockedError: 4,
+    errors.EnvironmentFault: 5,
+    errors.NumericFault: 6,
+    KeyboardInterrupt: 130,
+    main.Terminated: 143,
+    PermissionError: 5,
+    ZeroDivisionError: 1,
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), ERRORS.items())
+@pytest.mark.parametrize("as_json", [False, True])
+def test_each_error_has_its_exit_code_and_one_message(lrfr, monkeypatch, kind, code, as_json):
+    @command("boom")
+    def boom(out: Output):
+        raise kind("went wrong")
+
+    module = type(sys)("boom_module")
+    module.boom = boom
+    monkeypatch.setitem(sys.modules, "boom_module", module)
+    monkeypatch.setitem(main.COMMANDS, "boom", ("boom_module", "boom", ""))
+    got, out, err = lrfr("boom", *(["--json"] if as_json else []))
+    assert got == code
+    assert len(err.strip().splitlines()) == 1 and "Traceback" not in err
+    if as_json:
+        answer = json.loads(out)
+        assert answer["ok"] is False and answer["code"] == code and answer["error"]["message"]
+    else:
+        assert out == ""
+
+
+def test_doctor_answers_one_json_object(lrfr):
+    code, out, _ = lrfr("doctor", "--json")
+    answer = json.loads(out)
+    assert code == 0 and answer["ok"] and answer["result"]["versions"]["numpy"]
+    assert all(row["get"].startswith("pip install") for row in answer["result"]["missing"])
+
+
+def test_doctor_says_how_to_get_what_is_missing(lrfr, monkeypatch):
+    from lrfr.cli import doctor
+
+    real = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "onnx" else real(name))
+    code, out, _ = lrfr("doctor")
+    assert code == 0 and "missing onnx: pip install 'lrfr[onnx]'" in out

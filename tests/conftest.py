@@ -1,0 +1,57 @@
+"""Shared test set-up: one thread per process, no network, and where the optional real faces lie."""
+
+import ipaddress
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _refuse_network(event: str, args: tuple) -> None:
+    """Fail any connection or look-up that leaves this machine: lrfr promises never to open one."""
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        host = str(args[1][0])
+        if host != "localhost" and not ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_private:
+            raise AssertionError(f"network access to {host}")
+    if event == "socket.getaddrinfo" and args[0] not in (None, "", "localhost", b"localhost"):
+        host = args[0].decode() if isinstance(args[0], bytes) else str(args[0])
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            if host != os.uname().nodename:
+                raise AssertionError(f"name look-up of {host}") from None
+
+
+sys.addaudithook(_refuse_network)
+
+
+@pytest.fixture(scope="session")
+def faces_dir() -> Path:
+    """The folder of real development faces; tests that need it skip where it is missing."""
+    folder = Path(os.environ.get("LRFR_FACES", ROOT.parent / "shared" / "faces"))
+    if not (folder / "aligned").is_dir():
+        pytest.skip("the development faces are not on this machine (set LRFR_FACES)")
+    return folder
+
+
+@pytest.fixture
+def lrfr(monkeypatch, tmp_path, capfd):
+    """Run a command line in an empty folder, in this process: ``code, stdout, stderr = lrfr('degrade', '--help')``."""
+    from lrfr.cli.main import run
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = run([str(word) for word in argv])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return call
