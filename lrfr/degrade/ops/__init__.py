@@ -1,1 +1,7 @@
-"""Degradation operators."""
+"""The table of operators: a spec's ``op: name`` is looked up here, then among the entry points ``lrfr.ops``."""
+
+from __future__ import annotations
+
+from lrfr.degrade.ops.base import Op
+
+OPS: dict[str, type[Op]] = {}

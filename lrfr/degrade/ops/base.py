@@ -1,0 +1,121 @@
+"""What an operator is: validated parameters, ``sample`` that draws them for one face, and a pure ``apply``.
+
+A new op is one class that derives from :class:`Op`, one line in ``OPS`` and one test::
+
+    class Fade(Op):
+        "Multiply the image by a factor."
+        cost_ms: ClassVar[float] = 0.02
+        severity_range: ClassVar[dict[str, Span]] = {"factor": Span(1.0, 0.1)}
+        factor: Annotated[Value, Real(0, 1)]
+
+        @classmethod
+        def apply(cls, images, params, streams):
+            return [(image * p["factor"]).astype(np.uint8) for image, p in zip(images, params, strict=True)]
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from lrfr.degrade.fields import Real
+from lrfr.degrade.values import Draw, Value, tidy, value_json
+from lrfr.image import ImageU8
+from lrfr.streams import Stream
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Span:
+    """What severity 0 and severity 1 mean for one parameter: linear between ``mild`` and ``worst``, or geometric, or whole."""
+
+    mild: float
+    worst: float
+    geometric: bool = False
+    whole: bool = False
+
+    def at(self, severity: float) -> float | int:
+        """Return the parameter at a severity in [0, 1]."""
+        if self.geometric:
+            value = self.mild * (self.worst / self.mild) ** severity
+        else:
+            value = self.mild + (self.worst - self.mild) * severity
+        return round(value) if self.whole else tidy(value)
+
+
+class Op(BaseModel):
+    """Base of all operators: a frozen set of validated parameters, each a scalar or a law.
+
+    Class attributes:
+        portable: same bytes on every CPU kind (see docs/spec.md); False for floating-point networks and a few OpenCV filters.
+        cost_ms: rough cost in milliseconds of one 112x112 image on one core; the pair store plans shards with it.
+        iso: component of ISO/IEC 29794-5 that the op lowers, or None.
+        severity_range: parameter -> :class:`Span`; non-empty where ``severity`` may stand in place of these parameters.
+
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    portable: ClassVar[bool] = True
+    cost_ms: ClassVar[float] = 0.1
+    iso: ClassVar[str | None] = None
+    severity_range: ClassVar[dict[str, Span]] = {}
+
+    severity: Annotated[Value | None, Real(0, 1)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _severity_stands_alone(cls, raw: Any) -> Any:
+        """With ``severity`` its parameters must be absent; they are filled with the mild end and never read."""
+        if not isinstance(raw, dict) or raw.get("severity") is None:
+            return raw
+        if not cls.severity_range:
+            raise ValueError("this op has no severity range; set its parameters")
+        both = [name for name in cls.severity_range if name in raw]
+        if both:
+            raise ValueError(f"severity already sets '{both[0]}'; give one of them")
+        return {**raw, **{name: span.at(0.0) for name, span in cls.severity_range.items()}}
+
+    def sample(self, draw: Draw) -> Params:
+        """Draw the concrete, JSON-able parameters of one face; always the same number of slots in the same order."""
+        params: Params = {}
+        if self.severity is not None:
+            params["severity"] = severity = draw(self.severity)
+            params.update({name: span.at(severity) for name, span in self.severity_range.items()})
+        for name in type(self).model_fields:
+            if name not in params and name != "severity":
+                params[name] = draw(getattr(self, name))
+        return params
+
+    @classmethod
+    @abstractmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Return the degraded images: a pure function of the three lists, image by image.
+
+        The result for one image never depends on the others in the batch. Nothing but ``params`` and ``streams`` enters, so
+        a recorded trace reproduces the pixels. Inputs are never written to.
+        """
+
+    def prepare(self) -> None:
+        """Check what needs a heavy import (run when a pipeline is built, not when a spec is read).
+
+        Raises:
+            SpecError: a parameter is wrong.
+            EnvironmentFault: a package or file is missing.
+
+        """
+
+    def is_portable(self) -> bool:
+        """Return whether these parameters give the same bytes on every CPU kind."""
+        return self.portable
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the parameters as they stand in a resolved spec, defaults written out."""
+        hidden = set(self.severity_range) if self.severity is not None else {"severity"}
+        values = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
+        return {name: value_json(value) for name, value in values.items() if value is not None}

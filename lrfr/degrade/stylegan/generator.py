@@ -1,0 +1,104 @@
+"""The style generator ``G(x, z)``: content encoder, style-driven decoder, linear style subspace."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from torch import Tensor, nn
+
+from lrfr.degrade.stylegan.layers import LayerNorm, ResidualBlock, reflected_conv
+from lrfr.degrade.stylegan.subspace import StyleSubspace
+
+STRIDE_PX = 4  # two halvings: sides must be multiples of it
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Size of a generator.
+
+    Attributes:
+        dim: channels of the first convolution; the bottleneck has 4 dim.
+        n_res: residual blocks of the encoder, and again of the decoder.
+        n_basis: style coordinates.
+        latent: length of the style latent.
+        residual: the decoder's output is added to the input. Without it (the published layout) instance norm makes G blind to
+            a common gain and offset of the input, so overall brightness and contrast cannot be reconstructed.
+
+    """
+
+    dim: int
+    n_res: int
+    n_basis: int
+    latent: int
+    residual: bool = False
+
+    def as_dict(self) -> dict[str, int | bool]:
+        """Return the JSON form that weights files carry."""
+        return asdict(self)
+
+
+# full is the published configuration
+PRESETS: dict[str, Layout] = {
+    "full": Layout(dim=64, n_res=3, n_basis=10, latent=128),
+    "small": Layout(dim=32, n_res=3, n_basis=10, latent=64),
+    "tiny": Layout(dim=16, n_res=2, n_basis=10, latent=32, residual=True),
+}
+
+
+class StyleGenerator(nn.Module):
+    """Turn a clean face into the same face in a style; the norm of z is the magnitude, z = 0 means reconstruction.
+
+    Source: Liu, Kim, Jain, Liu, "Controllable and Guided Face Synthesis for Unconstrained Face Recognition", ECCV 2022,
+    section 3.1; layer table after MUNIT (Huang et al., ECCV 2018).
+
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+        dim, wide = layout.dim, 4 * layout.dim
+        self.subspace = StyleSubspace(layout.n_basis, layout.latent)
+        self.stem = nn.Sequential(
+            *_normed(reflected_conv(3, dim, 7)),
+            *_normed(nn.Conv2d(dim, 2 * dim, 4, 2, 1)),
+            *_normed(nn.Conv2d(2 * dim, wide, 4, 2, 1)),
+        )
+        self.content = nn.Sequential(*(ResidualBlock(wide) for _ in range(layout.n_res)))
+        self.styled = nn.ModuleList(ResidualBlock(wide) for _ in range(layout.n_res))
+        self.style_mlp = nn.Sequential(
+            nn.Linear(layout.latent, wide),
+            nn.ReLU(),
+            nn.Linear(wide, wide),
+            nn.ReLU(),
+            nn.Linear(wide, layout.n_res * 4 * wide),
+        )
+        self.head = nn.Sequential(*_upsampled(wide, 2 * dim), *_upsampled(2 * dim, dim), reflected_conv(dim, 3, 7), nn.Tanh())
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+
+    def forward(self, x_bchw: Tensor, z_bk: Tensor) -> Tensor:
+        """Return the styled faces.
+
+        Args:
+            x_bchw: float32 ``[B, 3, H, W]`` in [-1, 1]; H and W multiples of 4.
+            z_bk: float32 ``[B, n_basis]`` style coordinates.
+
+        Returns:
+            float32 ``[B, 3, H, W]`` in [-1, 1].
+
+        """
+        style = self.style_mlp(self.subspace(z_bk)).unflatten(1, (self.layout.n_res, 2, 2, 4 * self.layout.dim))
+        hidden = self.content(self.stem(x_bchw))
+        for index, block in enumerate(self.styled):
+            hidden = block(hidden, style[:, index])
+        out: Tensor = self.head(hidden)
+        return (x_bchw + out).clamp(-1, 1) if self.layout.residual else out
+
+
+def _normed(conv: nn.Conv2d) -> tuple[nn.Module, ...]:
+    return conv, nn.InstanceNorm2d(conv.out_channels), nn.ReLU()
+
+
+def _upsampled(channels_in: int, channels_out: int) -> tuple[nn.Module, ...]:
+    return nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 5, padding=2), LayerNorm(channels_out), nn.ReLU()
