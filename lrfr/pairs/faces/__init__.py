@@ -1,0 +1,1 @@
+"""The embedded faces: a parametric renderer of invented people, so that everything runs without data."""

@@ -1,0 +1,1 @@
+"""Where faces come from: one file a family of formats, listed in ``SOURCES``."""

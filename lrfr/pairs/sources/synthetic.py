@@ -1,0 +1,61 @@
+"""The source ``synthetic``: invented faces of invented people, rendered on the fly; needs no data and no network."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.pairs.faces.canvas import Canvas
+from lrfr.pairs.faces.features import draw_face
+from lrfr.pairs.faces.light import shading
+from lrfr.pairs.faces.people import appearance_of, identity_of
+from lrfr.pairs.faces.pose import Camera, Head
+from lrfr.streams import Stream, stream
+
+SIZE = 112
+ATTRIBUTES = ("Male", "Bald", "Big_Nose", "Chubby", "Narrow_Eyes")
+
+
+def render_face(identity: int, image: int, seed: int) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    """Render one photograph of an invented person, aligned to the ArcFace template.
+
+    Args:
+        identity: number of the person, from 0.
+        image: number of the photograph of that person, from 0.
+        seed: which population, 0 <= seed < 2**64.
+
+    Returns:
+        uint8 RGB ``[112, 112, 3]`` and the labels Male, Bald, Big_Nose, Chubby and Narrow_Eyes (1 or 0).
+
+    """
+    person = identity_of(identity, seed)
+    seen = appearance_of(person, identity, image, seed)
+    camera = Camera.of(Head.of(person), person, seen)
+    source = stream(seed, b"face:%d:%d" % (identity, image), 0, "scene")
+    canvas = Canvas(camera, SIZE, _background(source))
+    draw_face(canvas, person, seen)
+    colour, lit = canvas.finish()
+    light, highlight = shading(camera, person, seen, SIZE)
+    tone = np.asarray(seen.tint, np.float32) * np.float32(seen.exposure)
+    pixels = (colour * (np.float32(1.0) + lit * (light - np.float32(1.0))) + highlight * lit) * tone
+    pixels += _grain(source) * np.float32(seen.grain)
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8), person.attributes
+
+
+def _background(source: Stream) -> NDArray[np.uint8]:
+    """Return a soft out-of-focus scene."""
+    words = source.words_u16(5 * 5 * 3 + 3, "background").astype(np.float64) / 65536.0
+    grey = 30.0 + 180.0 * words[0]
+    base = grey + 70.0 * (words[1] - 0.5) * np.array([1.0, 0.1, -1.0]) + 30.0 * (words[2] - 0.5) * np.array([-0.5, 1.0, -0.5])
+    field = words[3:].reshape(5, 5, 3) - 0.5
+    coarse = np.clip(base + 110.0 * field.mean(axis=2, keepdims=True) * 1.5 + 30.0 * field, 0, 255)
+    return np.asarray(cv2.resize(coarse.astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR_EXACT))
+
+
+def _grain(source: Stream) -> NDArray[np.float32]:
+    """Return zero-mean noise of unit variance (the sum of four bytes, scaled)."""
+    count = SIZE * SIZE * 3
+    halves = source.words_u16(count * 2, "grain").view(np.uint8).reshape(4, count)
+    total = halves.astype(np.int32).sum(axis=0) - 510
+    return np.asarray(total * np.float32(1.0 / 147.8), np.float32).reshape(SIZE, SIZE, 3)
