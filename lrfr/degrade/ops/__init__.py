@@ -3,5 +3,10 @@
 from __future__ import annotations
 
 from lrfr.degrade.ops.base import Op
+from lrfr.degrade.ops.resize import Down, DownUp, Up
 
-OPS: dict[str, type[Op]] = {}
+OPS: dict[str, type[Op]] = {
+    "down": Down,
+    "up": Up,
+    "down_up": DownUp,
+}

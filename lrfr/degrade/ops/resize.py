@@ -1,0 +1,256 @@
+"""Resizing: ``down``, ``up`` and ``down_up`` with every filter of Pillow (antialiased) and of OpenCV (not antialiased).
+
+"Bicubic" names two operators: Pillow's widens its cubic (a = -0.5) with the scale, OpenCV's samples four pixels (a = -0.75). At
+112 -> 7 they differ by 18 grey levels on average, so ``antialias`` has no default anywhere.
+
+Bilinear and bicubic with antialias run through PyTorch's uint8 kernel, which follows Pillow's fixed-point arithmetic (at most one
+level apart) and takes a whole batch at once. The other Pillow filters run through Pillow, the rest through OpenCV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from lrfr.degrade.fields import Real, Whole, Word
+from lrfr.degrade.ops.base import Op, Params, Span
+from lrfr.degrade.values import Draw, Value, value_json
+from lrfr.errors import SpecError
+from lrfr.image import ImageU8
+from lrfr.streams import Stream
+
+FloatBatch = NDArray[np.float32]
+
+ANTIALIASED = ("box", "bilinear", "hamming", "bicubic", "lanczos")
+SAMPLED = ("nearest", "nearest_exact", "linear", "cubic", "area", "lanczos4")
+_TORCH = ("bilinear", "bicubic")
+# OpenCV sums these in floating point or hands them to vendor code: bytes move with the CPU
+_UNSTABLE = ("linear", "cubic", "lanczos4")
+MAX_SIDE_PX = 4096
+
+
+def check_filter(name: str, antialias: bool) -> str:
+    """Return ``name`` when it exists for this setting of antialias.
+
+    Raises:
+        SpecError: the filter does not exist there; the message names those that do.
+
+    """
+    known = ANTIALIASED if antialias else SAMPLED
+    if name not in known:
+        flag = str(antialias).lower()
+        other = {"bilinear": "linear", "bicubic": "cubic", "lanczos": "lanczos4"}
+        twin = other.get(name) or {value: key for key, value in other.items()}.get(name)
+        hint = f"with antialias: {flag} it is called '{twin}'" if twin in known else None
+        raise SpecError(f"filter '{name}' does not exist with antialias: {flag}; expected one of {', '.join(known)}", hint=hint)
+    return name
+
+
+def resize_batch(
+    images_nhwc: ImageU8, size_px: int | tuple[int, int], filter: str, antialias: bool, transfer: str = "srgb"
+) -> NDArray[np.uint8]:
+    """Resize a batch of equally sized images.
+
+    Args:
+        images_nhwc: uint8 [N, H, W, 3] RGB.
+        size_px: side of the square result, or (height, width).
+        filter: one of :data:`ANTIALIASED` when ``antialias`` (Pillow's operators), else one of :data:`SAMPLED` (OpenCV's).
+        antialias: widen the filter with the scale, so that every input pixel counts.
+        transfer: ``srgb`` works on the stored values, ``linear`` on light (decoded by the sRGB curve and encoded again).
+
+    Returns:
+        uint8 [N, height, width, 3]; the input itself when the size does not change.
+
+    Raises:
+        SpecError: the filter does not exist for this setting of ``antialias``.
+
+    """
+    height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
+    check_filter(filter, antialias)
+    if images_nhwc.shape[1:3] == (height, width) or not len(images_nhwc):
+        return images_nhwc
+    if transfer == "linear":
+        return _resize_light(images_nhwc, height, width, filter, antialias)
+    if not antialias:
+        return np.stack([_opencv(image, height, width, filter) for image in images_nhwc])
+    if filter in _TORCH:
+        return np.asarray(_torch(images_nhwc, height, width, filter), np.uint8)
+    return np.stack([_pillow(image, height, width, filter) for image in images_nhwc])
+
+
+def _torch(images_nhwc: NDArray[Any], height: int, width: int, filter: str) -> NDArray[Any]:
+    import torch
+
+    batch = torch.from_numpy(np.ascontiguousarray(images_nhwc)).permute(0, 3, 1, 2)
+    resized = torch.nn.functional.interpolate(batch, size=(height, width), mode=filter, antialias=True)
+    result: NDArray[Any] = resized.permute(0, 2, 3, 1).contiguous().numpy()
+    return result
+
+
+def _opencv(image: NDArray[Any], height: int, width: int, filter: str) -> NDArray[Any]:
+    import cv2
+
+    code = {
+        "nearest": cv2.INTER_NEAREST,
+        "nearest_exact": cv2.INTER_NEAREST_EXACT,
+        "linear": cv2.INTER_LINEAR,
+        "cubic": cv2.INTER_CUBIC,
+        "area": cv2.INTER_AREA,
+        "lanczos4": cv2.INTER_LANCZOS4,
+    }[filter]
+    resized: NDArray[Any] = cv2.resize(image, (width, height), interpolation=code)
+    return resized
+
+
+def _pillow(image: ImageU8, height: int, width: int, filter: str) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling[filter.upper()]))
+
+
+def _pillow_float(image: NDArray[np.float32], height: int, width: int, filter: str) -> FloatBatch:
+    from PIL import Image
+
+    planes = [Image.fromarray(image[:, :, c]).resize((width, height), Image.Resampling[filter.upper()]) for c in range(3)]
+    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+
+def _resize_light(images_nhwc: ImageU8, height: int, width: int, filter: str, antialias: bool) -> NDArray[np.uint8]:
+    """Resize in linear light, in float32 with one rounding at the end."""
+    light = srgb_to_light(np.arange(256) / 255.0).astype(np.float32)[images_nhwc]
+    if not antialias:
+        resized: NDArray[Any] = np.stack([_opencv(image, height, width, filter) for image in light])
+    elif filter in _TORCH:
+        resized = _torch(light, height, width, filter)
+    else:
+        resized = np.stack([_pillow_float(image, height, width, filter) for image in light])
+    return np.rint(255.0 * light_to_srgb(np.clip(resized, 0.0, 1.0))).astype(np.uint8)
+
+
+def srgb_to_light(value: NDArray[Any]) -> NDArray[Any]:
+    """Decode sRGB values in [0, 1] to linear light (IEC 61966-2-1)."""
+    return np.asarray(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4))
+
+
+def light_to_srgb(light: NDArray[Any]) -> NDArray[Any]:
+    """Encode linear light in [0, 1] to sRGB values (IEC 61966-2-1)."""
+    return np.asarray(np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055))
+
+
+def resize_each(images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], filters: Sequence[str], params: Params) -> list[ImageU8]:
+    """Resize each image to its own size with its own filter; those that share shape, size and filter run as one batch."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row, (image, size_hw, filter) in enumerate(zip(images, sizes_hw, filters, strict=True)):
+        groups.setdefault((image.shape, size_hw, filter), []).append(row)
+    result: list[ImageU8] = list(images)
+    for (shape, size_hw, filter), rows in groups.items():
+        if shape[:2] == size_hw:
+            continue
+        stack = np.stack([images[row] for row in rows])
+        for row, resized in zip(rows, resize_batch(stack, size_hw, filter, params["antialias"], params["transfer"]), strict=True):
+            result[row] = resized
+    return result
+
+
+class Resize(Op):
+    """What the three resize ops share: one target (``size`` in px, ``ratio`` or ``factor``), a filter and ``antialias``.
+
+    ``size`` gives a square of that side; ``ratio`` multiplies both sides, ``factor`` divides them (rounded, at least 1 px).
+    ``filter`` may be a ``choice``; ``antialias`` has no default on purpose; ``transfer`` defaults to the spec's ``image.transfer``.
+    """
+
+    iso: ClassVar[str | None] = "inter-eye distance (7.4.8)"
+    cost_ms: ClassVar[float] = 0.03
+
+    size: Annotated[Value | None, Whole(1, MAX_SIDE_PX)] = None
+    ratio: Annotated[Value | None, Real(0.001, 64)] = None
+    factor: Annotated[Value | None, Real(1 / 64, 1000)] = None
+    filter: Annotated[Value, Word((*ANTIALIASED, *SAMPLED))]
+    antialias: bool
+    transfer: Annotated[Value, Word(("srgb", "linear"))] = "srgb"
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Resize:
+        targets = [name for name in ("size", "ratio", "factor") if getattr(self, name) is not None]
+        if len(targets) != 1:
+            got = " and ".join(targets) or "none"
+            raise ValueError(f"expected exactly one of size, ratio, factor; got {got}")
+        for name in self._filters():
+            try:
+                check_filter(name, self.antialias)
+            except SpecError as error:
+                raise ValueError(f"{error.message}; {error.hint}" if error.hint else error.message) from None
+        return self
+
+    def _filters(self) -> list[str]:
+        found: list[str] = []
+        for value in (self.filter, getattr(self, "up_filter", None)):
+            literal = value_json(value)
+            found += literal["choice"] if isinstance(literal, dict) else [literal] * (literal is not None)
+        return found
+
+    def is_portable(self) -> bool:
+        """Return False for OpenCV's interpolating filters and for linear light."""
+        return self.transfer == "srgb" and not any(name in _UNSTABLE for name in self._filters())
+
+    def sample(self, draw: Draw) -> Params:
+        """Draw target and filter; only the target that is set is recorded."""
+        return {name: value for name, value in super().sample(draw).items() if value is not None}
+
+    @staticmethod
+    def target_hw(image: ImageU8, params: Params) -> tuple[int, int]:
+        """Return the (height, width) that ``params`` ask for."""
+        if "size" in params:
+            return params["size"], params["size"]
+        scale = params["ratio"] if "ratio" in params else 1.0 / params["factor"]
+        return max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
+
+
+class Down(Resize):
+    """Shrink to the target; a side that is already as small stays as it is."""
+
+    severity_range: ClassVar[dict[str, Span]] = {"size": Span(112, 7, geometric=True, whole=True)}
+
+    @classmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Resize each image to its own target (see :class:`Op`)."""
+        sizes = []
+        for image, p in zip(images, params, strict=True):
+            height, width = cls.target_hw(image, p)
+            sizes.append((min(height, image.shape[0]), min(width, image.shape[1])))
+        return resize_each(images, sizes, [p["filter"] for p in params], params[0]) if params else []
+
+
+class Up(Resize):
+    """Enlarge to the target; a side that is already as large stays as it is."""
+
+    iso: ClassVar[str | None] = None
+
+    @classmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Resize each image to its own target (see :class:`Op`)."""
+        sizes = []
+        for image, p in zip(images, params, strict=True):
+            height, width = cls.target_hw(image, p)
+            sizes.append((max(height, image.shape[0]), max(width, image.shape[1])))
+        return resize_each(images, sizes, [p["filter"] for p in params], params[0]) if params else []
+
+
+class DownUp(Resize):
+    """Shrink to the target and return to the size before; ``up_filter`` (default: the filter drawn for the way down)."""
+
+    severity_range: ClassVar[dict[str, Span]] = Down.severity_range
+    cost_ms: ClassVar[float] = 0.05
+
+    up_filter: Annotated[Value | None, Word((*ANTIALIASED, *SAMPLED))] = None
+
+    @classmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Resize each image down and back (see :class:`Op`)."""
+        small = Down.apply(images, params, streams)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        return resize_each(small, sizes, [p.get("up_filter", p["filter"]) for p in params], params[0]) if params else []
