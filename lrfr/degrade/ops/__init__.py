@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
 from lrfr.degrade.ops.base import Op
 from lrfr.degrade.ops.resize import Down, DownUp, Up
 
@@ -10,3 +14,21 @@ OPS: dict[str, type[Op]] = {
     "up": Up,
     "down_up": DownUp,
 }
+
+
+@functools.cache
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="lrfr.ops")}
+
+
+def known_ops() -> list[str]:
+    """Return the names of all ops, installed plug-ins included."""
+    return sorted({*OPS, *_plugins()})
+
+
+def find_op(name: Any) -> type[Op] | None:
+    """Return the op of that name from the table or from an installed plug-in, or None."""
+    if name in OPS:
+        return OPS[name]
+    point = _plugins().get(name)
+    return point.load() if point is not None else None

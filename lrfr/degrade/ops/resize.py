@@ -18,7 +18,7 @@ from pydantic import model_validator
 
 from lrfr.degrade.fields import Real, Whole, Word
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.values import Draw, Value, value_json
+from lrfr.degrade.values import Choice, Draw, Value
 from lrfr.errors import SpecError
 from lrfr.image import ImageU8
 from lrfr.streams import Stream
@@ -141,18 +141,25 @@ def light_to_srgb(light: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055))
 
 
-def resize_each(images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], filters: Sequence[str], params: Params) -> list[ImageU8]:
-    """Resize each image to its own size with its own filter; those that share shape, size and filter run as one batch."""
+def resize_each(images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], params: Sequence[Params], key: str) -> list[ImageU8]:
+    """Resize each image to its own size with the filter ``params[key]``; those that share shape, size and filter run as one batch.
+
+    Raises:
+        SpecError: a target side is above :data:`MAX_SIDE_PX`.
+
+    """
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for row, (image, size_hw, filter) in enumerate(zip(images, sizes_hw, filters, strict=True)):
-        groups.setdefault((image.shape, size_hw, filter), []).append(row)
+    for row, (image, size_hw, p) in enumerate(zip(images, sizes_hw, params, strict=True)):
+        if max(size_hw) > MAX_SIDE_PX:
+            raise SpecError(f"a resize asks for {size_hw[1]}x{size_hw[0]} px; {MAX_SIDE_PX} is the largest side")
+        if image.shape[:2] != size_hw:
+            operator = (p.get(key, p["filter"]), p["antialias"], p["transfer"])
+            groups.setdefault((image.shape, size_hw, operator), []).append(row)
     result: list[ImageU8] = list(images)
-    for (shape, size_hw, filter), rows in groups.items():
-        if shape[:2] == size_hw:
-            continue
-        stack = np.stack([images[row] for row in rows])
-        for row, resized in zip(rows, resize_batch(stack, size_hw, filter, params["antialias"], params["transfer"]), strict=True):
-            result[row] = resized
+    for (_, size_hw, operator), rows in groups.items():
+        resized = resize_batch(np.stack([images[row] for row in rows]), size_hw, *operator)
+        for row, image in zip(rows, resized, strict=True):
+            result[row] = image
     return result
 
 
@@ -187,11 +194,10 @@ class Resize(Op):
         return self
 
     def _filters(self) -> list[str]:
-        found: list[str] = []
+        found: list[Any] = []
         for value in (self.filter, getattr(self, "up_filter", None)):
-            literal = value_json(value)
-            found += literal["choice"] if isinstance(literal, dict) else [literal] * (literal is not None)
-        return found
+            found += value.options if isinstance(value, Choice) else [value]
+        return [name for name in found if name is not None]
 
     def is_portable(self) -> bool:
         """Return False for OpenCV's interpolating filters and for linear light."""
@@ -222,7 +228,7 @@ class Down(Resize):
         for image, p in zip(images, params, strict=True):
             height, width = cls.target_hw(image, p)
             sizes.append((min(height, image.shape[0]), min(width, image.shape[1])))
-        return resize_each(images, sizes, [p["filter"] for p in params], params[0]) if params else []
+        return resize_each(images, sizes, params, "filter")
 
 
 class Up(Resize):
@@ -237,7 +243,7 @@ class Up(Resize):
         for image, p in zip(images, params, strict=True):
             height, width = cls.target_hw(image, p)
             sizes.append((max(height, image.shape[0]), max(width, image.shape[1])))
-        return resize_each(images, sizes, [p["filter"] for p in params], params[0]) if params else []
+        return resize_each(images, sizes, params, "filter")
 
 
 class DownUp(Resize):
@@ -253,4 +259,4 @@ class DownUp(Resize):
         """Resize each image down and back (see :class:`Op`)."""
         small = Down.apply(images, params, streams)
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        return resize_each(small, sizes, [p.get("up_filter", p["filter"]) for p in params], params[0]) if params else []
+        return resize_each(small, sizes, params, "up_filter")
