@@ -19,6 +19,7 @@ from lrfr.errors import EnvironmentFault, LrfrError
 
 # name: (module, attribute, one-line help); the module is imported only when the command runs
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "experiment": ("lrfr.cli.experiment", "experiment", "a declared comparison: views, trainings, evaluations, one report"),
     "doctor": ("lrfr.cli.doctor", "doctor", "versions, CPU, disk, GPU and what is missing"),
 }
 

@@ -1,0 +1,112 @@
+"""``lrfr experiment``: a declared comparison, run as a resumable plan of command lines."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lrfr.cli.output import Output, command
+from lrfr.cli.plan import Step, load_experiment, plan
+from lrfr.cli.runner import StepRunner, digests_of
+from lrfr.errors import DataError, SpecError
+from lrfr.yamlspec import did_you_mean
+
+SHIPPED = Path(__file__).parent / "experiments"
+
+
+@command("experiment", short_help="Run a declared comparison: views, trainings, evaluations, one report.")
+@click.argument("file", metavar="FILE.yaml")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder to work in [default: the experiment's name].")
+@click.option("--plan", "--dry-run", "only_plan", is_flag=True, help="Show the steps and time estimates; write nothing.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Steps side by side; they share the cores.")
+def experiment(out: Output, file: str, folder: Path | None, only_plan: bool, jobs: int) -> dict[str, Any]:
+    """Run a declared comparison as a resumable plan and write one report.
+
+    FILE.yaml names views, trainings (with recipes and seeds) and evaluations; a shipped name such as demo works as well. Every
+    step is an ordinary lrfr command line. What exists is not redone, what fails does not stop the rest.
+
+    \b
+    Examples:
+      lrfr experiment demo --plan
+      lrfr experiment my-comparison.yaml --folder results/my-comparison
+    """
+    declared = load_experiment(find(file))
+    steps = plan(declared)
+    runner = StepRunner(folder or Path(declared.name), jobs=jobs)
+    return show_plan(out, runner, steps) if only_plan else run_steps(out, runner, steps)
+
+
+def find(name: str) -> Path:
+    """Return the file of that name, else the shipped experiment of that name."""
+    path = Path(name)
+    shipped = {item.stem: item for item in SHIPPED.glob("*.yaml")}
+    if path.exists():
+        return path
+    if path.stem in shipped and path.parent == Path():
+        return shipped[path.stem]
+    raise SpecError("no such experiment file", file=name, hint=did_you_mean(path.stem, shipped))
+
+
+def show_plan(out: Output, runner: StepRunner, steps: list[Step]) -> dict[str, Any]:
+    """Print the steps with what is done already and how long each took or may take."""
+    digests = digests_of(steps)
+    rows: list[dict[str, Any]] = []
+    for step in steps:
+        done = runner.done(step, digests[step.id])
+        known = runner.record(step)
+        seconds = known["seconds"] if known else step.estimate_s
+        rows.append({"step": step.id, "state": "done" if done else "to do", "seconds": seconds, "command": line(step.argv)})
+    out.table(["step", "state", "s", "command"], [[row["step"], row["state"], row["seconds"], _short(row["command"])] for row in rows])
+    ahead = [row["seconds"] for row in rows if row["state"] == "to do"]
+    total = sum(seconds for seconds in ahead if seconds is not None)
+    unknown = sum(seconds is None for seconds in ahead)
+    out.say(
+        f"{len(ahead)} of {len(rows)} steps to do, about {total / 60:.1f} minutes" + (f" and {unknown} without estimate" if unknown else "")
+    )
+    return {"folder": str(runner.folder), "steps": rows, "estimate_s": total, "without_estimate": unknown}
+
+
+def run_steps(out: Output, runner: StepRunner, steps: list[Step]) -> dict[str, Any]:
+    """Run the plan with one line a step; raise :class:`DataError` at the end when steps failed."""
+    ended = [0]
+
+    def on_step(step: Step, state: str, seconds: float | None) -> None:
+        if state == "running":
+            out.note(f"[{ended[0] + 1}/{len(steps)}] {step.id} ...  lrfr {_short(line(step.argv))}")
+            return
+        ended[0] += 1
+        if state != "kept":
+            out.note(f"[{ended[0]}/{len(steps)}] {step.id} {state}" + (f" in {seconds:.0f} s" if seconds is not None else ""))
+
+    states = runner.run(steps, on_step)
+    bad = [name for name, state in states.items() if state in {"failed", "skipped"}]
+    if bad:
+        raise _failure(runner, steps, states)
+    report = runner.folder / "report.html"
+    kept = sum(state == "kept" for state in states.values())
+    out.note(f"{len(steps)} steps, {kept} of them done before" + (f"; report: {report}" if report.exists() else ""))
+    return {"folder": str(runner.folder), "states": states, "report": str(report) if report.exists() else None}
+
+
+def _failure(runner: StepRunner, steps: list[Step], states: dict[str, str]) -> DataError:
+    first = next(step for step in steps if states[step.id] == "failed")
+    error = (runner.record(first) or {}).get("error") or {}
+    skipped = sum(state == "skipped" for state in states.values())
+    failed = sum(state == "failed" for state in states.values())
+    return DataError(
+        f"{failed} of {len(steps)} steps failed and {skipped} were left out; first {first.id}: {error.get('message', 'no message')}",
+        file=str(runner.folder / "logs" / f"{first.id}.log"),
+        hint="mend it and run the same command again: what is done is kept",
+    )
+
+
+def line(argv: tuple[str, ...]) -> str:
+    """Return a command line as one would type it."""
+    return shlex.join(argv)
+
+
+def _short(text: str, width: int = 100) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
