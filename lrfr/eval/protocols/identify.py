@@ -1,0 +1,237 @@
+"""Closed-set and open-set identification from lists: TinyFace, SCface and plain gallery/probe/distractor lists."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrfr.errors import DataError
+from lrfr.eval.faces import Bools, Embedded, Ints, Source, embed_images
+from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need, rows_of
+from lrfr.eval.protocols.pairs import images_root
+from lrfr.eval.results import Result, make_result, metric
+from lrfr.eval.search import Search, search, tpir_at_fpir
+from lrfr.eval.settings import DEFAULT_SIZES_PX, NATIVE, SizeCell, Task, size_cells
+from lrfr.eval.stats import Resampling, bootstrap_mean
+
+TINYFACE_RANKS = (1, 5, 10, 20)
+DISTRACTOR = -100
+TINYFACE_TREE = """
+Testing_Set/Gallery_Match/, Testing_Set/Gallery_Distractor/, Testing_Set/Probe/
+Testing_Set/gallery_match_img_ID_pairs.mat     variables gallery_set, gallery_ids
+Testing_Set/probe_img_ID_pairs.mat             variables probe_set, probe_ids"""
+SCFACE_TREE = """
+mugshot_frontal_cropped_all/001_frontal.JPG
+surveillance_cameras_distance_1/cam_1/001_cam1_1.jpg    (likewise distance 2 and 3, cameras 1 to 5)
+test_ids.txt                                            (optional: the 80 test identities, one a line)"""
+LISTS_TREE = """
+gallery.tsv, probe.tsv [, distractor.tsv]     path <tab> identity; paths below the lists' folder, images/ or aligned/"""
+
+
+@dataclass(frozen=True)
+class SearchList:
+    """Images of a 1:N test: gallery and probes with their people, and distractors that match nobody."""
+
+    name: str
+    gallery: Sequence[Source]
+    gallery_id: Ints
+    probe: Sequence[Source]
+    probe_id: Ints
+    distractor: Sequence[Source] = ()
+    alignment: str = "as distributed"
+    digest: str = ""
+
+
+def identify(
+    task: Task, lists: SearchList, *, ranks: Sequence[int], flip: str, sizes: Sequence[int | None], fpirs: Sequence[float] = ()
+) -> list[Result]:
+    """Search the probes in gallery plus distractors at several sizes; a hit at rank k is any image of the person among the k best.
+
+    Args:
+        task: embedder, settings and model.
+        lists: what to search.
+        ranks: ranks to report.
+        flip: the protocol's flip fusion, unless the settings name another.
+        sizes: the protocol's sizes, unless the settings name others; the gallery keeps the largest in cross-resolution tests.
+        fpirs: also report TPIR at these FPIR, with the distractors as probes without a mate.
+
+    """
+    known = np.isin(lists.probe_id, lists.gallery_id)
+    if not known.all():
+        raise DataError(f"{lists.name}: {int((~known).sum())} of {len(known)} probes have no image of their person in the gallery")
+    fusion = task.settings.fusion(flip)
+    embedded: dict[tuple[str, int | None], Embedded] = {}
+
+    def fused(part: str, sources: Sequence[Source], size: int | None) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        if (part, size) not in embedded:
+            settings = task.settings
+            embedded[part, size] = embed_images(
+                task.embed,
+                sources,
+                size_px=size,
+                low_res=settings.low_res,
+                mirror=fusion != "none",
+                batch=settings.batch,
+                on_progress=task.on_progress,
+            )
+        return embedded[part, size].fuse(fusion)
+
+    results = []
+    for cell in size_cells(task.settings, sizes):
+        _, gallery_px, probe_px = cell
+        gallery, probe = fused("gallery", lists.gallery, gallery_px), fused("probe", lists.probe, probe_px)
+        everybody, label = gallery, lists.gallery_id
+        if lists.distractor:
+            everybody = np.concatenate([gallery, fused("distractor", lists.distractor, gallery_px)])
+            label = np.concatenate([label, np.full(len(lists.distractor), DISTRACTOR)])
+        found = search(probe, lists.probe_id, everybody, label)
+        metrics = rank_metrics(found, lists.probe_id, ranks, task)
+        if fpirs and lists.distractor:
+            alone = search(probe, lists.probe_id, gallery, lists.gallery_id)
+            strangers = fused("distractor", lists.distractor, probe_px)
+            outside = search(strangers, np.full(len(strangers), DISTRACTOR), gallery, lists.gallery_id)
+            metrics |= open_set_metrics(alone, outside, fpirs)
+        results.append(_result(task, lists, cell, fusion, metrics))
+    return results
+
+
+def rank_metrics(found: Search, probe_id: Ints, ranks: Sequence[int], task: Task) -> dict[str, dict[str, object]]:
+    """Return rank-k accuracies with bootstrap intervals over the probes' people."""
+    resampling = Resampling(len(found.rank), probe_id, None, task.settings.replicates, task.settings.seed)
+    body = {}
+    for k in ranks:
+        hit: Bools = np.asarray(found.rank <= k)
+        body[f"rank-{k}"] = metric(float(hit.mean()), len(hit), bootstrap_mean(hit, resampling) if task.settings.replicates else None)
+    return body
+
+
+def open_set_metrics(mated: Search, unmated: Search, fpirs: Sequence[float], rank_limit: int = 1) -> dict[str, dict[str, object]]:
+    """Return TPIR at each FPIR; what the unmated probes cannot resolve is marked."""
+    body = {}
+    for target in fpirs:
+        point = tpir_at_fpir(mated, unmated.best_other, target, rank_limit)
+        name = f"TPIR@FPIR={target:g}" if rank_limit == 1 else f"TPIR{rank_limit}@FPIR={target:g}"
+        body[name] = metric(point.tpir, len(mated.rank), resolvable=point.resolvable) | {"fpir": point.fpir, "threshold": point.threshold}
+    return body
+
+
+def _result(task: Task, lists: SearchList, cell: SizeCell, fusion: str, metrics: dict[str, dict[str, object]]) -> Result:
+    return make_result(
+        task.model,
+        benchmark=lists.name,
+        protocol="identification",
+        metrics=metrics,
+        matching=cell[0],
+        sizes_px=[cell[1], cell[2]],
+        flip=fusion,
+        **task.settings.low_res.describe(),
+        alignment=lists.alignment,
+        protocol_digest=lists.digest,
+        finetuned=task.settings.finetuned,
+        n_gallery=len(lists.gallery),
+        n_probe=len(lists.probe),
+        n_distractor=len(lists.distractor),
+    )
+
+
+def digest_of(*parts: Sequence[str]) -> str:
+    """Return sha256 over lists of strings."""
+    return hashlib.sha256("\x00".join("\n".join(part) for part in parts).encode()).hexdigest()
+
+
+def run_lists(data: Path, task: Task) -> list[Result]:
+    """Evaluate plain 1:N lists."""
+    found = {}
+    for part in ("gallery", "probe"):
+        found[part] = need(data, (f"{part}.tsv", f"dev_{part}.tsv", f"splits/dev_{part}.tsv"), LISTS_TREE)
+    root, folder = images_root(found["gallery"]), found["gallery"].parent
+    optional = [path for name in ("distractor.tsv", "dev_distractor.tsv") if (path := folder / name).exists()]
+    rows = {part: rows_of(path, 2, "\t") for part, path in found.items()}
+    rows["distractor"] = rows_of(optional[0], 1, "\t") if optional else []
+    people = {name: number for number, name in enumerate(dict.fromkeys(row[1] for row in rows["gallery"] + rows["probe"]))}
+    lists = SearchList(
+        name="identify-tsv",
+        gallery=[inside(root, row[0]) for row in rows["gallery"]],
+        gallery_id=np.array([people[row[1]] for row in rows["gallery"]], np.int64),
+        probe=[inside(root, row[0]) for row in rows["probe"]],
+        probe_id=np.array([people[row[1]] for row in rows["probe"]], np.int64),
+        distractor=[inside(root, row[0]) for row in rows["distractor"]],
+        alignment=f"as in {root.name}",
+        digest=digest_of(*[["\t".join(row) for row in part] for part in rows.values()]),
+    )
+    return identify(task, lists, ranks=(1, 5, 10, 20), flip="none", sizes=DEFAULT_SIZES_PX, fpirs=(0.1, 0.01))
+
+
+def run_tinyface(data: Path, task: Task) -> list[Result]:
+    """Evaluate TinyFace: gallery match plus distractors, images as they are, flips averaged."""
+    root = data if (data / "Testing_Set").exists() else data / "tinyface"
+    test = need(root, "Testing_Set", TINYFACE_TREE)
+    gallery_mat, probe_mat = (need(test, f"{part}_img_ID_pairs.mat", TINYFACE_TREE) for part in ("gallery_match", "probe"))
+    gallery = load_mat(gallery_mat, ("gallery_set", "gallery_ids"))
+    probe = load_mat(probe_mat, ("probe_set", "probe_ids"))
+    names, probes = cell_strings(gallery["gallery_set"]), cell_strings(probe["probe_set"])
+    folders = [need(test, part, TINYFACE_TREE) for part in ("Gallery_Match", "Probe", "Gallery_Distractor")]
+    distractors = sorted(path for path in folders[2].iterdir() if path.is_file())
+    lists = SearchList(
+        name="tinyface",
+        gallery=[inside(folders[0], name) for name in names],
+        gallery_id=_ids(gallery["gallery_ids"], names, gallery_mat),
+        probe=[inside(folders[1], name) for name in probes],
+        probe_id=_ids(probe["probe_ids"], probes, probe_mat),
+        distractor=distractors,
+        digest=digest_of(names, probes, [path.name for path in distractors]),
+    )
+    return identify(task, lists, ranks=TINYFACE_RANKS, flip="mean", sizes=NATIVE)
+
+
+def _ids(values: object, names: list[str], path: Path) -> Ints:
+    ids = np.asarray(values, np.int64).reshape(-1)
+    if len(ids) != len(names):
+        raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
+    return ids
+
+
+def run_scface(data: Path, task: Task) -> list[Result]:
+    """Evaluate SCface at d1, d2 and d3: one mugshot for each of 80 people, five cameras each; one result per distance.
+
+    The published list of the 80 people is in no public repository: give ``test_ids.txt``, or a split is drawn from the seed. Either
+    way the result carries the split's hash.
+    """
+    shots = sorted(path for path in need(data, "mugshot_frontal_cropped_all", SCFACE_TREE).iterdir() if path.is_file())
+    people = sorted({path.name[:3] for path in shots})
+    chosen, split = _scface_split(data, people, task.settings.seed)
+    gallery = [path for path in shots if path.name[:3] in chosen]
+    results = []
+    for distance in (1, 2, 3):
+        folder = need(data, f"surveillance_cameras_distance_{distance}", SCFACE_TREE)
+        probe = sorted(p for cam in range(1, 6) for p in folder.glob(f"cam_{cam}/*") if p.name[:3] in chosen)
+        if not probe:
+            raise DataError("no probe of a test identity", file=str(folder), hint=f"expected tree:\n{SCFACE_TREE.strip()}")
+        lists = SearchList(
+            name=f"scface-d{distance}",
+            gallery=gallery,
+            gallery_id=np.array([int(path.name[:3]) for path in gallery]),
+            probe=probe,
+            probe_id=np.array([int(path.name[:3]) for path in probe]),
+            digest=digest_of(sorted(chosen)),
+        )
+        found = identify(task, lists, ranks=(1, 5, 10, 20), flip="none", sizes=NATIVE)
+        results += [result | {"split": split, "distance": f"d{distance}"} for result in found]
+    return results
+
+
+def _scface_split(data: Path, people: list[str], seed: int) -> tuple[set[str], str]:
+    path = data / "test_ids.txt"
+    if path.exists():
+        chosen = {row[0].zfill(3) for row in rows_of(path, 1)}
+        unknown = chosen - set(people)
+        if unknown:
+            raise DataError(f"identity {min(unknown)} has no mugshot", file=str(path))
+        return chosen, "test_ids.txt"
+    count = min(80, len(people))
+    drawn = np.random.default_rng(seed).choice(len(people), count, replace=False)
+    return {people[i] for i in drawn}, f"drawn from seed {seed}: not the papers' split"

@@ -1,0 +1,137 @@
+"""QMUL-SurvFace: open-set identification (TPIR20 at FPIR, area) and verification, compared by the identities of its own lists.
+
+The published scripts number identities by first appearance, separately in gallery and probes, and so assume that both lists have the
+same order of people. Here the ids of the two files are compared, whatever their order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lrfr.errors import DataError
+from lrfr.eval.faces import Ints, embed_images, pair_list, unit
+from lrfr.eval.protocols.identify import digest_of, open_set_metrics
+from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need
+from lrfr.eval.protocols.verification import verify
+from lrfr.eval.results import Result, make_result, metric
+from lrfr.eval.search import F32, Search, official_sweep, open_set_auc, search
+from lrfr.eval.settings import NATIVE, Task, size_cells
+
+RANK_LIMIT = 20
+FPIRS = (0.3, 0.2, 0.1, 0.01)
+TREE = """
+Face_Identification_Test_Set/gallery/, mated_probe/, unmated_probe/
+Face_Identification_Test_Set/gallery_img_ID_pairs.mat         variables gallery_set, gallery_ids
+Face_Identification_Test_Set/mated_probe_img_ID_pairs.mat     variables mated_probe_set, mated_probe_ids
+Face_Verification_Test_Set/verification_images/
+Face_Verification_Test_Set/positive_pairs_names.mat, negative_pairs_names.mat"""
+
+
+def templates(features: F32, ids: Ints, mean: str) -> tuple[F32, Ints]:
+    """Return one template per person: the mean of ``raw`` or of ``unit`` features, and the people's ids in ascending order."""
+    people, place = np.unique(ids, return_inverse=True)
+    total = np.zeros((len(people), features.shape[1]), np.float64)
+    np.add.at(total, place, unit(features) if mean == "unit" else features)
+    return (total / np.bincount(place)[:, None]).astype(np.float32), people
+
+
+def run_survface(data: Path, task: Task) -> list[Result]:
+    """Evaluate whichever of the two test sets is there."""
+    root = data if (data / "Face_Identification_Test_Set").exists() or not (data / "QMUL-SurvFace").exists() else data / "QMUL-SurvFace"
+    parts = [root / "Face_Identification_Test_Set", root / "Face_Verification_Test_Set"]
+    if not any(part.exists() for part in parts):
+        need(root, [part.name for part in parts], TREE)
+    results: list[Result] = []
+    if parts[0].exists():
+        results += _identification(parts[0], task)
+    if parts[1].exists():
+        results += _verification(parts[1], task)
+    return results
+
+
+def _identification(root: Path, task: Task) -> list[Result]:
+    lists = {}
+    for folder, stem in (("gallery", "gallery"), ("mated_probe", "mated_probe")):
+        path = need(root, f"{stem}_img_ID_pairs.mat", TREE)
+        found = load_mat(path, (f"{stem}_set", f"{stem}_ids"))
+        names, ids = cell_strings(found[f"{stem}_set"]), np.asarray(found[f"{stem}_ids"], np.int64).reshape(-1)
+        if len(names) != len(ids):
+            raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
+        lists[stem] = ([inside(need(root, folder, TREE), name) for name in names], ids)
+    unmated = sorted(path for path in need(root, "unmated_probe", TREE).iterdir() if path.is_file())
+    if not unmated:
+        raise DataError("no unmated probes", file=str(root / "unmated_probe"))
+    digest = digest_of(*[[path.name for path in part] for part in (lists["gallery"][0], lists["mated_probe"][0], unmated)])
+    return [_one_size(task, lists, unmated, size, digest) for _, _, size in size_cells(task.settings, NATIVE)]
+
+
+def _one_size(task: Task, lists: dict[str, tuple[list[Path], Ints]], unmated: list[Path], size: int | None, digest: str) -> Result:
+    fusion = task.settings.fusion("none")
+
+    def embedded(paths: list[Path]) -> F32:
+        options = {"size_px": size, "low_res": task.settings.low_res, "mirror": fusion != "none"}
+        found = embed_images(task.embed, paths, batch=task.settings.batch, on_progress=task.on_progress, **options)  # type: ignore[arg-type]
+        return found.fuse(fusion)
+
+    gallery, people = templates(embedded(lists["gallery"][0]), lists["gallery"][1], task.settings.gallery_mean)
+    mated_id = lists["mated_probe"][1]
+    if not np.isin(mated_id, people).all():
+        raise DataError("a mated probe's identity is not in the gallery")
+    mated = search(embedded(lists["mated_probe"][0]), mated_id, gallery, people, top=RANK_LIMIT)
+    strangers = embedded(unmated)
+    outside = search(strangers, np.full(len(strangers), -1), gallery, people)
+    return make_result(
+        task.model,
+        benchmark="survface",
+        protocol="open-set identification",
+        metrics=open_set_metrics(mated, outside, FPIRS, RANK_LIMIT) | _areas(mated, outside, task),
+        matching="same",
+        sizes_px=[size, size],
+        flip=fusion,
+        gallery_mean=task.settings.gallery_mean,
+        **task.settings.low_res.describe(),
+        alignment="as distributed",
+        protocol_digest=digest,
+        finetuned=task.settings.finetuned,
+        n_gallery=len(people),
+        n_probe=len(mated_id),
+        n_unmated=len(unmated),
+    )
+
+
+def _areas(mated: Search, outside: Search, task: Task) -> dict[str, dict[str, object]]:
+    n = len(mated.rank)
+    body = {"AUC": metric(open_set_auc(mated, outside.best_other, RANK_LIMIT), n)}
+    if task.settings.official_sweep:
+        values, area = official_sweep(mated, outside.best_other, FPIRS, RANK_LIMIT)
+        body |= {f"TPIR20@FPIR={target:g} (official sweep)": metric(value, n) for target, value in values.items()}
+        body["AUC (official sweep)"] = metric(area, n)
+    return body
+
+
+def _verification(root: Path, task: Task) -> list[Result]:
+    images = need(root, "verification_images", TREE)
+    pairs, same = [], []
+    for name, label in (("positive_pairs_names", True), ("negative_pairs_names", False)):
+        cells = np.asarray(load_mat(need(root, f"{name}.mat", TREE), (name,))[name])
+        if cells.ndim != 2 or cells.shape[1] != 2:
+            raise DataError(f"expected two columns, found {list(cells.shape)}", file=str(root / f"{name}.mat"))
+        first, second = cell_strings(cells[:, 0]), cell_strings(cells[:, 1])
+        pairs += [(inside(images, a), inside(images, b)) for a, b in zip(first, second, strict=True)]
+        same += [label] * len(first)
+    # the lists stand positives first, so consecutive folds would hold one class only
+    order = np.argsort(np.arange(len(same)) % 10, kind="stable")
+    settings = task.settings
+    listed = pair_list(
+        [pairs[i] for i in order],
+        [same[i] for i in order],
+        identities=[(pairs[i][0].name.split("_")[0], pairs[i][1].name.split("_")[0]) for i in order],
+        folds=[int(i % 10) for i in order],
+        name="survface-verification",
+        alignment="as distributed",
+    )
+    native = settings if settings.sizes_px else replace(settings, sizes_px=NATIVE)
+    return verify(Task(task.embed, native, task.model, task.on_progress), listed)
