@@ -37,6 +37,8 @@ REASONS = {
     "E_TRUNCATED": "the file ends early or is damaged",
     "E_CHANGED": "the file changed while it was being read",
     "E_SHAPE": "not the size that the store needs",
+    "E_LABEL": "the label is missing or not a number",
+    "E_LANDMARK": "no usable landmarks for this face",
 }
 
 

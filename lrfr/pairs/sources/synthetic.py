@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +14,44 @@ from lrfr.pairs.faces.features import draw_face
 from lrfr.pairs.faces.light import shading
 from lrfr.pairs.faces.people import appearance_of, identity_of
 from lrfr.pairs.faces.pose import Camera, Head
+from lrfr.pairs.files import digest_of
+from lrfr.pairs.sources.base import Content, Face, Place, Source
 from lrfr.streams import Stream, stream
 
 SIZE = 112
+# raised whenever a pixel of any face changes, so that stores never mix two renderers
+RENDERER = 1
 ATTRIBUTES = ("Male", "Bald", "Big_Nose", "Chubby", "Narrow_Eyes")
+
+
+@dataclass(frozen=True)
+class SyntheticSource(Source):
+    """``ids`` invented people with ``per_id`` photographs each."""
+
+    ids: int = 100
+    per_id: int = 12
+    seed: int = 0
+    kind = "synthetic"
+
+    def faces(self) -> list[Face]:
+        """List the faces without rendering them."""
+        return [
+            Face(f"s{self.seed}/p{person:06d}/{image:04d}", f"p{person:06d}", (person, image), identity_of(person, self.seed).attributes)
+            for person in range(self.ids)
+            for image in range(self.per_id)
+        ]
+
+    def read(self, place: Place) -> Content:
+        """Render one face."""
+        return render_face(place[0], place[1], self.seed)[0]
+
+    def fingerprint(self, place: Place) -> str | None:
+        """Name the face by what it is rendered from."""
+        return digest_of(["synthetic", RENDERER, self.seed, *place])
+
+    def describe(self) -> dict[str, Any]:
+        """Return the parameters."""
+        return {"kind": self.kind, "renderer": RENDERER, "ids": self.ids, "per_id": self.per_id, "seed": self.seed}
 
 
 def render_face(identity: int, image: int, seed: int) -> tuple[NDArray[np.uint8], dict[str, int]]:

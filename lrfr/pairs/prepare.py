@@ -1,0 +1,91 @@
+"""From whatever a source gives to the HR record: original JPEG bytes where they already fit, else a fresh encoding."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.image import ImageFault, check_image, decode, encode_jpeg, probe
+from lrfr.pairs.align import align
+from lrfr.pairs.sources.base import Content
+
+Landmarks = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """How sources become HR crops.
+
+    Attributes:
+        size_px: side of the square crop.
+        quality: JPEG quality of crops that are encoded anew (4:2:0).
+        colour: ``rgb``, or ``bgr`` for sources whose channels were swapped by whoever wrote them.
+        aligned: whether five landmarks per face are given, and the crop is cut by them.
+
+    """
+
+    size_px: int = 112
+    quality: int = 95
+    colour: str = "rgb"
+    aligned: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """Return the JSON form that enters the base's identity."""
+        return asdict(self)
+
+    def pixels(self, content: Content, landmarks: Landmarks | None = None) -> NDArray[np.uint8]:
+        """Return the crop as uint8 ``[size, size, 3]`` RGB.
+
+        Raises:
+            ImageFault: the bytes are refused.
+
+        """
+        image = check_image(content) if isinstance(content, np.ndarray) else decode(content)
+        if self.colour == "bgr":
+            image = np.ascontiguousarray(image[:, :, ::-1])
+        if self.aligned:
+            if landmarks is None:
+                raise ImageFault("E_LANDMARK")
+            return align(image, np.array(landmarks).reshape(5, 2), self.size_px)
+        return fit(image, self.size_px)
+
+    def jpeg(self, content: Content, landmarks: Landmarks | None = None) -> bytes:
+        """Return the HR payload.
+
+        Raises:
+            ImageFault: the bytes are refused.
+
+        """
+        if isinstance(content, bytes) and self.colour == "rgb" and not self.aligned and _is_plain_jpeg(content, self.size_px):
+            decode(content)
+            return content
+        return encode_jpeg(self.pixels(content, landmarks), self.quality)
+
+
+def fit(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """Cut the central square and resize it with Pillow's antialiased bicubic filter."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side]
+    if side == size_px:
+        return np.ascontiguousarray(square)
+    from PIL import Image
+
+    resized = Image.fromarray(square).resize((size_px, size_px), Image.Resampling.BICUBIC)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _is_plain_jpeg(data: bytes, size_px: int) -> bool:
+    """Return whether the bytes are a JPEG of the right size in RGB or grey, upright."""
+    from PIL import Image
+
+    kind, width, height = probe(data)
+    if kind != "JPEG" or (width, height) != (size_px, size_px):
+        return False
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:
+        return header.mode in {"RGB", "L"} and header.getexif().get(0x0112, 1) == 1

@@ -1,0 +1,182 @@
+"""The source ``recordio``: insightface's ``train.rec`` with ``train.idx``, read without MXNet.
+
+A record is the magic 0xced7230a, a word of 3 bits part flag and 29 bits length, and the payload padded to 4 bytes. Payloads
+that contain the magic are split there into parts (flags 1, 2, 3), which are joined again with the magic between them. The
+payload starts with ``flag, label, id, id2`` (``<IfQQ``); a flag above 0 is the number of float32 labels that follow.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lrfr.errors import DataError, SpecError
+from lrfr.image import ImageFault
+from lrfr.pairs.sources.base import Content, Face, Place, Source
+
+MAGIC = 0xCED7230A
+_MAGIC_BYTES = struct.pack("<I", MAGIC)
+_WORDS = struct.Struct("<II")
+_HEADER = struct.Struct("<IfQQ")
+_MAX_LABELS = 1 << 20
+
+
+@dataclass(frozen=True)
+class RecordIOSource(Source):
+    """Images of a ``.rec`` file; identity labels are the numbers written in it."""
+
+    path: Path
+    kind = "recordio"
+
+    def faces(self) -> list[Face]:
+        """List the image records: by the ``.idx`` file where there is one, else by scanning."""
+        with _open(self.path) as handle:
+            size = os.fstat(handle.fileno()).st_size
+            places = self._index(size) or [(number, offset) for number, offset in enumerate(scan(handle, size))]
+            if not places:
+                raise DataError("no records", file=str(self.path))
+            first, stop = _image_range(handle, size, places)
+            faces = []
+            for number, offset in places:
+                if first <= number < stop:
+                    label = _label_at(handle, size, offset)
+                    faces.append(Face(f"{number:08d}", f"{label:07d}", offset))
+        return faces
+
+    def read(self, place: Place) -> Content:
+        """Read one record's image bytes."""
+        with _open(self.path) as handle:
+            try:
+                payload = read_record(handle, int(place), os.fstat(handle.fileno()).st_size)
+                return parse_header(payload)[1]
+            except DataError as error:
+                raise ImageFault("E_TRUNCATED", error.message, file=str(self.path)) from None
+
+    def describe(self) -> dict[str, Any]:
+        """Name the file."""
+        return {"kind": self.kind, "name": self.path.name}
+
+    def _index(self, size: int) -> list[tuple[int, int]]:
+        path = self.path.with_suffix(".idx")
+        if not path.exists():
+            return []
+        places = []
+        for line, text in enumerate(path.read_text("ascii", "replace").splitlines(), 1):
+            parts = text.split()
+            if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
+                raise DataError("expected 'number<tab>position'", file=str(path), line=line)
+            if int(parts[1]) + _WORDS.size > size:
+                raise DataError(f"position {parts[1]} lies beyond the end of the .rec file", file=str(path), line=line)
+            places.append((int(parts[0]), int(parts[1])))
+        return places
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
+
+
+def _part(handle: BinaryIO, offset: int, size: int) -> tuple[int, int]:
+    """Return (part flag, length) of the record part at ``offset``, bounds checked."""
+    handle.seek(offset)
+    words = handle.read(_WORDS.size)
+    if len(words) < _WORDS.size:
+        raise DataError("the record is cut short", path=f"byte {offset}")
+    magic, packed = _WORDS.unpack(words)
+    if magic != MAGIC:
+        raise DataError("no record starts here (bad magic)", path=f"byte {offset}")
+    length = packed & 0x1FFFFFFF
+    if offset + _WORDS.size + length > size:
+        raise DataError(f"the record claims {length} bytes, the file ends before", path=f"byte {offset}")
+    return packed >> 29, length
+
+
+def read_record(handle: BinaryIO, offset: int, size: int, limit: int | None = None) -> bytes:
+    """Return the payload of the record at ``offset``, its parts joined.
+
+    Args:
+        handle: the open ``.rec`` file.
+        offset: where the record starts.
+        size: bytes of the file; no length beyond it is believed.
+        limit: stop after this many bytes of an unsplit record (to read only its header).
+
+    Raises:
+        DataError: bad magic, a length beyond the file, or parts out of order.
+
+    """
+    flag, length = _part(handle, offset, size)
+    if flag == 0:
+        return handle.read(length if limit is None else min(limit, length))
+    if flag != 1:
+        raise DataError("a record cannot start with a middle part", path=f"byte {offset}")
+    parts = [handle.read(length)]
+    while flag != 3:
+        offset += _WORDS.size + (length + 3) // 4 * 4
+        flag, length = _part(handle, offset, size)
+        if flag not in {2, 3}:
+            raise DataError("the parts of a record are out of order", path=f"byte {offset}")
+        parts.append(handle.read(length))
+    return _MAGIC_BYTES.join(parts)
+
+
+def scan(handle: BinaryIO, size: int) -> list[int]:
+    """Return the offset of every record by walking the file.
+
+    Raises:
+        DataError: the chain of records is broken.
+
+    """
+    offset, starts = 0, []
+    while offset + _WORDS.size <= size:
+        flag, length = _part(handle, offset, size)
+        if flag in {0, 1}:
+            starts.append(offset)
+        offset += _WORDS.size + (length + 3) // 4 * 4
+    return starts
+
+
+def parse_header(payload: bytes) -> tuple[list[float], bytes]:
+    """Return (labels, the rest) of a record's payload.
+
+    Raises:
+        DataError: the header is cut short or claims more labels than there are bytes.
+
+    """
+    if len(payload) < _HEADER.size:
+        raise DataError("the record has no header")
+    flag, label, _, _ = _HEADER.unpack_from(payload)
+    if flag == 0:
+        return [label], payload[_HEADER.size :]
+    end = _HEADER.size + 4 * flag
+    if flag > _MAX_LABELS or end > len(payload):
+        raise DataError(f"the record claims {flag} labels")
+    return list(struct.unpack_from(f"<{flag}f", payload, _HEADER.size)), payload[end:]
+
+
+def _image_range(handle: BinaryIO, size: int, places: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return [first, stop) of the image numbers: record 0 may be a header that says where the images end."""
+    lookup = dict(places)
+    if 0 not in lookup:
+        return min(lookup), max(lookup) + 1
+    payload = read_record(handle, lookup[0], size)
+    flag = _HEADER.unpack_from(payload)[0] if len(payload) >= _HEADER.size else 0
+    labels, rest = parse_header(payload)
+    if flag == 2 and not rest and all(map(math.isfinite, labels)):
+        return 1, int(labels[0])
+    return 0, max(lookup) + 1
+
+
+def _label_at(handle: BinaryIO, size: int, offset: int) -> int:
+    payload = read_record(handle, offset, size, limit=_HEADER.size + 4 * 16)
+    flag, label, _, _ = _HEADER.unpack_from(payload) if len(payload) >= _HEADER.size else (0, math.nan, 0, 0)
+    if flag and len(payload) >= _HEADER.size + 4:
+        label = struct.unpack_from("<f", payload, _HEADER.size)[0]
+    if not math.isfinite(label):
+        raise DataError("the label is not a number", path=f"byte {offset}")
+    return int(label)
