@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,6 @@ class IdentityRange:
         """Return C(a) of a number, array or tensor."""
         slope = (self.high - self.low) / (self.magnitude_high - self.magnitude_low)
         return (magnitude - self.magnitude_low) * slope + self.low
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the JSON form that weights files carry."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,3 @@ class IdentityCurve:
         norms = np.interp(wanted.target(knots), rising, self.norms)
         norms[0] = 0.0
         return float(np.copysign(np.interp(abs(magnitude), knots, norms), magnitude))
-
-    def as_dict(self) -> dict[str, Sequence[float]]:
-        """Return the JSON form that weights files carry."""
-        return asdict(self)

@@ -2,47 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 from torch import Tensor, nn
 
+from lrfr.degrade.stylegan.card import Layout
 from lrfr.degrade.stylegan.layers import LayerNorm, ResidualBlock, reflected_conv
 from lrfr.degrade.stylegan.subspace import StyleSubspace
-
-STRIDE_PX = 4  # two halvings: sides must be multiples of it
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Size of a generator.
-
-    Attributes:
-        dim: channels of the first convolution; the bottleneck has 4 dim.
-        n_res: residual blocks of the encoder, and again of the decoder.
-        n_basis: style coordinates.
-        latent: length of the style latent.
-        residual: the decoder's output is added to the input. Without it (the published layout) instance norm makes G blind to
-            a common gain and offset of the input, so overall brightness and contrast cannot be reconstructed.
-
-    """
-
-    dim: int
-    n_res: int
-    n_basis: int
-    latent: int
-    residual: bool = False
-
-    def as_dict(self) -> dict[str, int | bool]:
-        """Return the JSON form that weights files carry."""
-        return asdict(self)
-
-
-# full is the published configuration
-PRESETS: dict[str, Layout] = {
-    "full": Layout(dim=64, n_res=3, n_basis=10, latent=128),
-    "small": Layout(dim=32, n_res=3, n_basis=10, latent=64),
-    "tiny": Layout(dim=16, n_res=2, n_basis=10, latent=32, residual=True),
-}
 
 
 class StyleGenerator(nn.Module):

@@ -1,0 +1,54 @@
+"""Inference on uint8 faces, one face at a time and on one thread, so that no byte depends on the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from lrfr.degrade.stylegan.generator import StyleGenerator
+from lrfr.image import ImageU8
+
+_STRIDE_PX = 4
+_MIN_SIDE_PX = 8
+
+
+def render_style(generator: StyleGenerator, images: Sequence[ImageU8], z_nk: Sequence[Sequence[float]]) -> list[ImageU8]:
+    """Return each face in its style, at its own size.
+
+    A convolution library may choose another algorithm for another batch size, and the last bit of a float decides a byte. On
+    one core a batch is no faster than single faces, whose features stay in the cache.
+
+    Args:
+        generator: in eval mode.
+        images: uint8 HWC RGB of any size (mirrored up to a multiple of 4 px inside).
+        z_nk: style coordinates of each face.
+
+    """
+    with _one_thread(), torch.inference_mode():
+        return [_one(generator, image, z_k) for image, z_k in zip(images, z_nk, strict=True)]
+
+
+def _one(generator: StyleGenerator, image: ImageU8, z_k: Sequence[float]) -> ImageU8:
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, _missing(height)), (0, _missing(width)), (0, 0)), mode="symmetric")
+    x = torch.from_numpy(padded).permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1
+    y = generator(x.contiguous(), torch.tensor([z_k], dtype=torch.float32))
+    levels = ((y[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy()[:height, :width])
+
+
+def _missing(side: int) -> int:
+    return max(-(-side // _STRIDE_PX) * _STRIDE_PX, _MIN_SIDE_PX) - side
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
