@@ -1,0 +1,221 @@
+"""Checkpoints: a folder of safetensors and JSON with a sha256 of every file, renamed into place; no pickle anywhere.
+
+* ``model.safetensors``: weights and buffers of every network but frozen teachers;
+* ``ema.safetensors``: averaged weights, where a run keeps them;
+* ``state.safetensors``: optimiser tensors (absent in ``best``);
+* ``state.json``: step, place in the data, loss scaler, evaluation, versions, threads;
+* ``manifest.json``: what the networks are, sizes and sha256 of the files, and its own digest; written last.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lrfr.errors import DataError
+from lrfr.pairs.files import canonical, make_folder, seal, sha256_file, sync_folder, unseal, write_fault
+from lrfr.train.embedder import Embed
+from lrfr.train.nets import Nets
+from lrfr.train.teacher import FrozenTeacher
+
+SCHEMA = 1
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        identity: method name, its options, number of classes, attribute names, digests of view and spec.
+        model: tensors of the networks by name.
+        state: JSON state of the run.
+        optimizer: tensors of the optimiser.
+        ema: averaged weights by name.
+
+    """
+
+    identity: dict[str, Any]
+    model: Tensors
+    state: dict[str, Any]
+    optimizer: Tensors
+    ema: Tensors
+
+
+def model_tensors(nets: nn.ModuleDict) -> Tensors:
+    """Return the tensors of ``nets`` without frozen teachers; tensors that share memory (tied layers) stand once."""
+    result: Tensors = {}
+    seen: set[int] = set()
+    for name, tensor in nets.state_dict().items():
+        if isinstance(nets[name.split(".", 1)[0]], FrozenTeacher) or (tensor.numel() and tensor.data_ptr() in seen):
+            continue
+        seen.add(tensor.data_ptr())
+        result[name] = tensor.detach()
+    return result
+
+
+def load_model(nets: nn.ModuleDict, model: Mapping[str, Tensor], place: str) -> None:
+    """Copy ``model`` into ``nets``; every tensor must find its namesake of the same shape, and none may be left.
+
+    Raises:
+        DataError: names or shapes disagree.
+
+    """
+    wanted = model_tensors(nets)
+    missing, extra = sorted(wanted.keys() - model.keys()), sorted(model.keys() - wanted.keys())
+    wrong = [name for name in wanted.keys() & model.keys() if wanted[name].shape != model[name].shape]
+    if missing or extra or wrong:
+        raise DataError(f"weights do not fit: missing {missing[:3]}, unknown {extra[:3]}, other shape {wrong[:3]}", file=place)
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(model[name])
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> str:
+    """Write ``checkpoint`` to ``folder`` (replaced if it exists) and return its digest.
+
+    Raises:
+        EnvironmentFault: disk full or not writable.
+
+    """
+    temporary, discarded = folder.with_name(f".tmp-{folder.name}"), folder.with_name(f".old-{folder.name}")
+    for left in (temporary, discarded):
+        shutil.rmtree(left, ignore_errors=True)
+    make_folder(temporary)
+    try:
+        digest = _write(temporary, checkpoint)
+        if folder.exists():
+            folder.rename(discarded)
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise write_fault(error, folder, sum(tensor.nbytes for tensor in checkpoint.model.values())) from error
+    shutil.rmtree(discarded, ignore_errors=True)
+    return digest
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> str:
+    for name, tensors in (("model", checkpoint.model), ("ema", checkpoint.ema), ("state", checkpoint.optimizer)):
+        if tensors:
+            save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, folder / f"{name}.safetensors")
+    (folder / "state.json").write_bytes(canonical(checkpoint.state))
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())}
+    manifest = seal({"schema": SCHEMA, "identity": checkpoint.identity, "files": files})
+    (folder / "manifest.json").write_bytes(manifest)
+    for path in (*folder.iterdir(), folder):
+        sync_folder(path)  # fsync takes files and folders alike
+    return str(unseal(manifest, "manifest.json")["digest"])
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint after checking its own digest and the size and sha256 of every file.
+
+    Raises:
+        DataError: not a checkpoint, of another schema, or damaged.
+
+    """
+    path = folder / "manifest.json"
+    older = "use an older checkpoint of the run"
+    if not path.is_file():
+        raise DataError("not a checkpoint: it has no manifest.json", file=str(folder))
+    try:
+        manifest = unseal(path.read_bytes(), str(path))
+    except DataError:
+        raise DataError("the manifest is damaged", file=str(path), hint=older) from None
+    if manifest.get("schema") != SCHEMA:
+        raise DataError(f"checkpoint of schema {manifest.get('schema')}, this version reads {SCHEMA}", file=str(path))
+    for name, entry in manifest["files"].items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != entry["bytes"] or sha256_file(file) != entry["sha256"]:
+            raise DataError("the file is missing or damaged", file=str(file), hint=older)
+    return manifest
+
+
+def load(folder: Path, device: str = "cpu") -> Checkpoint:
+    """Read and check a checkpoint.
+
+    Raises:
+        DataError: not a checkpoint, of another schema, or damaged.
+
+    """
+    manifest = read_manifest(folder)
+
+    def tensors(name: str) -> Tensors:
+        if f"{name}.safetensors" not in manifest["files"]:
+            return {}
+        try:
+            return dict(load_file(folder / f"{name}.safetensors", device=device))
+        except SafetensorError as error:
+            raise DataError(str(error), file=str(folder / f"{name}.safetensors")) from None
+
+    state = json.loads((folder / "state.json").read_text("utf-8"))
+    return Checkpoint(manifest["identity"], tensors("model"), state, tensors("state"), tensors("ema"))
+
+
+def steps(run_dir: Path) -> list[Path]:
+    """Return the full checkpoints of a run, oldest first."""
+    return sorted((run_dir / "checkpoints").glob("step-*"))
+
+
+def prune(run_dir: Path, keep: int) -> None:
+    """Remove the oldest full checkpoints beyond ``keep``, and what a crash left of unfinished ones."""
+    folder = run_dir / "checkpoints"
+    for path in [*steps(run_dir)[:-keep], *folder.glob(".tmp-*"), *folder.glob(".old-*")]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def resolve(path: Path) -> Path:
+    """Return the checkpoint folder that ``path`` means: itself, or the last checkpoint of a run folder.
+
+    Raises:
+        DataError: there is none.
+
+    """
+    if (path / "manifest.json").is_file():
+        return path
+    found = steps(path)
+    if not found:
+        raise DataError("neither a checkpoint nor a run with one", file=str(path), hint="name a folder under 'runs', or a checkpoint in it")
+    return found[-1]
+
+
+def load_nets(path: Path, device: str = "cpu") -> tuple[Nets, Checkpoint]:
+    """Build the networks of a checkpoint or run and load its (averaged, where kept) weights.
+
+    Raises:
+        DataError: no checkpoint there, or damaged.
+        SpecError: its method is unknown.
+
+    """
+    from lrfr.train.recipe import method_from
+
+    folder = resolve(path)
+    checkpoint = load(folder, device)
+    identity = checkpoint.identity
+    method = method_from(identity["method"], identity["options"])
+    nets = method.build(identity["num_classes"], None, identity["attribute_names"]).to(device)
+    load_model(nets, checkpoint.model | checkpoint.ema, str(folder))
+    return nets.eval(), checkpoint
+
+
+def load_embedder(path: Path | str, device: str = "cpu") -> Embed:
+    """Return ``embed(images) -> float32 [N, D]`` of a checkpoint or run folder.
+
+    Raises:
+        DataError: no checkpoint there, or damaged.
+        SpecError: its method is unknown.
+
+    """
+    from lrfr.train.recipe import method_from
+
+    nets, checkpoint = load_nets(Path(path), device)
+    return method_from(checkpoint.identity["method"], checkpoint.identity["options"]).embedder(nets)

@@ -1,0 +1,26 @@
+"""What a recogniser hands to a loss: embedding, taps, attention and logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """The outputs of one network on one batch.
+
+    Attributes:
+        embedding_bd: float [B, D], raw (not normalised).
+        taps: feature maps [B, C, H, W], in the order of the network.
+        attention: pairs of attention tensors, one pair a unit or branch: (channel gate, spatial gate) of CBAM units,
+            (attention map, values) of self-attention branches.
+        logits_bc: float [B, classes], scaled and with margin, where a head was asked.
+
+    """
+
+    embedding_bd: Tensor
+    taps: tuple[Tensor, ...] = ()
+    attention: tuple[tuple[Tensor, Tensor], ...] = ()
+    logits_bc: Tensor | None = None

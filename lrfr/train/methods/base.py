@@ -1,0 +1,77 @@
+"""What every method has: a recogniser, a head and an input contract, and three functions.
+
+A method is a frozen dataclass of its hyper-parameters; the defaults are the paper's. It knows no optimiser, device, rank, file
+or log. ``build`` makes the networks, ``losses`` the named losses of one batch with ``"total"``, ``embedder`` the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from lrfr.train.backbones import build_backbone
+from lrfr.train.embedder import Embedder, InputSpec, single
+from lrfr.train.margins import HeadSpec
+from lrfr.train.nets import Nets
+
+if TYPE_CHECKING:
+    from lrfr.pairs.dataset import Batch
+
+Losses = dict[str, Tensor]
+Parents = Mapping[str, Nets]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """The fields and functions that methods share.
+
+    Attributes:
+        backbone: a name of :data:`~lrfr.train.backbones.BACKBONES`.
+        head: margin and its constants.
+        input: resizing of the embedder, recorded in the checkpoint.
+        needs: role to method: finished runs whose networks ``build`` is handed.
+        unstated: field to what its source says about it, printed at the start of a run.
+
+    """
+
+    needs: ClassVar[Mapping[str, str]] = {}
+    unstated: ClassVar[Mapping[str, str]] = {}
+
+    backbone: str = "iresnet50"
+    head: HeadSpec = field(default_factory=HeadSpec)
+    input: InputSpec = field(default_factory=InputSpec)
+
+    def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
+        """Return the networks; without ``parents`` those that need no other run (enough for an embedder).
+
+        Args:
+            num_classes: identities of the training view.
+            parents: networks of finished runs by role; the role ``init`` starts the recogniser (and the head, where the
+                number of classes agrees) from another run.
+            attribute_names: names of the view's soft-biometric attributes.
+
+        """
+        net = build_backbone(self.backbone)
+        nets = Nets({"net": net, "head": self.head.build(net.emb_dim, num_classes)})
+        start_from(nets, (parents or {}).get("init"))
+        return nets
+
+    def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
+        """Return named scalar losses of one float batch, ``"total"`` among them."""
+        raise NotImplementedError
+
+    def embedder(self, nets: Nets) -> Embedder:
+        """Return ``embed(images)`` of the recogniser."""
+        return single(nets["net"], self.input)
+
+
+def start_from(nets: Nets, init: Nets | None) -> None:
+    """Copy the recogniser's weights of another run, and its head's where the shape agrees."""
+    if init is None:
+        return
+    nets["net"].load_state_dict(init["net"].state_dict())
+    if "head" in init and init["head"].weight.shape == nets["head"].weight.shape:
+        nets["head"].load_state_dict(init["head"].state_dict(), strict=False)

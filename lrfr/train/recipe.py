@@ -1,0 +1,208 @@
+"""Recipes: one YAML of a method's options, loop settings, parents and data, with overrides by key.
+
+Keys: ``method``; ``about``, one line; ``options``, fields of the method; ``train``, fields of
+:class:`~lrfr.train.settings.TrainSettings`; ``parents``, role to ``{recipe, options, train}`` of the run that fills it; ``data``, what the
+view should hold (``spec`` makes the default view, the rest is for people).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import keyword
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lrfr.errors import SpecError
+from lrfr.train.methods import find_method
+from lrfr.train.methods.base import Method
+from lrfr.train.settings import TrainSettings
+from lrfr.yamlspec import Document, did_you_mean, load, parse
+
+_KEYS = {"method", "about", "options", "train", "parents", "data"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A resolved recipe.
+
+    Attributes:
+        method: name of the method.
+        options: its validated fields, as plain data.
+        settings: the loop's settings.
+        parents: role to the recipe of the run that fills it.
+        data: what the view should hold (``spec``), free text for the rest.
+
+    """
+
+    name: str
+    method: str
+    options: dict[str, Any]
+    settings: TrainSettings
+    parents: dict[str, Recipe] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    about: str = ""
+
+    def make(self) -> Method:
+        """Return the method."""
+        return method_from(self.method, self.options)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, with the parents' recipes inside."""
+        train = dataclasses.asdict(self.settings)
+        parents = {role: parent.as_dict() for role, parent in self.parents.items()}
+        return {"method": self.method, "options": self.options, "train": train, "parents": parents, "data": self.data}
+
+
+def recipe_names(method: str) -> list[str]:
+    """Return the recipes that are shipped for ``method``."""
+    folder = resources.files("lrfr.train") / "recipes"
+    names = [entry.name for entry in folder.iterdir() if entry.name.startswith(f"{method}.") and entry.name.endswith(".yaml")]
+    return sorted(name.removeprefix(f"{method}.").removesuffix(".yaml") for name in names)
+
+
+def load_recipe(method: str, recipe: str = "tiny", overrides: Sequence[str] = ()) -> Recipe:
+    """Return a shipped recipe (by name) or one of the user's (by path), with ``key=value`` overrides.
+
+    Args:
+        method: name of the method.
+        recipe: ``tiny``, ``paper``, another shipped name, or the path of a YAML file.
+        overrides: ``options.x=1``, ``train.lr=0.05``, ``parents.teacher.train.length=4``; a bare key goes to the method's
+            options or else to the loop's settings.
+
+    Raises:
+        SpecError: no such recipe, or malformed, with file and line.
+
+    """
+    find_method(method)
+    document = _document(method, recipe)
+    data = document.data or {}
+    if not isinstance(data, dict):
+        raise document.error("a recipe is a mapping")
+    _unknown(document, data, _KEYS, ())
+    if data.get("method", method) != method:
+        raise document.error(f"this recipe is for '{data['method']}'", ("method",), f"lrfr train {data['method']}")
+    for override in overrides:
+        _override(data, override, method)
+    return _resolve(document, data, method, recipe)
+
+
+def _document(method: str, recipe: str) -> Document:
+    path = Path(recipe)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        return load(path)
+    shipped = resources.files("lrfr.train") / "recipes" / f"{method}.{recipe}.yaml"
+    if shipped.is_file():
+        return parse(shipped.read_bytes(), f"{method}.{recipe}.yaml")
+    names = recipe_names(method)
+    if not names and recipe == "tiny":  # a plug-in without recipes trains with its defaults
+        return parse("{}", f"{method}.tiny.yaml")
+    raise SpecError(f"unknown recipe '{recipe}' for '{method}'", hint=did_you_mean(recipe, names))
+
+
+def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str) -> Recipe:
+    options = _options(document, data.get("options"), find_method(method))
+    settings = _validated(document, data.get("train"), TrainSettings, "train")
+    needs = find_method(method).needs
+    given = data.get("parents") or {}
+    _unknown(document, given, needs, ("parents",))
+    parents = {}
+    for role, parent_method in needs.items():
+        entry = given.get(role) or {}
+        _unknown(document, entry, {"recipe", "options", "train", "parents", "method"}, ("parents", role))
+        parents[role] = _parent(document, entry, str(entry.get("method", parent_method)), name)
+    plain = TypeAdapter(find_method(method)).dump_python(options, mode="json")
+    return Recipe(Path(name).stem, method, plain, settings, parents, dict(data.get("data") or {}), str(data.get("about", "")))
+
+
+def _parent(document: Document, entry: Mapping[str, Any], method: str, name: str) -> Recipe:
+    default = name if name in recipe_names(method) else "tiny"
+    base = _document(method, str(entry.get("recipe", default)))
+    merged = dict(base.data or {})
+    for part in ("options", "train", "parents"):
+        if entry.get(part):
+            merged[part] = _merge(merged.get(part) or {}, entry[part])
+    return _resolve(base, merged, method, str(entry.get("recipe", default)))
+
+
+def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(base)
+    for key, value in extra.items():
+        both[key] = _merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+    return both
+
+
+def _field(name: str) -> str:
+    """Return the field of a recipe's key: ``lambda`` is a Python word, its field is ``lambda_``."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _fields(kind: type) -> set[str]:
+    return {f.name.removesuffix("_") for f in dataclasses.fields(kind)}
+
+
+def _override(data: dict[str, Any], override: str, method: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise SpecError(f"--set takes key=value, got '{override}'")
+    path = key.strip().split(".")
+    if path[0] not in {"options", "train", "parents", "data"}:
+        in_options = path[0] in _fields(find_method(method))
+        if not in_options and path[0] not in _fields(TrainSettings):
+            known = _fields(find_method(method)) | _fields(TrainSettings)
+            raise SpecError(f"--set {override}: unknown key '{path[0]}'", hint=did_you_mean(path[0], known))
+        path.insert(0, "options" if in_options else "train")
+    place = data
+    for part in path[:-1]:
+        if not isinstance(place.get(part), dict):
+            place[part] = {}
+        place = place[part]
+    place[path[-1]] = parse(text, f"--set {key}").data
+
+
+def _unknown(document: Document, data: Any, known: Any, place: tuple[str, ...]) -> None:
+    if not isinstance(data, dict):
+        raise document.error("expected a mapping", place)
+    for key in data:
+        if key not in known:
+            raise document.error(f"unknown key '{key}'", (*place, key), did_you_mean(key, known))
+
+
+def _validated(document: Document, data: Any, kind: Any, part: str) -> Any:
+    """Return ``data`` as the dataclass ``kind``; all faults at once, at the line of the first."""
+    data = data if data is not None else {}
+    _unknown(document, data, _fields(kind), (part,))
+    try:
+        return TypeAdapter(kind).validate_python({_field(key): value for key, value in data.items()})
+    except ValidationError as error:
+        faults = error.errors()
+        places = [tuple(str(p) if not isinstance(p, int) else p for p in fault["loc"]) for fault in faults]
+        text = "; ".join(f"{'.'.join(map(str, place))}: {fault['msg']}" for place, fault in zip(places, faults, strict=True))
+        raise document.error(text, (part, *places[0])) from None
+
+
+def _options(document: Document, data: Any, kind: type[Method]) -> Method:
+    """Return the method; a part of a nested option (``head.scale``) keeps the method's defaults for the rest."""
+    _unknown(document, data if data is not None else {}, _fields(kind), ("options",))
+    defaults = TypeAdapter(kind).dump_python(kind(), mode="json")
+    given = {_field(key): value for key, value in (data or {}).items()}
+    merged = _merge({key: value for key, value in defaults.items() if isinstance(value, dict) and key in given}, given)
+    method: Method = _validated(document, {key.removesuffix("_"): value for key, value in merged.items()}, kind, "options")
+    return method
+
+
+def method_from(name: str, options: Mapping[str, Any]) -> Method:
+    """Return a method from the plain options of a recipe or checkpoint.
+
+    Raises:
+        SpecError: unknown method or option.
+
+    """
+    kind = find_method(name)
+    document = Document({}, f"options of {name}", {})
+    method: Method = _validated(document, {key.removesuffix("_"): value for key, value in options.items()}, kind, "options")
+    return method

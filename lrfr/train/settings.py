@@ -1,0 +1,117 @@
+"""Settings of the training loop, the learning-rate schedules and the optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from lrfr.errors import SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a method is trained; all of it belongs to the identity of a run.
+
+    Attributes:
+        unit: what ``length``, ``milestones`` and ``warmup`` count: epochs or optimiser steps.
+        length: how long to train.
+        batch_size: pairs of one optimiser step, over all processes.
+        accumulate: parts into which each process cuts its share of the batch, one backward pass each.
+        optimizer: ``sgd`` or ``adamw``.
+        lr: learning rate after the warm-up.
+        schedule: ``constant``, ``step``, ``poly`` or ``cosine``.
+        milestones: where ``step`` multiplies the rate by ``gamma``.
+        power: exponent of ``poly``.
+        warmup: linear start from zero.
+        clip_norm: largest gradient norm over all networks; 0 does not clip.
+        amp: ``none``, ``bf16`` or ``fp16`` (with loss scaling) autocast.
+        channels_last: memory format of convolutions.
+        ema_decay: decay of averaged weights, which are then the ones that embed; 0 keeps none.
+        flip: horizontal flip with p = 0.5: one draw a pair (``joint``), one a side (``independent``), or ``none``.
+        seed: order of the data, first weights, flips and dropout.
+        threads: CPU threads of torch, 0 for all usable cores; a run keeps the number it began with.
+        shard_classes: spread the class weights over the processes.
+        sample_rate: share of the other classes that a sharded head looks at in a step.
+        log_every, save_every, eval_every: in steps; 0 saves or evaluates only at the end.
+        keep: full checkpoints to keep.
+
+    """
+
+    unit: Literal["epoch", "step"] = "epoch"
+    length: float = 10
+    batch_size: int = 64
+    accumulate: int = 1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    schedule: Literal["constant", "step", "poly", "cosine"] = "step"
+    milestones: tuple[float, ...] = ()
+    gamma: float = 0.1
+    power: float = 2.0
+    warmup: float = 0
+    clip_norm: float = 0.0
+    amp: Literal["none", "bf16", "fp16"] = "none"
+    channels_last: bool = True
+    ema_decay: float = 0.0
+    flip: Literal["joint", "independent", "none"] = "joint"
+    seed: int = 0
+    threads: int = 0
+    shard_classes: bool = False
+    sample_rate: float = 1.0
+    log_every: int = 1
+    save_every: int = 200
+    eval_every: int = 0
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work."""
+        positive = {"length": self.length, "batch_size": self.batch_size, "accumulate": self.accumulate, "log_every": self.log_every}
+        bad = [f"train.{name} must be positive, is {value}" for name, value in positive.items() if value <= 0]
+        if self.batch_size % self.accumulate:
+            bad.append(f"train.batch_size {self.batch_size} is not a multiple of train.accumulate {self.accumulate}")
+        if self.keep < 1:
+            bad.append("train.keep must be at least 1")
+        if not 0 <= self.ema_decay < 1 or not 0 < self.sample_rate <= 1:
+            bad.append("train.ema_decay must be in [0, 1) and train.sample_rate in (0, 1]")
+        if bad:
+            raise SpecError("; ".join(bad))
+
+    def total_steps(self, batches_per_epoch: int) -> int:
+        """Return the number of optimiser steps."""
+        return max(1, self._steps(self.length, batches_per_epoch))
+
+    def lr_at(self, step: int, batches_per_epoch: int) -> float:
+        """Return the learning rate of ``step`` (from 0), a pure function, so that a resumed run needs no scheduler state.
+
+        ``poly`` is ``base * (1 - (step - w) / (T - w)) ** power`` after w warm-up steps (BTNet's code); ``cosine`` goes to zero at T.
+        """
+        total, warmup = self.total_steps(batches_per_epoch), self._steps(self.warmup, batches_per_epoch)
+        if step < warmup:
+            return self.lr * step / warmup
+        progress = (step - warmup) / max(1, total - warmup)
+        if self.schedule == "poly":
+            return float(self.lr * (1 - progress) ** self.power)
+        if self.schedule == "cosine":
+            return self.lr * 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi, dtype=torch.float64))))
+        if self.schedule == "step":
+            passed = sum(step >= self._steps(milestone, batches_per_epoch) for milestone in self.milestones)
+            return float(self.lr * self.gamma**passed)
+        return self.lr
+
+    def _steps(self, amount: float, batches_per_epoch: int) -> int:
+        return round(amount * batches_per_epoch) if self.unit == "epoch" else round(amount)
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the optimiser over the parameters that want a gradient."""
+        wanted = [parameter for parameter in parameters if parameter.requires_grad]
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(wanted, self.lr, weight_decay=self.weight_decay, foreach=True)
+        return torch.optim.SGD(
+            wanted, self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay, foreach=True
+        )
