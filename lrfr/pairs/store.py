@@ -147,8 +147,11 @@ def pack_rows(rows: Rows) -> dict[str, bytes]:
     """Return the files ``labels.npy`` and ``rows.npz`` as bytes (the same bytes for the same table)."""
     labels, table = io.BytesIO(), io.BytesIO()
     np.save(labels, rows.labels, allow_pickle=False)
-    names = {name: np.frombuffer("\n".join(getattr(rows, name)).encode("utf-8", "surrogateescape"), np.uint8) for name in _NAMES}
-    np.savez(table, **{name: getattr(rows, name) for name in _COLUMNS}, **names)
+    columns: dict[str, Any] = {name: getattr(rows, name) for name in _COLUMNS}
+    for name in _NAMES:
+        text = "".join(f"{item}\0" for item in getattr(rows, name))
+        columns[name] = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+    np.savez(table, **columns)
     return {"labels.npy": labels.getvalue(), "rows.npz": table.getvalue()}
 
 
@@ -165,7 +168,7 @@ def read_rows(folder: Path, files: dict[str, str]) -> Rows:
         columns: dict[str, Any] = {name: table[name] for name in _COLUMNS}
         for name in _NAMES:
             text = table[name].tobytes().decode("utf-8", "surrogateescape")
-            columns[name] = tuple(text.split("\n")) if text else ()
+            columns[name] = tuple(text.split("\0")[:-1])
     return Rows(labels=labels, **columns)
 
 

@@ -1,1 +1,72 @@
 """Where faces come from: one file a family of formats, listed in ``SOURCES``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from lrfr.errors import SpecError
+from lrfr.pairs.sources.base import Source
+from lrfr.pairs.sources.folder import FolderSource, LfwSource
+from lrfr.pairs.sources.recordio import RecordIOSource
+from lrfr.pairs.sources.verification import BinSource
+from lrfr.yamlspec import did_you_mean
+
+Opener = Callable[[str], Source]
+
+
+def _synthetic(text: str) -> Source:
+    """Open ``ids=100,per_id=12,seed=0`` (any part may be left out)."""
+    from lrfr.pairs.sources.synthetic import SyntheticSource
+
+    values: dict[str, int] = {}
+    for part in filter(None, text.split(",")):
+        name, _, number = part.partition("=")
+        if name not in {"ids", "per_id", "seed"}:
+            raise SpecError(f"the synthetic source has no '{name}'", hint=did_you_mean(name, ("ids", "per_id", "seed")))
+        if not number.isdigit() or int(number) >= 2**31 or (name != "seed" and int(number) == 0):
+            raise SpecError(f"'{number}' is no value for {name}", hint="for example synthetic:ids=100,per_id=12,seed=0")
+        values[name] = int(number)
+    return SyntheticSource(**values)
+
+
+# kind: how ``kind:place`` is opened
+SOURCES: dict[str, Opener] = {
+    "synthetic": _synthetic,
+    "folder": lambda place: FolderSource(Path(place)),
+    "lfw": lambda place: LfwSource(Path(place)),
+    "recordio": lambda place: RecordIOSource(Path(place)),
+    "bin": lambda place: BinSource(Path(place)),
+}
+
+_SUFFIXES = {".rec": "recordio", ".bin": "bin"}
+
+
+def open_source(text: str) -> Source:
+    """Open a source named on the command line: ``kind:place``, or a path whose kind is seen from its form.
+
+    Raises:
+        SpecError: no such kind, or no such path.
+
+    """
+    kind, colon, place = text.partition(":")
+    if kind in SOURCES and (colon or kind == "synthetic"):
+        return SOURCES[kind](place)
+    plugin = next((entry for entry in entry_points(group="lrfr.sources") if entry.name == kind), None) if colon else None
+    if plugin is not None:
+        opener: Opener = plugin.load()
+        return opener(place)
+    path = Path(text)
+    if not path.exists():
+        raise SpecError(f"no such source: {text}", hint=f"a path, or {did_you_mean(kind, SOURCES)}")
+    return SOURCES[_kind_of(path)](text)
+
+
+def _kind_of(path: Path) -> str:
+    if path.is_dir():
+        return "lfw" if (path / "pairs.txt").exists() else "folder"
+    kind = _SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise SpecError("cannot tell what kind of source this is", file=str(path), hint=f"write kind:path; kinds: {', '.join(SOURCES)}")
+    return kind
