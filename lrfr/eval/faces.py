@@ -6,11 +6,12 @@ native pixels to ``embed``, which owns everything after that.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,16 @@ from numpy.typing import NDArray
 from lrfr.errors import DataError, NumericFault, SpecError
 from lrfr.image import ImageU8, check_image, decode, read_bytes
 
+if TYPE_CHECKING:
+    from lrfr.degrade.pipeline import Pipeline
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Source = Path | bytes | ImageU8
 Embed = Callable[[list[ImageU8]], NDArray[np.float32]]
 Progress = Callable[..., None]
+Size = int | str | None  # side in px, the name or path of a degradation spec, or None: the image as it is
 
 FUSIONS = ("none", "sum", "mean", "norm", "concat", "concat-unit")
 _TINY = 1e-12
@@ -36,10 +41,23 @@ class LowRes:
     filter: str = "bicubic"
     antialias: bool = True
 
-    def apply(self, images: list[ImageU8], size_px: int | None) -> list[ImageU8]:
-        """Return the images at ``size_px`` squared; an image already that small passes unchanged, and so do all for ``None``."""
-        if size_px is None:
+    def apply(self, images: list[ImageU8], size: Size, keys: Sequence[bytes] = ()) -> list[ImageU8]:
+        """Degrade images.
+
+        Args:
+            images: uint8 HWC RGB.
+            size: a side in px (an image already that small passes unchanged), the name or path of a degradation spec, or None:
+                unchanged.
+            keys: names of the images, from which a spec's random numbers are drawn.
+
+        """
+        if size is None:
             return images
+        if isinstance(size, str):
+            return [degraded.image for degraded in _pipeline(size).run(list(keys), images)]
+        return self._shrink(images, size)
+
+    def _shrink(self, images: list[ImageU8], size_px: int) -> list[ImageU8]:
         from lrfr.degrade.ops.resize import resize_batch
 
         out = list(images)
@@ -56,6 +74,21 @@ class LowRes:
     def describe(self) -> dict[str, Any]:
         """Return the fields that every result carries."""
         return {"interpolation": self.filter, "antialias": self.antialias}
+
+
+@functools.lru_cache(maxsize=8)
+def _pipeline(spec: str) -> Pipeline:
+    """Load a spec once, not once a batch: some hold networks."""
+    from lrfr.degrade.pipeline import Pipeline
+    from lrfr.degrade.spec import load_spec
+
+    return Pipeline(load_spec(spec))
+
+
+def describe_specs(sizes: Sequence[Size]) -> dict[str, Any]:
+    """Return the digest of each spec among ``sizes``, for the record."""
+    digests = {size: _pipeline(size).spec.digest for size in sizes if isinstance(size, str)}
+    return {"spec_digests": digests} if digests else {}
 
 
 @dataclass(frozen=True)
@@ -154,6 +187,11 @@ def load_image(source: Source) -> ImageU8:
         raise
 
 
+def image_key(source: Source, row: int) -> bytes:
+    """Return a name that stays the same wherever the data lie: folder and file of a path, else the row."""
+    return "/".join(source.parts[-2:]).encode() if isinstance(source, Path) else b"row:%d" % row
+
+
 @dataclass(frozen=True)
 class Embedded:
     """Raw embeddings of images and, where asked for, of their mirror images; both float32 [N, D]."""
@@ -190,13 +228,13 @@ def embed_images(
     embed: Embed,
     sources: Sequence[Source],
     *,
-    size_px: int | None = None,
+    size: Size = None,
     low_res: LowRes | None = None,
     mirror: bool = False,
     batch: int = 64,
     on_progress: Progress | None = None,
 ) -> Embedded:
-    """Embed images in batches: decode, make them ``size_px`` squared (None: as they are), embed; the mirror image too if asked.
+    """Embed images in batches: decode, degrade to ``size``, embed; the mirror image too if asked.
 
     Raises:
         ImageFault: an image cannot be decoded (a protocol with a missing image is another protocol).
@@ -208,7 +246,9 @@ def embed_images(
     mirrored: list[NDArray[np.float32]] = []
     shrink = low_res or LowRes()
     for start in range(0, len(sources), batch):
-        images = shrink.apply([load_image(source) for source in sources[start : start + batch]], size_px)
+        part = sources[start : start + batch]
+        keys = [image_key(source, row) for row, source in enumerate(part, start)]
+        images = shrink.apply([load_image(source) for source in part], size, keys)
         plain.append(checked_embedding(embed, images))
         if mirror:
             mirrored.append(checked_embedding(embed, [np.ascontiguousarray(image[:, ::-1]) for image in images]))

@@ -10,7 +10,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,28 @@ REQUIRED = ("benchmark", "protocol", "metrics", "model")
 
 @dataclass(frozen=True)
 class Model:
-    """What was evaluated, for the record: a display name, the method, and the digests that lead back to HR files."""
+    """What was evaluated, for the record.
+
+    Attributes:
+        name: display name.
+        method: method name of ``lrfr train``.
+        checkpoint: where it lay.
+        digest: of the checkpoint's manifest, which holds the sha256 of every file.
+        view_digest: of the view it was trained on, which names base, specs and HR files.
+        parents: role to digest of the checkpoints it was made from.
+        notes: anything else.
+        cost: for each input size: parameters, multiply-adds, images per second (see :mod:`lrfr.eval.cost`).
+
+    """
 
     name: str
     method: str | None = None
     checkpoint: str | None = None
     digest: str | None = None
     view_digest: str | None = None
-    spec_digest: str | None = None
-    embedding_dim: int | None = None
+    parents: dict[str, str] = field(default_factory=dict)
     notes: str | None = None
+    cost: list[dict[str, Any]] = field(default_factory=list)
 
 
 def metric(value: float, n: int, interval: Interval | None = None, *, resolvable: bool = True, **more: Any) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from lrfr.errors import SpecError
 from lrfr.eval.conventions import CONVENTIONS
-from lrfr.eval.faces import FUSIONS, Embed, LowRes, Progress
+from lrfr.eval.faces import FUSIONS, Embed, LowRes, Progress, Size
 from lrfr.eval.results import Model
 
-DEFAULT_SIZES_PX: tuple[int | None, ...] = (112, 56, 28, 14, 7)
-NATIVE: tuple[int | None, ...] = (None,)
+DEFAULT_SIZES: tuple[Size, ...] = (112, 56, 28, 14, 7)
+NATIVE: tuple[Size, ...] = (None,)
 
-SizeCell = tuple[str, int | None, int | None]
+SizeCell = tuple[str, Size, Size]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Settings:
     """How to evaluate.
 
     Attributes:
-        sizes_px: LR sizes; ``None`` in it stands for the image as it is. None: the benchmark's own. The largest is the HR side of
-            cross-resolution tests.
+        sizes: LR sizes in px, names or paths of degradation specs, or ``None`` in it for the image as it is. None: the benchmark's
+            own. The largest is the HR side of cross-resolution tests.
         matching: ``same`` and/or ``cross``.
         convention: ``A`` .. ``F``, see :mod:`lrfr.eval.conventions`.
         flip: fusion of image and mirror image; None: the convention's or protocol's own.
@@ -39,7 +39,7 @@ class Settings:
 
     """
 
-    sizes_px: Sequence[int | None] | None = None
+    sizes: Sequence[Size] | None = None
     matching: Sequence[str] = ("same", "cross")
     convention: str = "F"
     flip: str | None = None
@@ -70,8 +70,8 @@ class Settings:
                 raise SpecError(f"unknown {what} '{unknown[0]}'", hint=f"known: {', '.join(known)}")
         if not self.matching:
             raise SpecError("no matching given", hint="known: same, cross")
-        if self.sizes_px is not None and (not self.sizes_px or any(s is not None and not 1 <= s <= 4096 for s in self.sizes_px)):
-            raise SpecError(f"sizes {list(self.sizes_px)} px", hint="give sizes from 1 to 4096, for example 112,28,14")
+        if self.sizes is not None and (not self.sizes or any(isinstance(s, int) and not 1 <= s <= 4096 for s in self.sizes)):
+            raise SpecError(f"sizes {list(self.sizes)}", hint="give sides from 1 to 4096 px, for example 112,28,14")
         if self.replicates < 0 or self.batch < 1:
             raise SpecError("replicates must be 0 or more and batch 1 or more")
 
@@ -80,16 +80,23 @@ class Settings:
         return self.flip or default or CONVENTIONS[self.convention].flip
 
 
-def size_cells(settings: Settings, default: Sequence[int | None]) -> list[SizeCell]:
+def size_cells(settings: Settings, default: Sequence[Size]) -> list[SizeCell]:
     """List (matching, size of first image or gallery, size of second image or probe); the HR-HR cell always stands first."""
-    sizes = list(dict.fromkeys(settings.sizes_px or default))
-    largest = max(sizes, key=lambda size: float("inf") if size is None else size)
+    sizes = list(dict.fromkeys(settings.sizes or default))
+    largest = max(sizes, key=_extent)
     cells: list[SizeCell] = [("same", largest, largest)]
     if "cross" in settings.matching:
         cells += [("cross", largest, size) for size in sizes if size != largest]
     if "same" in settings.matching:
         cells += [("same", size, size) for size in sizes if size != largest]
     return cells
+
+
+def _extent(size: Size) -> float:
+    """Order sizes: a spec's output is never the HR side, the image as it is always may be."""
+    if isinstance(size, str):
+        return 0.0
+    return float("inf") if size is None else float(size)
 
 
 @dataclass(frozen=True)

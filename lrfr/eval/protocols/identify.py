@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.errors import DataError
-from lrfr.eval.faces import Bools, Embedded, Ints, Source, embed_images
+from lrfr.eval.faces import Bools, Embedded, Ints, Size, Source, describe_specs, embed_images
 from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need, rows_of
 from lrfr.eval.protocols.pairs import images_root
 from lrfr.eval.results import Result, make_result, metric
 from lrfr.eval.search import Search, search, tpir_at_fpir
-from lrfr.eval.settings import DEFAULT_SIZES_PX, NATIVE, SizeCell, Task, size_cells
+from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells
 from lrfr.eval.stats import Resampling, bootstrap_mean
 
 TINYFACE_RANKS = (1, 5, 10, 20)
@@ -47,7 +47,7 @@ class SearchList:
 
 
 def identify(
-    task: Task, lists: SearchList, *, ranks: Sequence[int], flip: str, sizes: Sequence[int | None], fpirs: Sequence[float] = ()
+    task: Task, lists: SearchList, *, ranks: Sequence[int], flip: str, sizes: Sequence[Size], fpirs: Sequence[float] = ()
 ) -> list[Result]:
     """Search the probes in gallery plus distractors at several sizes; a hit at rank k is any image of the person among the k best.
 
@@ -64,15 +64,15 @@ def identify(
     if not known.all():
         raise DataError(f"{lists.name}: {int((~known).sum())} of {len(known)} probes have no image of their person in the gallery")
     fusion = task.settings.fusion(flip)
-    embedded: dict[tuple[str, int | None], Embedded] = {}
+    embedded: dict[tuple[str, Size], Embedded] = {}
 
-    def fused(part: str, sources: Sequence[Source], size: int | None) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    def fused(part: str, sources: Sequence[Source], size: Size) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         if (part, size) not in embedded:
             settings = task.settings
             embedded[part, size] = embed_images(
                 task.embed,
                 sources,
-                size_px=size,
+                size=size,
                 low_res=settings.low_res,
                 mirror=fusion != "none",
                 batch=settings.batch,
@@ -82,17 +82,17 @@ def identify(
 
     results = []
     for cell in size_cells(task.settings, sizes):
-        _, gallery_px, probe_px = cell
-        gallery, probe = fused("gallery", lists.gallery, gallery_px), fused("probe", lists.probe, probe_px)
+        _, gallery_size, probe_size = cell
+        gallery, probe = fused("gallery", lists.gallery, gallery_size), fused("probe", lists.probe, probe_size)
         everybody, label = gallery, lists.gallery_id
         if lists.distractor:
-            everybody = np.concatenate([gallery, fused("distractor", lists.distractor, gallery_px)])
+            everybody = np.concatenate([gallery, fused("distractor", lists.distractor, gallery_size)])
             label = np.concatenate([label, np.full(len(lists.distractor), DISTRACTOR)])
         found = search(probe, lists.probe_id, everybody, label)
         metrics = rank_metrics(found, lists.probe_id, ranks, task)
         if fpirs and lists.distractor:
             alone = search(probe, lists.probe_id, gallery, lists.gallery_id)
-            strangers = fused("distractor", lists.distractor, probe_px)
+            strangers = fused("distractor", lists.distractor, probe_size)
             outside = search(strangers, np.full(len(strangers), DISTRACTOR), gallery, lists.gallery_id)
             metrics |= open_set_metrics(alone, outside, fpirs)
         results.append(_result(task, lists, cell, fusion, metrics))
@@ -126,9 +126,10 @@ def _result(task: Task, lists: SearchList, cell: SizeCell, fusion: str, metrics:
         protocol="identification",
         metrics=metrics,
         matching=cell[0],
-        sizes_px=[cell[1], cell[2]],
+        sizes=[cell[1], cell[2]],
         flip=fusion,
         **task.settings.low_res.describe(),
+        **describe_specs(cell[1:]),
         alignment=lists.alignment,
         protocol_digest=lists.digest,
         finetuned=task.settings.finetuned,
@@ -163,7 +164,7 @@ def run_lists(data: Path, task: Task) -> list[Result]:
         alignment=f"as in {root.name}",
         digest=digest_of(*[["\t".join(row) for row in part] for part in rows.values()]),
     )
-    return identify(task, lists, ranks=(1, 5, 10, 20), flip="none", sizes=DEFAULT_SIZES_PX, fpirs=(0.1, 0.01))
+    return identify(task, lists, ranks=(1, 5, 10, 20), flip="none", sizes=DEFAULT_SIZES, fpirs=(0.1, 0.01))
 
 
 def run_tinyface(data: Path, task: Task) -> list[Result]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from lrfr.errors import DataError
 from lrfr.eval.conventions import similarity
-from lrfr.eval.faces import Embedded, Floats, Ints, checked_embedding, load_image, unit
+from lrfr.eval.faces import Embedded, Floats, Ints, Size, checked_embedding, load_image, unit
 from lrfr.eval.metrics import F64, auc, eer, is_resolvable, roc, tar_at_far, thin
 from lrfr.eval.protocols.layout import file_digest, inside, int_table, integer, need, rows_of
 from lrfr.eval.results import Result, make_result, metric
@@ -137,7 +137,7 @@ def run_ijb(data: Path, task: Task, *, name: str) -> list[Result]:
         found = [_verification(templates, task)]
         if (data / "meta" / f"{name}_1N_probe_mixed.csv").exists():
             found.append(_identification(templates, task))
-        results += [result | _common(task, name) | {"matching": cell, "sizes_px": [size_a, size_b]} for result in found]
+        results += [result | _common(task, name) | {"matching": cell, "sizes": [size_a, size_b]} for result in found]
     return results
 
 
@@ -161,16 +161,17 @@ def _read_media(data: Path, name: str, tree: str) -> Media:
     )
 
 
-def _embed_media(task: Task, media: Media, size: int | None, mirror_size: int | None) -> Embedded:
+def _embed_media(task: Task, media: Media, size: Size, mirror_size: Size) -> Embedded:
     """Embed the aligned crops at ``size`` and their mirror images at ``mirror_size`` (they differ in BTNet's cross-resolution test)."""
     plain, mirrored = [], []
     shrink, batch = task.settings.low_res, task.settings.batch
     for start in range(0, len(media.files), batch):
         rows = range(start, min(start + batch, len(media.files)))
         faces = [align(load_image(media.files[i]), media.points[i]) for i in rows]
-        plain.append(checked_embedding(task.embed, shrink.apply(faces, size)))
+        keys = [media.files[i].name.encode() for i in rows]
+        plain.append(checked_embedding(task.embed, shrink.apply(faces, size, keys)))
         flipped = [np.ascontiguousarray(face[:, ::-1]) for face in faces]
-        mirrored.append(checked_embedding(task.embed, shrink.apply(flipped, mirror_size)))
+        mirrored.append(checked_embedding(task.embed, shrink.apply(flipped, mirror_size, keys)))
         if task.on_progress:
             task.on_progress(rows[-1] + 1, len(media.files))
     return Embedded(np.concatenate(plain), np.concatenate(mirrored))

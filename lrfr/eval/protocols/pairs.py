@@ -30,7 +30,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 def read_bin(path: Path, name: str) -> PairList:
     """Read an insightface verification set; folds are ten consecutive tenths (700 pairs each for CFP)."""
-    from lrfr.pairs.sources.bin import read_bin as read_images
+    from lrfr.pairs.sources.verification import read_bin as read_images
 
     images, same = read_images(path)
     if len(images) != 2 * len(same):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.errors import DataError
-from lrfr.eval.faces import Ints, embed_images, pair_list, unit
+from lrfr.eval.faces import Ints, Size, embed_images, pair_list, unit
 from lrfr.eval.protocols.identify import digest_of, open_set_metrics
 from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need
 from lrfr.eval.protocols.verification import verify
@@ -68,11 +68,11 @@ def _identification(root: Path, task: Task) -> list[Result]:
     return [_one_size(task, lists, unmated, size, digest) for _, _, size in size_cells(task.settings, NATIVE)]
 
 
-def _one_size(task: Task, lists: dict[str, tuple[list[Path], Ints]], unmated: list[Path], size: int | None, digest: str) -> Result:
+def _one_size(task: Task, lists: dict[str, tuple[list[Path], Ints]], unmated: list[Path], size: Size, digest: str) -> Result:
     fusion = task.settings.fusion("none")
 
     def embedded(paths: list[Path]) -> F32:
-        options = {"size_px": size, "low_res": task.settings.low_res, "mirror": fusion != "none"}
+        options = {"size": size, "low_res": task.settings.low_res, "mirror": fusion != "none"}
         found = embed_images(task.embed, paths, batch=task.settings.batch, on_progress=task.on_progress, **options)  # type: ignore[arg-type]
         return found.fuse(fusion)
 
@@ -89,7 +89,7 @@ def _one_size(task: Task, lists: dict[str, tuple[list[Path], Ints]], unmated: li
         protocol="open-set identification",
         metrics=open_set_metrics(mated, outside, FPIRS, RANK_LIMIT) | _areas(mated, outside, task),
         matching="same",
-        sizes_px=[size, size],
+        sizes=[size, size],
         flip=fusion,
         gallery_mean=task.settings.gallery_mean,
         **task.settings.low_res.describe(),
@@ -133,5 +133,5 @@ def _verification(root: Path, task: Task) -> list[Result]:
         name="survface-verification",
         alignment="as distributed",
     )
-    native = settings if settings.sizes_px else replace(settings, sizes_px=NATIVE)
+    native = settings if settings.sizes else replace(settings, sizes=NATIVE)
     return verify(Task(task.embed, native, task.model, task.on_progress), listed)

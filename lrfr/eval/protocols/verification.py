@@ -7,10 +7,10 @@ import time
 import numpy as np
 
 from lrfr.eval import conventions
-from lrfr.eval.faces import Bools, Embed, Embedded, PairList, Progress, embed_images
+from lrfr.eval.faces import Bools, Embed, Embedded, PairList, Progress, Size, describe_specs, embed_images
 from lrfr.eval.metrics import F64, Roc, auc, eer, is_resolvable, roc, tar_at_far, thin
 from lrfr.eval.results import Model, Result, make_result, metric, pack
-from lrfr.eval.settings import DEFAULT_SIZES_PX, Settings, SizeCell, Task, size_cells
+from lrfr.eval.settings import DEFAULT_SIZES, Settings, SizeCell, Task, size_cells
 from lrfr.eval.stats import Interval, Resampling, bootstrap_mean, bootstrap_tar, wilson
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -35,7 +35,7 @@ def verify_pairs(
 
     """
     todo = settings or Settings()
-    cells = size_cells(todo, DEFAULT_SIZES_PX)
+    cells = size_cells(todo, DEFAULT_SIZES)
     embedded = _embed_sizes(embed, pairs, todo, cells, on_progress)
     return [_one(pairs, todo, model or Model("embedder"), cell, embedded) for cell in cells]
 
@@ -47,19 +47,19 @@ def verify(task: Task, pairs: PairList) -> list[Result]:
 
 def _embed_sizes(
     embed: Embed, pairs: PairList, settings: Settings, cells: list[SizeCell], on_progress: Progress | None
-) -> dict[int | None, Embedded]:
+) -> dict[Size, Embedded]:
     sizes = list(dict.fromkeys(size for _, a, b in cells for size in (a, b)))
     total, found = len(sizes) * len(pairs.images), {}
     for turn, size in enumerate(sizes):
 
-        def report(done: int, _: int, before: int = turn * len(pairs.images), size: int | None = size) -> None:
+        def report(done: int, _: int, before: int = turn * len(pairs.images), size: Size = size) -> None:
             if on_progress:
                 on_progress(before + done, total, size=size or "native")
 
         found[size] = embed_images(
             embed,
             pairs.images,
-            size_px=size,
+            size=size,
             low_res=settings.low_res,
             mirror=settings.fusion() != "none",
             batch=settings.batch,
@@ -68,7 +68,7 @@ def _embed_sizes(
     return found
 
 
-def _one(pairs: PairList, settings: Settings, model: Model, cell: SizeCell, embedded: dict[int | None, Embedded]) -> Result:
+def _one(pairs: PairList, settings: Settings, model: Model, cell: SizeCell, embedded: dict[Size, Embedded]) -> Result:
     matching, first, second = cell
     started = time.monotonic()
     left = embedded[first].fuse(settings.fusion())[pairs.left]
@@ -85,11 +85,12 @@ def _one(pairs: PairList, settings: Settings, model: Model, cell: SizeCell, embe
         protocol="verification",
         metrics=_metrics(outcome, curve, pairs, settings) | extra,
         matching=matching,
-        sizes_px=[first, second],
+        sizes=[first, second],
         convention=settings.convention,
         convention_name=conventions.CONVENTIONS[settings.convention].name,
         flip=settings.fusion(),
         **settings.low_res.describe(),
+        **describe_specs([first, second]),
         alignment=pairs.alignment,
         protocol_digest=pairs.digest,
         n_pos=curve.n_pos,

@@ -1,0 +1,217 @@
+"""Soft-biometric attributes (CelebA, LFWA) and digit classification (SVHN): the model hands over logits instead of embeddings."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.errors import DataError, EnvironmentFault, SpecError
+from lrfr.eval.faces import Bools, Ints, Size, Source, describe_specs, embed_images
+from lrfr.eval.protocols.identify import digest_of
+from lrfr.eval.protocols.layout import inside, lines_of, load_mat, need, rows_of
+from lrfr.eval.results import Result, make_result, metric
+from lrfr.eval.settings import NATIVE, Task, size_cells
+from lrfr.eval.stats import wilson
+
+CATFACE_ATTRIBUTES = ("Bald", "Big_Nose", "Chubby", "Male", "Narrow_Eyes")
+CELEBA_TREE = """
+list_attr_celeba.txt            count, attribute names, then 'file 1 -1 ...'
+list_eval_partition.txt         'file 0|1|2'; 2 is the test part
+img_align_celeba/000001.jpg     (or aligned/)"""
+LFWA_TREE = """
+lfw_att_40.mat, indices_train_test.mat      MATLAB 7.3 files, read with the package h5py
+lfw/Name/Name_0001.jpg
+or list_attr_lfwa.txt, list_eval_partition.txt in CelebA's form"""
+SVHN_TREE = """
+test_32x32.mat                  variables X [32, 32, 3, N] and y (10 stands for 0)"""
+
+
+@dataclass(frozen=True)
+class AttributeList:
+    """Images with attributes: ``value`` is 1, 0 or -1 (missing), [N, A]."""
+
+    name: str
+    images: Sequence[Source]
+    attributes: tuple[str, ...]
+    value: NDArray[np.int8]
+    digest: str
+
+
+def attribute_accuracy(logits: NDArray[np.float32], value: NDArray[np.int8], names: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return the accuracy of each attribute at sigmoid 0.5 (logit 0), missing labels left out, and their mean."""
+    body: dict[str, dict[str, object]] = {}
+    for column, name in enumerate(names):
+        known = value[:, column] >= 0
+        if not known.any():
+            continue
+        correct: Bools = (logits[known, column] > 0) == (value[known, column] == 1)
+        body[name] = metric(
+            float(correct.mean()), len(correct), wilson(int(correct.sum()), len(correct)), share=float(value[known, column].mean())
+        )
+    if not body:
+        raise DataError("no image has a known attribute")
+    values = [float(str(item["value"])) for item in body.values()]
+    return body | {"mean": metric(float(np.mean(values)), len(values))}
+
+
+def run_attributes(data: Path, task: Task, *, name: str) -> list[Result]:
+    """Evaluate attribute accuracy on the test part; ``task.embed`` returns logits and names its ``attribute_names``."""
+    names = getattr(task.embed, "attribute_names", None)
+    if not names:
+        raise SpecError(
+            f"{name} needs a model that predicts attributes", hint="for example a checkpoint of catface; a plug-in sets attribute_names"
+        )
+    listed = read_celeba(data, names) if name == "celeba" else read_lfwa(data, names)
+    return evaluate_attributes(task, listed)
+
+
+def evaluate_attributes(task: Task, listed: AttributeList) -> list[Result]:
+    """Predict the attributes of every image at each size."""
+    names = tuple(task.embed.attribute_names)  # type: ignore[attr-defined]
+    columns = [names.index(name) for name in listed.attributes]
+    results = []
+    for size in _sizes(task):
+        logits = embed_images(
+            task.embed, listed.images, size=size, low_res=task.settings.low_res, batch=task.settings.batch, on_progress=task.on_progress
+        ).plain
+        if logits.shape[1] != len(names):
+            raise SpecError(f"the model names {len(names)} attributes and returns {logits.shape[1]} logits")
+        metrics = attribute_accuracy(logits[:, columns], listed.value, listed.attributes)
+        results.append(_result(task, size, metrics, name=listed.name, protocol="attributes", digest=listed.digest))
+    return results
+
+
+def _sizes(task: Task) -> list[Size]:
+    return list(dict.fromkeys(cell[2] for cell in size_cells(task.settings, NATIVE)))
+
+
+def _result(task: Task, size: Size, metrics: dict[str, dict[str, object]], *, name: str, protocol: str, digest: str) -> Result:
+    return make_result(
+        task.model,
+        benchmark=name,
+        protocol=protocol,
+        metrics=metrics,
+        matching="same",
+        sizes=[size, size],
+        flip="none",
+        **task.settings.low_res.describe(),
+        **describe_specs([size]),
+        alignment="as distributed",
+        protocol_digest=digest,
+        finetuned=task.settings.finetuned,
+    )
+
+
+def read_celeba(data: Path, wanted: Sequence[str]) -> AttributeList:
+    """Read the test part (2) of CelebA's partition with the wanted attributes."""
+    folder = need(data, ("aligned", "img_align_celeba"), CELEBA_TREE)
+    return _celeba_form(data, need(data, "list_attr_celeba.txt", CELEBA_TREE), folder, wanted, "celeba")
+
+
+def _celeba_form(data: Path, path: Path, folder: Path, wanted: Sequence[str], name: str) -> AttributeList:
+    known = lines_of(path)[1].split()
+    absent = [attribute for attribute in wanted if attribute not in known]
+    if absent:
+        raise DataError(f"has no attribute '{absent[0]}'", file=str(path), line=2)
+    columns = [known.index(attribute) + 1 for attribute in wanted]
+    partition = need(data, "list_eval_partition.txt", CELEBA_TREE)
+    test = {row[0] for row in rows_of(partition, 2) if row[1] == "2"}
+    rows = [row for row in rows_of(path, len(known) + 1, skip=2) if row[0] in test]
+    if not rows:
+        raise DataError("no image of the test part (2)", file=str(partition))
+    value = np.array([[row[column] for column in columns] for row in rows]).astype(np.int8)
+    return AttributeList(
+        name,
+        [inside(folder, row[0]) for row in rows],
+        tuple(wanted),
+        np.where(value > 0, 1, 0).astype(np.int8),
+        digest_of([" ".join(row) for row in rows]),
+    )
+
+
+def read_lfwa(data: Path, wanted: Sequence[str]) -> AttributeList:
+    """Read LFWA's test part from its MATLAB 7.3 files, or from a list in CelebA's form."""
+    folder = need(data, ("aligned", "lfw", "lfw-deepfunneled"), LFWA_TREE)
+    if (data / "list_attr_lfwa.txt").exists():
+        return _celeba_form(data, data / "list_attr_lfwa.txt", folder, wanted, "lfwa")
+    labels = need(data, ("lfw_att_40.mat", "list_attr_lfwa.txt"), LFWA_TREE)
+    split = need(data, "indices_train_test.mat", LFWA_TREE)
+    names, files, value = _read_lfwa_mat(labels)
+    absent = [attribute for attribute in wanted if attribute not in names]
+    if absent:
+        raise DataError(f"has no attribute '{absent[0]}'", file=str(labels))
+    rows = _read_hdf5(split, "indices_img_test").reshape(-1).astype(np.int64) - 1
+    if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(files):
+        raise DataError(f"indices outside 1..{len(files)}", file=str(split))
+    chosen = value[rows][:, [names.index(attribute) for attribute in wanted]]
+    images = [inside(folder, files[row]) for row in rows]
+    return AttributeList("lfwa", images, tuple(wanted), chosen.astype(np.int8), digest_of([files[row] for row in rows]))
+
+
+def _read_lfwa_mat(path: Path) -> tuple[list[str], list[str], NDArray[np.int8]]:
+    h5py = _h5py()
+    try:
+        with h5py.File(path, "r") as file:
+            texts = [
+                ["".join(map(chr, np.asarray(file[cell]).reshape(-1))) for cell in np.asarray(file[key]).reshape(-1)]
+                for key in ("AttrName", "name")
+            ]
+            label = np.asarray(file["label"], np.float64)
+    except (OSError, KeyError) as error:
+        raise DataError(f"not LFWA's attribute file: {error}", file=str(path)) from None
+    value = label if label.shape[0] == len(texts[1]) else label.T
+    return [text.replace(" ", "_") for text in texts[0]], texts[1], np.where(value > 0, 1, 0).astype(np.int8)
+
+
+def _read_hdf5(path: Path, name: str) -> NDArray[np.float64]:
+    h5py = _h5py()
+    if not h5py.is_hdf5(path):
+        return np.asarray(load_mat(path, (name,))[name], np.float64)
+    with h5py.File(path, "r") as file:
+        if name not in file:
+            raise DataError(f"has no variable '{name}'", file=str(path))
+        return np.asarray(file[name], np.float64)
+
+
+def _h5py() -> Any:
+    try:
+        return importlib.import_module("h5py")
+    except ImportError:
+        hint = "pip install h5py, or write the labels in CelebA's form as list_attr_lfwa.txt and list_eval_partition.txt"
+        raise EnvironmentFault("MATLAB 7.3 files need the package 'h5py'", hint=hint) from None
+
+
+def run_svhn(data: Path, task: Task) -> list[Result]:
+    """Evaluate SVHN's test part: plain accuracy of ten classes at each size."""
+    path = data if data.is_file() else need(data, "test_32x32.mat", SVHN_TREE)
+    found = load_mat(path, ("X", "y"))
+    images, label = read_digits(np.asarray(found["X"]), np.asarray(found["y"]), path)
+    digest = digest_of([str(label.tolist())])
+    results = []
+    for size in _sizes(task):
+        scores = embed_images(
+            task.embed, images, size=size, low_res=task.settings.low_res, batch=task.settings.batch, on_progress=task.on_progress
+        ).plain
+        if scores.shape[1] != 10:
+            raise SpecError(f"svhn needs a model with 10 classes, this one returns {scores.shape[1]}")
+        correct = scores.argmax(axis=1) == label
+        metrics = {"accuracy": metric(float(correct.mean()), len(correct), wilson(int(correct.sum()), len(correct)))}
+        results.append(_result(task, size, metrics, name="svhn", protocol="classification", digest=digest))
+    return results
+
+
+def read_digits(x: NDArray[np.generic], y: NDArray[np.generic], path: Path) -> tuple[list[Source], Ints]:
+    """Return images and labels 0..9 of an SVHN array pair; class 10 is the digit 0."""
+    label = np.asarray(y, np.int64).reshape(-1)
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[2] != 3 or x.shape[3] != len(label):
+        raise DataError(f"X is {x.dtype} {list(x.shape)}, y has {len(label)} labels; expected uint8 [32, 32, 3, N]", file=str(path))
+    if len(label) == 0 or label.min() < 0 or label.max() > 10:
+        raise DataError("labels outside 0..10", file=str(path))
+    pixels = np.ascontiguousarray(x.transpose(3, 0, 1, 2))
+    return list(np.asarray(pixels, np.uint8)), label % 10
