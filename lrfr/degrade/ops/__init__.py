@@ -6,13 +6,52 @@ import functools
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from lrfr.degrade.ops.albumentation import Albumentations
 from lrfr.degrade.ops.base import Op
+from lrfr.degrade.ops.blur import Defocus, GaussianBlur, KernelMix, MotionBlur
+from lrfr.degrade.ops.codec import Jpeg, Webp
+from lrfr.degrade.ops.noise import GaussianNoise, PoissonNoise, ReadNoise, Speckle
 from lrfr.degrade.ops.resize import Down, DownUp, Up
+from lrfr.degrade.ops.style import Style
+from lrfr.degrade.ops.tone import (
+    Brightness,
+    ColorCast,
+    Contrast,
+    Gamma,
+    Grayscale,
+    Identity,
+    Illumination,
+    LowLight,
+    Occlude,
+    Saturation,
+)
 
 OPS: dict[str, type[Op]] = {
     "down": Down,
     "up": Up,
     "down_up": DownUp,
+    "gaussian_blur": GaussianBlur,
+    "motion_blur": MotionBlur,
+    "defocus": Defocus,
+    "kernel_mix": KernelMix,
+    "gaussian_noise": GaussianNoise,
+    "poisson_noise": PoissonNoise,
+    "speckle": Speckle,
+    "read_noise": ReadNoise,
+    "jpeg": Jpeg,
+    "webp": Webp,
+    "gamma": Gamma,
+    "brightness": Brightness,
+    "contrast": Contrast,
+    "saturation": Saturation,
+    "low_light": LowLight,
+    "illumination": Illumination,
+    "color_cast": ColorCast,
+    "grayscale": Grayscale,
+    "occlude": Occlude,
+    "identity": Identity,
+    "style": Style,
+    "albumentations": Albumentations,
 }
 
 

@@ -1,0 +1,166 @@
+"""Blur kernels and their exact convolution: weights are multiples of a power of two, so every sum is exact on every CPU.
+
+With weights in units of 1/4096, products and sums of bytes fit the 24 bits of a float32, so it does not matter in which order,
+how wide or with which fused instructions OpenCV adds them up. Large kernels run through OpenCV's double-precision Fourier path,
+whose error (about 1e-9) is rounded away because the true sums are whole numbers. All kernels here are point-symmetric.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.image import ImageU8
+
+Kernel = NDArray[np.float64]
+Weights = NDArray[np.int64]
+
+UNIT = 4096
+UNIT_SEPARABLE = 256
+_CPU_SSE3 = 3
+
+
+def quantise(kernel: Kernel, unit: int = UNIT) -> Weights:
+    """Round a point-symmetric kernel to whole weights with sum ``unit``: largest remainders, in symmetric pairs.
+
+    The result is exactly point-symmetric, so its centroid is exactly the centre.
+    """
+    flat = np.round(kernel.ravel() / kernel.sum() * unit, 6)
+    half = flat.size // 2
+    weights = np.floor(flat[:half]).astype(np.int64)
+    centre = math.floor(flat[half])
+    missing = unit - 2 * int(weights.sum()) - centre
+    order = np.argsort(weights - flat[:half], kind="stable")
+    weights[order[: missing // 2]] += 1
+    centre = unit - 2 * int(weights.sum())
+    return np.concatenate([weights, [centre], weights[::-1]]).reshape(kernel.shape)
+
+
+def trim(weights: Weights) -> Weights:
+    """Cut zero rows and columns from both ends alike, so that the centre stays the centre."""
+    rows, columns = np.nonzero(weights)
+    centre_y, centre_x = weights.shape[0] // 2, weights.shape[1] // 2
+    reach_y, reach_x = int(np.abs(rows - centre_y).max()), int(np.abs(columns - centre_x).max())
+    return weights[centre_y - reach_y : centre_y + reach_y + 1, centre_x - reach_x : centre_x + reach_x + 1]
+
+
+def convolve(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
+    """Convolve with whole weights of sum :data:`UNIT`, border mirrored (reflect-101), rounded half to even.
+
+    Args:
+        image: uint8 [H, W, 3].
+        weights: point-symmetric whole weights with odd sides.
+
+    """
+    import cv2
+
+    kernel = trim(weights)
+    if kernel.size < _direct_limit():
+        return np.asarray(cv2.filter2D(image, -1, (kernel / UNIT).astype(np.float32), borderType=cv2.BORDER_REFLECT_101), np.uint8)
+    sums = cv2.filter2D(image, cv2.CV_64F, kernel.astype(np.float64), borderType=cv2.BORDER_REFLECT_101)
+    return round_u8(np.rint(sums) / UNIT)
+
+
+def _direct_limit() -> int:
+    """Return from how many weights on OpenCV turns from exact sums to a single-precision Fourier transform."""
+    import cv2
+
+    return 130 if cv2.checkHardwareSupport(_CPU_SSE3) else 50
+
+
+def round_u8(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Round half to even and clip to uint8."""
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+
+
+def blur_separable(image: ImageU8, sigma: float) -> NDArray[np.uint8]:
+    """Blur with an isotropic Gaussian of 2 ceil(3 sigma) + 1 taps, exactly.
+
+    Up to sigma 4 the taps are multiples of 1/256 (sums fit a float32), above that of 1/4096 (sums in double precision).
+    """
+    import cv2
+
+    taps = gaussian_taps(sigma)
+    if sigma <= 4.0:
+        line = (quantise(taps, UNIT_SEPARABLE) / UNIT_SEPARABLE).astype(np.float32)
+        return np.asarray(cv2.sepFilter2D(image, -1, line, line, borderType=cv2.BORDER_REFLECT_101), np.uint8)
+    whole = quantise(taps).astype(np.float64)
+    return round_u8(cv2.sepFilter2D(image, cv2.CV_64F, whole, whole, borderType=cv2.BORDER_REFLECT_101) / UNIT**2)
+
+
+def gaussian_taps(sigma: float) -> Kernel:
+    """Return one axis of a Gaussian kernel, 2 ceil(3 sigma) + 1 taps."""
+    reach = math.ceil(3 * sigma)
+    offsets = np.arange(-reach, reach + 1, dtype=np.float64)
+    return np.asarray(np.exp(-0.5 * (offsets / sigma) ** 2)) if sigma > 0 else np.ones(1)
+
+
+def _grid(size: int) -> tuple[Kernel, Kernel]:
+    offsets = np.arange(size, dtype=np.float64) - size // 2
+    return np.meshgrid(offsets, offsets)
+
+
+def mahalanobis(size: int, sigma_x: float, sigma_y: float, angle_deg: float) -> Kernel:
+    """Return x^T S^-1 x on a size x size grid; S has the axes sigma_x, sigma_y (px), turned by ``angle_deg`` (counter-clockwise)."""
+    x, y = _grid(size)
+    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    along, across = cosine * x - sine * y, sine * x + cosine * y
+    return np.asarray((along / sigma_x) ** 2 + (across / sigma_y) ** 2)
+
+
+def gaussian(size: int, sigma_x: float, sigma_y: float, angle_deg: float, beta: float = 1.0) -> Kernel:
+    """Return exp(-(x^T S^-1 x)^beta / 2); beta 1 is Gaussian, other betas the generalised family of Real-ESRGAN (section 3.1)."""
+    return np.asarray(np.exp(-0.5 * mahalanobis(size, sigma_x, sigma_y, angle_deg) ** beta))
+
+
+def plateau(size: int, sigma_x: float, sigma_y: float, angle_deg: float, beta: float) -> Kernel:
+    """Return 1 / (1 + (x^T S^-1 x)^beta), the plateau-shaped family of Real-ESRGAN (section 3.1)."""
+    return np.asarray(1.0 / (1.0 + mahalanobis(size, sigma_x, sigma_y, angle_deg) ** beta))
+
+
+def sinc(size: int, cutoff_rad: float) -> Kernel:
+    """Return the 2-D low-pass kernel w J1(w r) / (2 pi r) with cut-off ``w`` in radians a pixel (Real-ESRGAN, section 3.3)."""
+    from scipy.special import j1
+
+    x, y = _grid(size)
+    radius = np.hypot(x, y)
+    radius[size // 2, size // 2] = 1.0
+    kernel = cutoff_rad * j1(cutoff_rad * radius) / (2 * math.pi * radius)
+    kernel[size // 2, size // 2] = cutoff_rad**2 / (4 * math.pi)
+    return np.asarray(kernel)
+
+
+def motion(length_px: float, angle_deg: float) -> Kernel:
+    """Return an anti-aliased straight line of any length through the centre.
+
+    Each step along the longer axis carries the share of the line that lies in that pixel column, split between the two pixels
+    that its height falls between. A line of 5 px at 0 degrees is five equal weights.
+
+    Args:
+        length_px: length of the path, at least 1.
+        angle_deg: direction, counter-clockwise from the x axis as seen on the image.
+
+    """
+    cosine, sine = math.cos(math.radians(angle_deg)), -math.sin(math.radians(angle_deg))
+    steep = abs(sine) > abs(cosine)
+    run, rise = (sine, cosine) if steep else (cosine, sine)
+    half = max(1.0, length_px * abs(run)) / 2
+    reach = math.ceil(half - 0.5)
+    kernel = np.zeros((2 * reach + 3, 2 * reach + 3))
+    for step in range(-reach, reach + 1):
+        first, last = max(step - 0.5, -half), min(step + 0.5, half)
+        height = (first + last) / 2 * rise / run
+        below = math.floor(height)
+        for row, share in ((below, 1 - (height - below)), (below + 1, height - below)):
+            kernel[row + reach + 1, step + reach + 1] += share * (last - first)
+    return kernel.T if steep else kernel
+
+
+def disk(radius_px: float) -> Kernel:
+    """Return a disk with an anti-aliased rim: the image of a point that is out of focus."""
+    reach = math.ceil(radius_px)
+    x, y = _grid(2 * reach + 1)
+    return np.clip(radius_px + 0.5 - np.hypot(x, y), 0.0, 1.0)

@@ -1,0 +1,155 @@
+"""Noise: Gaussian, Poisson (photons), speckle and read noise; every face and variant has its own field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.degrade.fields import Real
+from lrfr.degrade.ops.base import Op, Params, Span
+from lrfr.degrade.tables import normal_field, poisson_field, snap_photons
+from lrfr.degrade.values import Draw, Value, is_law
+from lrfr.image import ImageU8
+from lrfr.streams import Stream
+
+MAX_PHOTONS = 10_000
+
+
+def _normal_like(image: ImageU8, stream: Stream, gray: bool) -> NDArray[np.float32]:
+    """Return a standard normal field for an image: [H, W, 3], the same in all channels when ``gray``."""
+    import cv2
+
+    if not gray:
+        return normal_field(stream.words_u16(image.size), image.shape)
+    plane = normal_field(stream.words_u16(image.shape[0] * image.shape[1]), image.shape[:2])
+    field: NDArray[np.float32] = cv2.merge([plane, plane, plane])
+    return field
+
+
+def _added(image: ImageU8, change: NDArray[Any]) -> ImageU8:
+    """Return image + change, rounded half to even and clipped."""
+    import cv2
+
+    return np.asarray(cv2.add(image, change, dtype=cv2.CV_8U), np.uint8)
+
+
+def _with_coin(params: Params, draw: Draw) -> Params:
+    """Replace the probability ``gray_p`` by its outcome ``gray``."""
+    params["gray"] = draw.coin(params.pop("gray_p"))
+    return params
+
+
+class GaussianNoise(Op):
+    """Additive Gaussian noise: ``sigma`` in grey levels; with probability ``gray_p`` the same in all channels."""
+
+    cost_ms: ClassVar[float] = 0.12
+    severity_range: ClassVar[dict[str, Span]] = {"sigma": Span(1, 80)}
+
+    sigma: Annotated[Value, Real(0, 255)]
+    gray_p: Annotated[Value, Real(0, 1)] = 0.0
+
+    def sample(self, draw: Draw) -> Params:
+        """Draw sigma and whether the field is grey."""
+        return _with_coin(super().sample(draw), draw)
+
+    @classmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Add a field to each image (see :class:`Op`)."""
+        result = []
+        for image, p, stream in zip(images, params, streams, strict=True):
+            field = _normal_like(image, stream, p["gray"])
+            field *= np.float32(p["sigma"])
+            result.append(_added(image, field))
+        return result
+
+
+class PoissonNoise(Op):
+    """Photon noise: ``photons`` at white, so a pixel of level v holds Poisson(v / 255 * photons) photons.
+
+    A drawn photon count is snapped to the nearest 2^(k/8) (at most 4.4 % away; the trace records what was used), a fixed one is
+    used as it is. With probability ``gray_p`` the noise of the luminance is added to all channels.
+    """
+
+    cost_ms: ClassVar[float] = 0.14
+    severity_range: ClassVar[dict[str, Span]] = {"photons": Span(1024, 8, geometric=True)}
+
+    photons: Annotated[Value, Real(1, MAX_PHOTONS)]
+    gray_p: Annotated[Value, Real(0, 1)] = 0.0
+
+    def sample(self, draw: Draw) -> Params:
+        """Draw the photon count and whether the noise is grey."""
+        params = _with_coin(super().sample(draw), draw)
+        if is_law(self.photons) or self.severity is not None:
+            params["photons"] = snap_photons(params["photons"])
+        return params
+
+    @classmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Replace each image by a photon count (see :class:`Op`)."""
+        return [cls._one(image, p, stream) for image, p, stream in zip(images, params, streams, strict=True)]
+
+    @staticmethod
+    def _one(image: ImageU8, p: Params, stream: Stream) -> ImageU8:
+        import cv2
+
+        if not p["gray"]:
+            return expose(image, p["photons"], p["photons"], stream)
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        change = expose(gray, p["photons"], p["photons"], stream).astype(np.int16) - gray
+        return _added(image, cv2.merge([change, change, change]))
+
+
+def expose(image: ImageU8, photons: float, white: float, stream: Stream) -> ImageU8:
+    """Return the picture of a sensor that gets ``photons`` photons from a white pixel and shows ``white`` photons as 255."""
+    import cv2
+
+    counts = poisson_field(image, photons, stream.words_u16(image.size))
+    return np.asarray(cv2.convertScaleAbs(counts, alpha=255.0 / white), np.uint8)
+
+
+class Speckle(Op):
+    """Multiplicative Gaussian noise: v (1 + ``sigma`` z)."""
+
+    cost_ms: ClassVar[float] = 0.14
+    severity_range: ClassVar[dict[str, Span]] = {"sigma": Span(0.01, 0.6)}
+
+    sigma: Annotated[Value, Real(0, 4)]
+    gray_p: Annotated[Value, Real(0, 1)] = 0.0
+
+    def sample(self, draw: Draw) -> Params:
+        """Draw sigma and whether the field is grey."""
+        return _with_coin(super().sample(draw), draw)
+
+    @classmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Modulate each image (see :class:`Op`)."""
+        result = []
+        for image, p, stream in zip(images, params, streams, strict=True):
+            field = _normal_like(image, stream, p["gray"])
+            field *= np.float32(p["sigma"])
+            field *= image
+            result.append(_added(image, field))
+        return result
+
+
+class ReadNoise(Op):
+    """Read-out noise of a sensor: ``electrons`` (rms) against a ``full_well`` of electrons at white; Gaussian, in every pixel."""
+
+    cost_ms: ClassVar[float] = 0.12
+    severity_range: ClassVar[dict[str, Span]] = {"electrons": Span(1, 60)}
+
+    electrons: Annotated[Value, Real(0, 1000)]
+    full_well: Annotated[Value, Real(10, 200_000)] = 1000.0
+
+    @classmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Add a field to each image (see :class:`Op`)."""
+        result = []
+        for image, p, stream in zip(images, params, streams, strict=True):
+            field = _normal_like(image, stream, False)
+            field *= np.float32(255.0 * p["electrons"] / p["full_well"])
+            result.append(_added(image, field))
+        return result
