@@ -21,7 +21,7 @@ name: small
 title: A small comparison
 views:
   hr: {flags: {n-ids: 4}}
-  lr: {flags: {spec: [a, b], weight: [1, 2]}}
+  lr: {flags: {spec: [a, b], weights: [1, 2]}}
 trainings:
   teacher: {method: baseline, view: hr, seeds: [0, 1], estimate_s: 5}
   student: {method: fskd, view: lr, seeds: [0, 1, 2], set: {lambda: 5, deep: true}, flags: {teacher: "{teacher}"}}
@@ -76,7 +76,7 @@ def ignore(*_):
 
 def test_plan_is_command_lines_in_a_working_order(steps):
     lines = [" ".join(step.argv) for step in steps]
-    assert lines[:2] == ["make-pairs --view hr --n-ids 4", "make-pairs --view lr --spec a --spec b --weight 1 --weight 2"]
+    assert lines[:2] == ["make-pairs --view hr --n-ids 4", "make-pairs --view lr --spec a --spec b --weights 1,2"]
     assert "train baseline --view hr --seed 1 --out runs/teacher-s1" in lines
     # a student takes the teacher of its own seed, or the first one where there is none
     assert "train fskd --view lr --seed 1 --out runs/student-s1 --set lambda=5 --set deep=true --teacher runs/teacher-s1" in lines
