@@ -14,7 +14,7 @@ from lrfr.pairs.executors import Runner
 from lrfr.pairs.files import canonical, check_space, make_folder, read_sealed, seal, sha256_hex, write_atomic
 from lrfr.pairs.plan import LAYOUT, BasePlan, Scanned, check_keys, make_plan
 from lrfr.pairs.scan import Ingest, scan
-from lrfr.pairs.shard import FORMAT, ShardPlace, committed
+from lrfr.pairs.shard import FORMAT, ShardPlace, committed, is_whole
 from lrfr.pairs.sources.base import Face
 from lrfr.pairs.store import Store, pack_rows
 from lrfr.pairs.tasks import HrTask
@@ -103,7 +103,8 @@ def write_base(store: Store, ingest: Ingest, planned: Planned, runner: Runner) -
     """
     plan = planned.plan
     folder = store.base(plan.base_id)
-    if (folder / "manifest.json").exists():
+    places = hr_places(store, plan)
+    if (folder / "manifest.json").exists() and is_whole(store.base_manifest(plan.base_id), places):
         return {"manifest": store.base_manifest(plan.base_id), "written": 0}
     make_folder(folder)
     check_space(folder, len(plan.faces) * HR_BYTES // 2)
@@ -111,7 +112,6 @@ def write_base(store: Store, ingest: Ingest, planned: Planned, runner: Runner) -
     for name, data in files.items():
         if not (folder / name).exists() or sha256_hex((folder / name).read_bytes()) != sha256_hex(data):
             write_atomic(folder / name, data, store.tmp)
-    places = hr_places(store, plan)
     done = [place for place in places if committed(place)]
     tasks = [hr_task(store, ingest, plan, place, runner.scratch) for place in places if place not in done]
     before = sum(place.stop - place.start for place in done)

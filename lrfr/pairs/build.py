@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lrfr.errors import DataError, SpecError
 from lrfr.pairs.base import check_bad, plan_base, shard_list, write_base
-from lrfr.pairs.executors import Runner
+from lrfr.pairs.executors import Runner, session
 from lrfr.pairs.files import check_space, make_folder, seal, sweep, write_atomic
 from lrfr.pairs.lock import store_lock
 from lrfr.pairs.plan import LAYOUT, LR_BLOCK_ROWS, action_identity, rows_per_shard, shard_spans
 from lrfr.pairs.scan import Ingest
-from lrfr.pairs.shard import FORMAT, ShardPlace, committed
+from lrfr.pairs.shard import FORMAT, ShardPlace, committed, is_whole
 from lrfr.pairs.store import Store
 from lrfr.pairs.tasks import LrTask
 from lrfr.pairs.views import make_view, select_rows
@@ -112,7 +112,7 @@ def make_pairs(
     for variant in wanted:
         if variant.spec.image.size_px != size_px:
             raise SpecError(f"spec '{variant.spec.name}' is for {variant.spec.image.size_px} px images, the base has {size_px} px")
-    with store_lock(store.root):
+    with store_lock(store.root), session(runner):
         make_folder(store.tmp)
         sweep(store.tmp)
         started = time.time()
@@ -174,7 +174,7 @@ def write_variant(store: Store, base: dict[str, Any], variant: Variant, runner: 
     pipeline = Pipeline(variant.spec)
     action, places, shard_rows = variant_places(store, base, variant, pipeline.cost_ms)
     folder = store.lr(action)
-    if (folder / "manifest.json").exists():
+    if (folder / "manifest.json").exists() and is_whole(store.lr_manifest(action), places):
         return store.lr_manifest(action), 0
     make_folder(folder)
     check_space(folder, base["rows"] * 512)

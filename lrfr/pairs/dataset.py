@@ -88,10 +88,10 @@ class PairDataset:
         self.digest = view_digest(self.view)
         self._rows: Rows = place.rows(self.view["base"])
         base = place.base(self.view["base"])
-        self._hr = ShardSet(base, place.base_manifest(self.view["base"]), self._rows, verify)
-        self._lr = [open_lr(place.lr(variant["action"]), self._rows, verify) for variant in self.view["variants"]]
-        for lr in self._lr:
-            if lr.manifest["content"] != self._hr.manifest["content"]:
+        self.hr = ShardSet(base, place.base_manifest(self.view["base"]), self._rows, verify)
+        self.lr = [open_lr(place.lr(variant["action"]), self._rows, verify) for variant in self.view["variants"]]
+        for lr in self.lr:
+            if lr.manifest["content"] != self.hr.manifest["content"]:
                 raise DataError("the variant belongs to another base", file=str(lr.folder), hint="lrfr store verify")
         self.rows = select_rows(self._rows, self.view["filter"], split)
         self._labels, self.label_names = _dense_labels(self._rows, self.rows)
@@ -120,9 +120,14 @@ class PairDataset:
         return self._rows.attribute_names
 
     @property
+    def attributes(self) -> NDArray[np.int8]:
+        """Attributes of every position, int8 ``[len, A]``: 1, 0 or -1 for unknown."""
+        return np.asarray(self._rows.attributes[self.rows])
+
+    @property
     def size_px(self) -> int:
         """Side of the HR crops."""
-        return int(self._hr.manifest["prepare"]["size_px"])
+        return int(self.hr.manifest["prepare"]["size_px"])
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
@@ -156,7 +161,7 @@ class PairDataset:
         base_rows = self.rows[positions]
         hr = np.empty((len(base_rows), self.size_px, self.size_px, 3), np.uint8)
         for index, row in enumerate(base_rows.tolist()):
-            with self._hr.lend(row) as record:
+            with self.hr.lend(row) as record:
                 hr[index] = record.pixels()
         lr, sizes = self._read_lr(base_rows, epoch, hr)
         return Batch(
@@ -169,12 +174,12 @@ class PairDataset:
         )
 
     def _read_lr(self, base_rows: NDArray[np.int64], epoch: int, hr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        if not self._lr:
+        if not self.lr:
             return hr, np.full(len(base_rows), self.size_px, np.int64)
         drawn = draw_variants(self.digest, epoch, base_rows, self.weights).tolist()
         images, native = [], []
         for row, number in zip(base_rows.tolist(), drawn, strict=True):
-            with self._lr[number].lend(row) as record:
+            with self.lr[number].lend(row) as record:
                 images.append(record.pixels())
                 native.append(_native_px(record))
         ups = [self.view["variants"][number]["up"] for number in drawn]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,18 @@ def execute(
         yield from run_on_ray(tasks, workers, stop, ray_address)
 
 
+@contextmanager
+def session(runner: Runner) -> Iterator[None]:
+    """Keep what is dear to start (a Ray session) for all phases of one run."""
+    if choose(runner.executor, 0.0, runner.workers, runner.ray_address) != "ray":
+        yield
+        return
+    from lrfr.pairs.ray_executor import ray_session
+
+    with ray_session(runner.workers, runner.ray_address):
+        yield
+
+
 def _serial(tasks: Sequence[Task], stop: Stop) -> Iterator[Outcome]:
     for index, task in enumerate(tasks):
         if stop():
@@ -86,7 +99,8 @@ def _process(tasks: Sequence[Task], workers: int, stop: Stop, start: str) -> Ite
 
     context = multiprocessing.get_context(start)
     if start == "forkserver":
-        context.set_forkserver_preload(["lrfr.pairs.tasks", "lrfr.degrade.pipeline"])
+        # imported once by the server, so that every further worker starts at once
+        context.set_forkserver_preload(["torch", "lrfr.pairs.tasks", "lrfr.degrade.pipeline", "lrfr.degrade.ops.resize"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),))
     try:
         yield from _drive(pool, tasks, workers, stop)
@@ -124,7 +138,6 @@ def _start_worker(parent: int) -> None:
     """Prepare a worker: one thread, the terminal's Ctrl-C left to the parent, an end when the parent has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.environ["OMP_NUM_THREADS"] = "1"
     quiet_threads()
     limit_torch_threads()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lrfr.errors import EnvironmentFault, LrfrError, missing_extra
@@ -17,8 +19,32 @@ RETRIES = 3
 WAIT_SECONDS = 30.0
 
 
+@contextmanager
+def ray_session(workers: int, address: str | None = None) -> Iterator[None]:
+    """Start a local Ray (or join the cluster at ``address``) for the time of the block; inside another session, share it.
+
+    Raises:
+        EnvironmentFault: Ray cannot start.
+
+    """
+    if address is None:
+        _use_own_token()
+    ray = _import_ray()
+    if ray.is_initialized():
+        yield
+        return
+    folder = None if address else tempfile.mkdtemp(prefix="lrfr-ray-", dir=_short_folder())
+    try:
+        _start(ray, workers, address, folder)
+        yield
+    finally:
+        ray.shutdown()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def run_on_ray(tasks: Sequence[Task], workers: int, stop: Callable[[], bool], address: str | None = None) -> Iterator[Outcome]:
-    """Run tasks on a local Ray or on the cluster at ``address``; yield (index, report) as they finish.
+    """Run tasks on Ray; yield (index, report) as they finish.
 
     Raises:
         Stopped: ``stop`` said so.
@@ -27,14 +53,8 @@ def run_on_ray(tasks: Sequence[Task], workers: int, stop: Callable[[], bool], ad
 
     """
     ray = _import_ray()
-    folder = None if address else tempfile.mkdtemp(prefix="lrfr-ray-", dir=_short_folder())
-    try:
-        _start(ray, workers, address, folder)
-        yield from _drive(ray, tasks, workers if address is None else _cluster_slots(ray, workers), stop)
-    finally:
-        ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+    with ray_session(workers, address):
+        yield from _drive(ray, tasks, _cluster_slots(ray, workers) if address else workers, stop)
 
 
 def _import_ray() -> Any:
@@ -60,12 +80,16 @@ def _start(ray: Any, workers: int, address: str | None, folder: str | None) -> N
         if address:
             ray.init(address=address, **common)
             return
-        # Ray writes its authentication token to the home folder unless it is told where
-        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", os.path.join(str(folder), "token"))
         ray.init(num_cpus=workers, include_dashboard=False, _temp_dir=folder, object_store_memory=OBJECT_STORE_BYTES, **common)
     except Exception as error:
         where = f"the cluster at {address}" if address else "a local Ray"
         raise EnvironmentFault(f"cannot use {where}: {error}", hint="--executor process needs no Ray") from None
+
+
+def _use_own_token() -> None:
+    """Give Ray a token of this process alone; left to itself it writes one to the home folder."""
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & set(os.environ):
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 def _cluster_slots(ray: Any, workers: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -58,6 +58,15 @@ def committed(place: ShardPlace) -> dict[str, Any] | None:
         return None
     same = (sidecar.get("store"), sidecar.get("start"), sidecar.get("rows")) == (place.store_id, place.start, place.stop - place.start)
     return sidecar if same and sidecar.get("bytes") == size else None
+
+
+def is_whole(manifest: dict[str, Any], places: Sequence[ShardPlace]) -> bool:
+    """Return whether every shard of a manifest is there with its sidecar and size (``verify`` looks at the bytes)."""
+    try:
+        sizes = [place.data.stat().st_size for place in places if place.sidecar.exists()]
+    except OSError:
+        return False
+    return sizes == [shard["bytes"] for shard in manifest["shards"]]
 
 
 def write_shard(place: ShardPlace, records: Iterable[Record], tmp: Path, scratch: Path | None = None) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -182,7 +184,7 @@ def quiet_threads() -> None:
 
 
 def limit_torch_threads() -> None:
-    """Keep torch to one thread in a worker process."""
-    import torch
-
-    torch.set_num_threads(1)
+    """Keep torch to one thread in a worker process, whether it is imported already or will be."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
