@@ -19,11 +19,16 @@ from lrfr.errors import EnvironmentFault, LrfrError
 
 # name: (module, attribute, one-line help); the module is imported only when the command runs
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "degrade": ("lrfr.cli.degrade", "degrade", "degrade faces by a spec"),
+    "presets": ("lrfr.cli.presets", "presets", "the shipped degradation recipes"),
+    "spec": ("lrfr.cli.spec", "spec", "check, describe and compare degradation specs"),
+    "init": ("lrfr.cli.init", "init", "write a commented starter spec"),
     "experiment": ("lrfr.cli.experiment", "experiment", "a declared comparison: views, trainings, evaluations, one report"),
     "eval": ("lrfr.cli.eval", "evaluate", "measure a model on a benchmark"),
     "report": ("lrfr.cli.report", "report", "one page from result files"),
     "table": ("lrfr.cli.report", "table", "a paper's table beside ours"),
     "make-pairs": ("lrfr.cli.pairs", "make_pairs_command", "write an HR/LR pair store"),
+    "train": ("lrfr.cli.train", "train_group", "train a method on a view"),
     "store": ("lrfr.cli.store", "store_group", "look at, check and care for a pair store"),
     "doctor": ("lrfr.cli.doctor", "doctor", "versions, CPU, disk, GPU and what is missing"),
 }

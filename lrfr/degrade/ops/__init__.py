@@ -11,7 +11,7 @@ from lrfr.degrade.ops.base import Op
 from lrfr.degrade.ops.blur import Defocus, GaussianBlur, KernelMix, MotionBlur
 from lrfr.degrade.ops.codec import Jpeg, Webp
 from lrfr.degrade.ops.noise import GaussianNoise, PoissonNoise, ReadNoise, Speckle
-from lrfr.degrade.ops.resize import Down, DownUp, Up
+from lrfr.degrade.ops.resize import Down, DownUp, Resize, Up
 from lrfr.degrade.ops.style import Style
 from lrfr.degrade.ops.tone import (
     Brightness,
@@ -25,8 +25,10 @@ from lrfr.degrade.ops.tone import (
     Occlude,
     Saturation,
 )
+from lrfr.degrade.ops.turbulence import Turbulence
 
 OPS: dict[str, type[Op]] = {
+    "resize": Resize,
     "down": Down,
     "up": Up,
     "down_up": DownUp,
@@ -50,6 +52,7 @@ OPS: dict[str, type[Op]] = {
     "grayscale": Grayscale,
     "occlude": Occlude,
     "identity": Identity,
+    "turbulence": Turbulence,
     "style": Style,
     "albumentations": Albumentations,
 }

@@ -139,8 +139,7 @@ class KernelMix(Op):
         """Return the float kernel of drawn parameters."""
         if p["family"] == "sinc":
             return kernels.sinc(p["size"], p["cutoff"])
-        sigma_y: float = p.get("sigma_y", p["sigma_x"])
-        angle: float = p.get("angle", 0.0)
+        sigma_y, angle = p["sigma_y"] if "sigma_y" in p else p["sigma_x"], p.get("angle", 0.0)
         if p["family"].startswith("plateau"):
             return kernels.plateau(p["size"], p["sigma_x"], sigma_y, angle, p["beta_plateau"])
         return kernels.gaussian(p["size"], p["sigma_x"], sigma_y, angle, p.get("beta", 1.0))

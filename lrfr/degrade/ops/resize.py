@@ -164,7 +164,9 @@ def resize_each(images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], 
 
 
 class Resize(Op):
-    """What the three resize ops share: one target (``size`` in px, ``ratio`` or ``factor``), a filter and ``antialias``.
+    """Resize to the target, up or down; the base of ``down``, ``up`` and ``down_up``.
+
+    One target (``size`` in px, ``ratio`` or ``factor``), a filter and ``antialias``:
 
     ``size`` gives a square of that side; ``ratio`` multiplies both sides, ``factor`` divides them (rounded, at least 1 px).
     ``filter`` may be a ``choice``; ``antialias`` has no default on purpose; ``transfer`` defaults to the spec's ``image.transfer``.
@@ -206,6 +208,12 @@ class Resize(Op):
     def sample(self, draw: Draw) -> Params:
         """Draw target and filter; only the target that is set is recorded."""
         return {name: value for name, value in super().sample(draw).items() if value is not None}
+
+    @classmethod
+    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+        """Resize each image to its own target (see :class:`Op`)."""
+        sizes = [cls.target_hw(image, p) for image, p in zip(images, params, strict=True)]
+        return resize_each(images, sizes, params, "filter")
 
     @staticmethod
     def target_hw(image: ImageU8, params: Params) -> tuple[int, int]:

@@ -1,0 +1,99 @@
+"""The contact sheet: one row a face, HR on the left, every variant beside it with what was applied as its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.degrade.ops.resize import resize_batch
+from lrfr.degrade.pipeline import Degraded
+from lrfr.degrade.spec import UpSpec
+from lrfr.image import ImageU8
+
+TEXT_PX = 10
+LINE_PX = 12
+GAP_PX = 8
+CELL_PX = 150
+_QUIET = {"transfer": "srgb", "gray": False, "severity": None}
+
+
+def caption(trace: dict[str, Any]) -> list[str]:
+    """Return one line for each applied op, for example ``jpeg: quality 43, subsampling 420``."""
+    return [_line(step["op"], step["params"]) for step in trace["steps"]] or ["(nothing applied)"]
+
+
+def _line(op: str, params: dict[str, Any]) -> str:
+    shown = [f"{name} {_short(value)}" for name, value in params.items() if name not in _QUIET or value != _QUIET[name]]
+    return f"{op}: {', '.join(shown)}" if shown else op
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list):
+        return f"[{', '.join(_short(item) for item in value[:4])}{', ...' if len(value) > 4 else ''}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def enlarge(image: ImageU8, up: UpSpec) -> ImageU8:
+    """Return an LR image as the network sees it: brought up by the spec's ``store.up``."""
+    return np.asarray(resize_batch(image[None], up.size_px, up.filter, up.antialias)[0], np.uint8)
+
+
+def contact_sheet(faces: Sequence[tuple[str, ImageU8, Sequence[Degraded]]], up: UpSpec, title: str = "") -> NDArray[np.uint8]:
+    """Draw the sheet.
+
+    Args:
+        faces: (name, HR image, its variants) for each row.
+        up: how LR images are enlarged for display.
+        title: headline.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(TEXT_PX)
+    rows = [_row(name, hr, variants, up, font) for name, hr, variants in faces]
+    heights = [max(image.shape[0] for image, _ in row) + LINE_PX * max(len(text) for _, text in row) + GAP_PX for row in rows]
+    cell = max(CELL_PX, *(image.shape[1] for row in rows for image, _ in row)) + GAP_PX
+    width = GAP_PX + cell * max(len(row) for row in rows)
+    top = GAP_PX + (2 * LINE_PX if title else 0)
+    sheet = Image.new("RGB", (width, top + sum(heights)), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP_PX, GAP_PX), title, (0, 0, 0), ImageFont.load_default(TEXT_PX + 3))
+    for row, height in zip(rows, heights, strict=True):
+        for column, (image, text) in enumerate(row):
+            left = GAP_PX + column * cell
+            sheet.paste(Image.fromarray(image), (left, top))
+            pen.multiline_text((left, top + image.shape[0] + 1), "\n".join(text), (40, 40, 40), font, spacing=LINE_PX - TEXT_PX)
+        top += height
+    return np.asarray(sheet, np.uint8)
+
+
+def _row(name: str, hr: ImageU8, variants: Sequence[Degraded], up: UpSpec, font: Any) -> list[tuple[ImageU8, list[str]]]:
+    cells = [(hr, _wrap([f"HR {hr.shape[1]} px", name], font))]
+    for index, variant in enumerate(variants):
+        lines = [f"v{index}: {variant.image.shape[1]} px", *caption(variant.trace)]
+        cells.append((enlarge(variant.image, up), _wrap(lines, font)))
+    return cells
+
+
+def _wrap(lines: Sequence[str], font: Any) -> list[str]:
+    """Break lines at blanks so that they fit a cell."""
+    wrapped = []
+    for line in lines:
+        current = ""
+        for word in line.split(" "):
+            longer = f"{current} {word}".strip()
+            if current and font.getlength(longer) > CELL_PX:
+                wrapped.append(current)
+                current = f"  {word}"
+            else:
+                current = longer if not current.startswith("  ") else f"{current} {word}"
+        wrapped.append(current)
+    return wrapped
