@@ -46,7 +46,7 @@ def _options(body: Any) -> Any:
             click.option("--official-sweep", is_flag=True, help="SurvFace: also the published scripts' 1,000 thresholds."),
             click.option("--batch", default=64, show_default=True, help="Images per call of the model."),
             click.option("--device", default="cpu", show_default=True, help="Where a checkpoint runs."),
-            click.option("--out", type=click.Path(path_type=Path), help="Result file (default: results/NAME-BENCHMARK.json)."),
+            click.option("--out", "target", type=click.Path(path_type=Path), help="Result file (default: results/NAME-BENCHMARK.json)."),
             click.option("--list", "list_all", is_flag=True, help="Name every benchmark and the files it needs."),
         ]
     ):
@@ -81,7 +81,7 @@ def evaluate(out: Output, **given: Any) -> dict[str, Any]:
         results = benchmark.run(given["data"], Task(embed, settings, model, advance))
     line = shlex.join(["lrfr", *sys.argv[1:]])
     results = [result | {"command": line} for result in results]
-    target = given["out"] or Path("results") / f"{_file_name(model.name)}-{given['benchmark']}.json"
+    target = given["target"] or Path("results") / f"{_file_name(model.name)}-{given['benchmark']}.json"
     from lrfr.eval.results import write_results
 
     write_results(results, target)

@@ -14,7 +14,12 @@ from lrfr.errors import SpecError
 @command("report", short_help="Make one page from result files.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--out", default="report.html", show_default=True, type=click.Path(path_type=Path), help="HTML file; .md and .json go beside it."
+    "--out",
+    "target",
+    default="report.html",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="HTML file; .md and .json go beside it.",
 )
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
 @click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help="Embed a picture, for example a contact sheet.")
@@ -30,7 +35,7 @@ def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, An
     from lrfr.eval.report import write_report
     from lrfr.eval.results import read_results
 
-    target: Path = given["out"]
+    target: Path = given["target"]
     if target.suffix.lower() not in {".html", ".htm"}:
         raise SpecError("the report is an .html file", file=str(target))
     pair = None

@@ -175,16 +175,8 @@ def histograms(axes: Axes, results: list[Result]) -> None:
             counts = np.array(histogram[kind])
             density = sign * counts / max(counts.sum(), 1)
             label = f"{kind}, {size_label(result['sizes'][1])}"
-            axes.stairs(
-                density,
-                edges,
-                color=colour,
-                fill=fill,
-                alpha=0.55 if fill else 1.0,
-                linewidth=1.2,
-                hatch="" if turn == 0 else "///",
-                label=label,
-            )
+            line = "-" if turn == 0 else "--"
+            axes.stairs(density, edges, fill=fill, alpha=0.55 if fill else 1.0, label=label, color=colour, linewidth=1.2, linestyle=line)
     axes.axhline(0, linewidth=0.8, color=axes.xaxis.label.get_color())
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * abs(value):g} %")
     axes.set_xlabel("cosine")

@@ -80,8 +80,10 @@ def one_test(key: tuple[str, str], results: list[Result]) -> Section:
         ("cross", "cross-resolution: first image (gallery) large, second (probe) small"),
         ("same", "same resolution on both sides"),
     ):
-        part = [result for result in own if result.get("matching", "same") == matching]
-        if part:
+        # the HR-HR cell belongs to both
+        part = [result for result in own if result.get("matching", "same") == matching or result.get("sizes") == own[0].get("sizes")]
+        alone = len({size_pair(result) for result in own}) == 1 and own[0].get("matching", "same") == matching
+        if len({size_pair(result) for result in part}) > 1 or alone:
             tables += [_metric_table(part, name, word) for name in shown[: 4 if "sizes" in part[0] else 1]]
     return Section(f"{key[0]}: {key[1]}", [], tables, curves(own))
 

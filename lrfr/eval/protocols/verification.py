@@ -135,7 +135,7 @@ def _resampling(pairs: PairList, settings: Settings) -> Resampling | None:
 
 
 def _histogram(scores: F64, same: Bools) -> dict[str, list[float]]:
-    edges = np.linspace(-1.0, 1.0, 81)
+    edges = np.linspace(-1.0, 1.0, 51)
     clipped = np.clip(scores, -1, 1)
     return {"edges": edges.round(6).tolist(), "same": _counts(clipped[same], edges), "different": _counts(clipped[~same], edges)}
 

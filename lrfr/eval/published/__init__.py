@@ -113,7 +113,8 @@ def _beside(table: Table, row: list[str], results: list[Result], differences: li
     """Fill one row of a long table, if its method is the model's."""
     if table.method_column is not None:
         wanted = table.methods.get(row[table.columns.index(table.method_column)])
-        results = [result for result in results if result["model"].get("method") in {None, wanted}]
+        # a model of unknown method is an undistilled one
+        results = [result for result in results if (result["model"].get("method") or "baseline") == wanted]
     found = []
     for column, cell in table.cells.items():
         filled = _fill(cell, table, row)
