@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import warnings
 from pathlib import Path
@@ -19,7 +20,7 @@ from lrfr.errors import DataError
 
 ImageU8 = NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -105,11 +106,28 @@ def probe(data: bytes) -> tuple[str, int, int]:
         except Image.DecompressionBombError:
             raise ImageFault("E_BOMB") from None
         except UnidentifiedImageError:
-            raise ImageFault("E_FORMAT") from None
+            raise ImageFault("E_FORMAT", _foreign(data)) from None
         except Exception as error:
             raise ImageFault("E_FORMAT", type(error).__name__) from None
     _check_extent(width, height)
+    if kind not in FORMATS:
+        raise ImageFault("E_FORMAT", f"{kind} is not allowed")
     return kind, width, height
+
+
+_FOREIGN = (
+    (re.compile(rb".{4}ftyp(avif|avis)", re.DOTALL), "AVIF: no codec"),
+    (re.compile(rb".{4}ftyp(hei|mif|msf)", re.DOTALL), "HEIC: no codec"),
+    (re.compile(rb"%!PS"), "EPS is not allowed"),
+    (re.compile(rb"%PDF"), "PDF is not allowed"),
+    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?<svg", re.IGNORECASE), "SVG is not allowed"),
+    (re.compile(rb"\s*(<!doctype )?<?html", re.IGNORECASE), "a web page"),
+)
+
+
+def _foreign(data: bytes) -> str:
+    """Name what a refused file is, where it is easily told."""
+    return next((name for pattern, name in _FOREIGN if pattern.match(data[:512])), "")
 
 
 def _check_extent(width: int, height: int) -> None:
@@ -119,6 +137,51 @@ def _check_extent(width: int, height: int) -> None:
         raise ImageFault("E_SIZE", f"{width}x{height}")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageFault("E_ASPECT", f"{width}x{height}")
+
+
+REMARKS = {
+    "W_ANIMATED": "only the first frame is used",
+    "W_ROTATED": "turned upright by its EXIF orientation",
+    "W_PROFILE": "its colour profile is ignored",
+    "W_ALPHA": "transparency was composited over black",
+    "W_TRAILING": "bytes after the end of the image are ignored",
+    "W_CONSTANT": "all pixels are equal",
+    "W_SUFFIX": "the content is not what the file name says",
+    "W_DUPLICATE": "the same bytes appear under another key",
+}
+
+
+def remarks(data: bytes) -> tuple[str, ...]:
+    """Return what is unusual about bytes that :func:`decode` accepts: keys of :data:`REMARKS` that need no pixels."""
+    from PIL import Image
+
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                kind = picture.format or ""
+                found += ["W_ANIMATED"] if getattr(picture, "n_frames", 1) > 1 else []
+                found += ["W_ROTATED"] if picture.getexif().get(_ORIENTATION, 1) in range(2, 9) else []
+                found += ["W_PROFILE"] if picture.info.get("icc_profile") else []
+                found += ["W_ALPHA"] if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info else []
+        except Exception:  # a header that Pillow reads only in part is no reason to refuse what decodes
+            return ()
+    ending = _ENDINGS.get(kind)
+    return (*found, "W_TRAILING") if ending and not data.endswith(ending) else tuple(found)
+
+
+_ORIENTATION = 0x0112
+_ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+
+
+_SUFFIX_KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM"}
+
+
+def suffix_fits(data: bytes, name: str) -> bool:
+    """Return whether a file name's suffix says what the bytes are (a name without an image suffix says nothing)."""
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix not in IMAGE_SUFFIXES or probe(data)[0] == _SUFFIX_KINDS.get(suffix, suffix[1:].upper())
 
 
 def decode(data: bytes) -> ImageU8:
@@ -132,7 +195,10 @@ def decode(data: bytes) -> ImageU8:
 
     """
     kind, _, _ = probe(data)
-    return _decode_with_pillow(data) if kind in {"GIF", "MPO"} else _decode_with_cv2(data)
+    return _decode_with_pillow(data) if kind in _BY_PILLOW else _decode_with_cv2(data)
+
+
+_BY_PILLOW = {"GIF"}
 
 
 def _decode_with_cv2(data: bytes) -> ImageU8:

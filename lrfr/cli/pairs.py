@@ -74,6 +74,7 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, Any]:
             result = _plan(store, ingest, specs, given, runner)
         else:
             result = _write(store, ingest, specs, {"given": given, "options": options, "runner": runner})
+    result["warnings"] = list(ingest.warnings)
     _show(out, result, given)
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,8 @@ def estimate(store: Store, ingest: Ingest, specs: Sequence[Spec], runner: Runner
         ``estimate``: rows of part, images to write, MB and minutes on one core; ``rows``, ``identities``, ``refused``, ``flagged``.
 
     """
-    planned = plan_base(store, ingest, runner)
+    # without the scan cache nothing at all is written
+    planned = plan_base(store, replace(ingest, cached=False), runner)
     plan, count = planned.plan, len(planned.plan.faces)
     images, hr_bytes, hr_seconds = _try_hr(ingest, plan)
     there = (store.base(plan.base_id) / "manifest.json").exists()

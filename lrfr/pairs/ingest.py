@@ -8,6 +8,7 @@ from typing import Any
 
 from lrfr.errors import SpecError
 from lrfr.pairs.align import read_landmarks
+from lrfr.pairs.canary import source_looks_swapped
 from lrfr.pairs.plan import BaseOptions
 from lrfr.pairs.prepare import Prepare
 from lrfr.pairs.scan import Ingest
@@ -36,8 +37,17 @@ def open_ingest(
     if split_file:
         source = WithSplits(source, _read_splits(split_file))
     marks = read_landmarks(landmarks) if landmarks else None
-    prepare = Prepare(size_px=size_px, colour="rgb" if colour == "auto" else colour, aligned=marks is not None)
-    return Ingest(source, BaseOptions(prepare, seed, access), marks, cached)
+    swapped = colour != "bgr" and source_looks_swapped(source)
+    order = "bgr" if colour == "bgr" or (colour == "auto" and swapped) else "rgb"
+    warnings = (_WARNING[order],) if swapped else ()
+    prepare = Prepare(size_px=size_px, colour=order, aligned=marks is not None)
+    return Ingest(source, BaseOptions(prepare, seed, access), marks, cached, warnings)
+
+
+_WARNING = {
+    "bgr": "red and blue look swapped in this source; they are swapped back (--colour rgb keeps them)",
+    "rgb": "red and blue look swapped in this source; --colour bgr swaps them back",
+}
 
 
 @dataclass(frozen=True)

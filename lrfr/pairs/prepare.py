@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,18 @@ class Prepare:
             return align(image, np.array(landmarks).reshape(5, 2), self.size_px)
         return fit(image, self.size_px)
 
+    def look(self, content: Content, landmarks: Landmarks | None = None) -> NDArray[np.uint8]:
+        """Return some pixels as proof that the bytes decode, without encoding anything.
+
+        Raises:
+            ImageFault: the bytes are refused.
+
+        """
+        return decode(content) if self._fits(content) else self.pixels(content, landmarks)
+
+    def _fits(self, content: Content) -> TypeGuard[bytes]:
+        return isinstance(content, bytes) and self.colour == "rgb" and not self.aligned and _is_plain_jpeg(content, self.size_px)
+
     def jpeg(self, content: Content, landmarks: Landmarks | None = None) -> bytes:
         """Return the HR payload.
 
@@ -60,8 +72,7 @@ class Prepare:
             ImageFault: the bytes are refused.
 
         """
-        if isinstance(content, bytes) and self.colour == "rgb" and not self.aligned and _is_plain_jpeg(content, self.size_px):
-            decode(content)
+        if self._fits(content):
             return content
         return encode_jpeg(self.pixels(content, landmarks), self.quality)
 

@@ -28,6 +28,7 @@ class Ingest:
         options: how HR is cut, stored and permuted.
         landmarks: five points per key, where crops are aligned.
         cached: whether the scan cache may be used.
+        warnings: what to tell the user about the source.
 
     """
 
@@ -35,6 +36,7 @@ class Ingest:
     options: BaseOptions = field(default_factory=BaseOptions)
     landmarks: LandmarkTable = None
     cached: bool = True
+    warnings: tuple[str, ...] = ()
 
     def marks(self, faces: Sequence[Face]) -> tuple[Landmarks | None, ...] | None:
         """Return the landmarks of some faces."""
@@ -68,7 +70,7 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
     _look(ingest, faces, found, runner)
     done = [item for item in found if item is not None]
     assert len(done) == len(faces)
-    if any(stamps):
+    if ingest.cached and any(stamps):
         make_folder(store / "cache")
         entries = {
             face.key: [stamp, asdict(item)] for face, stamp, item in zip(faces, stamps, done, strict=True) if stamp and not item.code

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.image import ImageFault, encode_png
+from lrfr.image import ImageFault, encode_png, remarks, suffix_fits
 from lrfr.pairs.files import canonical, sha256_hex
 from lrfr.pairs.plan import Scanned
 from lrfr.pairs.prepare import Landmarks, Prepare
@@ -57,16 +57,19 @@ class ScanTask:
         return {"scanned": [self._scan(index) for index in range(len(self.places))], "images": len(self.places)}
 
     def _scan(self, index: int) -> Scanned:
-        from lrfr.image import remarks
-
+        place = self.places[index]
         try:
-            content = self.source.read(self.places[index])
-            self.prepare.jpeg(content, self.landmarks[index] if self.landmarks else None)
+            content = self.source.read(place)
+            pixels = self.prepare.look(content, self.landmarks[index] if self.landmarks else None)
         except ImageFault as fault:
             return Scanned(code=fault.code, detail=fault.detail)
         sha256, size = content_digest(content)
-        flags = remarks(content) if isinstance(content, bytes) else ()
-        return Scanned(sha256, size, flags=flags)
+        flags = [*remarks(content)] if isinstance(content, bytes) else []
+        if isinstance(content, bytes) and isinstance(place, str) and not suffix_fits(content, place):
+            flags.append("W_SUFFIX")
+        if pixels.min() == pixels.max():
+            flags.append("W_CONSTANT")
+        return Scanned(sha256, size, flags=tuple(flags))
 
 
 @dataclass(frozen=True)

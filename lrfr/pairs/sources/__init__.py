@@ -7,9 +7,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from lrfr.errors import SpecError
+from lrfr.pairs.sources.archive import TarSource
+from lrfr.pairs.sources.arrays import ArraySource
 from lrfr.pairs.sources.base import Source
 from lrfr.pairs.sources.folder import FolderSource, LfwSource
+from lrfr.pairs.sources.lmdb_folder import LmdbFolderSource
 from lrfr.pairs.sources.recordio import RecordIOSource
+from lrfr.pairs.sources.table import CelebaSource, open_table
 from lrfr.pairs.sources.verification import BinSource
 from lrfr.yamlspec import did_you_mean
 
@@ -31,16 +35,39 @@ def _synthetic(text: str) -> Source:
     return SyntheticSource(**values)
 
 
+def _recordio(text: str) -> Source:
+    """Open a ``.rec`` file, or the ``train.rec`` of a folder."""
+    path = Path(text)
+    return RecordIOSource(path / "train.rec" if path.is_dir() else path)
+
+
 # kind: how ``kind:place`` is opened
 SOURCES: dict[str, Opener] = {
     "synthetic": _synthetic,
     "folder": lambda place: FolderSource(Path(place)),
     "lfw": lambda place: LfwSource(Path(place)),
-    "recordio": lambda place: RecordIOSource(Path(place)),
+    "recordio": _recordio,
     "bin": lambda place: BinSource(Path(place)),
+    "csv": open_table,
+    "parquet": open_table,
+    "celeba": lambda place: CelebaSource(Path(place)),
+    "tar": lambda place: TarSource(Path(place)),
+    "lmdb": lambda place: LmdbFolderSource(Path(place)),
+    "arrays": lambda place: ArraySource(Path(place)),
 }
 
-_SUFFIXES = {".rec": "recordio", ".bin": "bin"}
+_SUFFIXES = {
+    ".rec": "recordio",
+    ".bin": "bin",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".tar": "tar",
+    ".mat": "arrays",
+    ".npz": "arrays",
+}
+# a file that tells what kind of folder it lies in
+_MARKERS = {"pairs.txt": "lfw", "identity_CelebA.txt": "celeba", "meta_info.txt": "lmdb", "train.rec": "recordio"}
 
 
 def open_source(text: str) -> Source:
@@ -65,7 +92,7 @@ def open_source(text: str) -> Source:
 
 def _kind_of(path: Path) -> str:
     if path.is_dir():
-        return "lfw" if (path / "pairs.txt").exists() else "folder"
+        return next((kind for name, kind in _MARKERS.items() if (path / name).exists()), "folder")
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise SpecError("cannot tell what kind of source this is", file=str(path), hint=f"write kind:path; kinds: {', '.join(SOURCES)}")
