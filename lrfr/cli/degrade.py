@@ -22,7 +22,9 @@ SHEET_VARIANTS = 6
 @command("degrade", short_help="Degrade faces by a spec; writes images, a trace and a contact sheet.")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--spec", "source", help="YAML file or preset name (see: lrfr presets ls).")
-@click.option("--out", default="degraded", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Output folder.")
+@click.option(
+    "--out", "folder", default="degraded", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Output folder."
+)
 @click.option("--set", "overrides", multiple=True, metavar="PLACE=VALUE", help="Replace one value of the spec, e.g. pipeline.d1.size=14.")
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Seed (default: the spec's).")
 @click.option("--variants", type=click.IntRange(1, 1000), help="LR images for each face (default: the spec's).")
@@ -82,7 +84,7 @@ class _Run:
         from lrfr.cli.faces import find_faces
         from lrfr.degrade.pipeline import Pipeline
 
-        folder: Path = self.options["out"]
+        folder: Path = self.options["folder"]
         limit = self.options["limit"] or (SHEET_ROWS if self.options["preview"] and inputs else None)
         faces = find_faces(inputs, folder, limit)
         pipeline = Pipeline(self.spec)
@@ -127,7 +129,7 @@ class _Run:
             }
             self.traces.append(line)
             if not self.options["preview"]:
-                write_png(self.options["out"] / name, degraded.image)
+                write_png(self.options["folder"] / name, degraded.image)
             if self.options["with_stats"]:
                 shown = enlarge(degraded.image, self.spec.store.up.model_copy(update={"size_px": image.shape[0]}))
                 self.quality.append((psnr_db(image, shown), ssim(image, shown)))
@@ -172,7 +174,7 @@ def _replay(out: Output, inputs: tuple[str, ...], options: dict[str, Any]) -> di
 
     lines = _read_trace(options["replay"])
     needed = max((_embedded_number(line["key"]) for line in lines), default=0) + 1
-    by_key = {face.key: face for face in find_faces(inputs, options["out"], None if inputs else needed)}
+    by_key = {face.key: face for face in find_faces(inputs, options["folder"], None if inputs else needed)}
     done = 0
     for line in lines:
         face = by_key.get(line["key"].encode("utf-8", "surrogateescape"))
@@ -182,9 +184,9 @@ def _replay(out: Output, inputs: tuple[str, ...], options: dict[str, Any]) -> di
         if hashlib.sha256(image.tobytes()).hexdigest() != line["sha256"]:
             raise DataError("the pixels differ from the recorded ones", file=line["file"], hint="another library version or another face?")
         if not options["dry_run"]:
-            write_png(_inside(options["out"], line["file"]), image)
+            write_png(_inside(options["folder"], line["file"]), image)
         done += 1
-    out.say(f"replayed {done} images, all equal to the recorded pixels, into {options['out']}")
+    out.say(f"replayed {done} images, all equal to the recorded pixels, into {options['folder']}")
     return {"replayed": done}
 
 

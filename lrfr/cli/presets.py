@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import click
@@ -22,7 +23,8 @@ def ls(out: Output) -> dict[str, Any]:
     about = {name: _first_sentence(preset_text(name)) for name in preset_names()}
     for name, text in about.items():
         also = [short for short, full in ALIASES.items() if full == name]
-        out.say(f"{name:16} {text}{' (also ' + ', '.join(also) + ')' if also else ''}")
+        names = f" (also {', '.join(also)})" if also else ""
+        out.say(textwrap.fill(f"{text}{names}", 120, initial_indent=f"{name:17}", subsequent_indent=" " * 17))
     return {"presets": about, "aliases": dict(ALIASES)}
 
 

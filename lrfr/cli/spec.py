@@ -24,7 +24,8 @@ def check(out: Output, sources: tuple[str, ...], overrides: tuple[str, ...]) -> 
     from lrfr.degrade.pipeline import Pipeline
     from lrfr.degrade.spec import join_errors, load_spec
 
-    rows, faults = [], []
+    rows: list[dict[str, Any]] = []
+    faults: list[LrfrError] = []
     for source in sources:
         try:
             spec = load_spec(source, overrides)

@@ -56,7 +56,7 @@ def _op_schema(name: str, op: type[Op]) -> dict[str, Any]:
         if field_name == "severity" and not op.severity_range:
             continue
         own = [item for item in info.metadata if isinstance(item, _Field)]
-        properties[field_name] = own[0].schema() if own else TypeAdapter(info.annotation).json_schema()
+        properties[field_name] = own[0].schema() if own else _plain_schema(info.annotation)
         if info.is_required() and field_name not in op.severity_range:
             required.append(field_name)
     return {
@@ -67,6 +67,10 @@ def _op_schema(name: str, op: type[Op]) -> dict[str, Any]:
         "properties": properties,
         "required": required,
     }
+
+
+def _plain_schema(annotation: Any) -> dict[str, Any]:
+    return TypeAdapter(annotation).json_schema()
 
 
 def _containers() -> list[dict[str, Any]]:

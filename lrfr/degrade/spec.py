@@ -15,7 +15,7 @@ from lrfr.degrade.fields import shown
 from lrfr.degrade.ops.resize import MAX_SIDE_PX, check_filter
 from lrfr.degrade.sheet import Sheet, build_sheet, open_sheet
 from lrfr.degrade.steps import Step, StepReader, explain
-from lrfr.errors import SpecError
+from lrfr.errors import LrfrError, SpecError
 from lrfr.yamlspec import Place, did_you_mean, parse
 
 VERSION = 1
@@ -195,7 +195,7 @@ def _read_head(sheet: Sheet, default_name: str, errors: list[SpecError]) -> _Hea
         return None
 
 
-def join_errors(errors: list[SpecError]) -> SpecError:
+def join_errors(errors: Sequence[LrfrError]) -> LrfrError:
     """Return one error that carries the place of the first and lists all (at most ten)."""
     first, rest = errors[0], errors[1:]
     if not rest:
@@ -203,6 +203,6 @@ def join_errors(errors: list[SpecError]) -> SpecError:
     lines = [f"\n  {error}" for error in rest[:9]]
     more = f"\n  and {len(rest) - 9} more" if len(rest) > 9 else ""
     hint = f" ({first.hint})" if first.hint else ""
-    joined = SpecError(f"{first.message}{hint}{''.join(lines)}{more}", file=first.file, line=first.line, column=first.column)
+    joined = type(first)(f"{first.message}{hint}{''.join(lines)}{more}", file=first.file, line=first.line, column=first.column)
     joined.path = first.path
     return joined
