@@ -53,6 +53,17 @@ class Stream:
         raw = generator.random_raw((count + 3) // 4)
         return np.asarray(raw, dtype="<u8").view("<u2")[:count]
 
+    @property
+    def variant(self) -> int:
+        """The variant that this stream belongs to."""
+        start = 4 + int.from_bytes(self.identity[:4], "little")
+        return int.from_bytes(self.identity[start : start + 4], "little")
+
+    def of_variant(self, variant: int) -> Stream:
+        """Return the same step's and sample's stream of another variant."""
+        start = 4 + int.from_bytes(self.identity[:4], "little")
+        return Stream(self.seed, self.identity[:start] + variant.to_bytes(4, "little") + self.identity[start + 4 :])
+
     def seed32(self, tag: str = "seed") -> int:
         """Return a 32-bit seed for a library that wants an integer."""
         return int.from_bytes(hashlib.blake2b(self._message(0) + tag.encode(), digest_size=4, key=self._key()).digest(), "little")

@@ -1,0 +1,122 @@
+"""The turbulence simulator: tilt warps the picture, then every pixel is blurred with its own point-spread function.
+
+Tilt comes before blur: a point is first displaced and then smeared (Chan, arXiv 2207.06377). The blur gathers, so a constant
+picture stays constant. Strength is D/r0; per picture it is only two amplitudes, nothing has to be set up again for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrfr.degrade.turbulence.banks import bank_for
+from lrfr.degrade.turbulence.calibration import CALIBRATIONS
+from lrfr.degrade.turbulence.field import Geometry, field_model
+from lrfr.degrade.turbulence.p2s import Bank
+from lrfr.degrade.turbulence.render import Renderer, Workspace
+from lrfr.degrade.turbulence.theory import undo_diffraction
+from lrfr.image import ImageU8
+
+Mode = Literal["learned", "exact"]
+Optics = Literal["diffraction", "none"]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: sums in a GEMM may depend on the thread count, and small ones are no faster with more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Simulator:
+    """Degrades pictures of one size; make one with :func:`simulator`, which caches.
+
+    Attributes:
+        geometry: sizes and sampling.
+        mode: ``learned`` predicts PSFs with the phase-to-space network, ``exact`` computes them by matrix DFT. Blur stronger
+            than D/r0 = 4 is always exact: no bank has a network there.
+        optics: ``diffraction`` blurs like a perfect lens of the same aperture even at D/r0 = 0; ``none`` takes that blur out.
+
+    """
+
+    def __init__(self, geometry: Geometry, mode: Mode = "learned", optics: Optics = "diffraction") -> None:
+        self.geometry, self.mode, self.optics = geometry, mode, optics
+        with one_thread():
+            self.field = field_model(geometry)
+        y, x = torch.meshgrid(torch.arange(geometry.height_px), torch.arange(geometry.width_px), indexing="ij")
+        self._pixels = torch.stack([x, y]).float()
+        self._half_extent = torch.tensor([geometry.width_px - 1, geometry.height_px - 1]).view(2, 1, 1) / 2
+
+    def num_modes(self, d_over_r0: float, calibration: str) -> int:
+        """Return up to which Noll mode a strength is simulated; ``field.num_normals`` of it is the noise it takes."""
+        return self._bank(d_over_r0, calibration).psf.num_modes
+
+    def run(
+        self, images: Sequence[ImageU8], d_over_r0: Sequence[float], calibrations: Sequence[str], normals: Iterable[Tensor]
+    ) -> list[ImageU8]:
+        """Degrade pictures one by one; a result does not depend on the others.
+
+        Args:
+            images: uint8 [H, W, 3] of the geometry's size.
+            d_over_r0: strength of each, 0 .. 10 after calibration.
+            calibrations: a key of :data:`CALIBRATIONS` for each.
+            normals: standard normals for each, float32, ``field.num_normals(num_modes(...))`` or more.
+
+        """
+        spaces: dict[str, Workspace] = {}
+        done = []
+        with one_thread(), torch.inference_mode():
+            for image, strength, calibration, noise in zip(images, d_over_r0, calibrations, normals, strict=True):
+                picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
+                result = self._degrade(picture, strength, calibration, noise, spaces)
+                done.append(result.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+        return done
+
+    def _degrade(self, picture_chw: Tensor, d_over_r0: float, calibration: str, normals: Tensor, spaces: dict[str, Workspace]) -> Tensor:
+        bank = self._bank(d_over_r0, calibration)
+        renderer = _renderer(self.geometry, bank)
+        if bank.name not in spaces:
+            spaces[bank.name] = renderer.workspace()
+        gain = CALIBRATIONS[calibration]
+        blur = (gain.blur * d_over_r0) ** (5 / 6)
+        moved = self.warp(
+            picture_chw, self.field.tilt(normals) * d_over_r0 ** (5 / 6) * torch.tensor([gain.tilt_x, gain.tilt_y]).view(2, 1, 1)
+        )
+        exact = self.mode == "exact"
+        coefficients = bank.coefficients(self.field.zernike(normals, bank.psf.num_modes) * blur, exact)
+        if self.optics == "diffraction":
+            return renderer(moved, coefficients, spaces[bank.name]).clone()
+        # what turbulence adds to diffraction, applied to the picture as it was before diffraction
+        sharp = undo_diffraction(moved, self.geometry.pixels_per_airy)
+        return moved + renderer(sharp, coefficients - bank.diffraction(exact), spaces[bank.name])
+
+    def warp(self, picture_chw: Tensor, tilt: Tensor) -> Tensor:
+        """Move a picture float32 [3, H, W] by node tilts in radians (a2, a3), [2, rows, columns]: bilinear, reflecting borders."""
+        place = (self._pixels + self.field.shifts_px(tilt)) / self._half_extent - 1
+        grid = place.permute(1, 2, 0)[None]
+        return torch.nn.functional.grid_sample(picture_chw[None], grid, padding_mode="reflection", align_corners=True)[0]
+
+    def _bank(self, d_over_r0: float, calibration: str) -> Bank:
+        return bank_for(CALIBRATIONS[calibration].blur * d_over_r0, self.geometry.pixels_per_airy)
+
+
+@functools.lru_cache(maxsize=8)
+def _renderer(geometry: Geometry, bank: Bank) -> Renderer:
+    field = field_model(geometry)
+    return Renderer(geometry.height_px, geometry.width_px, field.rows_px, field.columns_px, bank.basis)
+
+
+@functools.lru_cache(maxsize=8)
+def simulator(geometry: Geometry, mode: Mode = "learned", optics: Optics = "diffraction") -> Simulator:
+    """Return a simulator; the last eight are kept."""
+    return Simulator(geometry, mode, optics)
