@@ -18,13 +18,14 @@ from lrfr.train.distributed import World
 from lrfr.train.embedder import Embed
 from lrfr.train.interrupt import StopFlag, stop_on_signal
 from lrfr.train.journal import Journal
+from lrfr.train.loaders import Loader, make_loader
 from lrfr.train.methods.base import Losses, Method, Parents
 from lrfr.train.prefetch import Prefetch
 from lrfr.train.run import Run, flip
 from lrfr.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from lrfr.pairs.dataset import Batch, PairDataset, PairLoader
+    from lrfr.pairs.dataset import Batch, PairDataset
 
 Evaluate = Callable[[Embed], dict[str, float]]
 Advance = Callable[..., None]
@@ -55,7 +56,7 @@ class _Session:
     """The parts of one call of :func:`fit`."""
 
     run: Run
-    loader: PairLoader
+    loader: Loader
     run_dir: Path
     journal: Journal
     identity: Mapping[str, Any]
@@ -108,14 +109,8 @@ def fit(
         DataError: no usable batch, or the view is damaged.
 
     """
-    from lrfr.pairs.dataset import PairLoader
-
     world = world or World()
-    loader = PairLoader(dataset, settings.batch_size, seed=settings.seed, rank=world.rank, world_size=world.size)
-    if loader.batches_per_epoch < 1:
-        raise DataError(
-            f"the view has {len(dataset)} pairs, fewer than one batch of {settings.batch_size}", hint="--set train.batch_size=..."
-        )
+    loader = make_loader(dataset, settings, world)
     with determinism.threads(settings.threads), determinism.deterministic():
         torch.manual_seed(settings.seed)
         names = tuple(dataset.attribute_names)
@@ -183,7 +178,7 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _batches(loader: PairLoader, settings: TrainSettings, start: int, end: int) -> Iterator[tuple[int, Batch]]:
+def _batches(loader: Loader, settings: TrainSettings, start: int, end: int) -> Iterator[tuple[int, Batch]]:
     """Yield (epoch, flipped uint8 batch) of steps ``start`` to ``end``."""
     step = start
     while step < end:

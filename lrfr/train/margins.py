@@ -224,5 +224,10 @@ class Head(nn.Module):
         return self.margin.scale * others_bc.scatter(1, labels_b[:, None], target_b[:, None])
 
     def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
-        """Return the mean cross-entropy over the batch."""
+        """Return the mean cross-entropy over the rows that have an identity (label >= 0)."""
+        known = labels_b >= 0
+        if not bool(known.all()):
+            embedding_bd, labels_b = embedding_bd[known], labels_b[known]
+        if not len(labels_b):
+            return embedding_bd.sum() * 0.0
         return F.cross_entropy(self.logits(embedding_bd, labels_b), labels_b)

@@ -107,7 +107,7 @@ def _document(method: str, recipe: str) -> Document:
 def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str) -> Recipe:
     options = _options(document, data.get("options"), find_method(method))
     settings = _validated(document, data.get("train"), TrainSettings, "train")
-    needs = find_method(method).needs
+    needs = options.needs()
     given = data.get("parents") or {}
     _unknown(document, given, needs, ("parents",))
     parents = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,15 +13,13 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lrfr.pairs.dataset import Batch
 from lrfr.train import checkpoint
 from lrfr.train.distributed import World
 from lrfr.train.methods.base import Losses, Method
 from lrfr.train.nets import Nets
 from lrfr.train.partial_fc import ShardedHead, shard_head
 from lrfr.train.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from lrfr.pairs.dataset import Batch
 
 _AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

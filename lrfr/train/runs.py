@@ -24,6 +24,7 @@ from lrfr.pairs.lock import store_lock
 from lrfr.train import checkpoint
 from lrfr.train.determinism import usable_cores
 from lrfr.train.distributed import World
+from lrfr.train.loaders import make_loader
 from lrfr.train.loop import FitResult, fit
 from lrfr.train.recipe import Recipe
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from lrfr.pairs.dataset import PairDataset
 
 # these say how a run is watched, not what it computes
-_COSMETIC = ("log_every", "save_every", "eval_every", "keep", "threads")
+_COSMETIC = ("log_every", "save_every", "eval_every", "keep", "threads", "read_threads")
 
 
 @dataclass(frozen=True)
@@ -146,13 +147,12 @@ def _open(plan: Plan, dataset: PairDataset, run_dir: Path, identity: dict[str, A
     if checkpoint.steps(run_dir):
         raise DataError("checkpoints without a run.json", file=str(run_dir), hint="remove the folder")
     settings = plan.recipe.settings
-    batches = len(dataset) // settings.batch_size
     description = {
         "schema": 1,
         "identity": identity,
         "recipe": plan.recipe.as_dict(),
         "parents": {role: str(path) for role, path in plan.parents.items()},
-        "total_steps": settings.total_steps(batches),
+        "total_steps": settings.total_steps(make_loader(dataset, settings, World()).batches_per_epoch),
         "threads": settings.threads or usable_cores(),
         "versions": {"lrfr": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }

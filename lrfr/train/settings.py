@@ -36,6 +36,8 @@ class TrainSettings:
         threads: CPU threads of torch, 0 for all usable cores; a run keeps the number it began with.
         shard_classes: spread the class weights over the processes.
         sample_rate: share of the other classes that a sharded head looks at in a step.
+        images_per_id: images of each identity in a batch, for methods that compare faces within one; 0 draws faces freely.
+        read_threads: threads that decode ahead, besides the one that always does.
         log_every, save_every, eval_every: in steps; 0 saves or evaluates only at the end.
         keep: full checkpoints to keep.
 
@@ -64,6 +66,8 @@ class TrainSettings:
     threads: int = 0
     shard_classes: bool = False
     sample_rate: float = 1.0
+    images_per_id: int = 0
+    read_threads: int = 0
     log_every: int = 1
     save_every: int = 200
     eval_every: int = 0

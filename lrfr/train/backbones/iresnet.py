@@ -6,26 +6,17 @@ unit output can be read by name (``layer2``, ``layer3.0``) through :meth:`IResNe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from lrfr.train.backbones.attention import Cbam
-from lrfr.train.backbones.wavelet import WaveConv2d
-from lrfr.train.features import Features
-from lrfr.train.nets import STAGES, Backbone
+from lrfr.train.backbones.staged import Gates, Staged, Unit, conv
+from lrfr.train.backbones.wavelet import WaveDown
+from lrfr.train.nets import STAGES
 
 
-def conv(c_in: int, c_out: int, kernel: int, stride: int = 1, wavelet: str | None = None) -> nn.Conv2d:
-    """Return a convolution without bias; with ``wavelet`` a stride of two becomes a WaveConv."""
-    if wavelet is not None and stride == 2:
-        return WaveConv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False, wavelet=wavelet)
-    return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
-
-
-class IResUnit(nn.Module):
+class IResUnit(Unit):
     """BN, conv3x3, BN, PReLU, conv3x3 with the stride, BN, plus shortcut; no activation after the sum."""
 
     def __init__(self, c_in: int, c_out: int, stride: int, *, attention: bool = False, wavelet: str | None = None) -> None:
@@ -41,11 +32,7 @@ class IResUnit(nn.Module):
         if stride != 1 or c_in != c_out:
             self.downsample = nn.Sequential(conv(c_in, c_out, 1, stride, wavelet), nn.BatchNorm2d(c_out))
 
-    def forward(self, x_bchw: Tensor) -> Tensor:
-        """Return the unit's output, [B, c_out, H/stride, W/stride]."""
-        return self.attend(x_bchw)[0]
-
-    def attend(self, x_bchw: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    def attend(self, x_bchw: Tensor) -> tuple[Tensor, Gates | None]:
         """Return the output and, for CBAM units, the (channel, spatial) gates."""
         y_bchw = self.conv1(self.bn1(x_bchw))
         y_bchw = self.bn3(self.conv2(self.prelu(self.bn2(y_bchw))))
@@ -55,7 +42,33 @@ class IResUnit(nn.Module):
         return y_bchw + (x_bchw if self.downsample is None else self.downsample(x_bchw)), gates
 
 
-class IResNet(Backbone):
+class FaceXUnit(Unit):
+    """The unit of FaceX-Zoo's ResNet-ir: no BN before the PReLU, and a bare sub-sampling shortcut where the channels stay.
+
+    In a WaveResNet the shortcut's sub-sampling becomes the LL band too.
+    """
+
+    def __init__(self, c_in: int, c_out: int, stride: int, *, attention: bool = False, wavelet: str | None = None) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(c_in)
+        self.conv1 = conv(c_in, c_out, 3)
+        self.prelu = nn.PReLU(c_out)
+        self.conv2 = conv(c_out, c_out, 3, stride, wavelet)
+        self.bn3 = nn.BatchNorm2d(c_out)
+        self.downsample: nn.Module
+        if c_in != c_out:
+            self.downsample = nn.Sequential(conv(c_in, c_out, 1, stride, wavelet), nn.BatchNorm2d(c_out))
+        elif wavelet is not None and stride == 2:
+            self.downsample = WaveDown(wavelet)
+        else:
+            self.downsample = nn.MaxPool2d(1, stride)
+
+    def attend(self, x_bchw: Tensor) -> tuple[Tensor, Gates | None]:
+        """Return the output; there are no gates."""
+        return self.bn3(self.conv2(self.prelu(self.conv1(self.bn1(x_bchw))))) + self.downsample(x_bchw), None
+
+
+class IResNet(Staged):
     """iResNet on [-1, 1] RGB.
 
     Args:
@@ -69,6 +82,7 @@ class IResNet(Backbone):
         wavelet: a pywavelets name turns every stride of two into a WaveConv (WaveResNet); None keeps strides.
         final_px: side of the last map: 7 at 112x112 as published.
         dropout: probability before the FC.
+        unit: makes the units; :class:`FaceXUnit` gives FaceX-Zoo's ResNet-ir.
 
     """
 
@@ -85,7 +99,7 @@ class IResNet(Backbone):
         wavelet: str | None = None,
         final_px: int = 7,
         dropout: float = 0.0,
-        unit: Callable[..., nn.Module] = IResUnit,
+        unit: Callable[..., Unit] = IResUnit,
     ) -> None:
         super().__init__()
         self.conv1 = conv(3, width, 3, stem_stride, wavelet)
@@ -98,14 +112,11 @@ class IResNet(Backbone):
             rest = [unit(c_out, c_out, 1, attention=attention, wavelet=wavelet) for _ in range(count - 1)]
             setattr(self, name, nn.Sequential(first, *rest))
             c_in = c_out
-        self.tail = tail
+        self.tail, self.stem_stride = tail, stem_stride
         self.emb_dim = emb_dim if tail == "fc" else c_in
         self.tap_channels = tuple(width * times for times in (1, 2, 4, 8))
         if tail == "fc":
-            self.bn2 = nn.BatchNorm2d(c_in)
-            self.dropout = nn.Dropout(dropout)
-            self.fc = nn.Linear(c_in * final_px**2, emb_dim)
-            self.features = nn.BatchNorm1d(emb_dim)
+            self.add_tail(c_in, final_px, emb_dim, dropout)
             self.features.weight.requires_grad_(False)  # a scale before an L2 normalisation has no meaning
         self._init_weights()
 
@@ -119,32 +130,11 @@ class IResNet(Backbone):
         y_bchw: Tensor = self.prelu(self.bn1(self.conv1(x_bchw)))
         return y_bchw
 
-    def walk(self) -> Iterator[tuple[str, str, Any]]:
-        """Yield (stage, unit name, unit) in order; the names are those that :meth:`run` takes."""
-        for stage in STAGES:
-            for index, unit in enumerate(self.get_submodule(stage).children()):
-                yield stage, f"{stage}.{index}", unit
-
-    def run(self, x_bchw: Tensor, taps: Sequence[str] = STAGES) -> Features:
-        """Return embedding, the named taps in the order of the network, and the attention gates of CBAM units."""
-        found: dict[str, Tensor] = {}
-        gates: list[tuple[Tensor, Tensor]] = []
-        x_bchw = self.stem(x_bchw)
-        for stage, name, unit in self.walk():
-            x_bchw, gate = unit.attend(x_bchw)
-            found[name] = found[stage] = x_bchw
-            if gate is not None:
-                gates.append(gate)
-        return Features(self.embed_map(x_bchw), tuple(found[name] for name in found if name in taps), tuple(gates))
-
     def embed_map(self, x_bchw: Tensor) -> Tensor:
         """Return the embedding [B, D] of the last stage's map."""
         if self.tail == "gap":
             return x_bchw.mean((2, 3)).float()
-        flat = self.dropout(self.bn2(x_bchw)).flatten(1)
-        with torch.autocast(x_bchw.device.type, enabled=False):  # the FC needs full precision, as in the released code
-            embedding: Tensor = self.features(self.fc(flat.float()))
-        return embedding
+        return self.run_tail(x_bchw)
 
 
 def btnet_strides(resolution_px: int, size_px: int = 112) -> tuple[int, ...]:

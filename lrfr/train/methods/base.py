@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
+from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones import build_backbone
 from lrfr.train.embedder import Embedder, InputSpec, single
 from lrfr.train.margins import HeadSpec
 from lrfr.train.nets import Nets
-
-if TYPE_CHECKING:
-    from lrfr.pairs.dataset import Batch
 
 Losses = dict[str, Tensor]
 Parents = Mapping[str, Nets]
@@ -32,17 +30,19 @@ class Method:
         backbone: a name of :data:`~lrfr.train.backbones.BACKBONES`.
         head: margin and its constants.
         input: resizing of the embedder, recorded in the checkpoint.
-        needs: role to method: finished runs whose networks ``build`` is handed.
         unstated: field to what its source says about it, printed at the start of a run.
 
     """
 
-    needs: ClassVar[Mapping[str, str]] = {}
     unstated: ClassVar[Mapping[str, str]] = {}
 
     backbone: str = "iresnet50"
     head: HeadSpec = field(default_factory=HeadSpec)
     input: InputSpec = field(default_factory=InputSpec)
+
+    def needs(self) -> Mapping[str, str]:
+        """Return role to method: the finished runs whose networks ``build`` is handed."""
+        return {}
 
     def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
         """Return the networks; without ``parents`` those that need no other run (enough for an embedder).

@@ -8,14 +8,12 @@ methods is this with ``side: hr``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from lrfr.pairs.dataset import Batch
 from lrfr.train.margins import HeadSpec
 from lrfr.train.methods.base import Losses, Method
 from lrfr.train.nets import Nets
-
-if TYPE_CHECKING:
-    from lrfr.pairs.dataset import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

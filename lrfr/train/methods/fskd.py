@@ -6,13 +6,14 @@ student the LR face of the same pair and flip. Other distances of :data:`~lrfr.t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from lrfr.errors import SpecError
+from lrfr.pairs.dataset import Batch
 from lrfr.train.distances import DISTANCES
 from lrfr.train.features import Features
 from lrfr.train.margins import Head, HeadSpec
@@ -20,9 +21,6 @@ from lrfr.train.methods.base import Losses, Method, Parents
 from lrfr.train.nets import Nets
 from lrfr.train.teacher import FrozenTeacher
 from lrfr.yamlspec import did_you_mean
-
-if TYPE_CHECKING:
-    from lrfr.pairs.dataset import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,6 @@ class Fskd(Method):
 
     """
 
-    needs: ClassVar = {"teacher": "baseline"}
     unstated: ClassVar = {
         "head": "the paper states CosFace without s and m; the released code of its time has s 30, m 0.25",
         "lambda": "paper 5, released script 20",
@@ -47,6 +44,10 @@ class Fskd(Method):
     lambda_: float = 5.0
     distance: str = "cosine"
     logits: Literal["margin", "cosine"] = "margin"
+
+    def needs(self) -> Mapping[str, str]:
+        """Return the teacher's role and method."""
+        return {"teacher": "baseline"}
 
     def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
         """Return ``net`` and ``head``, and the frozen ``teacher`` and ``teacher_head`` where a parent is given."""

@@ -1,0 +1,130 @@
+"""MobileFaceNet (Chen et al., 2018) with the layer names of insightface's ``arcface_torch``.
+
+``scale`` 2 is the 2.06 M parameter net there, ``scale`` 1 the 1.2 M original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lrfr.train.features import Features
+from lrfr.train.nets import STAGES, Backbone
+
+
+class ConvBlock(nn.Module):
+    """Convolution, BN and, unless ``linear``, PReLU."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, *, groups: int = 1, linear: bool = False) -> None:
+        super().__init__()
+        padding = 1 if kernel == 3 else 0
+        layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(c_out)]
+        self.layers = nn.Sequential(*layers, *([] if linear else [nn.PReLU(c_out)]))
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Run the layers."""
+        y_bchw: Tensor = self.layers(x_bchw)
+        return y_bchw
+
+
+class DepthWise(nn.Module):
+    """1x1 to ``hidden`` channels, 3x3 depthwise, linear 1x1; with a shortcut in :class:`Residual`."""
+
+    def __init__(self, c_in: int, c_out: int, hidden: int, stride: int = 2, *, residual: bool = False) -> None:
+        super().__init__()
+        self.residual = residual
+        self.layers = nn.Sequential(
+            ConvBlock(c_in, hidden, 1),
+            ConvBlock(hidden, hidden, 3, stride, groups=hidden),
+            ConvBlock(hidden, c_out, 1, linear=True),
+        )
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Run the layers and the shortcut."""
+        y_bchw: Tensor = self.layers(x_bchw)
+        return x_bchw + y_bchw if self.residual else y_bchw
+
+
+class Residual(nn.Module):
+    """A row of :class:`DepthWise` with shortcuts."""
+
+    def __init__(self, channels: int, count: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(DepthWise(channels, channels, hidden, 1, residual=True) for _ in range(count)))
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Run the row."""
+        y_bchw: Tensor = self.layers(x_bchw)
+        return y_bchw
+
+
+class GlobalDepthWise(nn.Module):
+    """The tail: linear 7x7 depthwise convolution, flatten, FC without bias, BN."""
+
+    def __init__(self, final_px: int, emb_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            ConvBlock(512, 512, final_px, groups=512, linear=True),
+            nn.Flatten(),
+            nn.Linear(512, emb_dim, bias=False),
+            nn.BatchNorm1d(emb_dim),
+        )
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Return embeddings."""
+        embedding: Tensor = self.layers(x_bchw)
+        return embedding
+
+
+class MobileFaceNet(Backbone):
+    """MobileFaceNet on [-1, 1] RGB.
+
+    Args:
+        blocks: units of the four parts; the first is the plain depthwise layer after the stem.
+        scale: multiplies the channels between the depthwise layers.
+        emb_dim: embedding size D.
+        final_px: side of the last map.
+
+    ``input_scale`` and ``input_shift`` are buffers: imported weights may expect another range than [-1, 1].
+    """
+
+    def __init__(self, blocks: Sequence[int] = (1, 4, 6, 2), *, scale: int = 2, emb_dim: int = 512, final_px: int = 7) -> None:
+        super().__init__()
+        narrow, wide = 64 * scale, 128 * scale
+        self.layers = nn.ModuleList(
+            [
+                ConvBlock(3, narrow, 3, 2),
+                ConvBlock(narrow, narrow, 3, groups=64),
+                DepthWise(narrow, narrow, 128),
+                Residual(narrow, blocks[1], 128),
+                DepthWise(narrow, wide, 256),
+                Residual(wide, blocks[2], 256),
+                DepthWise(wide, wide, 512),
+                Residual(wide, blocks[3], 256),
+            ]
+        )
+        self.conv_sep = ConvBlock(wide, 512, 1)
+        self.features = GlobalDepthWise(final_px, emb_dim)
+        self.emb_dim, self.tap_channels = emb_dim, (narrow, narrow, wide, wide)
+        self.input_scale: Tensor
+        self.input_shift: Tensor
+        self.register_buffer("input_scale", torch.ones(()))
+        self.register_buffer("input_shift", torch.zeros(()))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def run(self, x_bchw: Tensor, taps: Sequence[str] = STAGES) -> Features:
+        """Return the embedding and the maps after the four parts (56, 28, 14 and 7 px at 112)."""
+        x_bchw = x_bchw * self.input_scale + self.input_shift
+        found = {}
+        for index, layer in enumerate(self.layers):
+            x_bchw = layer(x_bchw)
+            if index % 2:
+                found[STAGES[index // 2]] = x_bchw
+        x_bchw = self.conv_sep(x_bchw)
+        with torch.autocast(x_bchw.device.type, enabled=False):
+            embedding = self.features(x_bchw.float())
+        return Features(embedding, tuple(found[name] for name in STAGES if name in taps))

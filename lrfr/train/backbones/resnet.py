@@ -1,0 +1,112 @@
+"""Plain ResNets with ReLU: those of MAug for faces (max-pool stem, dropout tail) and those for 32x32 digits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrfr.train.backbones.staged import Gates, Staged, Unit, conv
+from lrfr.train.nets import STAGES
+
+
+class Basic(Unit):
+    """Two 3x3 convolutions (He et al., CVPR 2016)."""
+
+    expansion = 1
+
+    def __init__(self, c_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(c_in, channels, 3, stride), nn.BatchNorm2d(channels)
+        self.conv2, self.bn2 = conv(channels, channels, 3), nn.BatchNorm2d(channels)
+        self.downsample = _shortcut(c_in, channels, stride)
+
+    def attend(self, x_bchw: Tensor) -> tuple[Tensor, Gates | None]:
+        """Return the output; there are no gates."""
+        y_bchw = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x_bchw)))))
+        return F.relu(y_bchw + self.downsample(x_bchw)), None
+
+
+class Bottleneck(Unit):
+    """1x1, 3x3 with the stride, 1x1 to four times the channels."""
+
+    expansion = 4
+
+    def __init__(self, c_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        c_out = channels * self.expansion
+        self.conv1, self.bn1 = conv(c_in, channels, 1), nn.BatchNorm2d(channels)
+        self.conv2, self.bn2 = conv(channels, channels, 3, stride), nn.BatchNorm2d(channels)
+        self.conv3, self.bn3 = conv(channels, c_out, 1), nn.BatchNorm2d(c_out)
+        self.downsample = _shortcut(c_in, c_out, stride)
+
+    def attend(self, x_bchw: Tensor) -> tuple[Tensor, Gates | None]:
+        """Return the output; there are no gates."""
+        y_bchw = F.relu(self.bn1(self.conv1(x_bchw)))
+        y_bchw = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(y_bchw)))))
+        return F.relu(y_bchw + self.downsample(x_bchw)), None
+
+
+def _shortcut(c_in: int, c_out: int, stride: int) -> nn.Module:
+    if stride == 1 and c_in == c_out:
+        return nn.Identity()
+    return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
+
+
+class ResNet(Staged):
+    """ResNet on [-1, 1] RGB.
+
+    Args:
+        units: units of the (three or four) stages.
+        block: :class:`Basic` or :class:`Bottleneck`.
+        width: channels of the stem; stage i has 2**i times as many, times the block's expansion.
+        emb_dim: embedding size D of the ``fc`` tail.
+        stem_stride: 1 as published, 2 for the tiny preset.
+        pool: max-pool of stride 2 after the stem (faces), none for digits.
+        tail: ``fc`` (BN, dropout 0.4, flatten, FC, BN, L2 normalisation: MAug) or ``gap`` (D = channels of the last stage).
+        final_px: side of the last map of the ``fc`` tail.
+
+    """
+
+    def __init__(
+        self,
+        units: Sequence[int],
+        *,
+        block: type[Basic] | type[Bottleneck] = Basic,
+        width: int = 64,
+        emb_dim: int = 512,
+        stem_stride: int = 1,
+        pool: bool = True,
+        tail: str = "fc",
+        final_px: int = 7,
+    ) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(3, width, 3, stem_stride), nn.BatchNorm2d(width)
+        self.pool = nn.MaxPool2d(3, 2, 1) if pool else nn.Identity()
+        c_in = width
+        tap_channels = []
+        for index, count in enumerate(units):
+            channels, stride = width * 2**index, 1 if index == 0 else 2
+            c_out = channels * block.expansion
+            stage = [block(c_in, channels, stride), *(block(c_out, channels, 1) for _ in range(count - 1))]
+            setattr(self, STAGES[index], nn.Sequential(*stage))
+            c_in = c_out
+            tap_channels.append(c_out)
+        self.tap_channels = tuple(tap_channels)
+        self.tail = tail
+        self.emb_dim = emb_dim if tail == "fc" else c_in
+        if tail == "fc":
+            self.add_tail(c_in, final_px, emb_dim, 0.4)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def stem(self, x_bchw: Tensor) -> Tensor:
+        """Return the stem's map."""
+        pooled: Tensor = self.pool(F.relu(self.bn1(self.conv1(x_bchw))))
+        return pooled
+
+    def embed_map(self, x_bchw: Tensor) -> Tensor:
+        """Return the embedding [B, D] of the last stage's map."""
+        return x_bchw.mean((2, 3)).float() if self.tail == "gap" else F.normalize(self.run_tail(x_bchw))
