@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ def _options(body: Any) -> Any:
             click.option("--official-sweep", is_flag=True, help="SurvFace: also the published scripts' 1,000 thresholds."),
             click.option("--batch", default=64, show_default=True, help="Images per call of the model."),
             click.option("--device", default="cpu", show_default=True, help="Where a checkpoint runs."),
+            click.option("--cost", is_flag=True, help="Also measure images/s, and parameters and multiply-adds of a checkpoint, per size."),
             click.option("--out", "target", type=click.Path(path_type=Path), help="Result file (default: results/NAME-BENCHMARK.json)."),
             click.option("--list", "list_all", is_flag=True, help="Name every benchmark and the files it needs."),
         ]
@@ -74,7 +76,12 @@ def evaluate(out: Output, **given: Any) -> dict[str, Any]:
         return _list(out, BENCHMARKS)
     benchmark = _benchmark(given["benchmark"], given["data"], BENCHMARKS)
     settings = _settings(given)
-    embed, model = _model(given, benchmark.needs)
+    embed, model = chosen_model(given, benchmark.needs)
+    if given["cost"]:
+        from lrfr.eval.cost import measure
+
+        sides = [size for size in settings.sizes or (112, 56, 28, 14, 7) if isinstance(size, int)]
+        model = replace(model, cost=measure(embed, sides))
     from lrfr.eval.settings import Task
 
     with out.progress(f"{model.name} on {given['benchmark']}") as advance:
@@ -117,7 +124,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
     plain = ("convention", "flip", "any_folds", "replicates", "seed", "batch", "finetuned", "template_norm", "gallery_mean")
     return Settings(
-        sizes=None if given["sizes"] is None else [_size(word.strip()) for word in given["sizes"].split(",")],
+        sizes=sizes_of(given["sizes"]),
         matching=[word.strip() for word in given["matching"].split(",")],
         low_res=LowRes(given["interpolation"], given["antialias"]),
         detector_score=given["detector_score"],
@@ -126,13 +133,16 @@ def _settings(given: dict[str, Any]) -> Settings:
     )
 
 
-def _size(word: str) -> Size:
-    if word == "native":
+def sizes_of(text: str | None) -> list[Size] | None:
+    """Read ``112,14,turb,native``: sides in px, names or paths of specs, and images as they are."""
+    if text is None:
         return None
-    return int(word) if word.isdigit() else word
+    words = [word.strip() for word in text.split(",")]
+    return [None if word == "native" else int(word) if word.isdigit() else word for word in words]
 
 
-def _model(given: dict[str, Any], needs: str) -> tuple[Embed, Model]:
+def chosen_model(given: dict[str, Any], needs: str) -> tuple[Embed, Model]:
+    """Load the checkpoint or plug-in that the options name."""
     from lrfr.eval.results import Model
 
     if (given["checkpoint"] is None) == (given["embedder"] is None):

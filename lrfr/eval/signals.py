@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.errors import SpecError
-from lrfr.eval.faces import Embed, Floats, LowRes, Size, Source, embed_images, load_image, unit
+from lrfr.eval.faces import Embed, Floats, LowRes, Size, Source, embed_images, unit
 from lrfr.eval.metrics import F64
 from lrfr.image import ImageU8
 
@@ -81,14 +81,15 @@ def dimension_error(embed: Embed, sources: Sequence[Source], size: Size, low_res
 
 
 def attention_map(features_nchw: Floats, kind: str = "mean") -> F64:
-    """Return [N, H, W] maps in [0, 1]: channel ``mean`` (F-SKD's caption), mean of squares ``sq``, or ``sum`` of squares, min-max scaled.
+    """Return [N, H, W] maps in [0, 1], min-max scaled; a constant map comes out as zeros.
 
-    A constant map comes out as zeros.
+    ``mean`` over channels is F-SKD's caption, ``sum`` BTNet's script (the same picture after scaling), ``sq`` the mean of squares of
+    attention transfer.
     """
     x = np.asarray(features_nchw, np.float64)
     if kind not in MAPS:
         raise SpecError(f"unknown map '{kind}'", hint=f"known: {', '.join(MAPS)}")
-    maps = {"mean": x.mean(axis=1), "sq": (x * x).mean(axis=1), "sum": (x * x).sum(axis=1)}[kind]
+    maps = {"mean": x.mean(axis=1), "sq": (x * x).mean(axis=1), "sum": x.sum(axis=1)}[kind]
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     return np.asarray((maps - low) / np.where(high > low, high - low, 1.0))
 
@@ -151,8 +152,3 @@ def _joint(distance: F64, perplexity: float) -> F64:
         low, high = np.where(wide, beta, low), np.where(wide, high, beta)
         beta = np.where(np.isinf(high), beta * 2, (low + high) / 2)
     return np.asarray((share + share.T) / (2 * n))
-
-
-def load_all(sources: Sequence[Source]) -> list[ImageU8]:
-    """Return decoded images, for the functions above."""
-    return [load_image(source) for source in sources]
