@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "experiment": ("lrfr.cli.experiment", "experiment", "a declared comparison: views, trainings, evaluations, one report"),
     "eval": ("lrfr.cli.eval", "evaluate", "measure a model on a benchmark"),
     "report": ("lrfr.cli.report", "report", "one page from result files"),
+    "figures": ("lrfr.cli.figures", "figures", "embeddings and attention maps by resolution"),
     "table": ("lrfr.cli.report", "table", "a paper's table beside ours"),
     "make-pairs": ("lrfr.cli.pairs", "make_pairs_command", "write an HR/LR pair store"),
     "train": ("lrfr.cli.train", "train_group", "train a method on a view"),
