@@ -74,7 +74,7 @@ class Card:
     layout: Layout
     size_px: int
     identity_range: IdentityRange
-    curve: IdentityCurve
+    curve: IdentityCurve | None = None
     provenance: dict[str, str | int | float] = field(default_factory=dict)
     format: int = FORMAT
 

@@ -55,10 +55,10 @@ def least_squares(maps: Sequence[Tensor], target: float) -> Tensor:
     return total
 
 
-def accuracy(real: Sequence[Tensor], fake: Sequence[Tensor]) -> float:
+def accuracy(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Return the share of images on the right side of 0.5, each judged by its mean score over patches and scales (0.5 is a draw)."""
     right_b = torch.cat([_verdict(real) > 0.5, _verdict(fake) < 0.5])
-    return float(right_b.float().mean())
+    return right_b.float().mean()
 
 
 def _verdict(maps: Sequence[Tensor]) -> Tensor:

@@ -1,0 +1,110 @@
+"""Generator, critics and their optimisers: the two kinds of generator step, the critics' step, and the state as tensors.
+
+Source: Liu, Kim, Jain, Liu, "Controllable and Guided Face Synthesis for Unconstrained Face Recognition", ECCV 2022, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lrfr.degrade.stylegan.generator import StyleGenerator
+from lrfr.train import checkpoint
+from lrfr.train.cfsm.discriminator import Discriminator, accuracy, least_squares
+from lrfr.train.cfsm.draws import styles
+from lrfr.train.cfsm.recogniser import Recogniser, identity_distance
+from lrfr.train.cfsm.settings import CfsmSettings
+from lrfr.train.methods.base import Losses
+from lrfr.train.nets import Nets
+
+_BETAS = (0.5, 0.999)
+
+
+class Trainer:
+    """Everything that a step changes.
+
+    Args:
+        settings: the run's settings.
+        recogniser: the frozen identity network.
+
+    """
+
+    def __init__(self, settings: CfsmSettings, recogniser: Recogniser) -> None:
+        self.settings, self.recogniser = settings, recogniser
+        self.generator = StyleGenerator(settings.layout)
+        self.critics = Discriminator(settings.size_px, settings.critic_dim)
+        self.nets = Nets({"generator": self.generator, "critics": self.critics})
+        self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizers = {name: torch.optim.Adam(net.parameters(), settings.lr, _BETAS, foreach=True) for name, net in self.nets.items()}
+
+    def step(self, step: int, source_bchw: Tensor, target_bchw: Tensor) -> Losses:
+        """Take one step of the generator and one of the critics; return the losses that were computed, detached.
+
+        Args:
+            step: number of the step, from 0; even ones train the style, odd ones the reconstruction.
+            source_bchw: float32 clean faces in [-1, 1].
+            target_bchw: float32 faces of the target set in [-1, 1].
+
+        """
+        losses, fake = self.anchor(source_bchw) if step % 2 else self.style(step, source_bchw)
+        penalty = self.generator.subspace.penalty()
+        self._update("generator", losses["total"] + self.settings.orthonormality_weight * penalty)
+        real_maps, fake_maps = self.critics(target_bchw), self.critics(fake.detach())
+        critic_loss = least_squares(real_maps, 1.0) + least_squares(fake_maps, 0.0)
+        self._update("critics", critic_loss)
+        losses |= {"orthonormality": penalty, "critics": critic_loss}
+        if not step % 2:
+            losses["critics_accuracy"] = accuracy(real_maps, fake_maps)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def style(self, step: int, x_bchw: Tensor) -> tuple[Losses, Tensor]:
+        """Return the losses of styled fakes, and these: deceive the critics at the identity distance that the magnitude asks for."""
+        z_bk = styles(self.settings.seed, step, len(x_bchw), self.settings.layout.n_basis)
+        fake = self.generator(x_bchw, z_bk)
+        self.critics.requires_grad_(False)
+        adversarial = least_squares(self.critics(fake), 1.0)
+        self.critics.requires_grad_(True)
+        with torch.no_grad():
+            clean_bd = self.recogniser.embed(x_bchw)
+        distance_b = identity_distance(clean_bd, self.recogniser.embed(fake))
+        identity = (distance_b - self.settings.identity_range.target(z_bk.norm(dim=1))).square().mean()
+        total = adversarial + self.settings.identity_weight(step) * identity
+        return {"total": total, "adversarial": adversarial, "identity": identity}, fake
+
+    def anchor(self, x_bchw: Tensor) -> tuple[Losses, Tensor]:
+        """Return the loss mean|x - G(x, 0)| of the reconstructions, and these."""
+        fake = self.generator(x_bchw, x_bchw.new_zeros(len(x_bchw), self.settings.layout.n_basis))
+        anchor = (x_bchw - fake).abs().mean()
+        return {"total": anchor, "anchor": anchor}, fake
+
+    def _update(self, name: str, loss: Tensor) -> None:
+        self.optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizers[name].step()
+
+    def optimizer_tensors(self) -> checkpoint.Tensors:
+        """Return the state of both optimisers as ``<parameter>/<key>``."""
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self.nets.named_parameters()
+            for key, value in self._state_of(name).get(parameter, {}).items()
+        }
+
+    def load(self, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], place: str) -> None:
+        """Take over a checkpoint's networks and optimisers, bit for bit.
+
+        Raises:
+            DataError: they do not fit.
+
+        """
+        checkpoint.load_model(self.nets, model, place)
+        parameters = dict(self.nets.named_parameters())
+        for entry, value in optimizer.items():
+            name, key = entry.rsplit("/", 1)
+            memory = torch.channels_last if value.ndim == 4 else torch.contiguous_format
+            self._state_of(name)[parameters[name]][key] = value.contiguous(memory_format=memory)
+
+    def _state_of(self, parameter: str) -> dict[Tensor, dict[str, Tensor]]:
+        return self.optimizers[parameter.split(".", 1)[0]].state
