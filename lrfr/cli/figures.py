@@ -34,6 +34,7 @@ _CAPTIONS = {
 @click.option("--sizes", default="112,28,14,7", show_default=True, help="Sides in px and names or paths of specs.")
 @click.option("--faces", "count", default=200, show_default=True, help="How many faces.")
 @click.option("--seed", default=0, show_default=True, help="Which faces are drawn, and the seed of t-SNE.")
+@click.option("--teacher", type=click.Path(path_type=Path), help="Checkpoint whose blocks on HR faces the model's on LR are compared with.")
 @click.option("--device", default="cpu", show_default=True, help="Where a checkpoint runs.")
 @click.option("--out", "target", default="figures", show_default=True, type=click.Path(path_type=Path), help="Folder for the PNG files.")
 def figures(out: Output, **given: Any) -> dict[str, Any]:
@@ -53,7 +54,14 @@ def figures(out: Output, **given: Any) -> dict[str, Any]:
     for name, png in made.items():
         (given["target"] / f"{name}.png").write_bytes(png)
         out.say(f"{given['target'] / name}.png  {_CAPTIONS[name]}")
-    return {"files": {name: str(given["target"] / f"{name}.png") for name in made}, "captions": {name: _CAPTIONS[name] for name in made}}
+    blocks = _compare_blocks(embed, given, faces, sizes)
+    if blocks:
+        out.table(list(blocks[0]), [list(row.values()) for row in blocks], f"blocks, {_label(sizes[0])} against {_label(sizes[-1])}")
+    return {
+        "blocks": blocks,
+        "files": {name: str(given["target"] / f"{name}.png") for name in made},
+        "captions": {name: _CAPTIONS[name] for name in made},
+    }
 
 
 def _faces(data: Path | None, count: int, seed: int) -> list[ImageU8]:
@@ -84,7 +92,8 @@ def _of_images(faces: list[ImageU8], sizes: list[Any]) -> dict[str, bytes]:
 
     keys = [b"row:%d" % row for row in range(len(faces))]
     some = faces[:50]
-    made = {"gallery": pictures.sheet({_label(size): LowRes().apply(faces[:6], size, keys[:6]) for size in sizes})}
+    shown = faces[:: max(1, len(faces) // 6)]
+    made = {"gallery": pictures.sheet({_label(size): LowRes().apply(shown, size, keys[: len(shown)]) for size in sizes})}
     sides = [size for size in sizes if isinstance(size, int)]
     if len(sides) > 1:
         made["ssim"] = pictures.against_size({"SSIM": signals.ssim_against_size(some, sides)}, "SSIM")
@@ -116,16 +125,36 @@ def _of_blocks(embed: Embed, faces: list[ImageU8], sizes: list[Any]) -> dict[str
     from lrfr.eval import pictures, signals
     from lrfr.eval.faces import LowRes
 
-    ends = [sizes[0], sizes[-1]]
+    ends, shown = [sizes[0], sizes[-1]], faces[:: max(1, len(faces) // 4)][:4]
     maps: dict[str, Any] = {}
     for size in ends:
-        taps = _taps(embed, LowRes().apply(faces[:4], size, [b"row:%d" % row for row in range(4)]))
+        taps = _taps(embed, LowRes().apply(shown, size, [b"row:%d" % row for row in range(len(shown))]))
         if not taps:
             return {}
         for block, tap in (("first", taps[0]), ("last", taps[-1])):
             maps[f"{block}, {_label(size)}"] = signals.attention_map(tap)
     order = [f"{block}, {_label(size)}" for block in ("first", "last") for size in ends]
-    return {"attention": pictures.attention(faces[:4], {name: maps[name] for name in order})}
+    return {"attention": pictures.attention(shown, {name: maps[name] for name in order})}
+
+
+def _compare_blocks(embed: Embed, given: dict[str, Any], faces: list[ImageU8], sizes: list[Any]) -> list[dict[str, Any]]:
+    """Return F-SKD's statistics per block: norms by t-test, maps by Pearson's r, over at most 100 faces."""
+    from lrfr.cli.models import load_model
+    from lrfr.eval.faces import LowRes
+    from lrfr.eval.stats import norm_test, pearson_maps
+
+    teacher = load_model(given["teacher"], device=given["device"])[0] if given["teacher"] else embed
+    some = faces[:100]
+    keys = [b"row:%d" % row for row in range(len(some))]
+    pairs = zip(_taps(teacher, LowRes().apply(some, sizes[0], keys)), _taps(embed, LowRes().apply(some, sizes[-1], keys)), strict=False)
+    rows = []
+    for block, (hr, lr) in enumerate(pairs, 1):
+        norms = [np.linalg.norm(tap.reshape(len(tap), -1), axis=1) for tap in (hr, lr)]
+        row: dict[str, Any] = {"block": block, "norm HR": float(norms[0].mean()), "norm LR": float(norms[1].mean()), **norm_test(*norms)}
+        if hr.shape == lr.shape:
+            row |= {f"r {kind}": float(np.nanmean(values)) for kind, values in pearson_maps(hr, lr).items()}
+        rows.append(row)
+    return rows
 
 
 def _taps(embed: Embed, images: list[ImageU8]) -> list[Any]:

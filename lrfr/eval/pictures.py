@@ -64,8 +64,8 @@ def scatter(groups: Mapping[str, Floats], label: str) -> bytes:
     axes = figure.add_subplot()
     for place, (name, points) in enumerate(groups.items()):
         look: Any = {"color": OKABE_ITO[place % 7], "marker": MARKERS[place % 7]}
-        axes.scatter(points[:, 0], points[:, 1], s=5, alpha=0.5, linewidths=0, **look)
-        axes.scatter(*points.mean(axis=0), s=90, edgecolors="black", linewidths=0.8, label=name, zorder=3, **look)
+        axes.scatter(points[:, 0], points[:, 1], 5, alpha=0.5, linewidths=0, **look)
+        axes.scatter(points[:, 0].mean(), points[:, 1].mean(), 90, edgecolors="black", linewidths=0.8, label=name, zorder=3, **look)
     axes.set(xticks=[], yticks=[], xlabel=f"{label} 1", ylabel=f"{label} 2")
     axes.legend(frameon=False, fontsize=7, markerscale=0.6)
     return _png(figure)
