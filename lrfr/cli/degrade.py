@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -14,12 +15,26 @@ import click
 from lrfr.cli.output import Advance, Output, command
 from lrfr.errors import DataError, SpecError
 
+# word after ``degrade`` to the command of another file; an input of that name is written ./style-sheet
+_MOUNTED = {"style-sheet": ("lrfr.cli.style", "style_sheet_command")}
 BATCH = 64
 SHEET_ROWS = 12
 SHEET_VARIANTS = 6
 
 
-@command("degrade", short_help="Degrade faces by a spec; writes images, a trace and a contact sheet.")
+class _WithMounted(click.Command):
+    """A command that hands over to a mounted one when its first word names it."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        """Return the context of this command, or of the mounted one."""
+        if args and args[0] in _MOUNTED:
+            module, attribute = _MOUNTED[args[0]]
+            mounted: click.Command = getattr(importlib.import_module(module), attribute)
+            return mounted.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@command("degrade", cls=_WithMounted, short_help="Degrade faces by a spec; writes images, a trace and a contact sheet.")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--spec", "source", help="YAML file or preset name (see: lrfr presets ls).")
 @click.option(
@@ -46,6 +61,7 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, A
       lrfr degrade --spec fskd photos/ --out lr --variants 3
       lrfr degrade --spec sensor --set pipeline.d1.size=14 --preview
       lrfr degrade --replay lr/trace.jsonl photos/ --out again
+      lrfr degrade style-sheet --help
     """
     if options["replay"] is not None:
         return _replay(out, inputs, options)

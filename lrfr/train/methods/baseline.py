@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from torch import Tensor
+
 from lrfr.pairs.dataset import Batch
+from lrfr.train.cfsm.guided import GuidedSpec, restyle
 from lrfr.train.margins import HeadSpec
 from lrfr.train.methods.base import Losses, Method
 from lrfr.train.nets import Nets
@@ -22,14 +25,24 @@ class Baseline(Method):
 
     Attributes:
         side: ``hr``, ``lr``, or ``both``: half the loss on each.
+        guided: restyle a share of the HR faces (on every side) against the recogniser; off without ``guided.weights``.
 
     """
 
     side: Literal["hr", "lr", "both"] = "hr"
     head: HeadSpec = field(default_factory=lambda: HeadSpec("cosface", 30.0, 0.25))  # released F-SKD code
+    guided: GuidedSpec = field(default_factory=GuidedSpec)
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return ``total``, the margin loss."""
         sides = {"hr": [batch.hr_bchw], "lr": [batch.lr_bchw], "both": [batch.hr_bchw, batch.lr_bchw]}[self.side]
-        parts = [nets["head"](nets["net"](x_bchw), batch.label_b) for x_bchw in sides]
+
+        def loss_of(x_bchw: Tensor, label_b: Tensor) -> Tensor:
+            loss: Tensor = nets["head"](nets["net"](x_bchw), label_b)
+            return loss
+
+        if self.guided.weights:
+            rows, styled = restyle(self.guided, nets, loss_of, batch.hr_bchw, batch.label_b, step=step)
+            sides = [x_bchw.index_copy(0, rows, styled.to(x_bchw.dtype)) for x_bchw in sides]
+        parts = [loss_of(x_bchw, batch.label_b) for x_bchw in sides]
         return {"total": sum(parts[1:], parts[0]) / len(parts)}
