@@ -15,6 +15,12 @@ from lrfr.cli.output import Output, command
 METHOD_HELP = {
     "baseline": "a recogniser on HR, on LR or on both, with no distillation",
     "fskd": "F-SKD: features of an HR teacher, cosine over four stages",
+    "waveresnet": "WaveResNet: logits and wavelet bands of an HR teacher",
+    "btnet-trunk": "BTNet, first part: one net for a mix of sizes, CurricularFace",
+    "btnet-branch": "BTNet, second part: light branches for 28, 14 and 7 px under the frozen trunk",
+    "maug": "MAug + LogExp: HR and LR through one net, pulled together",
+    "catface": "CATFace: identity and soft biometrics with self-attention distillation (1), fused (2)",
+    "octuplet": "Octuplet loss: batch-hard triplets across HR and LR, a fine-tune",
 }
 
 # commands of other files, mounted when they are there

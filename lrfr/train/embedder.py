@@ -51,6 +51,7 @@ class Embedder:
 
     def __init__(self, nets: nn.Module, route: Route, spec: InputSpec) -> None:
         self.nets, self.route, self.spec = nets, route, spec
+        self.attribute_names: tuple[str, ...] = ()
 
     def __call__(self, images: Sequence[ImageU8]) -> NDArray[np.float32]:
         """Return raw embeddings float32 [N, D] of uint8 HWC RGB images of any sizes, in their order.
@@ -95,6 +96,7 @@ def to_input(images_nhwc: NDArray[np.uint8]) -> Tensor:
     return x_nchw.float().div_(127.5).sub_(1)
 
 
-def single(net: nn.Module, spec: InputSpec) -> Embedder:
-    """Return the embedder of one network that takes one size."""
-    return Embedder(net, lambda height, width: (spec.size_px, net), spec)
+def single(net: nn.Module, spec: InputSpec, forward: Callable[[Tensor], Tensor] | None = None) -> Embedder:
+    """Return the embedder of one network that takes one size; ``forward`` replaces the network's own."""
+    run = forward or net
+    return Embedder(net, lambda height, width: (spec.size_px, run), spec)

@@ -112,7 +112,7 @@ class IResNet(Staged):
             rest = [unit(c_out, c_out, 1, attention=attention, wavelet=wavelet) for _ in range(count - 1)]
             setattr(self, name, nn.Sequential(first, *rest))
             c_in = c_out
-        self.tail, self.stem_stride = tail, stem_stride
+        self.tail, self.stem_stride, self.final_px = tail, stem_stride, final_px
         self.emb_dim = emb_dim if tail == "fc" else c_in
         self.tap_channels = tuple(width * times for times in (1, 2, 4, 8))
         if tail == "fc":

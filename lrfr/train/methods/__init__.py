@@ -5,12 +5,23 @@ from __future__ import annotations
 from lrfr.errors import SpecError
 from lrfr.train.methods.base import Method
 from lrfr.train.methods.baseline import Baseline
+from lrfr.train.methods.btnet import BtnetBranch, BtnetTrunk
+from lrfr.train.methods.catface import CatFace
 from lrfr.train.methods.fskd import Fskd
+from lrfr.train.methods.maug import Maug
+from lrfr.train.methods.octuplet import Octuplet
+from lrfr.train.methods.waveresnet import WaveResNet
 from lrfr.yamlspec import did_you_mean
 
 METHODS: dict[str, type[Method]] = {
     "baseline": Baseline,
     "fskd": Fskd,
+    "waveresnet": WaveResNet,
+    "btnet-trunk": BtnetTrunk,
+    "btnet-branch": BtnetBranch,
+    "maug": Maug,
+    "catface": CatFace,
+    "octuplet": Octuplet,
 }
 
 

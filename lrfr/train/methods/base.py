@@ -67,11 +67,15 @@ class Method:
         """Return ``embed(images)`` of the recogniser."""
         return single(nets["net"], self.input)
 
+    def class_predictor(self, nets: Nets) -> Embedder:
+        """Return ``predict(images) -> scores [N, C]`` of the head's classes (digits)."""
+        return single(nets, self.input, lambda x_bchw: nets["head"].cosine(nets["net"](x_bchw)))
+
 
 def start_from(nets: Nets, init: Nets | None) -> None:
     """Copy the recogniser's weights of another run, and its head's where the shape agrees."""
     if init is None:
         return
     nets["net"].load_state_dict(init["net"].state_dict())
-    if "head" in init and init["head"].weight.shape == nets["head"].weight.shape:
+    if "head" in init and "head" in nets and init["head"].weight.shape == nets["head"].weight.shape:
         nets["head"].load_state_dict(init["head"].state_dict(), strict=False)

@@ -1,0 +1,156 @@
+"""BTNet: one trunk for every size, then branches that take small faces at their own resolution.
+
+``btnet-trunk`` trains an iResNet with CurricularFace on faces shrunk to a mix of sizes and enlarged again (the view's spec: ``btnet-v1``
+uniform over 112, 56, 28, 14, 7; ``btnet-v2``; ``btnet-v3``). ``btnet-branch`` then trains light branches under the frozen
+trunk and classifier:
+``L = CurricularFace(kappa*(phi(x_r))) + 0.5 * (MSE(z_r, z) + MSE(e_r, e))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrfr.errors import SpecError
+from lrfr.pairs.dataset import Batch
+from lrfr.train.backbones import build_backbone
+from lrfr.train.backbones.btnet import BTNet, Indicator, Rule, branch_arguments, select_branch
+from lrfr.train.backbones.iresnet import IResNet
+from lrfr.train.distances import mse
+from lrfr.train.embedder import Embedder, InputSpec
+from lrfr.train.margins import HeadSpec
+from lrfr.train.methods.base import Losses, Method, Parents
+from lrfr.train.methods.baseline import Baseline
+from lrfr.train.nets import Nets
+
+_HEAD = HeadSpec("curricularface", 64.0, 0.5, "normal")
+_BILINEAR = InputSpec(filter="bilinear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BtnetTrunk(Baseline):
+    """The trunk: a baseline on the LR side with CurricularFace s 64, m 0.5."""
+
+    side: Literal["hr", "lr", "both"] = "lr"
+    head: HeadSpec = field(default_factory=lambda: _HEAD)
+    input: InputSpec = field(default_factory=lambda: _BILINEAR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BtnetBranch(Method):
+    """Branches under a frozen trunk; several train side by side, as they share nothing that learns.
+
+    Attributes:
+        branches_px: input sides of the branches.
+        distill: weight of the distillation (0.5; 0 switches it off).
+        feat_mse: ``mean`` over all elements (code) or ``batch``: mean over the batch of sums (Eq. 2).
+        embed_mse: weight of the embedding's part within it (code 1, paper 0).
+        bct: keep the trunk's classifier, weights and t, unchanged.
+        bct_update_t: let CurricularFace's t move all the same (released code).
+        fix_trunk: share the trunk's layers, frozen.
+        pretrained: branches start from the trunk's weights.
+        bn: train ``all`` batch norms, or those with ``bn`` in their names (``official``: shortcut and last BN stay frozen).
+        shift: moves the border between branch and trunk.
+        indicator: which side of an image chooses its branch.
+        rule: how it chooses.
+
+    """
+
+    unstated: ClassVar = {
+        "embed_mse": "absent from Eq. 2-3; the released code has 1",
+        "feat_mse": "Eq. 2 divides a sum of squares by the batch size; the released code takes the element mean",
+        "bn": "paper: all layers; the released code filters by name",
+        "bct_update_t": "not stated; in the released code t keeps moving",
+    }
+
+    head: HeadSpec = field(default_factory=lambda: _HEAD)
+    input: InputSpec = field(default_factory=lambda: _BILINEAR)
+    branches_px: tuple[int, ...] = (28, 14, 7)
+    distill: float = 0.5
+    feat_mse: Literal["mean", "batch"] = "mean"
+    embed_mse: float = 1.0
+    bct: bool = True
+    bct_update_t: bool = False
+    fix_trunk: bool = True
+    pretrained: bool = True
+    bn: Literal["all", "official"] = "all"
+    shift: int = 0
+    indicator: Indicator = "max"
+    rule: Rule = "ceil"
+
+    def needs(self) -> Mapping[str, str]:
+        """Return the trunk's role and method."""
+        return {"trunk": "btnet-trunk"}
+
+    def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
+        """Return ``net`` (a :class:`BTNet`) and ``head``, the trunk's where it has as many classes."""
+        parents = parents or {}
+        trunk = build_backbone(self.backbone)
+        if not isinstance(trunk, IResNet):
+            raise SpecError(f"btnet-branch needs an iResNet, not '{self.backbone}'")
+        head = replace(self.head, update_t=not self.bct or self.bct_update_t).build(trunk.emb_dim, num_classes)
+        parent = parents.get("trunk")
+        if parent is not None:
+            trunk.load_state_dict(parent["net"].state_dict())
+            if parent["head"].weight.shape == head.weight.shape:
+                head.load_state_dict(parent["head"].state_dict())
+                head.requires_grad_(not self.bct)
+        net = BTNet(
+            trunk,
+            {px: self._branch(trunk, px) for px in self.branches_px},
+            size_px=self.input.size_px,
+            shift=self.shift,
+            pretrained=self.pretrained,
+            fix_trunk=self.fix_trunk,
+        )
+        if self.bn == "official":
+            _freeze_unnamed_bn(net)
+        return Nets({"net": net, "head": head})
+
+    def _branch(self, trunk: IResNet, resolution_px: int) -> IResNet:
+        branch = build_backbone(self.backbone, **branch_arguments(trunk, resolution_px, self.input.size_px))
+        assert isinstance(branch, IResNet)
+        return branch
+
+    def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
+        """Return ``total`` and, for every branch, ``margin_<px>``, ``feature_<px>`` and ``embedding_<px>``."""
+        net: BTNet = nets["net"]
+        names = sorted({net.tap(px) for px in self.branches_px})
+        with torch.no_grad():
+            teacher = net.trunk.run(batch.hr_bchw, names)
+        taps = dict(zip(names, teacher.taps, strict=True))
+        parts: Losses = {}
+        total: Any = 0
+        for px in self.branches_px:
+            student = net.net(px).run(self._shrink(batch.hr_bchw, px), (net.tap(px),))
+            parts[f"margin_{px}"] = nets["head"](student.embedding_bd, batch.label_b)
+            parts[f"feature_{px}"] = mse(student.taps[0], taps[net.tap(px)], self.feat_mse)
+            parts[f"embedding_{px}"] = mse(student.embedding_bd, teacher.embedding_bd, self.feat_mse)
+            distill = parts[f"feature_{px}"] + self.embed_mse * parts[f"embedding_{px}"]
+            total = total + parts[f"margin_{px}"] + self.distill * distill
+        return {"total": total, **parts}
+
+    def _shrink(self, x_bchw: Tensor, side_px: int) -> Tensor:
+        return F.interpolate(x_bchw, size=(side_px, side_px), mode=self.input.filter, antialias=self.input.antialias)
+
+    def embedder(self, nets: Nets) -> Embedder:
+        """Return ``embed(images)`` that routes each image to the net of its size."""
+        net: BTNet = nets["net"]
+        sides = (self.input.size_px, *self.branches_px)
+
+        def route(height: int, width: int) -> tuple[int, IResNet]:
+            px = select_branch(height, width, sides, self.indicator, self.rule)
+            return px, net.net(px)
+
+        return Embedder(net, route, self.input)
+
+
+def _freeze_unnamed_bn(net: BTNet) -> None:
+    for name, module in net.branches.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not name.rsplit(".", 1)[-1].startswith("bn"):
+            module.requires_grad_(False)
