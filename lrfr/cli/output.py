@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 Advance = Callable[..., None]
-_PLAIN_EVERY_S = 5.0
+_PLAIN_FIRST_S = 5.0
+_PLAIN_MOST_S = 60.0
 
 
 class Output:
@@ -92,7 +93,7 @@ def _plain(label: str, unit: str) -> Advance:
 
     def advance(done: int, total: int, **info: Any) -> None:
         now = time.monotonic()
-        if now - last[0] < _PLAIN_EVERY_S:
+        if now - last[0] < min(_PLAIN_MOST_S, max(_PLAIN_FIRST_S, (now - start) / 4)):
             return
         last[0] = now
         rate = done / max(now - start, 1e-6)

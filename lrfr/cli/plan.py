@@ -32,15 +32,13 @@ class View:
 
 @checked(frozen=True, config=_STRICT)
 class Training:
-    """One ``train`` line per seed.
-
-    ``needs`` names trainings whose folder an option refers to as ``{name}``, for example ``teacher: "{hr}"``.
-    """
+    """One ``train`` line per seed; ``parents`` maps a role (teacher, trunk, init, ...) to the name of a training above."""
 
     method: str
     view: str
     recipe: str | None = None
     seeds: list[int] = field(default_factory=lambda: [0])
+    parents: dict[str, str] = field(default_factory=dict)
     set: dict[str, bool | int | float | str] = field(default_factory=dict)
     flags: Flags = field(default_factory=dict)
     estimate_s: float | None = None
@@ -121,18 +119,15 @@ def _check_names(document: Document, experiment: Experiment) -> None:
         if training.view not in experiment.views:
             hint = did_you_mean(training.view, experiment.views)
             raise document.error(f"unknown view '{training.view}'", ("trainings", name, "view"), hint)
-        for used in _references(training.flags):
+        for role, used in training.parents.items():
             if used not in seen:
-                raise document.error(f"'{used}' is no training above this one", ("trainings", name, "flags"), did_you_mean(used, seen))
+                place = ("trainings", name, "parents", role)
+                raise document.error(f"'{used}' is no training above this one", place, did_you_mean(used, seen))
         seen.add(name)
     for name, evaluation in experiment.evaluations.items():
         for used in evaluation.of:
             if used not in experiment.trainings:
                 raise document.error(f"unknown training '{used}'", ("evaluations", name, "of"), did_you_mean(used, experiment.trainings))
-
-
-def _references(flags: Flags) -> list[str]:
-    return [value[1:-1] for value in flags.values() if isinstance(value, str) and value.startswith("{") and value.endswith("}")]
 
 
 def plan(experiment: Experiment) -> list[Step]:
@@ -159,14 +154,13 @@ def _report_step(experiment: Experiment, evaluations: list[str]) -> list[Step]:
 def _training_steps(name: str, training: Training, experiment: Experiment) -> list[Step]:
     steps = []
     for seed in training.seeds:
-        used = [_run_name(other, _seed_of(experiment.trainings[other], seed)) for other in _references(training.flags)]
-        folders = {f"{{{other}}}": f"runs/{run}" for other, run in zip(_references(training.flags), used, strict=True)}
-        flags = {key: folders.get(value, value) if isinstance(value, str) else value for key, value in training.flags.items()}
-        argv = ["train", training.method, "--view", training.view, "--seed", str(seed), "--out", f"runs/{_run_name(name, seed)}"]
+        parents = {role: _run_name(used, _seed_of(experiment.trainings[used], seed)) for role, used in training.parents.items()}
+        argv = ["train", training.method, "--view", training.view, "--name", _run_name(name, seed)]
         argv += ["--recipe", training.recipe] if training.recipe else []
-        argv += [word for key, value in training.set.items() for word in ("--set", f"{key}={_word(value)}")]
-        needs = (f"pairs-{training.view}", *(f"train-{run}" for run in used))
-        steps.append(Step(f"train-{_run_name(name, seed)}", (*argv, *_argv(flags)), needs, estimate_s=training.estimate_s))
+        argv += [word for role, run in parents.items() for word in ("--parent", f"{role}=runs/{run}")]
+        argv += [word for key, value in {"train.seed": seed, **training.set}.items() for word in ("--set", f"{key}={_word(value)}")]
+        needs = (f"pairs-{training.view}", *(f"train-{run}" for run in parents.values()))
+        steps.append(Step(f"train-{_run_name(name, seed)}", (*argv, *_argv(training.flags)), needs, estimate_s=training.estimate_s))
     return steps
 
 

@@ -24,7 +24,7 @@ views:
   lr: {flags: {spec: [a, b], weights: [1, 2]}}
 trainings:
   teacher: {method: baseline, view: hr, seeds: [0, 1], estimate_s: 5}
-  student: {method: fskd, view: lr, seeds: [0, 1, 2], set: {lambda: 5, deep: true}, flags: {teacher: "{teacher}"}}
+  student: {method: fskd, view: lr, seeds: [0, 1, 2], set: {lambda: 5, deep: true}, parents: {teacher: teacher}}
 evaluations:
   dev: {benchmark: pairs, of: [student], flags: {sizes: [112, 14]}}
 report: {}
@@ -77,10 +77,14 @@ def ignore(*_):
 def test_plan_is_command_lines_in_a_working_order(steps):
     lines = [" ".join(step.argv) for step in steps]
     assert lines[:2] == ["make-pairs --view hr --n-ids 4", "make-pairs --view lr --spec a --spec b --weights 1,2"]
-    assert "train baseline --view hr --seed 1 --out runs/teacher-s1" in lines
+    assert "train baseline --view hr --name teacher-s1 --set train.seed=1" in lines
     # a student takes the teacher of its own seed, or the first one where there is none
-    assert "train fskd --view lr --seed 1 --out runs/student-s1 --set lambda=5 --set deep=true --teacher runs/teacher-s1" in lines
-    assert "train fskd --view lr --seed 2 --out runs/student-s2 --set lambda=5 --set deep=true --teacher runs/teacher-s0" in lines
+    assert (
+        "train fskd --view lr --name student-s1 --parent teacher=runs/teacher-s1 --set train.seed=1 --set lambda=5 --set deep=true" in lines
+    )
+    assert (
+        "train fskd --view lr --name student-s2 --parent teacher=runs/teacher-s0 --set train.seed=2 --set lambda=5 --set deep=true" in lines
+    )
     assert "eval runs/student-s2 --benchmark pairs --out results/dev-student-s2.json --sizes 112,14" in lines
     assert lines[-1].startswith("report results/dev-student-s0.json results/dev-student-s1.json")
     seen = set()
@@ -100,7 +104,7 @@ def test_second_run_does_nothing_but_the_report(tmp_path, steps, jobs):
 
 def test_failure_stops_only_what_needs_it(tmp_path, steps):
     run = runner(tmp_path)
-    (run.folder / "control.json").write_text(json.dumps({"runs/student-s1 --set": {"code": 6}}))
+    (run.folder / "control.json").write_text(json.dumps({"--name student-s1": {"code": 6}}))
     states = run.run(steps, ignore)
     assert states["train-student-s1"] == "failed" and states["eval-dev-student-s1"] == "skipped"
     assert all(state == "done" for name, state in states.items() if "student-s1" not in name)
@@ -149,7 +153,7 @@ def test_kill_at_a_random_step_then_the_same_command_ends_the_same(tmp_path, ste
         child.wait()
         time.sleep(0.3)  # the step's own process ends by itself
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True).returncode == 0
-    for part in ("results", "runs", "report.html"):
+    for part in ("results", "report.html"):
         assert _texts(folder / part) == _texts(clean / part)
 
 
@@ -160,7 +164,7 @@ def _texts(path: Path) -> dict[str, str]:
 
 BAD = {
     "trainings.student: unknown view 'lrr'": ("view: lr,", "view: lrr,"),
-    "'techer' is no training above this one": ('"{teacher}"', '"{techer}"'),
+    "'techer' is no training above this one": ("teacher: teacher}", "teacher: techer}"),
     "did you mean 'method'": ("{method: fskd", "{methd: fskd"),
     "unknown version": ("version: 1", "version: 2"),
     "trainings.student.seeds": ("seeds: [0, 1, 2]", "seeds: zero"),
