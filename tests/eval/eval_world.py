@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from lrfr.eval.settings import Settings, Task
 
@@ -32,8 +31,3 @@ def colour_embed(images: list[np.ndarray]) -> np.ndarray:
 
 def quick_task(**settings: object) -> Task:
     return Task(colour_embed, Settings(replicates=50, **settings))  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def task() -> Task:
-    return quick_task()
