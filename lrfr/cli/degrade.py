@@ -16,7 +16,10 @@ from lrfr.cli.output import Advance, Output, command
 from lrfr.errors import DataError, SpecError
 
 # word after ``degrade`` to the command of another file; an input of that name is written ./style-sheet
-_MOUNTED = {"style-sheet": ("lrfr.cli.style", "style_sheet_command")}
+_MOUNTED = {
+    "style-sheet": ("lrfr.cli.style", "style_sheet_command"),
+    "turbulence-check": ("lrfr.cli.turbulence", "turbulence_check_command"),
+}
 BATCH = 64
 SHEET_ROWS = 12
 SHEET_VARIANTS = 6
@@ -62,6 +65,7 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, A
       lrfr degrade --spec sensor --set pipeline.d1.size=14 --preview
       lrfr degrade --replay lr/trace.jsonl photos/ --out again
       lrfr degrade style-sheet --help
+      lrfr degrade turbulence-check --help
     """
     if options["replay"] is not None:
         return _replay(out, inputs, options)

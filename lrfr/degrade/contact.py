@@ -16,7 +16,7 @@ from lrfr.image import ImageU8
 TEXT_PX = 10
 LINE_PX = 12
 GAP_PX = 8
-CELL_PX = 150
+CELL_PX = 170
 _QUIET = {"transfer": "srgb", "gray": False, "severity": None}
 
 
@@ -26,16 +26,22 @@ def caption(trace: dict[str, Any]) -> list[str]:
 
 
 def _line(op: str, params: dict[str, Any]) -> str:
-    shown = [f"{name} {_short(value)}" for name, value in params.items() if name not in _QUIET or value != _QUIET[name]]
+    shown = [_named(name, value) for name, value in params.items() if name not in _QUIET or value != _QUIET[name]]
     return f"{op}: {', '.join(shown)}" if shown else op
+
+
+def _named(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return f"{name} {_short(value)}"
 
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
     if isinstance(value, list):
         return f"[{', '.join(_short(item) for item in value[:4])}{', ...' if len(value) > 4 else ''}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value)
 
 
 def enlarge(image: ImageU8, up: UpSpec) -> ImageU8:

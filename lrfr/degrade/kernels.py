@@ -39,6 +39,17 @@ def quantise(kernel: Kernel, unit: int = UNIT) -> Weights:
     return np.concatenate([weights, [centre], weights[::-1]]).reshape(kernel.shape)
 
 
+def quantise_line(taps: Kernel, unit: int) -> Weights:
+    """Round a symmetric line of taps to whole weights with sum ``unit`` so that the running sums from its ends stay within 1/2.
+
+    Coarse units need this: rounding tap by tap would drop the tails and make the kernel narrower than asked for.
+    """
+    half = taps.size // 2
+    running = np.rint(np.round(np.cumsum(taps[:half]) / taps.sum() * unit, 6)).astype(np.int64)
+    side = np.diff(running, prepend=0)
+    return np.concatenate([side, [unit - 2 * int(side.sum())], side[::-1]])
+
+
 def trim(weights: Weights) -> Weights:
     """Cut zero rows and columns from both ends alike, so that the centre stays the centre."""
     rows, columns = np.nonzero(weights)
@@ -85,9 +96,9 @@ def blur_separable(image: ImageU8, sigma: float) -> NDArray[np.uint8]:
 
     taps = gaussian_taps(sigma)
     if sigma <= 4.0:
-        line = (quantise(taps, UNIT_SEPARABLE) / UNIT_SEPARABLE).astype(np.float32)
+        line = (quantise_line(taps, UNIT_SEPARABLE) / UNIT_SEPARABLE).astype(np.float32)
         return np.asarray(cv2.sepFilter2D(image, -1, line, line, borderType=cv2.BORDER_REFLECT_101), np.uint8)
-    whole = quantise(taps).astype(np.float64)
+    whole = quantise_line(taps, UNIT).astype(np.float64)
     return round_u8(cv2.sepFilter2D(image, cv2.CV_64F, whole, whole, borderType=cv2.BORDER_REFLECT_101) / UNIT**2)
 
 

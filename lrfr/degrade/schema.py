@@ -43,9 +43,10 @@ def spec_schema() -> dict[str, Any]:
 
 
 def _model_schema(model: type[ImageSpec] | type[StoreSpec]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/properties/store/$defs/{model}")
-    # `up` has a default that depends on the image size
-    schema.pop("required", None)
+    schema = _plain_schema(model)
+    # nothing is required here: defaults depend on the image size, and a spec that extends another may set one key alone
+    for part in (schema, *schema["properties"].values()):
+        part.pop("required", None)
     return schema
 
 
@@ -70,7 +71,20 @@ def _op_schema(name: str, op: type[Op]) -> dict[str, Any]:
 
 
 def _plain_schema(annotation: Any) -> dict[str, Any]:
-    return TypeAdapter(annotation).json_schema()
+    schema = TypeAdapter(annotation).json_schema()
+    inlined: dict[str, Any] = _inline(schema, schema.pop("$defs", {}))
+    return inlined
+
+
+def _inline(node: Any, definitions: dict[str, Any]) -> Any:
+    """Put definitions in place of references, so that a part can stand anywhere in the whole."""
+    if isinstance(node, list):
+        return [_inline(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _inline(definitions[node["$ref"].removeprefix("#/$defs/")], definitions)
+    return {key: _inline(value, definitions) for key, value in node.items()}
 
 
 def _containers() -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lrfr.degrade.fields import shown
 from lrfr.degrade.ops.resize import MAX_SIDE_PX, check_filter
 from lrfr.degrade.sheet import Sheet, build_sheet, open_sheet
-from lrfr.degrade.steps import Step, StepReader, explain
+from lrfr.degrade.steps import MAX_RUNS, Step, StepReader, explain, most_runs
 from lrfr.errors import LrfrError, SpecError
 from lrfr.yamlspec import Place, did_you_mean, parse
 
@@ -173,6 +173,8 @@ def read_sheet(sheet: Sheet, default_name: str) -> Spec:
         steps = reader.read_list(data["pipeline"], ("pipeline",))
     else:
         errors.append(sheet.error("a spec needs 'pipeline'", (), did_you_mean("pipeline", data) if data else None))
+    if (runs := most_runs(steps)) > MAX_RUNS:
+        errors.append(sheet.error(f"an image may meet {MAX_RUNS} ops, repetitions included; here {runs:.3g}", ("pipeline",)))
     errors += reader.errors
     if errors or head is None:
         raise join_errors(errors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from lrfr.degrade.fields import Real, Whole, shown, weights_of
 from lrfr.degrade.ops import find_op, known_ops
 from lrfr.degrade.ops.base import Op
 from lrfr.degrade.sheet import Sheet
-from lrfr.degrade.values import Value, value_json
+from lrfr.degrade.values import Law, Value, value_json
 from lrfr.errors import SpecError
 from lrfr.yamlspec import Place, did_you_mean, format_place
 
@@ -27,6 +28,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
 COMMON = ("op", "id", "p")
 MAX_STEPS = 1000
 MAX_REPEAT = 16
+MAX_RUNS = 4000
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -202,6 +204,17 @@ class StepReader:
             self._fault(f"no step in this shuffle has the id {shown(missing[0])}", place)
             return ()
         return tuple(ids.index(word) for word in raw)
+
+
+def most_runs(steps: Sequence[Step]) -> int:
+    """Return how many ops one image may meet at most, repetitions included."""
+    total = 0
+    for step in steps:
+        times = 1
+        if step.kind == "steps":
+            times = int(step.count.extent()[1]) if isinstance(step.count, Law) else int(step.count)
+        total += 1 if step.kind == "op" else times * most_runs(step.children)
+    return total
 
 
 def _label(raw: Any) -> str:
