@@ -12,6 +12,8 @@ from lrfr.eval.faces import Embed
 if TYPE_CHECKING:
     from torch import nn
 
+_MAX_BATCHES = 100
+
 
 def count_parameters(net: nn.Module) -> int:
     """Return the number of trainable and frozen parameters; shared ones count once."""
@@ -37,7 +39,8 @@ def throughput(embed: Embed, size_px: int, *, batch: int = 32, seconds: float = 
     images = list(noise)
     embed(images)
     times: list[float] = []
-    while sum(times) < seconds or len(times) < 3:
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or (time.perf_counter() < end and len(times) < _MAX_BATCHES):
         start = time.perf_counter()
         embed(images)
         times.append(time.perf_counter() - start)

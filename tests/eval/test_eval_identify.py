@@ -85,7 +85,10 @@ def write_scface(root, people=6):
         for distance in (1, 2, 3):
             for camera in range(1, 6):
                 name = f"{person:03d}_cam{camera}_{distance}.jpg"
-                save(root / f"surveillance_cameras_distance_{distance}" / f"cam_{camera}" / name, identity_picture(person, camera, 8 * distance))
+                save(
+                    root / f"surveillance_cameras_distance_{distance}" / f"cam_{camera}" / name,
+                    identity_picture(person, camera, 8 * distance),
+                )
 
 
 def test_scface_has_five_probes_per_person_and_distance(tmp_path):

@@ -20,7 +20,14 @@ def sample(seed: int, n: int = 400, ties: int | None = None) -> tuple[np.ndarray
     return (np.round(scores * ties) / ties if ties else scores), same
 
 
-CASES = [sample(0), sample(1, ties=3), sample(2, ties=1), sample(3, n=7), (np.zeros(20), np.arange(20) < 9), (np.arange(10.0), np.arange(10) >= 5)]
+CASES = [
+    sample(0),
+    sample(1, ties=3),
+    sample(2, ties=1),
+    sample(3, n=7),
+    (np.zeros(20), np.arange(20) < 9),
+    (np.arange(10.0), np.arange(10) >= 5),
+]
 
 
 @pytest.mark.parametrize(("scores", "same"), CASES)
