@@ -1,5 +1,7 @@
 """Each convention against an independent slow implementation, written as loops from its published definition."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -95,7 +97,7 @@ def slow_exact(left, right, same, folds):
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
         values = sorted(set(score[train].tolist()))
-        cuts = [values[0] - 1, *[(a + b) / 2 for a, b in zip(values, values[1:], strict=False)], values[-1] + 1]
+        cuts = [values[0] - 1, *[(a + b) / 2 for a, b in itertools.pairwise(values)], values[-1] + 1]
         hits = [((score[train] >= cut) == same[train]).sum() for cut in cuts]
         top = max(hits)
         best = [cut for cut, hit in zip(cuts, hits, strict=True) if hit == top]

@@ -57,7 +57,8 @@ def test_equal_error_rate_equals_root_finding_on_the_interpolated_curve():
     for seed in range(20):
         scores, same = sample(seed, n=300)
         far, tar, _ = roc_curve(same, scores, drop_intermediate=False)
-        expected = brentq(lambda x: 1.0 - x - interp1d(far, tar)(x), 0.0, 1.0)
+        curve = interp1d(far, tar)
+        expected = brentq(lambda x, curve=curve: 1.0 - x - curve(x), 0.0, 1.0)
         assert abs(eer(roc(scores, same)) - expected) < 0.5 / (~same).sum()
 
 

@@ -225,8 +225,19 @@ def test_lists_without_both_kinds_or_of_uneven_length_are_refused():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"sizes": ()}, {"sizes": (0,)}, {"sizes": (5000,)}, {"convention": "Z"}, {"flip": "twice"}, {"matching": ("side",)}, {"matching": ()}]
-    + [{"replicates": -1}, {"batch": 0}, {"finetuned": "maybe"}, {"template_norm": "half"}],
+    [
+        {"sizes": ()},
+        {"sizes": (0,)},
+        {"sizes": (5000,)},
+        {"convention": "Z"},
+        {"flip": "twice"},
+        {"matching": ("side",)},
+        {"matching": ()},
+        {"replicates": -1},
+        {"batch": 0},
+        {"finetuned": "maybe"},
+        {"template_norm": "half"},
+    ],
 )
 def test_settings_refuse_unknown_words(wrong):
     with pytest.raises(SpecError):
