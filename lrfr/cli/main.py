@@ -19,6 +19,7 @@ from lrfr.errors import EnvironmentFault, LrfrError
 
 # name: (module, attribute, one-line help); the module is imported only when the command runs
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": ("lrfr.cli.demo", "demo", "the whole house in small, on embedded faces"),
     "degrade": ("lrfr.cli.degrade", "degrade", "degrade faces by a spec"),
     "presets": ("lrfr.cli.presets", "presets", "the shipped degradation recipes"),
     "spec": ("lrfr.cli.spec", "spec", "check, describe and compare degradation specs"),
@@ -30,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "table": ("lrfr.cli.report", "table", "a paper's table beside ours"),
     "make-pairs": ("lrfr.cli.pairs", "make_pairs_command", "write an HR/LR pair store"),
     "train": ("lrfr.cli.train", "train_group", "train a method on a view"),
+    "export": ("lrfr.cli.export", "export_command", "a checkpoint as ONNX or safetensors, with a model card"),
+    "import-weights": ("lrfr.cli.export", "import_weights_command", "foreign weights as a checkpoint"),
     "store": ("lrfr.cli.store", "store_group", "look at, check and care for a pair store"),
     "doctor": ("lrfr.cli.doctor", "doctor", "versions, CPU, disk, GPU and what is missing"),
 }

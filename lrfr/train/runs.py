@@ -176,4 +176,5 @@ def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, world: World, options:
     settings = dataclasses.replace(plan.recipe.settings, threads=run["threads"])
     parents = {role: checkpoint.load_nets(path, world.device)[0] for role, path in plan.parents.items()}
     identity = {key: run["identity"][key] for key in ("method", "options", "view", "parents")}
+    identity["variants"] = [{key: variant[key] for key in ("spec", "action", "weight")} for variant in dataset.view["variants"]]
     return fit(plan.recipe.make(), dataset, run_dir, settings, identity=identity, parents=parents, world=world, **options)

@@ -17,6 +17,7 @@ from lrfr.train.backbones import build_backbone
 from lrfr.train.embedder import Embedder, InputSpec, single
 from lrfr.train.margins import HeadSpec
 from lrfr.train.nets import Nets
+from lrfr.train.teacher import FrozenTeacher
 
 Losses = dict[str, Tensor]
 Parents = Mapping[str, Nets]
@@ -48,14 +49,16 @@ class Method:
         """Return the networks; without ``parents`` those that need no other run (enough for an embedder).
 
         Args:
-            num_classes: identities of the training view.
+            num_classes: identities of the training view; 0 makes no head (imported weights).
             parents: networks of finished runs by role; the role ``init`` starts the recogniser (and the head, where the
                 number of classes agrees) from another run.
             attribute_names: names of the view's soft-biometric attributes.
 
         """
         net = build_backbone(self.backbone)
-        nets = Nets({"net": net, "head": self.head.build(net.emb_dim, num_classes)})
+        nets = Nets({"net": net})
+        if num_classes:
+            nets["head"] = self.head.build(net.emb_dim, num_classes)
         start_from(nets, (parents or {}).get("init"))
         return nets
 
@@ -70,6 +73,14 @@ class Method:
     def class_predictor(self, nets: Nets) -> Embedder:
         """Return ``predict(images) -> scores [N, C]`` of the head's classes (digits)."""
         return single(nets, self.input, lambda x_bchw: nets["head"].cosine(nets["net"](x_bchw)))
+
+
+def freeze_teacher(nets: Nets, teacher: Nets | None) -> None:
+    """Add another run's recogniser and head as ``teacher`` and ``teacher_head``, frozen."""
+    if teacher is not None:
+        nets["teacher"] = FrozenTeacher(teacher["net"])
+        if "head" in teacher:
+            nets["teacher_head"] = FrozenTeacher(teacher["head"])
 
 
 def start_from(nets: Nets, init: Nets | None) -> None:

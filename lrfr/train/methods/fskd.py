@@ -17,9 +17,8 @@ from lrfr.pairs.dataset import Batch
 from lrfr.train.distances import DISTANCES
 from lrfr.train.features import Features
 from lrfr.train.margins import Head, HeadSpec
-from lrfr.train.methods.base import Losses, Method, Parents
+from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher
 from lrfr.train.nets import Nets
-from lrfr.train.teacher import FrozenTeacher
 from lrfr.yamlspec import did_you_mean
 
 
@@ -54,10 +53,7 @@ class Fskd(Method):
         if self.distance not in DISTANCES:
             raise SpecError(f"unknown distance '{self.distance}'", hint=did_you_mean(self.distance, DISTANCES))
         nets = super().build(num_classes, parents, attribute_names)
-        teacher = (parents or {}).get("teacher")
-        if teacher is not None:
-            nets["teacher"] = FrozenTeacher(teacher["net"])
-            nets["teacher_head"] = FrozenTeacher(teacher["head"])
+        freeze_teacher(nets, (parents or {}).get("teacher"))
         return nets
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:

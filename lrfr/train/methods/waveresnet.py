@@ -17,9 +17,8 @@ from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones import build_backbone
 from lrfr.train.distances import kl, wavelet_similarity
 from lrfr.train.margins import Head, HeadSpec
-from lrfr.train.methods.base import Losses, Method, Parents, start_from
+from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, start_from
 from lrfr.train.nets import Nets
-from lrfr.train.teacher import FrozenTeacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +62,7 @@ class WaveResNet(Method):
         net = build_backbone(self.backbone, wavelet=self.wavelet)
         nets = Nets({"net": net, "head": self.head.build(net.emb_dim, num_classes)})
         start_from(nets, parents.get("init"))
-        if "teacher" in parents:
-            nets["teacher"] = FrozenTeacher(parents["teacher"]["net"])
-            nets["teacher_head"] = FrozenTeacher(parents["teacher"]["head"])
+        freeze_teacher(nets, parents.get("teacher"))
         return nets
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
