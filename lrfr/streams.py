@@ -12,6 +12,7 @@ A stream gives two kinds of numbers:
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,17 +21,18 @@ from numpy.typing import NDArray
 _PERSON = b"lrfr.degrade"
 _SLOTS_PER_BLOCK = 8
 _UNIT = 2.0**-53
+_WORDS = struct.Struct("<8Q")
+_LENGTH = struct.Struct("<I")
+_LENGTHS = struct.Struct("<II")
 
 
 def _identity(sample_key: bytes, variant: int, step_id: str) -> bytes:
     """Encode the identity with length prefixes, so that no two different identities share an encoding."""
     step = step_id.encode("utf-8")
-    return b"".join(
-        (len(sample_key).to_bytes(4, "little"), sample_key, variant.to_bytes(4, "little"), len(step).to_bytes(4, "little"), step)
-    )
+    return _LENGTH.pack(len(sample_key)) + sample_key + _LENGTHS.pack(variant, len(step)) + step
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Stream:
     """One step's random numbers for one sample and variant; made by :func:`stream`."""
 
@@ -80,7 +82,7 @@ class Stream:
 
     def _digest_words(self, block: int) -> tuple[int, ...]:
         digest = hashlib.blake2b(self._message(block), key=self._key(), person=_PERSON).digest()
-        return tuple(int.from_bytes(digest[i : i + 8], "little") for i in range(0, 64, 8))
+        return _WORDS.unpack(digest)
 
     def _philox_key(self, tag: str) -> int:
         digest = hashlib.blake2b(self._message(0) + tag.encode(), key=self._key(), person=_PERSON, digest_size=16).digest()

@@ -15,6 +15,7 @@ A new op is one class that derives from :class:`Op`, one line in ``OPS`` and one
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,12 @@ class Span:
         else:
             value = self.mild + (self.worst - self.mild) * severity
         return round(value) if self.whole else tidy(value)
+
+
+@functools.cache
+def _parameters(op: type[BaseModel]) -> tuple[str, ...]:
+    """Return the names of an op's parameters (looked up for every face, hence kept)."""
+    return tuple(name for name in op.model_fields if name != "severity")
 
 
 class Op(BaseModel):
@@ -87,8 +94,8 @@ class Op(BaseModel):
         if self.severity is not None:
             params["severity"] = severity = draw(self.severity)
             params.update({name: span.at(severity) for name, span in self.severity_range.items()})
-        for name in type(self).model_fields:
-            if name not in params and name != "severity":
+        for name in _parameters(type(self)):
+            if name not in params:
                 params[name] = draw(getattr(self, name))
         return params
 
