@@ -55,6 +55,14 @@ class Evaluation:
 
 
 @checked(frozen=True, config=_STRICT)
+class Picture:
+    """One ``degrade --preview`` line: a contact sheet for the report."""
+
+    caption: str
+    flags: Flags = field(default_factory=dict)
+
+
+@checked(frozen=True, config=_STRICT)
 class Experiment:
     """The whole declaration; see ``docs/experiments.md``."""
 
@@ -64,6 +72,7 @@ class Experiment:
     trainings: dict[str, Training]
     evaluations: dict[str, Evaluation]
     title: str = ""
+    pictures: dict[str, Picture] = field(default_factory=dict)
     report: Flags = field(default_factory=dict)
 
 
@@ -105,7 +114,7 @@ def _explain(document: Document, error: ValidationError) -> Exception:
     place = tuple(part for part in first["loc"] if not (isinstance(part, str) and part in {"int", "float", "str", "bool"}))
     hint = None
     if first["type"] == "unexpected_keyword_argument":
-        kinds: dict[str, Any] = {"views": View, "trainings": Training, "evaluations": Evaluation}
+        kinds: dict[str, Any] = {"views": View, "trainings": Training, "evaluations": Evaluation, "pictures": Picture}
         kind = kinds.get(str(place[0]), Experiment) if len(place) > 1 else Experiment
         hint = did_you_mean(str(place[-1]), kind.__dataclass_fields__)
     return document.error(first["msg"], place, hint)
@@ -136,19 +145,26 @@ def plan(experiment: Experiment) -> list[Step]:
         Step(f"pairs-{name}", ("make-pairs", "--view", name, *_argv(view.flags)), estimate_s=view.estimate_s)
         for name, view in experiment.views.items()
     ]
+    steps += [
+        Step(f"picture-{name}", ("degrade", "--preview", "--out", f"pictures/{name}", *_argv(picture.flags)))
+        for name, picture in experiment.pictures.items()
+    ]
     for name, training in experiment.trainings.items():
         steps += _training_steps(name, training, experiment)
     for name, evaluation in experiment.evaluations.items():
         steps += _evaluation_steps(name, evaluation, experiment)
-    return [*steps, *_report_step(experiment, [step.id for step in steps if step.argv[0] == "eval"])]
+    return [*steps, *_report_step(experiment, steps)]
 
 
-def _report_step(experiment: Experiment, evaluations: list[str]) -> list[Step]:
-    if not evaluations:
+def _report_step(experiment: Experiment, steps: list[Step]) -> list[Step]:
+    results = [_result_file(step.id) for step in steps if step.argv[0] == "eval"]
+    if not results:
         return []
     title = ("--title", experiment.title) if experiment.title else ()
-    argv = ("report", *(_result_file(id_) for id_ in evaluations), "--out", "report.html", *title, *_argv(experiment.report))
-    return [Step("report", argv, after=tuple(evaluations))]
+    pictures = [f"pictures/{name}/contact.png={picture.caption}" for name, picture in experiment.pictures.items()]
+    shown = tuple(word for picture in pictures for word in ("--picture", picture))
+    argv = ("report", *results, "--out", "report.html", *title, *shown, *_argv(experiment.report))
+    return [Step("report", argv, after=tuple(step.id for step in steps if step.argv[0] in {"eval", "degrade"}))]
 
 
 def _training_steps(name: str, training: Training, experiment: Experiment) -> list[Step]:
