@@ -45,9 +45,8 @@ def demo(out: Output, folder: Path, only_plan: bool) -> dict[str, Any]:
     out.table(["accuracy %, 112 px against", *rows[0]["sizes"]], [[row["model"], *row["cells"]] for row in rows])
     out.say("embedded faces are drawn, not photographs: these numbers show that everything works, not how good a method is")
     sheet = folder / "pictures" / "degraded" / "contact.png"
-    out.say(
-        f"\npage           {folder / 'report.html'}\ncontact sheet  {sheet}\npair store     {folder / 'store'}\ncheckpoints    {folder / 'runs'}"
-    )
+    out.say(f"\npage           {folder / 'report.html'}\ncontact sheet  {sheet}")
+    out.say(f"pair store     {folder / 'store'}\ncheckpoints    {folder / 'runs'}")
     out.say(f"took {time.monotonic() - start:.0f} s\n\n{NEXT}")
     return {**result, "table": rows, "contact_sheet": str(sheet)}
 
