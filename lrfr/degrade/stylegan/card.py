@@ -32,8 +32,9 @@ class Layout:
         n_res: residual blocks of the encoder, and again of the decoder.
         n_basis: style coordinates.
         latent: length of the style latent.
-        residual: the decoder's output is added to the input. Without this (the published layout) instance norm makes G blind to
-            a common gain and offset of the input, so overall brightness and contrast cannot be reconstructed.
+        residual: ours: the decoder's output is a change of the input, weighted by |z| / (1 + |z|), so that z = 0 is exactly the
+            identity and the magnitude governs the degree from the first step on. Without it (as published) instance norm makes
+            G blind to a common gain and offset of its input, whose brightness and contrast it cannot reconstruct.
 
     """
 
@@ -94,12 +95,14 @@ class WeightsFile:
     Attributes:
         data: the whole safetensors file.
         card: the validated card.
+        card_json: its text as it stands in the header.
         stated_sha256: checksum of card and tensors as the header states it; :func:`payload_sha256` must agree.
 
     """
 
     data: bytes
     card: Card
+    card_json: str
     stated_sha256: str
 
     @property
@@ -138,13 +141,13 @@ def read_weights(path: Path) -> WeightsFile:
         if length > MAX_HEADER_BYTES:
             raise ValueError("header too long")
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-        card = TypeAdapter(Card).validate_python(json.loads(metadata["card"]))
-        stated = str(metadata["sha256"])
+        card_json, stated = str(metadata["card"]), str(metadata["sha256"])
+        card = TypeAdapter(Card).validate_python(json.loads(card_json))
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         raise DataError(f"not a file of style weights ({type(error).__name__})", file=str(path)) from None
     if card.format != FORMAT:
         raise DataError(f"style weights of format {card.format}, expected {FORMAT}", file=str(path))
-    return WeightsFile(data, card, stated)
+    return WeightsFile(data, card, card_json, stated)
 
 
 def payload_sha256(card_json: str, tensors: dict[str, Any]) -> str:

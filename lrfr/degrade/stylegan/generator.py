@@ -8,6 +8,8 @@ from lrfr.degrade.stylegan.card import Layout
 from lrfr.degrade.stylegan.layers import LayerNorm, ResidualBlock, reflected_conv
 from lrfr.degrade.stylegan.subspace import StyleSubspace
 
+_TINY = 1e-12  # keeps the norm's gradient finite at z = 0
+
 
 class StyleGenerator(nn.Module):
     """Turn a clean face into the same face in a style; the norm of z is the magnitude, z = 0 means reconstruction.
@@ -57,7 +59,10 @@ class StyleGenerator(nn.Module):
         for index, block in enumerate(self.styled):
             hidden = block(hidden, style[:, index])
         out: Tensor = self.head(hidden)
-        return (x_bchw + out).clamp(-1, 1) if self.layout.residual else out
+        if not self.layout.residual:
+            return out
+        magnitude = (z_bk.square().sum(1) + _TINY).sqrt()[:, None, None, None]
+        return (x_bchw + 2 * magnitude / (1 + magnitude) * out).clamp(-1, 1)
 
 
 def _normed(conv: nn.Conv2d) -> tuple[nn.Module, ...]:

@@ -84,7 +84,7 @@ def load_weights(name: str, digest: str | None = None) -> StyleModel:
         raise SpecError(f"style weights '{name}' have sha256 {file.digest[:12]}, the spec wants {digest[:12]}", file=str(path))
     try:
         tensors = load(file.data)
-        if payload_sha256(file.card.to_json(), tensors) != file.stated_sha256:
+        if payload_sha256(file.card_json, tensors) != file.stated_sha256:
             raise ValueError("checksum")
         generator = StyleGenerator(file.card.layout)
         generator.load_state_dict(unpack(tensors))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 SPEC_PREFIX = "spec:"
 # embedded sources and targets are different people: the same faces on both sides would be pairs
-SOURCE_PEOPLE = range(0, 400)
-TARGET_PEOPLE = range(10_000, 10_400)
+SOURCE_PEOPLE = range(0, 200)
+TARGET_PEOPLE = range(10_000, 10_200)
 PHOTOS = 4
 
 

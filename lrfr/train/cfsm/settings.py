@@ -18,9 +18,10 @@ class CfsmSettings:
     Attributes:
         preset: size of the generator, a key of :data:`~lrfr.degrade.stylegan.card.PRESETS`.
         size_px: side of the faces, a multiple of 4 and at least 32.
-        steps: optimiser steps; style steps and anchor steps take turns.
+        steps: optimiser steps; style steps and, where the layout needs them, reconstruction steps take turns.
         batch_size: faces of one step.
         lr: learning rate of both Adams, which have betas (0.5, 0.999).
+        critics_lr: another rate for the critics; 0 takes ``lr``.
         identity_weights: (share of the run, lambda_id from there on).
         identity_range: target identity distance of a magnitude.
         orthonormality_weight: weight of the subspace's penalty.
@@ -37,6 +38,7 @@ class CfsmSettings:
     steps: int = 2000
     batch_size: int = 32
     lr: float = 1e-4
+    critics_lr: float = 0.0
     identity_weights: tuple[tuple[float, float], ...] = ((0.0, 8.0), (0.2, 5.0), (0.35, 2.0))  # three runs of 4, 3 and 12 epochs
     identity_range: IdentityRange = field(default_factory=IdentityRange)
     orthonormality_weight: float = 1.0

@@ -37,25 +37,27 @@ class Trainer:
         self.critics = Discriminator(settings.size_px, settings.critic_dim)
         self.nets = Nets({"generator": self.generator, "critics": self.critics})
         self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizers = {name: torch.optim.Adam(net.parameters(), settings.lr, _BETAS, foreach=True) for name, net in self.nets.items()}
+        rates = {"generator": settings.lr, "critics": settings.critics_lr or settings.lr}
+        self.optimizers = {name: torch.optim.Adam(self.nets[name].parameters(), rate, _BETAS, foreach=True) for name, rate in rates.items()}
 
     def step(self, step: int, source_bchw: Tensor, target_bchw: Tensor) -> Losses:
         """Take one step of the generator and one of the critics; return the losses that were computed, detached.
 
         Args:
-            step: number of the step, from 0; even ones train the style, odd ones the reconstruction.
+            step: number of the step, from 0; odd ones train the reconstruction, where the layout needs it, the others the style.
             source_bchw: float32 clean faces in [-1, 1].
             target_bchw: float32 faces of the target set in [-1, 1].
 
         """
-        losses, fake = self.anchor(source_bchw) if step % 2 else self.style(step, source_bchw)
+        anchors = step % 2 == 1 and not self.settings.layout.residual
+        losses, fake = self.anchor(source_bchw) if anchors else self.style(step, source_bchw)
         penalty = self.generator.subspace.penalty()
         self._update("generator", losses["total"] + self.settings.orthonormality_weight * penalty)
         real_maps, fake_maps = self.critics(target_bchw), self.critics(fake.detach())
         critic_loss = least_squares(real_maps, 1.0) + least_squares(fake_maps, 0.0)
         self._update("critics", critic_loss)
         losses |= {"orthonormality": penalty, "critics": critic_loss}
-        if not step % 2:
+        if not anchors:
             losses["critics_accuracy"] = accuracy(real_maps, fake_maps)
         return {name: value.detach() for name, value in losses.items()}
 
