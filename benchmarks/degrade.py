@@ -97,14 +97,14 @@ def floor_chain(images):
     """Return the same draws as lrfr's, made beforehand, applied by bare library calls."""
     keys = [b"%d" % number for number in range(len(images))]
     plans = [{step["op"]: step["params"] for step in item.trace["steps"]} for item in Pipeline(parse_spec(CHAIN)).run(keys, images)]
-    lines = [kernels.trim(kernels.quantise(kernels.motion(**{"length_px": p["motion_blur"]["length"], "angle_deg": p["motion_blur"]["angle"]})))
-             if "motion_blur" in p else None for p in plans]  # fmt: skip
+    moved = [plan.get("motion_blur") for plan in plans]
+    lines = [p and kernels.quantise(kernels.motion(p["length"], p["angle"])) for p in moved]
     normal = tables.normal_table().reshape(1, -1)
     words = np.random.Philox(key=1)
 
     def one(image, plan, line):
         if "gaussian_blur" in plan:
-            taps = kernels.gaussian_taps(plan["gaussian_blur"]["sigma"]).astype(np.float32)
+            taps = np.array(kernels.gaussian_taps(plan["gaussian_blur"]["sigma"]), np.float32)
             image = cv2.sepFilter2D(image, -1, taps / taps.sum(), taps / taps.sum())
         elif line is not None:
             image = cv2.filter2D(image, -1, (line / 4096).astype(np.float32))
@@ -113,7 +113,9 @@ def floor_chain(images):
             field *= np.float32(plan["gaussian_noise"]["sigma"])
             image = cv2.add(image, field, dtype=cv2.CV_8U)
         elif "poisson_noise" in plan:
-            index = image.astype(np.int64) << 10 | (words.random_raw(image.size // 4).view(np.uint16) >> 6).reshape(image.shape)
+            index = image.astype(np.int32) << 10 | (words.random_raw(image.size // 4).view(np.uint16) >> 6).astype(np.int32).reshape(
+                image.shape
+            )
             photons = plan["poisson_noise"]["photons"]
             image = cv2.convertScaleAbs(tables.poisson_table(photons).take(index), alpha=255 / photons)
         if "jpeg" in plan:
@@ -179,7 +181,7 @@ def basicsr_chain(images):
 
     def compress(image):
         quality = int(generator.integers(30, 96))
-        data = cv2.imencode(".jpg", np.clip(image, 0, 255)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        data = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB).astype(np.float32)
 
     def run():
@@ -206,7 +208,7 @@ def kornia_chain(images):
 
     def run():
         for start in range(0, len(images), 32):
-            batch = torch.from_numpy(np.stack(images[start : start + 32])).permute(0, 3, 1, 2).float() / 255
+            batch = torch.from_numpy(np.stack(images[start : start + 32])).permute(0, 3, 1, 2).contiguous().float() / 255
             with torch.no_grad():
                 done = chain(batch)
                 for index, size in enumerate(SIZES):

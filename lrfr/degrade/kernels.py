@@ -7,7 +7,9 @@ whose error (about 1e-9) is rounded away because the true sums are whole numbers
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,15 +41,17 @@ def quantise(kernel: Kernel, unit: int = UNIT) -> Weights:
     return np.concatenate([weights, [centre], weights[::-1]]).reshape(kernel.shape)
 
 
-def quantise_line(taps: Kernel, unit: int) -> Weights:
+def quantise_line(taps: Sequence[float], unit: int) -> Weights:
     """Round a symmetric line of taps to whole weights with sum ``unit`` so that the running sums from its ends stay within 1/2.
 
     Coarse units need this: rounding tap by tap would drop the tails and make the kernel narrower than asked for.
+    (Plain numbers: for a few dozen taps they are faster than arrays.)
     """
-    half = taps.size // 2
-    running = np.rint(np.round(np.cumsum(taps[:half]) / taps.sum() * unit, 6)).astype(np.int64)
-    side = np.diff(running, prepend=0)
-    return np.concatenate([side, [unit - 2 * int(side.sum())], side[::-1]])
+    half = len(taps) // 2
+    scale = unit / math.fsum(taps)
+    running = [round(round(total * scale, 6)) for total in itertools.accumulate(taps[:half])]
+    side = [after - before for before, after in itertools.pairwise([0, *running])]
+    return np.array([*side, unit - 2 * sum(side), *reversed(side)])
 
 
 def trim(weights: Weights) -> Weights:
@@ -68,10 +72,9 @@ def convolve(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
     """
     import cv2
 
-    kernel = trim(weights)
-    if kernel.size < _direct_limit():
-        return np.asarray(cv2.filter2D(image, -1, (kernel / UNIT).astype(np.float32), borderType=cv2.BORDER_REFLECT_101), np.uint8)
-    sums = cv2.filter2D(image, cv2.CV_64F, kernel.astype(np.float64), borderType=cv2.BORDER_REFLECT_101)
+    if weights.size < _direct_limit():
+        return np.asarray(cv2.filter2D(image, -1, (weights / UNIT).astype(np.float32), borderType=cv2.BORDER_REFLECT_101), np.uint8)
+    sums = cv2.filter2D(image, cv2.CV_64F, weights.astype(np.float64), borderType=cv2.BORDER_REFLECT_101)
     return round_u8(np.rint(sums) / UNIT)
 
 
@@ -102,11 +105,11 @@ def blur_separable(image: ImageU8, sigma: float) -> NDArray[np.uint8]:
     return round_u8(cv2.sepFilter2D(image, cv2.CV_64F, whole, whole, borderType=cv2.BORDER_REFLECT_101) / UNIT**2)
 
 
-def gaussian_taps(sigma: float) -> Kernel:
+def gaussian_taps(sigma: float) -> list[float]:
     """Return one axis of a Gaussian kernel, 2 ceil(3 sigma) + 1 taps."""
     reach = math.ceil(3 * sigma)
-    offsets = np.arange(-reach, reach + 1, dtype=np.float64)
-    return np.asarray(np.exp(-0.5 * (offsets / sigma) ** 2)) if sigma > 0 else np.ones(1)
+    side = [math.exp(-0.5 * (step / sigma) ** 2) for step in range(reach, 0, -1)]
+    return [*side, 1.0, *reversed(side)]
 
 
 def _grid(size: int) -> tuple[Kernel, Kernel]:
@@ -158,15 +161,18 @@ def motion(length_px: float, angle_deg: float) -> Kernel:
     cosine, sine = math.cos(math.radians(angle_deg)), -math.sin(math.radians(angle_deg))
     steep = abs(sine) > abs(cosine)
     run, rise = (sine, cosine) if steep else (cosine, sine)
+    slope = round(rise / run, 9)
     half = max(1.0, length_px * abs(run)) / 2
     reach = math.ceil(half - 0.5)
-    kernel = np.zeros((2 * reach + 3, 2 * reach + 3))
+    most = math.ceil(half * abs(slope))
+    kernel = np.zeros((2 * most + 1, 2 * reach + 1))
     for step in range(-reach, reach + 1):
         first, last = max(step - 0.5, -half), min(step + 0.5, half)
-        height = (first + last) / 2 * rise / run
+        height = (first + last) / 2 * slope
         below = math.floor(height)
-        for row, share in ((below, 1 - (height - below)), (below + 1, height - below)):
-            kernel[row + reach + 1, step + reach + 1] += share * (last - first)
+        kernel[below + most, step + reach] += (1 - (height - below)) * (last - first)
+        if height > below:
+            kernel[below + 1 + most, step + reach] += (height - below) * (last - first)
     return kernel.T if steep else kernel
 
 

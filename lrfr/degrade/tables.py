@@ -62,7 +62,7 @@ def _most(mean: float) -> int:
 
 def poisson_field(levels: NDArray[np.uint8], photons: float, words: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Return photon counts for grey levels: Poisson with mean level / 255 * photons, one uniform word each."""
-    index = levels.astype(np.int64)
+    index = levels.astype(np.int32)
     index <<= 10
-    index |= (words >> 6).reshape(levels.shape)
+    index |= (words >> 6).astype(np.int32).reshape(levels.shape)
     return poisson_table(photons).take(index)

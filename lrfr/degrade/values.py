@@ -10,6 +10,7 @@ to nine significant digits, so a last-bit difference between two C libraries can
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -179,8 +180,13 @@ def value_json(value: Any) -> Any:
 
 def pick(weights: tuple[float, ...], u: float) -> int:
     """Return the index that the uniform number ``u`` selects among ``weights``."""
-    sums = list(itertools.accumulate(weights))
+    sums = _running(weights)
     return min(bisect.bisect_right(sums, u * sums[-1]), len(weights) - 1)
+
+
+@functools.lru_cache(maxsize=1024)
+def _running(weights: tuple[float, ...]) -> list[float]:
+    return list(itertools.accumulate(weights))
 
 
 class Draw:

@@ -55,7 +55,8 @@ class GaussianBlur(Op):
         if "sigma" in p:
             return kernels.blur_separable(image, p["sigma"])
         size = 2 * math.ceil(3 * max(p["sigma_x"], p["sigma_y"])) + 1
-        return kernels.convolve(image, kernels.quantise(kernels.gaussian(size, p["sigma_x"], p["sigma_y"], p["angle"])))
+        kernel = kernels.gaussian(size, p["sigma_x"], p["sigma_y"], p["angle"])
+        return kernels.convolve(image, kernels.trim(kernels.quantise(kernel)))
 
 
 class MotionBlur(Op):
@@ -87,7 +88,7 @@ class Defocus(Op):
     @classmethod
     def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
         """Blur each image (see :class:`Op`)."""
-        disks = [kernels.quantise(kernels.disk(p["radius"])) for p in params]
+        disks = [kernels.trim(kernels.quantise(kernels.disk(p["radius"]))) for p in params]
         return [kernels.convolve(image, disk) for image, disk in zip(images, disks, strict=True)]
 
 
@@ -132,7 +133,8 @@ class KernelMix(Op):
     @classmethod
     def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
         """Blur each image (see :class:`Op`)."""
-        return [kernels.convolve(image, kernels.quantise(cls.kernel(p))) for image, p in zip(images, params, strict=True)]
+        weights = [kernels.trim(kernels.quantise(cls.kernel(p))) for p in params]
+        return [kernels.convolve(image, kernel) for image, kernel in zip(images, weights, strict=True)]
 
     @staticmethod
     def kernel(p: Params) -> kernels.Kernel:
