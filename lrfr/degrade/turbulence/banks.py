@@ -56,7 +56,7 @@ def load_bank(name: str, folder: Path = WEIGHTS) -> Bank:
         raise DataError(f"not a turbulence bank: {error}", file=str(path), hint=f"lrfr train p2s --bank {name}") from None
     if basis.vectors_kv.shape != (spec.psf.window_px, spec.num_vectors):
         raise DataError("a bank of another shape than this version uses", file=str(path), hint=f"lrfr train p2s --bank {name}")
-    return Bank(name, spec.max_strength, spec.psf, basis, Network(layers) if layers else None)
+    return Bank(name, spec, basis, Network(layers) if layers else None)
 
 
 @functools.cache
@@ -74,8 +74,8 @@ def is_shipped_sampling(pixels_per_airy: float) -> bool:
 def fitted_bank(name: str, pixels_per_airy: float) -> Bank:
     """Return a bank without network for another optical sampling; its basis is fitted to exact PSFs drawn from a fixed seed."""
     spec = scaled_spec(BANKS[name], pixels_per_airy)
-    _, phases = draw_phases(spec.psf, _FIT_PSFS, 0.1, spec.max_strength, torch.Generator().manual_seed(0))
-    return Bank(name, spec.max_strength, spec.psf, fit_basis(spec.psf(phases), spec.num_vectors, spec.num_pairs), None)
+    _, phases = draw_phases(spec.psf, _FIT_PSFS, spec.weakest_drawn, spec.max_strength, torch.Generator().manual_seed(0))
+    return Bank(name, spec, fit_basis(spec.psf(phases), spec.num_vectors, spec.num_pairs), None)
 
 
 def scaled_spec(spec: BankSpec, pixels_per_airy: float) -> BankSpec:

@@ -24,11 +24,13 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from lrfr.degrade.turbulence.angular import Correlation
+from lrfr.degrade.turbulence.ripple import LAGS_PX, Level, fit_levels
 from lrfr.degrade.turbulence.zernike import noll_covariance, radial_orders
 
 MAX_MODES = 66
 _NODE_SPACING = 0.15  # wanted distance of nodes in units of D
 _MIN_NODES, _MAX_NODES = 4, 28
+_RIPPLE_ORDER = 7  # in a sequence the finest shifts forget as fast as this radial order
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class FieldModel:
         """Root of the joint tilt covariance (x of all nodes, then y), radians at D/r0 = 1, float32 [2N, 2N]."""
         distance, unique, places = self._distances()
         along, across = (values[places] for values in self._correlation.tilt(unique))
-        with np.errstate(invalid="ignore"):
-            cos, sin = np.nan_to_num(self._dx / distance), np.nan_to_num(self._dy / distance)
+        safe = np.where(distance > 0, distance, 1.0)
+        # a node and itself have no direction, and need none: there the two covariances are equal
+        cos, sin = np.where(distance > 0, self._dx / safe, 1.0), self._dy / safe
         xx = along * cos**2 + across * sin**2
         yy = along * sin**2 + across * cos**2
         xy = (along - across) * cos * sin
@@ -96,19 +99,51 @@ class FieldModel:
 
     def num_normals(self, num_modes: int) -> int:
         """Return how many standard normals one draw of tilt and modes 4 .. ``num_modes`` takes."""
-        return self.num_nodes * (2 + num_modes - 3)
+        return self._first_mode + self.num_nodes * (num_modes - 3)
 
-    def tilt(self, normals: Tensor) -> Tensor:
-        """Return tilt coefficients (a2, a3) in radians at D/r0 = 1, float32 [2, rows, columns], from the first 2N normals."""
-        flat = self.tilt_root @ normals[: 2 * self.num_nodes]
-        return flat.view(2, self.rows_px.size, self.columns_px.size)
+    @property
+    def _first_mode(self) -> int:
+        return 2 * self.num_nodes + sum(level.num_normals for level in self.ripples)
+
+    def shifts_px(self, normals: Tensor) -> Tensor:
+        """Return pixel shifts (x, y) at D/r0 = 1, float32 [2, H, W]: node tilts, interpolated, and what is finer than the nodes.
+
+        A tilt of a radians turns the beam by (2 / pi) a lambda / D, which is (2 / pi) q a pixels (Noll 1976: a2 Z2 = 2 a2 x).
+        """
+        tilt = (self.tilt_root @ normals[: 2 * self.num_nodes]).view(2, self.rows_px.size, self.columns_px.size)
+        shifts = self.smooth_rows @ tilt @ self.smooth_columns.T
+        start = 2 * self.num_nodes
+        for level in self.ripples:
+            shifts += level(normals[start : start + level.num_normals])
+            start += level.num_normals
+        return shifts * (2 / math.pi * self.geometry.pixels_per_airy)
+
+    @cached_property
+    def ripples(self) -> list[Level]:
+        """What interpolated node tilts lack at short range, in radians at D/r0 = 1."""
+        wanted, present = {}, {}
+        for lag in (lag for lag in LAGS_PX if lag < self.geometry.width_px):
+            along, across = self._correlation.tilt(np.array([0, lag * self.geometry.pixel_over_aperture]))
+            wanted[lag] = 2 * np.array([along[0] - along[1], across[0] - across[1]])
+            present[lag] = self._interpolated_structure(lag)
+        spacing_px = float(self.columns_px[1] - self.columns_px[0])
+        return fit_levels(self.geometry.height_px, self.geometry.width_px, spacing_px, wanted, present)
+
+    def _interpolated_structure(self, lag_px: int) -> NDArray[np.float64]:
+        """Return the mean squared difference of interpolated tilts along and across a horizontal lag, float64 [2]."""
+        rows = self.smooth_rows[:: max(1, self.geometry.height_px // 24)].double()
+        columns = self.smooth_columns.double()
+        columns = (columns[lag_px:] - columns[:-lag_px])[:: max(1, self.geometry.width_px // 48)]
+        weights = torch.einsum("yg,xh->yxgh", rows, columns).reshape(-1, self.num_nodes)
+        halves = [weights @ root for root in (self.tilt_root[: self.num_nodes].double(), self.tilt_root[self.num_nodes :].double())]
+        return np.array([float(half.square().sum(1).mean()) for half in halves])
 
     def zernike(self, normals: Tensor, num_modes: int) -> Tensor:
         """Return the coefficients of modes 4 .. ``num_modes`` in radians at D/r0 = 1, float32 [N, num_modes - 3].
 
         The draws of a mode do not depend on ``num_modes``: a longer expansion only adds modes.
         """
-        unit = normals[2 * self.num_nodes :][: (num_modes - 3) * self.num_nodes].view(-1, self.num_nodes)
+        unit = normals[self._first_mode :][: (num_modes - 3) * self.num_nodes].view(-1, self.num_nodes)
         fields = [rows @ root for rows, root in zip(torch.split(unit, _order_sizes(num_modes)), self.order_roots, strict=False)]
         return (self.mixing[: num_modes - 3, : num_modes - 3] @ torch.cat(fields)).T
 
@@ -118,10 +153,10 @@ class FieldModel:
         An autoregression of order one on the node noise keeps every frame's statistics exact. Order n forgets as
         rho^((n+1)/2): its temporal cutoff grows as n + 1 (Conan, Rousset, Madec, JOSA A 12 (1995) 1559).
         """
-        orders = np.concatenate([[1, 1], radial_orders(num_modes)])
-        memory = torch.from_numpy(rho ** ((orders + 1) / 2)).float()[:, None]
-        rows = normals.view(-1, self.num_nodes) * memory + fresh.view(-1, self.num_nodes) * (1 - memory**2).sqrt()
-        return rows.view(-1)
+        ripples = sum(level.num_normals for level in self.ripples)
+        orders = [np.full(2 * self.num_nodes, 1), np.full(ripples, _RIPPLE_ORDER), np.repeat(radial_orders(num_modes), self.num_nodes)]
+        memory = torch.from_numpy(rho ** ((np.concatenate(orders) + 1) / 2)).float()
+        return normals * memory + fresh * (1 - memory**2).sqrt()
 
     @cached_property
     def smooth_rows(self) -> Tensor:
@@ -132,14 +167,6 @@ class FieldModel:
     def smooth_columns(self) -> Tensor:
         """Cubic-spline interpolation from node columns to pixel columns, float32 [W, columns]."""
         return _spline(self.columns_px, self.geometry.width_px)
-
-    def shifts_px(self, tilt: Tensor) -> Tensor:
-        """Return pixel shifts (x, y), float32 [2, H, W], of node tilts (a2, a3) [2, rows, columns].
-
-        A tilt of a radians turns the beam by (2 / pi) a lambda / D, which is (2 / pi) q a pixels (Noll 1976: a2 Z2 = 2 a2 x).
-        """
-        scale = 2 / math.pi * self.geometry.pixels_per_airy
-        return self.smooth_rows @ (tilt * scale) @ self.smooth_columns.T
 
 
 @functools.cache

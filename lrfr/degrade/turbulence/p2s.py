@@ -21,20 +21,26 @@ from lrfr.degrade.turbulence.psf import PsfModel
 
 @dataclass(frozen=True)
 class BankSpec:
-    """How one bank is built; a bank covers strengths 0 .. ``max_strength`` (D/r0 of the blur)."""
+    """How one bank is built; it is made for strengths ``min_strength`` .. ``max_strength`` (D/r0 of the blur)."""
 
+    min_strength: float
     max_strength: float
     psf: PsfModel
     num_vectors: int
     num_pairs: int
     hidden: tuple[int, ...]  # widths of the hidden layers; empty: exact PSFs only
 
+    @property
+    def weakest_drawn(self) -> float:
+        """Where the log-uniform strengths of the training begin: a little below the range; under 0.1 the PSF is Airy's."""
+        return max(0.1, 0.8 * self.min_strength)
+
 
 BANKS: dict[str, BankSpec] = {
-    "weak": BankSpec(2.0, PsfModel(num_modes=36, window_px=21, pupil_samples=32), num_vectors=8, num_pairs=40, hidden=(128, 128, 128)),
-    "mid": BankSpec(4.0, PsfModel(num_modes=36, window_px=25, pupil_samples=32), num_vectors=10, num_pairs=64, hidden=(128, 128, 128)),
+    "weak": BankSpec(0.0, 2.0, PsfModel(window_px=21), num_vectors=8, num_pairs=40, hidden=(128, 128, 128)),
+    "mid": BankSpec(2.0, 4.0, PsfModel(window_px=25), num_vectors=10, num_pairs=64, hidden=(128, 128, 128)),
     "strong": BankSpec(
-        MAX_BLUR_D_OVER_R0, PsfModel(num_modes=66, window_px=33, pupil_samples=48), num_vectors=16, num_pairs=196, hidden=()
+        4.0, MAX_BLUR_D_OVER_R0, PsfModel(num_modes=66, window_px=33, pupil_samples=48), num_vectors=16, num_pairs=196, hidden=()
     ),
 }
 
@@ -59,10 +65,14 @@ class Bank:
     """One strength range, ready to use: its :class:`PsfModel`, :class:`Basis` and, for learned banks, :class:`Network`."""
 
     name: str
-    max_strength: float
-    psf: PsfModel
+    spec: BankSpec
     basis: Basis
     network: Network | None
+
+    @property
+    def psf(self) -> PsfModel:
+        """The exact model that the bank stands for."""
+        return self.spec.psf
 
     def coefficients(self, zernike_nz: Tensor, exact: bool) -> Tensor:
         """Return unit-sum basis coefficients float32 [N, M] of Zernike coefficients [N, J - 3]; ``exact`` bypasses the network."""
@@ -71,5 +81,8 @@ class Bank:
         return self.basis.unit_sum(self.network(zernike_nz))
 
     def diffraction(self, exact: bool) -> Tensor:
-        """Return the coefficients at zero phase, float32 [1, M]; the network's own, so that they cancel without turbulence."""
-        return self.coefficients(torch.zeros(1, self.psf.num_modes - 3), exact)
+        """Return the coefficients at zero phase, float32 [1, M].
+
+        In the bank that reaches down to zero strength they are the network's own, so that they cancel without turbulence.
+        """
+        return self.coefficients(torch.zeros(1, self.psf.num_modes - 3), exact or self.spec.min_strength > 0)

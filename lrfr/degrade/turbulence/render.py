@@ -67,7 +67,7 @@ class Renderer:
         self._pad_left = _reflected(np.arange(radius) - radius, width_px)
         self._pad_right = _reflected(np.arange(width_px, self.columns + radius), width_px)
         self._weight_rows = _linear(rows_px, self.blocks_y * _BLOCK_Y)
-        self._weight_columns = _linear(columns_px, self.columns)
+        self._weight_columns_t = _linear(columns_px, self.columns).T.contiguous()
         self.vectors = basis.vectors_kv.shape[1]
         self._horizontal = torch.cat([_toeplitz(v, _BLOCK_X).T for v in basis.vectors_kv.T], dim=1).contiguous()
         self._bands = _bands(basis)
@@ -97,7 +97,8 @@ class Renderer:
 
         """
         self._filter_horizontally(picture_chw, space)
-        nodes = coefficients_nm.T.reshape(-1, *self.nodes) @ self._weight_columns.T
+        by_row = coefficients_nm.T.contiguous().view(-1, self.nodes[1])
+        nodes = torch.mm(by_row, self._weight_columns_t).view(-1, self.nodes[0], self.columns)
         space.out.zero_()
         for band in self._bands:
             self._accumulate(band, space.filtered[band.x], nodes[band.first : band.first + band.count], space)

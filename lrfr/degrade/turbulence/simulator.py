@@ -89,9 +89,8 @@ class Simulator:
             spaces[bank.name] = renderer.workspace()
         gain = CALIBRATIONS[calibration]
         blur = (gain.blur * d_over_r0) ** (5 / 6)
-        moved = self.warp(
-            picture_chw, self.field.tilt(normals) * d_over_r0 ** (5 / 6) * torch.tensor([gain.tilt_x, gain.tilt_y]).view(2, 1, 1)
-        )
+        shifts = self.field.shifts_px(normals) * d_over_r0 ** (5 / 6)
+        moved = self.warp(picture_chw, shifts * torch.tensor([gain.tilt_x, gain.tilt_y]).view(2, 1, 1))
         exact = self.mode == "exact"
         coefficients = bank.coefficients(self.field.zernike(normals, bank.psf.num_modes) * blur, exact)
         if self.optics == "diffraction":
@@ -100,10 +99,9 @@ class Simulator:
         sharp = undo_diffraction(moved, self.geometry.pixels_per_airy)
         return moved + renderer(sharp, coefficients - bank.diffraction(exact), spaces[bank.name])
 
-    def warp(self, picture_chw: Tensor, tilt: Tensor) -> Tensor:
-        """Move a picture float32 [3, H, W] by node tilts in radians (a2, a3), [2, rows, columns]: bilinear, reflecting borders."""
-        place = (self._pixels + self.field.shifts_px(tilt)) / self._half_extent - 1
-        grid = place.permute(1, 2, 0)[None]
+    def warp(self, picture_chw: Tensor, shifts_px: Tensor) -> Tensor:
+        """Move a picture float32 [3, H, W] by shifts (x, y) [2, H, W] in pixels: bilinear, reflecting borders."""
+        grid = ((self._pixels + shifts_px) / self._half_extent - 1).permute(1, 2, 0)[None]
         return torch.nn.functional.grid_sample(picture_chw[None], grid, padding_mode="reflection", align_corners=True)[0]
 
     def _bank(self, d_over_r0: float, calibration: str) -> Bank:

@@ -23,7 +23,6 @@ from lrfr.degrade.turbulence.zernike import noll_nm
 Progress = Callable[..., None]
 
 STRENGTH_BINS = ((0.25, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 10.0))
-_WEAKEST = 0.1  # training strengths are log-uniform from here to the bank's end; below, the PSF is Airy's
 _BASIS_PSFS = 12_000
 # one factor for all modes: a mode matters as much as it has radians, and scaling each to unit variance would hide that
 _INPUT_SCALE = 2.0
@@ -34,29 +33,32 @@ _TEST_PSFS = 4_000
 class Schedule:
     """Optimiser settings (AdamW, one cycle)."""
 
-    steps: int = 10_000
-    batch: int = 2048
+    steps: int
+    batch: int = 1024
     psfs: int = 120_000
     peak_rate: float = 4e-3
     weight_decay: float = 1e-5
 
 
+# of the shipped banks; the strong one has no network
+SCHEDULES = {"weak": Schedule(8000), "mid": Schedule(8000, batch=1024), "strong": Schedule(0)}
+
+
 def train_bank(
-    name: str, spec: BankSpec, seed: int, schedule: Schedule | None = None, on_progress: Progress | None = None
+    name: str, spec: BankSpec, seed: int, schedule: Schedule, on_progress: Progress | None = None
 ) -> tuple[Bank, dict[str, Any]]:
     """Fit a bank and return it with its card (settings and errors per D/r0 bin).
 
     Deterministic: the same seed on the same kind of machine gives the same file.
     """
-    schedule = schedule or Schedule()
     generator = torch.Generator().manual_seed(seed)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        _, phases = draw_phases(spec.psf, _BASIS_PSFS, _WEAKEST, spec.max_strength, generator)
+        _, phases = draw_phases(spec.psf, _BASIS_PSFS, spec.weakest_drawn, spec.max_strength, generator)
         basis = fit_basis(spec.psf(phases), spec.num_vectors, spec.num_pairs)
         network = _fit_network(spec, basis, schedule, generator, on_progress) if spec.hidden else None
-        bank = Bank(name, spec.max_strength, spec.psf, basis, network)
+        bank = Bank(name, spec, basis, network)
         card = _card(bank, seed, schedule if spec.hidden else None)
     finally:
         torch.set_num_threads(threads)
@@ -68,7 +70,7 @@ def psf_errors(bank: Bank, seed: int, exact: bool, count: int = _TEST_PSFS) -> d
     generator = torch.Generator().manual_seed(seed)
     errors = {}
     for low, high in STRENGTH_BINS:
-        if high <= bank.max_strength:
+        if bank.spec.min_strength <= low and high <= bank.spec.max_strength:
             _, phases = draw_phases(bank.psf, count // 4, low, high, generator)
             truth = bank.psf(phases)
             wrong = bank.basis.reconstruct(bank.coefficients(phases, exact)) - truth
@@ -80,7 +82,7 @@ def _card(bank: Bank, seed: int, schedule: Schedule | None) -> dict[str, Any]:
     return {
         "bank": bank.name,
         "command": f"lrfr train p2s --bank {bank.name} --seed {seed}",
-        "max_d_over_r0": bank.max_strength,
+        "d_over_r0": [bank.spec.min_strength, bank.spec.max_strength],
         "num_modes": bank.psf.num_modes,
         "window_px": bank.psf.window_px,
         "pupil_samples": bank.psf.pupil_samples,
@@ -161,7 +163,7 @@ def _training_set(spec: BankSpec, basis: Basis, count: int, generator: torch.Gen
     """Return phases [N, J - 3], basis coefficients [N, M] and loss weights 1 / ||h||^2 [N], made in slices to bound memory."""
     parts = []
     for size in [8192] * (count // 8192) + [count % 8192]:
-        _, phases = draw_phases(spec.psf, size, _WEAKEST, spec.max_strength, generator)
+        _, phases = draw_phases(spec.psf, size, spec.weakest_drawn, spec.max_strength, generator)
         psfs = spec.psf(phases)
         parts.append((phases, basis.project(psfs), 1 / psfs.square().sum((1, 2))))
     phases, coefficients, weights = (torch.cat(column) for column in zip(*parts, strict=True))
