@@ -69,14 +69,15 @@ def read_bytes(path: Path) -> bytes:
         # opening a socket fails with ENXIO before its type can be asked of the descriptor
         code = "E_NOTFILE" if path.exists() and not path.is_file() else "E_READ"
         raise ImageFault(code, error.strerror or "", file=str(path)) from None
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise ImageFault("E_NOTFILE", file=str(path))
     with os.fdopen(descriptor, "rb") as handle:
-        before = os.fstat(handle.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            raise ImageFault("E_NOTFILE", file=str(path))
         if before.st_size > MAX_FILE_BYTES:
             raise ImageFault("E_BOMB", f"{before.st_size} bytes", file=str(path))
         try:
-            data = handle.read(MAX_FILE_BYTES + 1)
+            data = handle.read(before.st_size + 1)
         except OSError as error:
             raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
         after = os.fstat(handle.fileno())
@@ -103,6 +104,7 @@ def probe(data: bytes) -> tuple[str, int, int]:
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as header:
                 kind, (width, height) = header.format or "", header.size
+                odd = kind == "TIFF" and (header.mode in {"F", "I"} or getattr(header, "n_frames", 1) > 1)
         except Image.DecompressionBombError:
             raise ImageFault("E_BOMB") from None
         except UnidentifiedImageError:
@@ -110,8 +112,8 @@ def probe(data: bytes) -> tuple[str, int, int]:
         except Exception as error:
             raise ImageFault("E_FORMAT", type(error).__name__) from None
     _check_extent(width, height)
-    if kind not in FORMATS:
-        raise ImageFault("E_FORMAT", f"{kind} is not allowed")
+    if kind not in FORMATS or odd:
+        raise ImageFault("E_FORMAT", "TIFF with several pages or float samples" if odd else f"{kind} is not allowed")
     return kind, width, height
 
 
@@ -204,6 +206,7 @@ _BY_PILLOW = {"GIF"}
 def _decode_with_cv2(data: bytes) -> ImageU8:
     import cv2
 
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the reason code says it all
     buffer = np.frombuffer(data, np.uint8)
     try:
         pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
@@ -233,7 +236,10 @@ def _decode_with_pillow(data: bytes) -> ImageU8:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 picture.load()
-                return np.array(picture.convert("RGB"), dtype=np.uint8)
+                if "transparency" not in picture.info:
+                    return np.array(picture.convert("RGB"), dtype=np.uint8)
+                pixels = np.array(picture.convert("RGBA"), dtype=np.uint8)
+                return _over_black(pixels, np.ascontiguousarray(pixels[:, :, :3]))
     except Exception as error:
         raise ImageFault("E_TRUNCATED", type(error).__name__) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import sys
@@ -255,17 +256,22 @@ def _write_view(
 
 def _log(store: Store, started: float, outcome: Outcome) -> None:
     """Append what may differ between equal runs: time, host, command line, versions. Nothing reads it back into an id."""
-    packages = ("lrfr", "numpy", "opencv-python-headless", "pillow", "torch", "lmdb", "albumentations", "ray")
     entry = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
         "host": platform.node(),
         "command": sys.argv,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": _versions(),
         "view": outcome.view["name"],
         "hr_written": outcome.hr_written,
         "lr_written": outcome.lr_written,
     }
     with (store.root / "run.log").open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(entry) + "\n")
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    names = ("lrfr", "numpy", "opencv-python-headless", "pillow", "torch", "lmdb", "albumentations", "ray")
+    return {name: version(name) for name in names}

@@ -71,8 +71,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
     """
     try:
-        with path.open("rb") as handle:
-            return unseal(handle.read(_MAX_SEALED_BYTES), str(path))
+        if path.stat().st_size > _MAX_SEALED_BYTES:
+            raise DataError(f"larger than {_MAX_SEALED_BYTES} bytes", file=str(path))
+        return unseal(path.read_bytes(), str(path))
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror}", file=str(path)) from None
 
@@ -128,14 +129,19 @@ def temp_name(tmp: Path, name: str) -> Path:
 
 
 def sweep(tmp: Path) -> int:
-    """Remove temporary files of dead processes of this machine, and foreign ones older than a day; return how many."""
+    """Remove what builds left behind and return how many files.
+
+    These are files of dead processes of this machine, of this very process (the caller holds the store's lock, so none is in
+    use), and foreign ones older than a day.
+    """
     gone = 0
     for path in tmp.iterdir() if tmp.is_dir() else ():
         parts = path.name.rsplit(".", 3)
         if len(parts) != 4 or not parts[2].isdigit():
             continue
         local = parts[1] == _host()
-        if (local and not _alive(int(parts[2]))) or (not local and time.time() - path.stat().st_mtime > 86_400):
+        gone_owner = int(parts[2]) == os.getpid() or not is_alive(int(parts[2]))
+        if (local and gone_owner) or (not local and time.time() - path.stat().st_mtime > 86_400):
             discard(path)
             gone += 1
     return gone
@@ -145,7 +151,8 @@ def _host() -> str:
     return socket.gethostname().replace(".", "-") or "host"
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine lives (a zombie does not)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

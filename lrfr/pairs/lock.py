@@ -6,12 +6,16 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lrfr.errors import LockedError
-from lrfr.pairs.files import make_folder, write_fault
+from lrfr.pairs.files import is_alive, make_folder, write_fault
+
+ORPHAN_SECONDS = 10.0
 
 
 @contextmanager
@@ -39,20 +43,31 @@ def store_lock(store: Path) -> Iterator[None]:
 
 
 def _take(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LockedError(
-            f"another process writes this store: {_holder(descriptor)}", file=str(path), hint="wait for it or stop it"
-        ) from None
-    except OSError:
-        # a file system without locks: equal bytes and the last rename make concurrent writers harmless
-        return
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            # a killed build's workers notice its end within a moment; until then they still hold the inherited lock
+            if not _is_dead(holder) or time.monotonic() > deadline:
+                who = f"pid {holder.get('pid', 'unknown')} on host {holder.get('host', 'unknown')}"
+                raise LockedError(f"another process writes this store: {who}", file=str(path), hint="wait for it or stop it") from None
+            time.sleep(0.05)
+        except OSError:
+            # a file system without locks: equal bytes and the last rename make concurrent writers harmless
+            return
 
 
-def _holder(descriptor: int) -> str:
+def _holder(descriptor: int) -> dict[str, Any]:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
-        return f"pid {holder['pid']} on host {holder['host']}"
-    except (ValueError, KeyError, TypeError, OSError):
-        return "pid unknown"
+        return holder if isinstance(holder, dict) else {}
+    except (ValueError, OSError):
+        return {}
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    pid = holder.get("pid")
+    return holder.get("host") == socket.gethostname() and isinstance(pid, int) and not is_alive(pid)

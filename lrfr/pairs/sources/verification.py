@@ -125,12 +125,11 @@ def read_bin(path: Path) -> tuple[list[bytes], list[bool]]:
 
     """
     try:
-        with path.open("rb") as handle:
-            data = handle.read(MAX_BYTES + 1)
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"larger than {MAX_BYTES} bytes", file=str(path))
+        data = path.read_bytes()
     except OSError as error:
         raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
-    if len(data) > MAX_BYTES:
-        raise DataError(f"larger than {MAX_BYTES} bytes", file=str(path))
     try:
         _check_opcodes(data)
         value = _Unpickler(io.BytesIO(data), encoding="bytes").load()

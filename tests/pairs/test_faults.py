@@ -1,0 +1,141 @@
+"""Promise P2 by fault injection: killed or failing at any moment, run again, the store is the one of an uninterrupted run."""
+
+import errno
+import os
+import shutil
+import time
+
+import pytest
+from faults import Shim, forked, injected, killed_at, moments
+from toy import ToySource, build, tree
+
+from lrfr.errors import EnvironmentFault
+from lrfr.pairs.executors import Runner
+from lrfr.pairs.store import Store
+from lrfr.pairs.verify import verify
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The tree of an uninterrupted run and how long it took."""
+    root = tmp_path_factory.mktemp("whole") / "store"
+    build(root)
+    times = []
+    for name in "abc":
+        start = time.monotonic()
+        build(root.parent / name)
+        times.append(time.monotonic() - start)
+    return tree(root), sorted(times)[1]
+
+
+def kill_and_resume(folder, whole, runner, kills, per_store, seed):
+    """Kill builds at random moments, several in a row per store, then let one finish; return (kills that hit, differing stores)."""
+    expected, seconds = whole
+    hits = differing = 0
+    delays = moments(seed, kills, seconds * 1.1 + 0.02)
+    for first in range(0, kills, per_store):
+        root = folder / f"store-{first}"
+        for delay in delays[first : first + per_store]:
+            hits += killed_at(lambda root=root: build(root, runner=runner), delay)
+        build(root, runner=Runner("serial"))
+        differing += tree(root) != expected
+        shutil.rmtree(root)
+    return hits, differing
+
+
+def test_killed_serial_builds_resume_to_the_same_bytes(folder, whole):
+    hits, differing = kill_and_resume(folder, whole, Runner("serial"), kills=150, per_store=3, seed=1)
+    assert differing == 0
+    assert hits > 30, "many kills must hit a running build, or the test shows nothing"
+
+
+def test_killed_process_builds_resume_to_the_same_bytes(folder, whole):
+    runner = Runner("process", workers=2, start="fork")
+    expected, seconds = whole
+    hits, differing = kill_and_resume(folder, (expected, seconds * 2.5), runner, kills=40, per_store=2, seed=2)
+    assert differing == 0
+    assert hits > 8
+
+
+@pytest.mark.soak
+def test_two_thousand_kills(folder, whole):
+    hits, differing = kill_and_resume(folder, whole, Runner("serial"), kills=1600, per_store=4, seed=3)
+    more, also = kill_and_resume(folder, (whole[0], whole[1] * 2.5), Runner("process", workers=2, start="fork"), 400, 2, 4)
+    print(f"\nkills {2000}, hit at work {hits + more}, differing stores {differing + also}")
+    assert differing + also == 0
+
+
+def operations(folder) -> int:
+    """Count the I/O operations of one build."""
+    with injected(Shim(folder / "count")) as shim:
+        build(folder / "count")
+    return shim.count
+
+
+def fail_at(folder, n, code, persistent):
+    """Build with operation ``n`` failing, check what is there, build again; return what went wrong, "" if nothing."""
+    root = folder / "store"
+    shutil.rmtree(root, ignore_errors=True)
+    outcome = "finished"
+    with injected(Shim(root, n, code, persistent)):
+        try:
+            build(root)
+        except (EnvironmentFault, OSError) as error:
+            outcome = type(error).__name__
+    findings = verify(Store(root)) if root.exists() else []
+    build(root)
+    return outcome, findings, tree(root)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EACCES], ids=errno.errorcode.get)
+@pytest.mark.parametrize("persistent", [False, True], ids=["once", "from then on"])
+def test_every_failing_operation_leaves_a_store_that_resumes(folder, whole, code, persistent):
+    count = operations(folder)
+    assert count > 60
+    stride = 1 if code == errno.EIO else 3
+    for n in range(1, count + 1, stride):
+        outcome, findings, files = fail_at(folder, n, code, persistent)
+        assert not findings, f"operation {n}: {findings}"
+        assert files == whole[0], f"operation {n} ({outcome}): the resumed store differs"
+        assert not persistent or outcome != "finished" or n > count - 3, f"operation {n} failed for good and nobody noticed"
+
+
+def test_dying_at_every_operation(folder, whole):
+    for n in range(1, operations(folder) + 1):
+        root = folder / "store"
+
+        def work(root=root, n=n):
+            with injected(Shim(root, n, die=True)):
+                build(root)
+
+        _, status = os.waitpid(forked(work), 0)
+        assert os.waitstatus_to_exitcode(status) == 77
+        assert not verify(Store(root)) if root.exists() else True
+        build(root)
+        assert tree(root) == whole[0], f"operation {n}"
+        shutil.rmtree(root)
+
+
+def test_finished_shards_are_not_made_again(folder):
+    """After a death late in the build, the resumed run writes only what is missing."""
+    root, count = folder / "store", operations(folder)
+
+    def work():
+        with injected(Shim(root, count * 2 // 3, die=True)):
+            build(root)
+
+    os.waitpid(forked(work), 0)
+    done = build(root)
+    full = len(ToySource().faces())
+    assert 0 < done.hr_written + done.lr_written < 2 * full
+    assert build(root).hr_written + build(root).lr_written == 0
+
+
+def test_disk_full_names_the_bytes(folder, monkeypatch):
+    import shutil as tools
+
+    real = tools.disk_usage
+    monkeypatch.setattr("lrfr.pairs.files.shutil.disk_usage", lambda path: real(path)._replace(free=10))
+    with pytest.raises(EnvironmentFault, match=r"bytes needed, 10 free"):
+        build(folder / "store")
+    assert not list((folder / "store").rglob("*.mdb"))

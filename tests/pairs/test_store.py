@@ -1,0 +1,263 @@
+"""make-pairs: the same bytes from every executor, nothing made twice, ids that depend on what matters and on nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from toy import SPEC, ToySource, build, ingest, tree
+
+from lrfr.degrade.spec import parse_spec
+from lrfr.errors import LockedError, SpecError
+from lrfr.pairs.build import ViewOptions, make_pairs
+from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.executors import Runner, Stopped
+from lrfr.pairs.lock import store_lock
+from lrfr.pairs.plan import MAX_SHARD_ROWS, rows_per_shard
+from lrfr.pairs.shard import MAP_SIZE
+from lrfr.pairs.store import Store
+from lrfr.pairs.verify import verify
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("start", ["fork", "forkserver"])
+def test_process_pools_write_the_bytes_of_a_serial_run(folder, store, workers, start):
+    if start == "forkserver" and workers != 2:
+        pytest.skip("one start of the server is enough")
+    build(folder / "pool", runner=Runner("process", workers=workers, start=start))
+    assert tree(folder / "pool") == tree(store)
+
+
+def test_scratch_folder_changes_nothing(folder, store):
+    (folder / "local").mkdir()
+    build(folder / "other", runner=Runner("serial", scratch=folder / "local"))
+    assert tree(folder / "other") == tree(store)
+    assert not list((folder / "local").iterdir())
+
+
+_RUN = """
+import sys
+sys.path.insert(0, {tests!r})
+import cv2
+cv2.setNumThreads({threads})
+from pathlib import Path
+from toy import build
+build(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"PYTHONHASHSEED": "0", "LC_ALL": "C", "TZ": "UTC"},
+        {
+            "PYTHONHASHSEED": "1",
+            "LC_ALL": "C.UTF-8",
+            "TZ": "Asia/Kathmandu",
+            "LMDB_DEFAULT_LIB_VERSION": "1",
+            "umask": "077",
+            "threads": "2",
+        },
+        {"PYTHONHASHSEED": "random", "LC_ALL": "tr_TR.UTF-8", "TZ": "America/St_Johns", "umask": "002", "cwd": "/"},
+    ],
+)
+def test_surroundings_change_nothing(folder, store, case):
+    case = dict(case)
+    umask, cwd, threads = case.pop("umask", "022"), case.pop("cwd", str(folder)), case.pop("threads", "1")
+    code = _RUN.format(tests=os.path.dirname(__file__), threads=threads)
+    environment = {**os.environ, **case, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(
+        [sys.executable, "-c", code, str(folder / "other")], check=True, cwd=cwd, env=environment, umask=int(umask, 8), timeout=120
+    )
+    assert tree(folder / "other") == tree(store)
+
+
+def test_a_second_run_makes_nothing(store, monkeypatch):
+    monkeypatch.setattr("lrfr.degrade.pipeline.Pipeline.run", lambda *_: pytest.fail("an image was degraded"))
+    monkeypatch.setattr("lrfr.pairs.prepare.Prepare.jpeg", lambda *_: pytest.fail("an image was encoded"))
+    before = tree(store)
+    done = build(store)
+    assert (done.hr_written, done.lr_written) == (0, 0)
+    assert tree(store) == before
+
+
+def test_missing_shards_are_made_again_alone(store):
+    before = tree(store)
+    lost = next(store.rglob("lr-00001.mdb"))
+    lost.unlink()
+    assert build(store).lr_written == 64
+    assert tree(store) == before
+
+
+def ids_of(root):
+    store = Store(root)
+    return store.bases(), store.actions()
+
+
+def test_ids_depend_on_content_only(folder, store):
+    base, action = ids_of(store)
+    build(folder / "renamed", spec=SPEC.replace("name: toy", "name: other").replace("version: 1", "version: 1\nvariants: 1"))
+    assert ids_of(folder / "renamed") == (base, action)
+    build(folder / "seed", spec=SPEC.replace("seed: 3", "seed: 4"))
+    assert ids_of(folder / "seed")[0] == base and ids_of(folder / "seed")[1] != action
+    build(folder / "pixels", source=ToySource(salt=1))
+    assert ids_of(folder / "pixels")[0] != base and ids_of(folder / "pixels")[1] != action
+
+
+class Relabelled(ToySource):
+    """The same faces under other names."""
+
+    def faces(self):
+        from dataclasses import replace
+
+        return [replace(face, label="x" + face.label) for face in super().faces()]
+
+
+def test_new_labels_share_degraded_pixels(folder, store):
+    """Another label array is another base, but the degraded variants are found: they depend on pixels and keys only."""
+    done = build(store, source=Relabelled())
+    assert len(Store(store).bases()) == 2
+    assert done.lr_written == 0
+
+
+def test_order_of_listing_does_not_matter(folder, store):
+    class Backwards(ToySource):
+        def faces(self):
+            return super().faces()[::-1]
+
+    build(folder / "other", source=Backwards())
+    assert tree(folder / "other") == tree(store)
+
+
+def test_rows_are_strangers(store):
+    labels = PairDataset(store).labels
+    assert (labels[1:] == labels[:-1]).mean() < 0.15
+
+
+def test_sizes(folder):
+    """HR stays within 1.03 of its payload, raw LR of 14 px within 1.10 (records of 6 kB and 588 B)."""
+    from lrfr.pairs.records import JPEG, RAW, Record
+    from lrfr.pairs.shard import ShardPlace, write_shard
+
+    rng = np.random.default_rng(0)
+    (folder / "tmp").mkdir()
+    for name, codec, side, sizes, block, limit in (
+        ("hr", JPEG, 112, rng.integers(5500, 6900, 4096), 32, 1.03),
+        ("lr", RAW, 14, np.full(8192, 588), 64, 1.10),
+    ):
+        records = (Record(row, codec, side, side, rng.bytes(int(size))) for row, size in enumerate(sizes))
+        sidecar = write_shard(ShardPlace(folder, name, "0123456789abcdef", 0, len(sizes), block), records, folder / "tmp")
+        assert sidecar["bytes"] <= limit * sizes.sum(), name
+    assert MAP_SIZE == 1 << 30
+
+
+def test_rows_per_shard_is_a_function_of_count_and_cost():
+    assert rows_per_shard(10**6, 0.1) == MAX_SHARD_ROWS
+    assert rows_per_shard(10**6, 20.0) == 2048
+    assert rows_per_shard(10**6, 50.0) == 1024
+    assert rows_per_shard(192, 0.0) == 64
+    assert rows_per_shard(10**6, 10_000.0) == 64
+
+
+def test_traces_ride_in_the_records(folder):
+    done = make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], traces=True)
+    dataset = PairDataset(folder / "s")
+    trace = json.loads(dataset.lr[0].record(5).tail)
+    assert trace["steps"][0]["params"]["size"] == dataset.lr[0].record(5).height
+    assert done.actions[0]["form"]["traces"] is True
+
+
+def test_variants_are_different_draws(folder):
+    done = make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], variants=3)
+    assert len(done.actions) == len({manifest["id"] for manifest in done.actions}) == 3
+    assert [variant["weight"] for variant in done.view["variants"]] == pytest.approx([1 / 3] * 3)
+    heights = [[reader.record(row).height for row in range(64)] for reader in PairDataset(folder / "s").lr]
+    assert heights[0] != heights[1] != heights[2]
+
+
+def test_a_held_lock_names_its_holder(store):
+    code = f"import time\nfrom pathlib import Path\nfrom lrfr.pairs.lock import store_lock\nwith store_lock(Path({str(store)!r})):\n print('held', flush=True)\n time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=rf"pid {holder.pid} on host {os.uname().nodename}") as caught:
+            build(store)
+        assert caught.value.exit_code == 4
+    finally:
+        holder.kill()
+        holder.wait()
+    build(store)
+    with store_lock(store):
+        pass
+
+
+def test_two_builders_race_and_one_wins(folder, store):
+    """Both start at once in one folder: the store is whole, and who loses says who holds the lock."""
+    from faults import forked
+
+    root = folder / "race"
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in [forked(lambda: build(root)) for _ in range(3)]]
+    assert 0 in codes
+    assert verify(Store(root), deep=True) == []
+    assert tree(root) == tree(store)
+
+
+def test_stop_finishes_running_shards_and_goes_on_later(folder, store):
+    asked = iter([False] * 3 + [True] * 100)
+    with pytest.raises(Stopped):
+        build(folder / "s", runner=Runner("serial", stop=lambda: next(asked)))
+    finished = list((folder / "s").rglob("*.mdb"))
+    assert 0 < len(finished) < 6
+    assert not list((folder / "s" / "tmp").iterdir())
+    build(folder / "s")
+    assert tree(folder / "s") == tree(store)
+
+
+def test_progress_counts_images(folder):
+    seen = []
+    build(folder / "s", runner=Runner("serial", on_progress=lambda done, total, **info: seen.append((info["phase"], done, total))))
+    assert ("HR", 192, 192) in seen and ("toy.v0", 192, 192) in seen
+    assert ("HR", 64, 192) in seen
+
+
+def test_wrong_requests_write_nothing(folder):
+    big = parse_spec(SPEC.replace("image: {size: 16}", "image: {size: 32}"))
+    for request in (
+        lambda: make_pairs(Store(folder / "s"), ingest(), [big]),
+        lambda: make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions("../out")),
+        lambda: make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions(weights=(1.0, 2.0))),
+        lambda: make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions(weights=(-1.0,))),
+    ):
+        with pytest.raises(SpecError):
+            request()
+    assert not (folder / "s").exists()
+
+
+def test_scan_cache_saves_reading_and_is_never_trusted_blindly(tmp_path, folder, monkeypatch):
+    from zoo import picture, save
+
+    from lrfr.pairs.sources.folder import FolderSource
+    from toy import ingest as toy_ingest
+
+    root = tmp_path / "faces"
+    for index in range(3):
+        (root / f"id{index}").mkdir(parents=True)
+        (root / f"id{index}" / "a.png").write_bytes(save(picture(index), "PNG"))
+    reads = []
+    real = FolderSource.read
+    monkeypatch.setattr(FolderSource, "read", lambda self, place: reads.append(place) or real(self, place))
+    store = Store(folder / "s")
+    first = make_pairs(store, toy_ingest(FolderSource(root)), [])
+    reads.clear()
+    assert make_pairs(store, toy_ingest(FolderSource(root)), []).base["id"] == first.base["id"]
+    assert reads == []
+    time.sleep(0.02)
+    (root / "id1" / "a.png").write_bytes(save(picture(9), "PNG"))
+    assert make_pairs(store, toy_ingest(FolderSource(root)), []).base["id"] != first.base["id"]
+    assert set(reads) == {"id0/a.png", "id1/a.png", "id2/a.png"}
+    cache = next((folder / "s" / "cache").iterdir())
+    cache.write_text("{broken")
+    make_pairs(store, toy_ingest(FolderSource(root)), [])

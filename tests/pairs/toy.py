@@ -1,0 +1,68 @@
+"""A tiny source and spec for tests that build stores hundreds of times."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrfr.degrade.spec import parse_spec
+from lrfr.pairs.build import Outcome, ViewOptions, make_pairs
+from lrfr.pairs.executors import Runner
+from lrfr.pairs.plan import BaseOptions
+from lrfr.pairs.prepare import Prepare
+from lrfr.pairs.scan import Ingest
+from lrfr.pairs.sources.base import Face, Source
+from lrfr.pairs.store import Store
+
+SIDE = 16
+SPEC = """
+version: 1
+name: toy
+seed: 3
+image: {size: 16}
+pipeline:
+  - {op: down, id: d1, size: {choice: [5, 7]}, filter: bicubic, antialias: true}
+store: {lr: native, up: {size: 16, filter: bicubic, antialias: true}}
+"""
+
+
+@dataclass(frozen=True)
+class ToySource(Source):
+    """``ids`` x ``per_id`` images of 16 x 16 random pixels."""
+
+    ids: int = 24
+    per_id: int = 8
+    salt: int = 0
+    kind = "toy"
+
+    def faces(self) -> list[Face]:
+        return [Face(f"id{i:03d}/{k}", f"id{i:03d}", (i, k), {"Odd": i % 2}) for i in range(self.ids) for k in range(self.per_id)]
+
+    def read(self, place):
+        words = hashlib.shake_128(repr((self.salt, *place)).encode()).digest(SIDE * SIDE * 3)
+        return np.frombuffer(words, np.uint8).reshape(SIDE, SIDE, 3)
+
+
+def ingest(source: Source | None = None, **options) -> Ingest:
+    return Ingest(source or ToySource(), BaseOptions(Prepare(size_px=SIDE), **options))
+
+
+def build(root: Path, source: Source | None = None, runner: Runner | None = None, spec: str = SPEC, **options) -> Outcome:
+    """Write a toy store (24 x 8 images: three shards of 64 rows)."""
+    return make_pairs(Store(root), ingest(source), [parse_spec(spec)], view=ViewOptions(), runner=runner or Runner("serial"), **options)
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Return sha256 of every file that counts (no log, lock or cache)."""
+    files = [path for part in ("base", "lr", "views", "tmp") for path in (root / part).rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+def fast_folder() -> Path:
+    """Return a new folder in memory where there is one (fsync costs nothing there)."""
+    return Path(tempfile.mkdtemp(prefix="lrfr-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
