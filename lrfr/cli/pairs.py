@@ -185,7 +185,7 @@ def _show(out: Output, result: dict[str, Any], given: dict[str, Any]) -> None:
     for name, counts in (("refused", result["refused"]), ("remarks", result["flagged"])):
         if counts:
             out.say(f"{name}: " + ", ".join(f"{code} {count}" for code, count in sorted(counts.items())))
-    if result["refused"] and "base" in result:
+    if result["refused"] and "store" in result:
         out.say(f"reasons: {result['store']}/base/{result['base']}/quarantine.jsonl")
     for warning in result.get("warnings", []):
         out.note(f"warning: {warning}")
