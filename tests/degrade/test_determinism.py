@@ -1,0 +1,121 @@
+"""Same spec, same face: same bytes, whatever the process, the environment and the CPU features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lrfr.degrade.ops import OPS
+from tests.degrade import golden
+from tests.degrade.samples import faces, keys, pipeline
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests/data/degrade_golden.json"
+VERSIONS = {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": Image.__version__, "torch": torch.__version__.split("+")[0]}
+
+
+@pytest.fixture(scope="module")
+def here():
+    return golden.digests()
+
+
+def elsewhere(**environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.degrade.golden"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_every_portable_op_has_a_golden_step():
+    assert set(golden.STEPS) == {name for name, op in OPS.items() if op.portable}
+
+
+def test_golden_hashes(here):
+    known = json.loads(GOLDEN.read_text())
+    if known["versions"] != VERSIONS:
+        pytest.skip(f"golden hashes are of {known['versions']}; this is {VERSIONS}")
+    assert here == known["ops"]
+
+
+@pytest.mark.parametrize(("backwards", "batch"), [(True, 1), (False, 1), (True, 7)])
+def test_batch_size_and_order(here, backwards, batch):
+    assert golden.digests(backwards, batch) == here
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONHASHSEED": "0", "LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Auckland", "OMP_NUM_THREADS": "2"},
+        {"PYTHONHASHSEED": "77", "LC_ALL": "C", "TZ": "UTC", "OPENCV_FOR_THREADS_NUM": "2"},
+        {"OPENCV_CPU_DISABLE": "AVX2,AVX,AVX512-SKX,AVX512-CLX,AVX512-ICL,FP16,FMA3,SSE4.2,SSE4.1,SSSE3", "OPENCV_IPP": "disabled"},
+        {"ATEN_CPU_CAPABILITY": "default", "JSIMD_FORCENONE": "1"},
+        {"ATEN_CPU_CAPABILITY": "avx2", "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX"},
+    ],
+    ids=["hash seed and locale", "opencv threads", "opencv without SIMD", "torch and jpeg without SIMD", "numpy without SIMD"],
+)
+def test_environment_and_cpu_features_do_not_matter(here, environment):
+    there = elsewhere(**environment)
+    moved = {op for op in here if there[op] != here[op]}
+    assert not moved
+
+
+def _one_batch(rows):
+    torch.set_num_threads(1)
+    run = pipeline(CHAIN)
+    images, names = faces(24), keys(24)
+    return [hashlib.sha256(item.image.tobytes()).hexdigest() for item in run.run([names[r] for r in rows], [images[r] for r in rows], 1)]
+
+
+CHAIN = """\
+  - {op: gaussian_blur, p: 0.5, sigma: {uniform: [0.2, 3.0]}}
+  - {op: poisson_noise, p: 0.5, photons: {log_uniform: [16, 128]}}
+  - {op: jpeg, p: 0.5, quality: {randint: [30, 95]}}
+  - {op: down, size: {choice: [7, 14, 20]}, filter: bicubic, antialias: true}
+"""
+
+
+def test_the_number_of_workers_does_not_matter():
+    alone = _one_batch(range(24))
+    for workers in (2, 4):
+        parts = [range(start, start + 6) for start in range(0, 24, 6)]
+        with ProcessPoolExecutor(workers) as pool:
+            assert [digest for part in pool.map(_one_batch, parts) for digest in part] == alone
+
+
+def test_global_generators_are_neither_read_nor_moved():
+    import random
+
+    np.random.seed(3)  # noqa: NPY002
+    random.seed(3)
+    cv2.setRNGSeed(3)
+    before = (np.random.get_state()[1].tobytes(), random.getstate(), torch.get_rng_state().numpy().tobytes())  # noqa: NPY002
+    golden.digests(batch=18)
+    after = (np.random.get_state()[1].tobytes(), random.getstate(), torch.get_rng_state().numpy().tobytes())  # noqa: NPY002
+    assert before == after
+
+
+def test_reading_a_spec_imports_no_heavy_library():
+    code = (
+        "import sys; from lrfr.degrade.spec import load_spec; from lrfr.degrade.schema import spec_schema; from lrfr.degrade.ops import OPS;"
+        "load_spec('surveillance'); spec_schema();"
+        "print([name for name in ('torch', 'albumentations', 'scipy', 'cv2', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.strip() == "[]"
