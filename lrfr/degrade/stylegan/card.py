@@ -18,6 +18,7 @@ from lrfr.errors import DataError, SpecError
 from lrfr.yamlspec import did_you_mean
 
 FORMAT = 1
+METADATA_KEY = "lrfr"  # one key only: safetensors writes several in random order
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 SHIPPED = Path(__file__).parent / "weights"
@@ -140,8 +141,8 @@ def read_weights(path: Path) -> WeightsFile:
         length = int.from_bytes(data[:8], "little")
         if length > MAX_HEADER_BYTES:
             raise ValueError("header too long")
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-        card_json, stated = str(metadata["card"]), str(metadata["sha256"])
+        note = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA_KEY])
+        card_json, stated = str(note["card"]), str(note["sha256"])
         card = TypeAdapter(Card).validate_python(json.loads(card_json))
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         raise DataError(f"not a file of style weights ({type(error).__name__})", file=str(path)) from None

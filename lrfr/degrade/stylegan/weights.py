@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lrfr.degrade.stylegan.card import Card, find_weights, payload_sha256, read_weights
+from lrfr.degrade.stylegan.card import METADATA_KEY, Card, find_weights, payload_sha256, read_weights
 from lrfr.degrade.stylegan.generator import StyleGenerator
 from lrfr.errors import DataError, SpecError
 
@@ -57,7 +58,8 @@ def save_weights(path: Path, generator: StyleGenerator, card: Card, *, int8: boo
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
     tensors = pack(state) if int8 else state
     text = card.to_json()
-    data = save(tensors, metadata={"card": text, "sha256": payload_sha256(text, tensors)})
+    note = json.dumps({"card": text, "sha256": payload_sha256(text, tensors)})
+    data = save(tensors, metadata={METADATA_KEY: note})
     partial = path.with_name(f".{path.name}.part")
     with partial.open("wb") as handle:
         handle.write(data)

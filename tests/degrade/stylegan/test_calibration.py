@@ -19,8 +19,10 @@ def test_default_target_is_a_twentieth_plus_a_tenth_of_the_magnitude():
 @given(power=st.floats(0.8, 2.5), top=st.floats(0.7, 1.5))
 def test_the_norm_for_a_magnitude_gives_its_distance(power, top):
     wanted = IdentityRange()
+
     def distance(norm):
         return top * (norm / 8) ** power
+
     curve = IdentityCurve(NORMS, tuple(distance(norm) for norm in NORMS))
     for magnitude in (1, 2, 3, 4, 5, 6):
         # the curve is known at steps of a half and linear between

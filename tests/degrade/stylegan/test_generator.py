@@ -39,10 +39,12 @@ def test_adain_is_batch_norm_over_each_sample_with_bias_row_first():
     torch.manual_seed(0)
     block = ResidualBlock(5)
     x, style = torch.randn(3, 5, 6, 6), torch.randn(3, 2, 2, 5)
+
     def adain(features, part):
         batch, channels = features.shape[:2]
         flat = features.reshape(1, batch * channels, *features.shape[2:])
         return F.batch_norm(flat, None, None, part[:, 1].reshape(-1), part[:, 0].reshape(-1), True, 0.1, 1e-5).view_as(features)
+
     hidden = F.relu(adain(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), block.conv1.weight, block.conv1.bias), style[:, 0]))
     wanted = x + adain(F.conv2d(F.pad(hidden, (1, 1, 1, 1), mode="reflect"), block.conv2.weight, block.conv2.bias), style[:, 1])
     assert torch.allclose(block(x, style), wanted, atol=1e-5)

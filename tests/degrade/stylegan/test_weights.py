@@ -42,7 +42,11 @@ def test_float32_weights_come_back_bit_for_bit(tmp_path):
 
 
 def test_eight_bits_are_half_a_step_of_their_row_off_at_most():
-    state = {"conv": torch.randn(7, 3, 3, 3) * torch.logspace(-3, 1, 7).view(-1, 1, 1, 1), "bias": torch.randn(7), "zero": torch.zeros(2, 2)}
+    state = {
+        "conv": torch.randn(7, 3, 3, 3) * torch.logspace(-3, 1, 7).view(-1, 1, 1, 1),
+        "bias": torch.randn(7),
+        "zero": torch.zeros(2, 2),
+    }
     back = unpack(pack(state))
     step = state["conv"].flatten(1).abs().amax(1) / 127
     assert ((state["conv"] - back["conv"]).flatten(1).abs().amax(1) <= step * 0.5001).all()
