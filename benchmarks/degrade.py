@@ -6,6 +6,7 @@ which the contestants take turns. The floor is the same work written out by hand
 
     python benchmarks/degrade.py --quick --json degrade.json
 """
+# ruff: noqa: D103, E402 - contestants explain themselves; thread counts come before the imports
 
 from __future__ import annotations
 

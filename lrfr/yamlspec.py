@@ -7,7 +7,9 @@ no tags, no timestamps, YAML 1.2 numbers (``1e-4`` is a number, ``no`` a string)
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +113,7 @@ class _Builder:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag.endswith(":merge"):
                 raise self.fault("keys must be plain words", key_node, place, "merge keys and complex keys are not allowed")
-            key = key_node.value
+            key = self._text(key_node.value, key_node, place)
             if key in result:
                 raise self.fault(f"duplicate key '{key}'", key_node, (*place, key))
             result[key] = self.build(value_node, (*place, key))
@@ -124,7 +126,7 @@ class _Builder:
         if kind in {"int", "float"} and len(text) > MAX_DIGITS:
             raise self.fault(f"a number of {len(text)} digits", node, place)
         if kind == "str":
-            return text
+            return self._text(text, node, place)
         if kind == "null":
             return None
         if kind == "bool":
@@ -134,6 +136,15 @@ class _Builder:
         if kind == "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         raise self.fault(f"YAML tag '{node.tag}' is not allowed", node, place, "write plain values only")
+
+    def _text(self, text: str, node: yaml.Node, place: Place) -> str:
+        r"""Join the surrogate pairs of JSON's ``\ud83d\ude00`` escapes; a lone surrogate is no text."""
+        if text.isascii():
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise self.fault("half of a surrogate pair is not text", node, place) from None
 
 
 def parse(text: str | bytes, file: str = "<text>") -> Document:
@@ -180,14 +191,18 @@ def _check_brackets(text: str, file: str) -> None:
 
 
 def load(path: Path) -> Document:
-    """Read and parse a YAML file.
+    """Read and parse a YAML file; a pipe or device is refused, so that none can block or never end.
 
     Raises:
         SpecError: the file cannot be read or is malformed.
 
     """
     try:
-        with path.open("rb") as handle:
-            return parse(handle.read(MAX_BYTES + 1), str(path))
-    except OSError as error:
-        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as handle:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SpecError("not a regular file", file=str(path))
+            raw = handle.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cannot read: {getattr(error, 'strerror', None) or error}", file=str(path)) from None
+    return parse(raw, str(path))

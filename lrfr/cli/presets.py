@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import click
 
 from lrfr.cli.output import Output, command
+from lrfr.errors import LrfrError
 
 
 @command("ls", short_help="List the shipped recipes.")
@@ -53,4 +55,40 @@ def show(out: Output, name: str) -> dict[str, Any]:
     return {"name": name, "text": text}
 
 
-presets = click.Group("presets", commands=[ls, show], help="The shipped degradation recipes.")
+@command("gallery", short_help="Draw every recipe on one page.")
+@click.option(
+    "--out", "path", default="presets.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="PNG to write."
+)
+@click.option("--columns", default=7, show_default=True, type=click.IntRange(1, 20), help="Degraded faces in a row.")
+def gallery_command(out: Output, path: Path, columns: int) -> dict[str, Any]:
+    """Degrade embedded faces by every shipped recipe and draw one row for each.
+
+    \b
+    Example:
+      lrfr presets gallery --out presets.png
+    """
+    from lrfr.cli.degrade import write_png
+    from lrfr.cli.faces import find_faces, load_faces
+    from lrfr.degrade.contact import gallery
+    from lrfr.degrade.pipeline import Pipeline
+    from lrfr.degrade.sheet import preset_names
+    from lrfr.degrade.spec import load_spec
+
+    rows = []
+    left_out = {}
+    for name in preset_names():
+        try:
+            pipeline = Pipeline(load_spec(name))
+        except LrfrError as error:
+            left_out[name] = error.message
+            out.note(f"left out {name}: {error}")
+            continue
+        faces, _ = load_faces(find_faces((), path, columns), pipeline.spec.image.size_px)
+        degraded = pipeline.run([face.key for face, _ in faces], [image for _, image in faces])
+        rows.append((name, faces[0][1], degraded, pipeline.spec.store.up))
+    write_png(path, gallery(rows))
+    out.say(f"wrote {path}: {len(rows)} recipes")
+    return {"path": str(path), "recipes": [row[0] for row in rows], "left_out": left_out}
+
+
+presets = click.Group("presets", commands=[ls, show, gallery_command], help="The shipped degradation recipes.")

@@ -34,7 +34,8 @@ def check(out: Output, sources: tuple[str, ...], overrides: tuple[str, ...]) -> 
             faults.append(error)
             continue
         rows.append({"spec": spec.name, "digest": spec.digest, "cost_ms": round(pipeline.cost_ms, 3), "portable": pipeline.portable})
-    out.table(["spec", "digest", "cost ms", "portable"], [[r["spec"], r["digest"][:12], r["cost_ms"], r["portable"]] for r in rows])
+    if rows:
+        out.table(["spec", "digest", "cost ms", "portable"], [[r["spec"], r["digest"][:12], r["cost_ms"], r["portable"]] for r in rows])
     if faults:
         raise join_errors(faults)
     return {"specs": rows}

@@ -81,6 +81,28 @@ def contact_sheet(faces: Sequence[tuple[str, ImageU8, Sequence[Degraded]]], up: 
     return np.asarray(sheet, np.uint8)
 
 
+def gallery(rows: Sequence[tuple[str, ImageU8, Sequence[Degraded], UpSpec]]) -> NDArray[np.uint8]:
+    """Draw one row a recipe: its name, an HR face and faces that it degraded, enlarged by its ``store.up``, with their sizes."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, cell = ImageFont.load_default(TEXT_PX + 2), 112 + GAP_PX
+    columns = 1 + max(len(variants) for _, _, variants, _ in rows)
+    height = 112 + 2 * LINE_PX + GAP_PX
+    sheet = Image.new("RGB", (GAP_PX + columns * cell, GAP_PX + len(rows) * height), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    for number, (name, hr, variants, up) in enumerate(rows):
+        top = GAP_PX + number * height
+        pen.text((GAP_PX, top), name, (0, 0, 0), font)
+        pictures = [(hr, f"HR {hr.shape[1]} px"), *((enlarge(item.image, up), f"{item.image.shape[1]} px") for item in variants)]
+        for column, (picture, label) in enumerate(pictures):
+            left = GAP_PX + column * cell
+            shown = Image.fromarray(picture)
+            sheet.paste(shown if shown.size[0] == 112 else shown.resize((112, 112), Image.Resampling.NEAREST), (left, top + LINE_PX + 4))
+            if column:
+                pen.text((left + 112, top), label, (90, 90, 90), font, anchor="ra")
+    return np.asarray(sheet, np.uint8)
+
+
 def _row(name: str, hr: ImageU8, variants: Sequence[Degraded], up: UpSpec, font: Any) -> list[tuple[ImageU8, list[str]]]:
     cells = [(hr, _wrap([f"HR {hr.shape[1]} px", name], font))]
     for index, variant in enumerate(variants):

@@ -1,4 +1,5 @@
 """One step for each op, run on the stand-in faces; prints op -> digest of the bytes. Used in this process and in others."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Same spec, same face: same bytes, whatever the process, the environment and the CPU features."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Mutated and hostile specs: a spec or one SpecError, quickly, and nothing else."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """The spec language: what is accepted, what is refused and how it is said."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 
@@ -147,8 +148,9 @@ def test_every_fault_is_reported_at_once_each_with_its_place():
 def test_extends_replaces_the_pipeline_merges_mappings_and_applies_set(tmp_path):
     (tmp_path / "base.yaml").write_text(EXAMPLE)
     (tmp_path / "mine.yaml").write_text(
-        "extends: base.yaml\nname: mine\nimage: {transfer: linear}\nset:\n  pipeline.b1.gaussian_blur: 3\n".replace("  pipeline.b1.gaussian_blur: 3\n", "  pipeline.j1.quality: 40\n  pipeline.b1.one_of.gaussian_blur.sigma: 2\n")
-    )  # fmt: skip
+        "extends: base.yaml\nname: mine\nimage: {transfer: linear}\n"
+        "set:\n  pipeline.j1.quality: 40\n  pipeline.b1.one_of.gaussian_blur.sigma: 2\n"
+    )
     spec = load_spec(tmp_path / "mine.yaml").as_json()
     assert spec["image"] == {"size": 112, "color": "rgb", "transfer": "linear"}
     assert spec["pipeline"][2]["quality"] == 40
