@@ -58,7 +58,6 @@ def test_a_run_in_pieces_ends_with_the_same_bytes(whole, tmp_path):
 
 def test_the_global_generators_state_does_not_matter(whole, tmp_path):
     torch.manual_seed(99)
-    np.random.seed(99)
     before = torch.get_rng_state()
     fit_cfsm(settings(), data(), tmp_path, int8=True)
     assert (tmp_path / "style.safetensors").read_bytes() == (whole[0] / "style.safetensors").read_bytes()

@@ -123,7 +123,7 @@ def find_weights(name: str) -> Path:
     path = shipped if shipped.is_file() else Path(name)
     if not path.is_file():
         known = [file.stem for file in SHIPPED.glob("*.safetensors")]
-        raise SpecError(f"no style weights '{name}'", hint=f"a path, or a shipped name: {did_you_mean(name, known)}")
+        raise SpecError(f"no style weights '{name}'", hint=f"give a path or a shipped name; {did_you_mean(name, known)}")
     return path
 
 

@@ -89,7 +89,7 @@ def test_an_absurd_layout_is_refused_before_memory_is_asked_for():
 
 def test_unknown_names_and_other_digests_are_user_errors(file):
     path, _ = file
-    with pytest.raises(SpecError, match="no style weights 'tyni'.*did you mean 'tiny'"):
-        find_weights("tyni")
+    with pytest.raises(SpecError, match=r"no style weights 'tinny'.*did you mean 'tiny'"):
+        find_weights("tinny")
     with pytest.raises(SpecError, match="the spec wants 000000000000"):
         load_weights(str(path), "0" * 64)
