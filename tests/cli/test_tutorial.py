@@ -4,9 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
-
-from lrfr.image import encode_jpeg, encode_png
+from lrfr.image import decode, encode_jpeg, encode_png
 from lrfr.pairs.sources.synthetic import render_face
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
@@ -41,8 +39,8 @@ def test_the_tutorial_works_as_typed(lrfr, tmp_path):
     again = next(text for words, text in said.items() if "sensor --view sensor" in words)
     assert "0 HR images" in again, "the second spec found HR in the store"
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "maug" in page and "fskd" in page and "http" not in re.sub(r"xmlns(:\w+)?=\S+|http://www\.w3\.org\S*", "", page)
-    assert np.prod([path.stat().st_size for path in (tmp_path / "look").glob("contact.png")]) > 10_000
+    assert "maug" in page and "fskd" in page and not re.search(r"(src|href)=[\"']?(https?:)?//", page)
+    assert decode((tmp_path / "look" / "contact.png").read_bytes()).shape[0] > 8 * 50, "a row for every face"
     assert list((tmp_path / "maug-model").glob("*.safetensors"))
 
 
