@@ -75,12 +75,21 @@ class Run:
             for name, value in losses.items():
                 summed[name] = summed.get(name, 0) + value.detach().float() / len(parts)
         self.scaler.unscale_(self.optimizer)
+        summed = self._mean_over_processes(summed)
         summed["grad_norm"] = self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self._average()
         return summed
+
+    def _mean_over_processes(self, losses: Losses) -> Losses:
+        """Return the losses of the global batch, so that every process sees, and judges, the same numbers."""
+        if self.world.size == 1:
+            return losses
+        stacked = torch.stack(list(losses.values()))
+        dist.all_reduce(stacked)
+        return dict(zip(losses, stacked / self.world.size, strict=True))
 
     def _to_input(self, batch: Batch) -> Batch:
         batch = batch.to(self.world.device).as_float()
@@ -102,9 +111,10 @@ class Run:
         """Clip all gradients together and return their norm before it; shards of the head count over all processes."""
         whole = [p.grad for name, p in self.names.items() if p.grad is not None and self._sharded(name) is None]
         norm = torch.nn.utils.get_total_norm(whole, foreach=True)
-        if self.settings.shard_classes and self.world.size > 1:
+        if self.settings.shard_classes:
             shard = self.nets["head"].weight.grad.square().sum()
-            dist.all_reduce(shard)
+            if self.world.size > 1:
+                dist.all_reduce(shard)
             norm = (norm.square() + shard).sqrt()
         if self.settings.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.names.values(), self.settings.clip_norm, norm, foreach=True)
