@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+
+# 94.70*, +1.36, < 0.0001, 2.5 M, 96.65 (+5.00), 94.70 [94.0, 95.4]
+_NUMBER = re.compile(r"^(< )?[+-]?\d+(\.\d+)?\*?( [MG])?( \([^)]*\))?( \[[^]]*\])?$")
 
 
 @dataclass(frozen=True)
@@ -12,6 +16,11 @@ class TableBlock:
     caption: str
     columns: list[str]
     rows: list[list[str]]
+
+    def numeric(self) -> list[bool]:
+        """Say of each column whether it holds numbers (and dashes) only: those stand to the right."""
+        cells = [[row[place] for row in self.rows if row[place] not in {"", "-"}] for place in range(len(self.columns))]
+        return [bool(column) and all(_NUMBER.match(cell) for cell in column) for column in cells]
 
 
 @dataclass(frozen=True)

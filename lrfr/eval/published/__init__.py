@@ -92,7 +92,8 @@ def side_by_side(table: Table, results: list[Result]) -> tuple[list[str], list[l
     """
     models = list(dict.fromkeys(result["model"]["name"] for result in results))
     rows = [list(row) for row in table.rows]
-    columns, remarks = list(table.columns), []
+    columns = list(table.columns)
+    remarks: dict[str, list[str]] = {}
     for name in models:
         own = [result for result in results if result["model"]["name"] == name]
         differences: list[str] = []
@@ -105,8 +106,9 @@ def side_by_side(table: Table, results: list[Result]) -> tuple[list[str], list[l
             below = _below(table, own, differences)
             if any(below):
                 rows.append([f"ours: {name}", *[""] * (table.labels - 1), *[text or "-" for text in below]])
-        remarks += [f"{name}: {text}" for text in dict.fromkeys(differences)]
-    return columns, rows, remarks
+        for text in dict.fromkeys(differences):
+            remarks.setdefault(text, []).append(name)
+    return columns, rows, [f"{', '.join(names)}: {text}" for text, names in remarks.items()]
 
 
 def _beside(table: Table, row: list[str], results: list[Result], differences: list[str]) -> str:
