@@ -57,7 +57,7 @@ def show(out: Output, name: str) -> dict[str, Any]:
 
 @command("gallery", short_help="Draw every recipe on one page.")
 @click.option(
-    "--out", "path", default="presets.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="PNG to write."
+    "--out", "path", default="presets.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="PNG or JPEG to write."
 )
 @click.option("--columns", default=7, show_default=True, type=click.IntRange(1, 20), help="Degraded faces in a row.")
 def gallery_command(out: Output, path: Path, columns: int) -> dict[str, Any]:
@@ -67,12 +67,13 @@ def gallery_command(out: Output, path: Path, columns: int) -> dict[str, Any]:
     Example:
       lrfr presets gallery --out presets.png
     """
-    from lrfr.cli.degrade import write_png
+    from lrfr.cli.degrade import write_atomically, write_png
     from lrfr.cli.faces import find_faces, load_faces
     from lrfr.degrade.contact import gallery
     from lrfr.degrade.pipeline import Pipeline
     from lrfr.degrade.sheet import preset_names
     from lrfr.degrade.spec import load_spec
+    from lrfr.image import encode_jpeg
 
     rows = []
     left_out = {}
@@ -86,7 +87,10 @@ def gallery_command(out: Output, path: Path, columns: int) -> dict[str, Any]:
         faces, _ = load_faces(find_faces((), path, columns), pipeline.spec.image.size_px)
         degraded = pipeline.run([face.key for face, _ in faces], [image for _, image in faces])
         rows.append((name, faces[0][1], degraded, pipeline.spec.store.up))
-    write_png(path, gallery(rows))
+    if path.suffix.lower() in {".jpg", ".jpeg"}:
+        write_atomically(path, encode_jpeg(gallery(rows), 88, "444"))
+    else:
+        write_png(path, gallery(rows))
     out.say(f"wrote {path}: {len(rows)} recipes")
     return {"path": str(path), "recipes": [row[0] for row in rows], "left_out": left_out}
 
