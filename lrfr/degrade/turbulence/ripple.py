@@ -64,7 +64,8 @@ def fit_levels(height_px: int, width_px: int, spacing_px: float, wanted: dict[in
     """Return potentials whose structure functions add up to what is missing.
 
     Args:
-        height_px, width_px: size of the picture.
+        height_px: height of the picture.
+        width_px: width of the picture.
         spacing_px: spacing of the tilt nodes.
         wanted: lag in pixels -> mean squared difference along and across; the unit is free.
         present: the same of the interpolated node tilts.
