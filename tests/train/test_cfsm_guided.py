@@ -151,3 +151,21 @@ def test_the_baseline_trains_on_the_restyled_share(side, weights, nets):
     seen.clear()
     off.losses(nets, batch(), 2)
     assert all(torch.equal(x, original) for (_, x), original in zip(seen, clean, strict=True))
+
+
+def test_catface_takes_guided_styles_as_low_quality_copies(weights):
+    from lrfr.train.methods.catface import CatFace
+
+    torch.manual_seed(0)
+    names = ("Male", "Bald")
+    method = CatFace(backbone="tiny", emb_dim=32, guided=GuidedSpec(weights=weights, share=0.25))
+    nets = method.build(4, None, names).train()
+    small = batch()
+    small = Batch(small.hr_bchw, small.lr_bchw, small.size_px_b, small.label_b, torch.ones(8, 2, dtype=torch.int8), small.row_b)
+    before = copy.deepcopy(nets.state_dict())
+    copies = method._copies(nets, small, 1)
+    assert all(torch.equal(value, before[name]) for name, value in nets.state_dict().items())
+    assert int((copies != small.lr_bchw).flatten(1).any(1).sum()) == 2
+    losses = method.losses(nets, small, 1)
+    assert torch.isfinite(losses["total"])
+    assert losses["total"] != CatFace(backbone="tiny", emb_dim=32).losses(nets, small, 1)["total"]

@@ -20,6 +20,7 @@ from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones import build_backbone
 from lrfr.train.backbones.iresnet import IResNet
 from lrfr.train.backbones.multibranch import BranchMap, MultiBranch
+from lrfr.train.cfsm.guided import GuidedSpec, restyle
 from lrfr.train.distances import attention_pair
 from lrfr.train.embedder import Embedder, single
 from lrfr.train.fusion import FUSIONS, Fused
@@ -46,6 +47,7 @@ class CatFace(Method):
         group: channels of a group in channel attention (Cc).
         train_backbone: let the branches learn in step 2.
         emb_dim: embedding size D.
+        guided: restyle a share of the HR faces against the recogniser and take them as LQ copies; off without ``guided.weights``.
 
     """
 
@@ -74,6 +76,7 @@ class CatFace(Method):
     group: int = 32
     train_backbone: bool = False
     emb_dim: int = 512
+    guided: GuidedSpec = field(default_factory=GuidedSpec)
 
     def needs(self) -> Mapping[str, str]:
         """Return step 1's role and method, for step 2."""
@@ -110,7 +113,7 @@ class CatFace(Method):
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return ``total`` and, in step 1, ``margin``, ``attributes``, ``distill_fr`` and ``distill_sb``."""
-        both = torch.cat([batch.hr_bchw, batch.lr_bchw])
+        both = torch.cat([batch.hr_bchw, self._copies(nets, batch, step)])
         labels, truth = torch.cat([batch.label_b] * 2), torch.cat([batch.attributes_ba] * 2)
         count = len(batch.label_b) if self.cls_on == "hr" else len(labels)
         if self.step == 2:
@@ -122,6 +125,18 @@ class CatFace(Method):
         distill_fr, distill_sb = self._distill(fr), self._distill(sb)
         total = self.margin_weight * margin + attributes + self.distill_weight * (distill_fr + distill_sb)
         return {"total": total, "margin": margin, "attributes": attributes, "distill_fr": distill_fr, "distill_sb": distill_sb}
+
+    def _copies(self, nets: Nets, batch: Batch, step: int) -> Tensor:
+        """Return the LQ copies, some of them guided styles of the HQ faces."""
+        if not self.guided.weights:
+            return batch.lr_bchw
+
+        def loss_of(x_bchw: Tensor, label_b: Tensor) -> Tensor:
+            loss: Tensor = nets["head"](nets["net"](x_bchw), label_b)
+            return loss
+
+        rows, styled = restyle(self.guided, nets, loss_of, batch.hr_bchw, batch.label_b, step=step)
+        return batch.lr_bchw.index_copy(0, rows, styled.to(batch.lr_bchw.dtype))
 
     def _distill(self, branch: BranchMap) -> Tensor:
         """Compare the LQ half's attention with the HQ half's."""
