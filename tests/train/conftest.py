@@ -1,0 +1,33 @@
+"""One small store for the room's tests, networks that train in a blink, and one thread."""
+
+import pytest
+import torch
+
+from lrfr.degrade.spec import load_spec
+from lrfr.pairs.build import ViewOptions, make_pairs
+from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.ingest import open_ingest
+from lrfr.pairs.store import Store
+
+# six steps of sixteen faces; milestones away, so that every step learns
+FAST = ["train.unit=step", "train.length=6", "train.milestones=[]", "train.batch_size=16", "train.threads=1", "train.save_every=2"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("train-store")
+    make_pairs(Store(path), open_ingest("synthetic:ids=8,per_id=6,seed=3"), [load_spec("fskd")], view=ViewOptions("default"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def dataset(store):
+    return PairDataset(store, "default")
