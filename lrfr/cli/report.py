@@ -23,6 +23,7 @@ from lrfr.errors import SpecError
 )
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
 @click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help="Embed a picture, for example a contact sheet.")
+@click.option("--store", type=click.Path(path_type=Path, exists=True), help="Pair store: takes the provenance down to the HR files.")
 @click.option("--gains", metavar="HR,REFERENCE", help="Names of two models: relative gains of all others, as in BTNet.")
 def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, Any]:
     r"""Make a self-contained HTML page (and Markdown and JSON) from RESULTS, the files that lrfr eval wrote.
@@ -45,7 +46,7 @@ def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, An
             raise SpecError(f"--gains takes two names, not {len(names)}", hint="--gains HR_MODEL,REFERENCE_MODEL")
         pair = (names[0], names[1])
     pictures = [_picture(text) for text in given["pictures"]]
-    made = write_report(read_results(results), target, title=given["title"], pictures=pictures, gains=pair)
+    made = write_report(read_results(results), target, title=given["title"], pictures=pictures, gains=pair, store=given["store"])
     out.say(f"wrote {', '.join(str(path) for path in made)}")
     return {"files": [str(path) for path in made]}
 

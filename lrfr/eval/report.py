@@ -35,6 +35,7 @@ def build(
     title: str = "Low-resolution face recognition: results",
     pictures: Sequence[tuple[Path, str]] = (),
     gains: tuple[str, str] | None = None,
+    store: Path | None = None,
 ) -> Report:
     """Arrange results into a report.
 
@@ -43,6 +44,7 @@ def build(
         title: heading of the page.
         pictures: image files to embed, each with its caption (for example a contact sheet of the degradation).
         gains: names of the HR model and of the reference model for BTNet's relative gains.
+        store: pair store of the views that the models were trained on: the provenance then reaches down to the HR files.
 
     """
     if not results:
@@ -56,7 +58,7 @@ def build(
         sections.pictures(pictures),
     ]
     parts += [section for section in optional if section is not None]
-    return Report(title, [*parts, sections.provenance(results), sections.commands(results)], results)
+    return Report(title, [*parts, sections.provenance(results, store), sections.commands(results)], results)
 
 
 def write_report(results: list[Result], out: Path, **options: Any) -> list[Path]:

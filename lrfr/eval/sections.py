@@ -12,6 +12,7 @@ from lrfr.eval import plots, published
 from lrfr.eval.blocks import Image, Section, TableBlock
 from lrfr.eval.compare import gain_rows, paired_rows, size_pair
 from lrfr.eval.figures import curves
+from lrfr.eval.provenance import chain
 from lrfr.eval.results import Result
 from lrfr.image import decode, read_bytes
 
@@ -185,15 +186,11 @@ def pictures(pictures: Sequence[tuple[Path, str]]) -> Section | None:
     return Section("Pictures", [], [], images) if images else None
 
 
-def provenance(results: list[Result]) -> Section:
-    """Draw each model's chain from the metric back towards the HR files."""
-    lines = []
-    for model in {result["model"]["name"]: result["model"] for result in results}.values():
-        lines += [model["name"], f"  checkpoint  {model.get('checkpoint') or '-'}  {model.get('digest') or ''}".rstrip()]
-        lines += [f"    parent    {role}  {digest}" for role, digest in sorted((model.get("parents") or {}).items())]
-        lines.append(f"    view      {model.get('view_digest') or '-'}")
-    text = "lrfr store info prints, for a view's digest, its base, its degradation specs and the HR files with their hashes."
-    return Section("Provenance", [text], code=lines)
+def provenance(results: list[Result], store: Path | None) -> Section:
+    """Draw each model's chain from the metric back to the HR files."""
+    lines = [line for model in {r["model"]["name"]: r["model"] for r in results}.values() for line in chain(model, store)]
+    text = [] if store else ["lrfr report --store STORE adds what each view stands on: specs, base and HR files with their hashes."]
+    return Section("Provenance", text, code=lines)
 
 
 def commands(results: list[Result]) -> Section:

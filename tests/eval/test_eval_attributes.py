@@ -7,6 +7,7 @@ from scipy.io import savemat
 
 from lrfr.errors import DataError, LrfrError, SpecError
 from lrfr.eval.protocols.attributes import attribute_accuracy, read_celeba, read_digits, read_lfwa, run_attributes, run_svhn
+from lrfr.eval.protocols.celeba import draw_pairs
 from lrfr.eval.settings import Settings, Task
 
 NAMES = ("Male", "Bald")
@@ -74,6 +75,24 @@ def test_missing_labels_do_not_count():
     assert (found["Bald"]["value"], found["Bald"]["n"]) == (0.0, 1)
     with pytest.raises(DataError):
         attribute_accuracy(logits, np.full((3, 2), -1, np.int8), NAMES)
+
+
+def test_celeba_pairs_are_balanced_distinct_and_of_the_test_part(tmp_path):
+    write_celeba(tmp_path, 60)
+    people = [f"{number:06d}.png {number // 6}" for number in range(60)]
+    (tmp_path / "identity_CelebA.txt").write_text("\n".join(people))
+    pairs = draw_pairs(tmp_path, seed=0, count=40)
+    files = [image.name for image in pairs.images]
+    assert all(int(name[:6]) % 2 == 1 for name in files), "odd files are the test part"
+    keys = {frozenset((files[a], files[b])) for a, b in zip(pairs.left, pairs.right, strict=True)}
+    assert len(keys) == len(pairs.same) == 40
+    assert pairs.same.sum() == 20
+    for a, b, same in zip(pairs.left, pairs.right, pairs.same, strict=True):
+        assert (int(files[a][:6]) // 6 == int(files[b][:6]) // 6) == same
+    assert draw_pairs(tmp_path, seed=0, count=40).digest == pairs.digest != draw_pairs(tmp_path, seed=1, count=40).digest
+    (tmp_path / "identity_CelebA.txt").unlink()
+    with pytest.raises(DataError, match="identity_CelebA"):
+        draw_pairs(tmp_path, seed=0)
 
 
 def test_lfwa_in_celebas_form(tmp_path):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from lrfr.eval.protocols.attributes import CELEBA_TREE, LFWA_TREE, SVHN_TREE, run_attributes, run_svhn
+from lrfr.eval.protocols.celeba import TREE as CELEBA_PAIRS_TREE
+from lrfr.eval.protocols.celeba import run_celeba_pairs
 from lrfr.eval.protocols.identify import LISTS_TREE, SCFACE_TREE, TINYFACE_TREE, run_lists, run_scface, run_tinyface
 from lrfr.eval.protocols.ijb import TREE as IJB_TREE
 from lrfr.eval.protocols.ijb import run_ijb
@@ -59,6 +61,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ijbc": _ijb("ijbc", ("G1", "G2")),
     "survface": Benchmark("QMUL-SurvFace open-set identification and verification", run_survface, SURVFACE_TREE),
     "celeba": Benchmark("CelebA attribute accuracy", partial(run_attributes, name="celeba"), CELEBA_TREE, needs="attributes"),
+    "celeba-pairs": Benchmark("verification on 10,000 drawn pairs of CelebA's test part", run_celeba_pairs, CELEBA_PAIRS_TREE),
     "lfwa": Benchmark("LFWA attribute accuracy", partial(run_attributes, name="lfwa"), LFWA_TREE, needs="attributes"),
     "svhn": Benchmark("SVHN digit classification", run_svhn, SVHN_TREE, needs="classes"),
 }
