@@ -177,7 +177,7 @@ def third_party(faces_dir, lrfr, tmp_path, monkeypatch):
 def test_a_third_partys_onnx_model_gives_the_scores_computed_by_hand(third_party, faces_dir, tmp_path):
     import onnxruntime
 
-    results, lines = third_party(24, "112,20", "--matching", "cross", "--replicates", "0")
+    results, lines = third_party(12, "112,20", "--matching", "cross", "--replicates", "0")
     session = onnxruntime.InferenceSession(str(faces_dir / "weights" / "mobilefacenet.onnx"))
     name = session.get_inputs()[0].name
 
@@ -188,7 +188,7 @@ def test_a_third_partys_onnx_model_gives_the_scores_computed_by_hand(third_party
         return session.run(None, {name: x.transpose(2, 0, 1)[None]})[0][0].astype(np.float64)
 
     scores = unpack(results[1]["per_pair"]["score_f32"], "<f4")
-    for row in (0, 7, 23):
+    for row in (0, 7, 11):
         a, b = feature(lines[row][0], 112), feature(lines[row][1], 20)
         assert scores[row] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=0.02)
     assert results[0]["metrics"]["AUC"]["value"] > 0.95

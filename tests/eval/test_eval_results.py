@@ -12,10 +12,12 @@ from lrfr.eval.compare import gain_rows, paired_rows
 from lrfr.eval.faces import pair_list
 from lrfr.eval.plugin import load_plugin
 from lrfr.eval.protocols.verification import verify_pairs
-from lrfr.eval.quick import embedded_evaluator, view_pairs
+from lrfr.eval.provenance import chain
+from lrfr.eval.quick import embedded_evaluator, view_evaluator, view_pairs
 from lrfr.eval.results import Model, pack, read_results, unpack, write_results
 from lrfr.eval.settings import Settings
 from lrfr.eval.stats import delong, mcnemar
+from lrfr.pairs.dataset import PairDataset
 
 
 def toy_pairs(people=24):
@@ -183,3 +185,29 @@ def test_result_names_its_conditions():
     ):
         assert name in result
     assert result["model"]["method"] == "baseline"
+
+
+def test_provenance_reaches_the_base_of_the_models_view(lrfr, tmp_path):
+    code, _, err = lrfr("make-pairs", "--source", "synthetic:ids=3,per_id=2,seed=0", "--spec", "fskd", "--executor", "serial")
+    assert code == 0, err
+    dataset = PairDataset(tmp_path / "store")
+    model = {"name": "m", "digest": "d" * 64, "view_digest": dataset.digest, "parents": {"teacher": "t" * 64}}
+    lines = "\n".join(chain(model, tmp_path / "store"))
+    for word in (
+        "digest " + "d" * 64,
+        "teacher " + "t" * 64,
+        dataset.digest,
+        "spec fskd",
+        "6 faces, 3 people",
+        "kind=synthetic",
+        "rows.npz sha256",
+    ):
+        assert word in lines
+    assert "base" not in "\n".join(chain(model)), "without a store the chain ends at the view's digest"
+    assert "base" not in "\n".join(chain(model | {"view_digest": "0" * 64}, tmp_path / "store"))
+
+
+def test_a_view_of_the_store_gives_an_evaluator(lrfr, tmp_path):
+    assert lrfr("make-pairs", "--source", "synthetic:ids=4,per_id=3,seed=0", "--hr-only", "--executor", "serial")[0] == 0
+    found = view_evaluator(PairDataset(tmp_path / "store"), (112, 14), pairs=20)(colour_embed)
+    assert list(found) == ["accuracy 112 & 14 px", "accuracy 112 & 112 px"]
