@@ -34,14 +34,14 @@ class Schedule:
     """Optimiser settings (AdamW, one cycle)."""
 
     steps: int
-    batch: int = 1024
+    batch: int = 512
     psfs: int = 120_000
-    peak_rate: float = 4e-3
+    peak_rate: float = 6e-3
     weight_decay: float = 1e-5
 
 
 # of the shipped banks; the strong one has no network
-SCHEDULES = {"weak": Schedule(8000), "mid": Schedule(8000, batch=1024), "strong": Schedule(0)}
+SCHEDULES = {"weak": Schedule(9000), "mid": Schedule(9000), "strong": Schedule(0)}
 
 
 def train_bank(

@@ -5,13 +5,21 @@ import math
 import numpy as np
 import pytest
 import torch
-from degrade.turbulence.world import covariance_by_quadrature
 
+from degrade.turbulence.world import covariance_by_quadrature
 from lrfr.degrade.turbulence.measure import mean_mtf
 from lrfr.degrade.turbulence.optics import Optics
 from lrfr.degrade.turbulence.psf import PsfModel, draw_phases
 from lrfr.degrade.turbulence.theory import missing_modes_factor, tilt_std_px
-from lrfr.degrade.turbulence.zernike import TOTAL_VARIANCE, noll_covariance, noll_nm, pupil_grid, radial_orders, residual_variance, zernike_modes
+from lrfr.degrade.turbulence.zernike import (
+    TOTAL_VARIANCE,
+    noll_covariance,
+    noll_nm,
+    pupil_grid,
+    radial_orders,
+    residual_variance,
+    zernike_modes,
+)
 
 
 def cov(j, j2):

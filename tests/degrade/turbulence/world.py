@@ -33,7 +33,7 @@ def face(size_px: int, identity: int = 3) -> np.ndarray:
     """An embedded face, uint8 [size, size, 3]."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(render_face(identity, 0, 1)[0]).resize((size_px, size_px), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(render_face(identity, 0, 1)[0]).resize((size_px, size_px), Image.Resampling.BICUBIC))
 
 
 @functools.cache

@@ -1,0 +1,123 @@
+"""Turbulence, one core, 112x112 RGB: ours learned and exact, the dense exact reference, and split-step, in one run.
+
+    python benchmarks/turbulence.py [--quick] --json FILE
+
+Times are CPU milliseconds an image (medians over repeats, variants in turn). Peak memory is of the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from lrfr.degrade.turbulence.field import FieldModel, Geometry
+from lrfr.degrade.turbulence.measure import dense_exact, random_normals
+from lrfr.degrade.turbulence.psf import PsfModel
+from lrfr.degrade.turbulence.simulator import Simulator
+from lrfr.degrade.turbulence.splitstep import SplitStep
+from lrfr.pairs.sources.synthetic import render_face
+
+STRENGTHS = (2.0, 4.0, 10.0)
+PUBLIC_P2S_MS = 143.0  # the public P2S code, measured on one core of another machine (AMD EPYC, Zen 4)
+
+
+def cpu_ms(work: Callable[[], object]) -> float:
+    """Return the CPU milliseconds of one call."""
+    start = time.process_time()
+    work()
+    return (time.process_time() - start) * 1e3
+
+
+def setup_s() -> float:
+    """Return CPU seconds for the field model and everything else that a geometry needs once."""
+    start = time.process_time()
+    field = FieldModel(Geometry(112, 112, 0.0201))
+    _ = field.tilt_root, field.order_roots, field.ripples
+    return time.process_time() - start
+
+
+def simulate_ms(batch: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Return milliseconds an image: mode -> strength (a number, or the mix U(0.25, 2))."""
+    images = [render_face(k, 0, 1)[0] for k in range(batch)]
+    simulators = {mode: Simulator(Geometry(112, 112), mode) for mode in ("learned", "exact")}
+    noise = random_normals(simulators["learned"], batch, 0)
+    mix = np.random.default_rng(0).uniform(0.25, 2.0, batch).tolist()
+    cases = {f"{x:g}": [x] * batch for x in STRENGTHS} | {"0.25-2": mix}
+    times: dict[tuple[str, str], list[float]] = {}
+    for repeat in range(repeats + 1):
+        for mode, one in simulators.items():
+            for case, strengths in cases.items():
+                spent = cpu_ms(lambda one=one, strengths=strengths: one.run(images, strengths, ["physical"] * batch, noise)) / batch
+                if repeat:
+                    times.setdefault((mode, case), []).append(spent)
+    return {mode: {case: median(times[mode, case]) for case in cases} for mode in simulators}
+
+
+def dense_ms() -> float:
+    """Return milliseconds for one picture with its own exact PSF at every pixel."""
+    picture = torch.rand(3, 112, 112)
+    phases = torch.randn(112 * 112, 33) * 0.1
+    return cpu_ms(lambda: dense_exact(picture, PsfModel(), phases))
+
+
+def split_step_ms(sources: int) -> float:
+    """Return milliseconds for a 16 x 16 grid of split-step PSFs, extrapolated from a few sources (screens included)."""
+    path, generator = SplitStep(0.1, 1000.0, 0.5e-6, 0.05), np.random.default_rng(0)
+    screens = path.draw_screens(generator)
+    drawn = cpu_ms(lambda: path.draw_screens(generator))
+    places = np.linspace(-0.1, 0.1, sources)
+    return drawn + cpu_ms(lambda: [path.pupil_field(screens, (p, -p)) for p in places]) / sources * 256
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Run everything."""
+    torch.set_num_threads(1)
+    setup = setup_s()
+    ours = simulate_ms(16 if quick else 64, 3 if quick else 7)
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    dense, split = dense_ms(), split_step_ms(4 if quick else 16)
+    learned = ours["learned"]["2"]
+    others = {"exact": ours["exact"]["2"], "dense": dense, "split_step_16x16": split, "public_p2s_elsewhere": PUBLIC_P2S_MS}
+    return {
+        "ms_per_image": {**ours, "dense": dense, "split_step_16x16": split},
+        "ratios_to_learned_at_2": {
+            "dense": dense / learned,
+            "split_step_16x16": split / learned,
+            "public_p2s_elsewhere": PUBLIC_P2S_MS / learned,
+        },
+        "setup_s": setup,
+        "rss_mb": rss_mb,
+        "batch": 16 if quick else 64,
+        "threads": 1,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def main() -> None:
+    """Parse the arguments, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="under 50 s")
+    parser.add_argument("--json", type=Path, help="result file")
+    options = parser.parse_args()
+    result = measure(options.quick)
+    text = json.dumps(result, indent=1)
+    if options.json:
+        options.json.write_text(text + "\n", "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
