@@ -17,7 +17,7 @@ TEXT_PX = 10
 LINE_PX = 12
 GAP_PX = 8
 CELL_PX = 170
-_QUIET = {"transfer": "srgb", "gray": False, "severity": None}
+_QUIET = {"transfer": "srgb", "gray": False}
 
 
 def caption(trace: dict[str, Any]) -> list[str]:
@@ -26,7 +26,7 @@ def caption(trace: dict[str, Any]) -> list[str]:
 
 
 def _line(op: str, params: dict[str, Any]) -> str:
-    shown = [_named(name, value) for name, value in params.items() if name not in _QUIET or value != _QUIET[name]]
+    shown = [_named(name, value) for name, value in params.items() if value not in (None, _QUIET.get(name)) and name != "sha256"]
     return f"{op}: {', '.join(shown)}" if shown else op
 
 

@@ -64,12 +64,13 @@ def test_batch_size_and_order(here, backwards, batch):
     "environment",
     [
         {"PYTHONHASHSEED": "0", "LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Auckland", "OMP_NUM_THREADS": "2"},
-        {"PYTHONHASHSEED": "77", "LC_ALL": "C", "TZ": "UTC", "OPENCV_FOR_THREADS_NUM": "2"},
-        {"OPENCV_CPU_DISABLE": "AVX2,AVX,AVX512-SKX,AVX512-CLX,AVX512-ICL,FP16,FMA3,SSE4.2,SSE4.1,SSSE3", "OPENCV_IPP": "disabled"},
-        {"ATEN_CPU_CAPABILITY": "default", "JSIMD_FORCENONE": "1"},
-        {"ATEN_CPU_CAPABILITY": "avx2", "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX"},
+        {
+            **{"OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,AVX,FP16,SSE4.2,SSE4.1", "OPENCV_IPP": "disabled", "OPENCV_FOR_THREADS_NUM": "2"},
+            **{"ATEN_CPU_CAPABILITY": "default", "JSIMD_FORCENONE": "1", "PYTHONHASHSEED": "77", "LC_ALL": "C"},
+        },
+        {"ATEN_CPU_CAPABILITY": "avx2", "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX", "TZ": "UTC"},
     ],
-    ids=["hash seed and locale", "opencv threads", "opencv without SIMD", "torch and jpeg without SIMD", "numpy without SIMD"],
+    ids=["hash seed, locale, threads", "opencv, torch and jpeg without SIMD", "numpy without SIMD"],
 )
 def test_environment_and_cpu_features_do_not_matter(here, environment):
     there = elsewhere(**environment)

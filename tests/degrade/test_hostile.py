@@ -15,7 +15,10 @@ from lrfr.degrade.sheet import preset_text
 from lrfr.degrade.spec import load_spec, parse_spec
 from lrfr.errors import SpecError
 
-SOURCES = [preset_text(name) for name in ("waveresnet-aa", "sensor", "adaface-aug", "bsrgan", "btnet-v2", "digits")]
+SOURCES = [
+    "\n".join(line for line in preset_text(name).splitlines() if not line.startswith("#"))
+    for name in ("waveresnet-aa", "adaface-aug", "maug-paper", "fskd-random", "btnet-v2", "waveresnet-noaa", "digits", "fskd-eval")
+]
 TOKENS = [
     "{", "}", "[", "]", ":", ",", "- ", "&a ", "*a", "!!python/object/apply:os.getcwd ", "!x ", "<<: ", "|", ">", "?", "#", "'", '"', "\t", "\n",
     "\0", "é", "null", "true", "no", ".nan", "-.inf", "1e999", "9" * 60, "-1", "0", "0x1f", "1_000", "2001-99-99", "one_of: ", "repeat: 9", "severity: 0.5",
@@ -170,9 +173,7 @@ def test_a_pipe_or_device_as_spec_does_not_block(tmp_path):
             load_spec(source)
 
 
-@pytest.mark.parametrize(
-    "name", ["alias bomb", "brackets", "python tag", "5,000 digits", "not UTF-8", "albumentations code", "deep containers"]
-)
+@pytest.mark.parametrize("name", ["alias bomb", "brackets", "python tag", "5,000 digits", "not UTF-8", "deep containers"])
 def test_the_command_says_it_once_and_exits_2(name, tmp_path):
     text = HOSTILE[name]
     path = tmp_path / "hostile.yaml"

@@ -205,3 +205,36 @@ def test_the_table_holds_every_op_and_every_op_is_documented():
     assert shipped == set(OPS.values())
     assert len(set(OPS.values())) == len(OPS)
     assert all(kind.__doc__ and kind.cost_ms >= 0 for kind in OPS.values())
+
+
+SEVERE = {name: op for name, op in OPS.items() if op.severity_range and op.portable}
+EXTRA = {
+    "motion_blur": ", angle: 20",
+    "illumination": ", angle: 20",
+    "kernel_mix": ", family: iso",
+    "down": ", filter: bicubic, antialias: true",
+    "down_up": ", filter: bicubic, antialias: true",
+}
+
+
+@pytest.mark.parametrize("name", SEVERE)
+def test_severity_lowers_quality_step_by_step(name):
+    from lrfr.degrade.contact import enlarge
+    from lrfr.degrade.spec import parse_spec
+    from lrfr.degrade.stats import psnr_db
+
+    up = parse_spec("version: 1\npipeline: [{op: identity}]").store.up
+    means = []
+    for severity in (0.0, 0.25, 0.5, 0.75, 1.0):
+        run = pipeline(f"  - {{op: {name}, severity: {severity}{EXTRA.get(name, '')}}}").run(keys(6), faces(6))
+        means.append(np.mean([psnr_db(image, enlarge(item.image, up)) for image, item in zip(faces(6), run, strict=True)]))
+    assert all(np.diff(means) < 0.2), means
+    assert means[0] - means[-1] > 3
+
+
+def test_a_drawn_severity_sets_the_parameters_that_it_stands_for():
+    steps = "  - {op: gaussian_blur, id: g, severity: {uniform: [0.2, 0.4]}}"
+    for item in pipeline(steps).run(keys(50), faces(50)):
+        params = item.trace["steps"][0]["params"]
+        assert 0.2 <= params["severity"] < 0.4
+        assert params["sigma"] == pytest.approx(0.5 + 6 * params["severity"], rel=1e-6)
