@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -24,3 +27,9 @@ class Features:
     taps: tuple[Tensor, ...] = ()
     attention: tuple[tuple[Tensor, Tensor], ...] = ()
     logits_bc: Tensor | None = None
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Return a context without autocast for what follows ``x`` (the last FC and the margins need float32)."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if kind != "meta" and torch.is_autocast_enabled(kind) else nullcontext()

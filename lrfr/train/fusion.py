@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lrfr.train.backbones.multibranch import MultiBranch, attend, tokens, untokens
-from lrfr.train.features import Features
+from lrfr.train.features import Features, full_precision
 from lrfr.train.nets import STAGES, Backbone
 
 
@@ -247,6 +247,6 @@ class Fused(Backbone):
         """Return the embedding and the joined map."""
         fr, sb = self.branches.maps(x_bchw)
         joined = self.fusion(fr.map_bchw, sb.map_bchw)
-        with torch.autocast(x_bchw.device.type, enabled=False):
+        with full_precision(x_bchw):
             embedding = self.head(joined.float())
         return Features(embedding, (joined,))

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrfr.errors import SpecError
+from lrfr.train.features import full_precision
 from lrfr.yamlspec import did_you_mean
 
 _EPS = 1e-7
@@ -206,7 +207,7 @@ class Head(nn.Module):
 
     def cosine(self, embedding_bd: Tensor) -> Tensor:
         """Return the cosines to every class [B, C] (plain products for :class:`Softmax`), in float32."""
-        with torch.autocast(embedding_bd.device.type, enabled=False):
+        with full_precision(embedding_bd):
             emb = embedding_bd.float() if embedding_bd.dtype != torch.float64 else embedding_bd
             if not self.margin.normalised:
                 return F.linear(emb, self.weight)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrfr.errors import SpecError
+from lrfr.train.features import full_precision
 from lrfr.train.margins import Head, Margin
 
 
@@ -86,7 +87,7 @@ class ShardedHead(nn.Module):
 
     def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
         """Return the mean cross-entropy over the global batch."""
-        with torch.autocast(embedding_bd.device.type, enabled=False):
+        with full_precision(embedding_bd):
             emb, labels = _gather(embedding_bd.float()), _gather_labels(labels_b)
             place_b, mine_b, classes = self._places(labels)
             cos_bc = F.linear(F.normalize(emb), F.normalize(self.weight[classes])).clamp(-1, 1)

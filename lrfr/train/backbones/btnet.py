@@ -42,7 +42,7 @@ def select_branch(height: int, width: int, resolutions: Sequence[int], indicator
         width: of the image, px.
         resolutions: resolutions that there are nets for, the trunk's included.
         indicator: which number stands for the image: larger side, smaller side, or floor of the mean.
-        rule: ``ceil`` the smallest resolution that is not below, ``floor`` the largest not above, ``near`` the nearest (ties go up).
+        rule: ``ceil`` the smallest resolution that is not below, ``floor`` the largest not above, ``near`` the nearest (ties go down).
 
     """
     side = {"max": max(height, width), "min": min(height, width), "avg": (height + width) // 2}[indicator]
@@ -53,7 +53,7 @@ def select_branch(height: int, width: int, resolutions: Sequence[int], indicator
         return above[0] if above else ordered[-1]
     if rule == "floor":
         return below[-1] if below else ordered[0]
-    return min(ordered, key=lambda r: (abs(r - side), -r))
+    return min(ordered, key=lambda r: (abs(r - side), r))
 
 
 class BTNet(Backbone):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lrfr.train.features import Features
+from lrfr.train.features import Features, full_precision
 from lrfr.train.nets import STAGES, Backbone
 
 
@@ -125,6 +125,6 @@ class MobileFaceNet(Backbone):
             if index % 2:
                 found[STAGES[index // 2]] = x_bchw
         x_bchw = self.conv_sep(x_bchw)
-        with torch.autocast(x_bchw.device.type, enabled=False):
+        with full_precision(x_bchw):
             embedding = self.features(x_bchw.float())
         return Features(embedding, tuple(found[name] for name in STAGES if name in taps))

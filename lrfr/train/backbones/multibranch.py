@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lrfr.train.backbones.iresnet import IResNet
-from lrfr.train.features import Features
+from lrfr.train.features import Features, full_precision
 from lrfr.train.nets import STAGES, Backbone
 
 
@@ -90,13 +90,13 @@ class MultiBranch(Backbone):
 
     def embed_map(self, fr: BranchMap) -> Tensor:
         """Return embeddings [B, D]: global average pool, FC."""
-        with torch.autocast(fr.map_bchw.device.type, enabled=False):
+        with full_precision(fr.map_bchw):
             embedding: Tensor = self.fr_fc(fr.map_bchw.float().mean((2, 3)))
         return embedding
 
     def attribute_logits(self, sb: BranchMap) -> Tensor:
         """Return attribute logits [B, A]: global average pool, FC."""
-        with torch.autocast(sb.map_bchw.device.type, enabled=False):
+        with full_precision(sb.map_bchw):
             logits: Tensor = self.sb_fc(sb.map_bchw.float().mean((2, 3)))
         return logits
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from lrfr.train.backbones.wavelet import WaveConv2d
-from lrfr.train.features import Features
+from lrfr.train.features import Features, full_precision
 from lrfr.train.nets import STAGES, Backbone
 
 Gates = tuple[Tensor, Tensor]
@@ -72,6 +71,6 @@ class Staged(Backbone):
     def run_tail(self, x_bchw: Tensor) -> Tensor:
         """Return BN, dropout, flatten, FC, BN; the FC in full precision, as in the released codes."""
         flat = self.dropout(self.bn2(x_bchw)).flatten(1)
-        with torch.autocast(x_bchw.device.type, enabled=False):
+        with full_precision(x_bchw):
             embedding: Tensor = self.features(self.fc(flat.float()))
         return embedding

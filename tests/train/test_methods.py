@@ -1,0 +1,204 @@
+"""Every method: loss falls, what is frozen stays, losses equal their formula, the embedder serves any size."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lrfr.errors import DataError, SpecError
+from lrfr.train.distances import logexp, mse
+from lrfr.train.methods import METHODS, find_method
+from lrfr.train.methods.octuplet import batch_hard, pairwise
+from lrfr.train.recipe import load_recipe, recipe_names
+from lrfr.train.run import Run, flip
+from lrfr.train.settings import TrainSettings
+from lrfr.train.distributed import World
+
+VARIANTS = [*METHODS, "catface step 2"]
+
+
+def make(variant, dataset):
+    """Return (method, nets, parents) with untrained parents."""
+    name, *rest = variant.split(" ", 1)
+    recipe = load_recipe(name, "tiny", ["options.step=2"] if rest else [])
+    torch.manual_seed(0)
+    method = recipe.make()
+    parents = {role: p.make().build(dataset.num_classes, None, dataset.attribute_names) for role, p in recipe.parents.items()}
+    return method, method.build(dataset.num_classes, parents, dataset.attribute_names), parents
+
+
+@pytest.fixture(scope="module")
+def batch(dataset):
+    return dataset.batch(np.arange(16), 0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_loss_falls_on_one_batch_and_frozen_tensors_stay(variant, dataset, batch):
+    method, nets, parents = make(variant, dataset)
+    kept = {role: {k: v.clone() for k, v in parent.state_dict().items()} for role, parent in parents.items()}
+    frozen = {n: p.detach().clone() for n, p in nets.named_parameters() if not p.requires_grad}
+    run = Run(method, nets, TrainSettings(clip_norm=5.0, flip="none"), World())
+    losses = [float(run.step(batch, step, 0.02)["total"]) for step in range(7)]
+    assert np.isfinite(losses).all()
+    assert min(losses[4:]) < losses[0]
+    assert all(torch.equal(p, frozen[n]) for n, p in nets.named_parameters() if n in frozen)
+    for role in {"teacher", "trunk", "step1"} & parents.keys():
+        assert all(torch.equal(v, kept[role][k]) for k, v in parents[role].state_dict().items())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_embedder_takes_any_size_and_keeps_order(variant, dataset):
+    method, nets, _ = make(variant, dataset)
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((112, 112), (20, 24), (7, 7), (112, 112))]
+    embed = method.embedder(nets)
+    together = embed(images)
+    assert together.dtype == np.float32 and together.shape[0] == 4
+    assert np.allclose(together[[3, 1]], embed([images[3], images[1]]), atol=1e-4)
+    assert any(module.training for module in nets.modules())  # the mode is put back
+
+
+def test_fskd_total_is_margin_plus_lambda_times_mean_cosine_distance(dataset, batch):
+    method, nets, _ = make("fskd", dataset)
+    nets.eval()
+    batch = batch.as_float()
+    losses = method.losses(nets, batch, 0)
+    student, teacher = nets["net"].run(batch.lr_bchw), nets["teacher"].run(batch.hr_bchw)
+    distance = 0.0
+    for s, t in zip(student.taps, teacher.taps, strict=True):
+        distance += sum(float(1 - (a @ b) / (a.norm() * b.norm())) for a, b in zip(s.flatten(1), t.flatten(1), strict=True)) / 16 / 4
+    margin = float(nets["head"](student.embedding_bd, batch.label_b))
+    assert float(losses["total"]) == pytest.approx(margin + 5 * distance, rel=1e-4)
+
+
+def test_maug_total_is_its_formula(dataset, batch):
+    method, nets, _ = make("maug", dataset)
+    nets.eval()
+    batch = batch.as_float()
+    hr, lr = nets["net"](batch.hr_bchw), nets["net"](batch.lr_bchw)
+    want = logexp(F.normalize(hr), F.normalize(lr)) + 0.5 * nets["head"](hr, batch.label_b) + 0.5 * nets["head"](lr, batch.label_b)
+    assert float(method.losses(nets, batch, 0)["total"]) == pytest.approx(float(want), rel=1e-5)
+    official = dataclasses.replace(method, reduction="official").losses(nets, batch, 0)
+    assert float(official["distance"]) != pytest.approx(float(method.losses(nets, batch, 0)["distance"]))
+
+
+def test_btnet_branch_compares_with_its_trunk(dataset, batch):
+    method, nets, _ = make("btnet-branch", dataset)
+    nets.eval()
+    batch = batch.as_float()
+    losses = method.losses(nets, batch, 0)
+    trunk = nets["net"].trunk.run(batch.hr_bchw, ("layer2.0",))
+    small = F.interpolate(batch.hr_bchw, size=(14, 14), mode="bilinear", antialias=True)
+    branch = nets["net"].net(14).run(small, ("layer2.0",))
+    assert float(losses["feature_14"]) == pytest.approx(float(mse(branch.taps[0], trunk.taps[0])), rel=1e-5)
+    want = sum(losses[f"margin_{px}"] + 0.5 * (losses[f"feature_{px}"] + losses[f"embedding_{px}"]) for px in (28, 14, 7))
+    assert float(losses["total"]) == pytest.approx(float(want), rel=1e-5)
+
+
+def test_btnet_keeps_the_classifier_and_its_t(dataset, batch):
+    method, nets, parents = make("btnet-branch", dataset)
+    assert torch.equal(nets["head"].weight, parents["trunk"]["head"].weight)
+    run = Run(method, nets, TrainSettings(), World())
+    for step in range(2):
+        run.step(batch, step, 0.05)
+    assert torch.equal(nets["head"].weight, parents["trunk"]["head"].weight)
+    assert torch.equal(nets["head"].margin.t, parents["trunk"]["head"].margin.t)
+
+
+def test_btnet_ablations_build_and_train(dataset, batch):
+    for change in ({"fix_trunk": False}, {"bct": False}, {"pretrained": False}, {"bn": "official"}, {"shift": 1}, {"distill": 0.0}):
+        recipe = load_recipe("btnet-branch", "tiny")
+        method = dataclasses.replace(recipe.make(), branches_px=(14,), **change)
+        trunk = recipe.parents["trunk"].make().build(dataset.num_classes)
+        nets = method.build(dataset.num_classes, {"trunk": trunk})
+        run = Run(method, nets, TrainSettings(), World())
+        assert np.isfinite(float(run.step(batch, 0, 0.02)["total"]))
+        assert nets["head"].weight.requires_grad == (change.get("bct", True) is False)
+
+
+def test_catface_masks_unknown_attributes(dataset, batch):
+    method, nets, _ = make("catface", dataset)
+    nets.eval()
+    batch = batch.as_float()
+    unknown = dataclasses.replace(batch, attributes_ba=torch.full_like(batch.attributes_ba, -1))
+    assert float(method.losses(nets, unknown, 0)["attributes"]) == 0.0
+    assert float(method.losses(nets, batch, 0)["attributes"]) > 0.5
+    with pytest.raises(DataError, match="none of the attributes"):
+        method.build(4, None, ("Smiling",))
+    assert method.attribute_predictor(nets)([np.zeros((20, 20, 3), np.uint8)]).shape == (1, 5)
+
+
+def test_catface_hq_side_of_the_distillation_gets_no_gradient():
+    method = METHODS["catface"]()
+    hq, lq = (torch.randn(2, 4, 6, requires_grad=True) for _ in range(2))
+    values = torch.randn(4, 4, 6)
+    from lrfr.train.backbones.multibranch import BranchMap
+
+    method._distill(BranchMap(torch.zeros(1), (torch.cat([hq, lq]), values))).backward()
+    assert hq.grad is None or not hq.grad.any()
+    assert lq.grad.any()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "euclidean_squared", "cosine"])
+def test_octuplet_block_equals_a_loop_and_has_a_gradient(metric):
+    torch.manual_seed(0)
+    x, y = (F.normalize(torch.randn(6, 4)).requires_grad_() for _ in range(2))
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    loss = batch_hard(pairwise(x, y, metric), labels, 0.5)
+
+    def distance(a, b):
+        squared = sum((p - q) ** 2 for p, q in zip(a, b, strict=True))
+        return {"euclidean": squared**0.5, "euclidean_squared": squared, "cosine": 1 - sum(p * q for p, q in zip(a, b, strict=True))}[metric]
+
+    rows = []
+    for i in range(6):
+        near = [distance(x[i].tolist(), y[j].tolist()) for j in range(6) if labels[j] == labels[i] and j != i]
+        far = [distance(x[i].tolist(), y[j].tolist()) for j in range(6) if labels[j] != labels[i]]
+        rows.append(max(0, max(near) - min(far) + 0.5))
+    assert float(loss) == pytest.approx(sum(rows) / 6, abs=1e-5)
+    loss.backward()
+    assert x.grad.abs().sum() > 0 and torch.isfinite(x.grad).all()
+
+
+def test_octuplet_without_pairs_of_an_identity_is_zero():
+    x = torch.randn(3, 4)
+    assert float(batch_hard(pairwise(x, x, "euclidean"), torch.tensor([0, 1, 2]), 0.5)) == 0.0
+
+
+def test_fskd_refuses_what_cannot_be_compared(dataset, batch):
+    with pytest.raises(SpecError, match="did you mean 'cosine'"):
+        METHODS["fskd"](distance="cosin", backbone="tiny").build(3)
+    method = METHODS["fskd"](distance="askd", backbone="tiny")
+    nets = method.build(3, {"teacher": METHODS["baseline"](backbone="tiny").build(3)})
+    with pytest.raises(SpecError, match="needs a backbone with attention"):
+        method.losses(nets, batch.as_float(), 0)
+
+
+def test_flip_is_one_draw_a_pair_and_a_function_of_seed_epoch_and_row(dataset):
+    whole = dataset.batch(np.arange(48), 0)
+    joint, again = flip(whole, "joint", 7, 2), flip(dataset.batch(np.arange(20, 48), 0), "joint", 7, 2)
+    turned = [not torch.equal(a, b) for a, b in zip(joint.hr_bchw, whole.hr_bchw, strict=True)]
+    assert 10 < sum(turned) < 38
+    assert all(torch.equal(joint.lr_bchw[i], whole.lr_bchw[i].flip(2) if turned[i] else whole.lr_bchw[i]) for i in range(48))
+    assert torch.equal(joint.hr_bchw[20:], again.hr_bchw)
+    apart = flip(whole, "independent", 7, 2)
+    assert torch.equal(apart.hr_bchw, joint.hr_bchw) and not torch.equal(apart.lr_bchw, joint.lr_bchw)
+    assert flip(whole, "none", 7, 2) is whole
+
+
+def test_every_method_has_recipes_help_and_defaults():
+    from lrfr.cli.train import METHOD_HELP
+
+    assert METHOD_HELP.keys() == METHODS.keys()
+    for name, kind in METHODS.items():
+        assert {"tiny", "paper"} <= set(recipe_names(name))
+        for recipe in recipe_names(name):
+            resolved = load_recipe(name, recipe)
+            assert dataclasses.is_dataclass(resolved.make())
+            assert resolved.about
+        fields = {f.name.removesuffix("_") for f in dataclasses.fields(kind)}
+        assert kind.unstated.keys() <= fields
+    with pytest.raises(SpecError, match="did you mean 'fskd'"):
+        find_method("fskdd")
