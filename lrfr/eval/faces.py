@@ -149,9 +149,9 @@ def pair_list(
 
     """
     images: list[Source] = []
-    known: dict[Any, int] = {}
     people: list[Any] = []
-    sides: tuple[list[int], list[int]] = ([], [])
+    known: dict[Any, int] = {}
+    sides = np.empty((len(pairs), 2), np.int64)
     for row, pair in enumerate(pairs):
         for side, source in enumerate(pair):
             key = source if isinstance(source, Path | bytes) else id(source)
@@ -159,18 +159,23 @@ def pair_list(
                 known[key] = len(images)
                 images.append(source)
                 people.append(identities[row][side] if identities is not None else None)
-            sides[side].append(known[key])
-    numbers = {person: number for number, person in enumerate(dict.fromkeys(people))}
+            sides[row, side] = known[key]
     return PairList(
-        name=name,
-        images=images,
-        left=np.array(sides[0], np.int64),
-        right=np.array(sides[1], np.int64),
+        name,
+        images,
+        left=sides[:, 0],
+        right=sides[:, 1],
         same=np.array(same, bool),
         fold=None if folds is None else np.array(folds, np.int64),
-        identity=None if identities is None else np.array([numbers[person] for person in people], np.int64),
+        identity=None if identities is None else _numbered(people),
         alignment=alignment,
     )
+
+
+def _numbered(names: Sequence[Any]) -> Ints:
+    """Number names in order of appearance."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], np.int64)
 
 
 def load_image(source: Source) -> ImageU8:

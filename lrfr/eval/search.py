@@ -64,7 +64,7 @@ def search(
         gallery_label: person of each gallery row, [M]; a distractor has a label that no probe has.
         top: how many best scores to keep for each probe.
         gallery_block: gallery rows per block.
-        on_progress: ``on_progress(done, total)`` in gallery rows times probe blocks.
+        on_progress: ``on_progress(done, total)`` in gallery rows.
 
     """
     count = min(top, len(gallery))
@@ -85,8 +85,7 @@ def search(
             above[part] += (scores >= best_mate[part, None] - TIE).sum(axis=1)
         if on_progress:
             on_progress(min(start + gallery_block, len(gallery)), len(gallery))
-    rank = np.where(best_mate > _LOWEST, above + 1, 0)
-    return Search(best_mate, best_other, rank, np.sort(best, axis=1)[:, ::-1])
+    return Search(best_mate, best_other, np.where(best_mate > _LOWEST, above + 1, 0), np.sort(best, axis=1)[:, ::-1])
 
 
 def _largest(scores: F32, count: int) -> F32:

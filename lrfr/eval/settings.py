@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lrfr.errors import SpecError
 from lrfr.eval.conventions import CONVENTIONS
-from lrfr.eval.faces import FUSIONS, Embed, LowRes, Progress, Size
+from lrfr.eval.faces import FUSIONS, Embed, LowRes, Progress, Size, Source, embed_images
 from lrfr.eval.results import Model
 
 DEFAULT_SIZES: tuple[Size, ...] = (112, 56, 28, 14, 7)
@@ -110,3 +113,17 @@ class Task:
     settings: Settings = field(default_factory=Settings)
     model: Model = field(default_factory=lambda: Model("embedder"))
     on_progress: Progress | None = None
+
+    def embedded(self, sources: Sequence[Source], size: Size, fusion: str = "none") -> NDArray[np.float32]:
+        """Return the fused embeddings (or logits) of images at one size, [N, D]."""
+        settings = self.settings
+        found = embed_images(
+            self.embed,
+            sources,
+            size=size,
+            low_res=settings.low_res,
+            mirror=fusion != "none",
+            batch=settings.batch,
+            on_progress=self.on_progress,
+        )
+        return found.fuse(fusion)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.errors import DataError, EnvironmentFault, SpecError
-from lrfr.eval.faces import Bools, Ints, Size, Source, describe_specs, embed_images
+from lrfr.eval.faces import Bools, Ints, Size, Source, describe_specs
 from lrfr.eval.protocols.identify import digest_of
 from lrfr.eval.protocols.layout import inside, lines_of, load_mat, need, rows_of
 from lrfr.eval.results import Result, make_result, metric
@@ -77,9 +77,7 @@ def evaluate_attributes(task: Task, listed: AttributeList) -> list[Result]:
     columns = [names.index(name) for name in listed.attributes]
     results = []
     for size in _sizes(task):
-        logits = embed_images(
-            task.embed, listed.images, size=size, low_res=task.settings.low_res, batch=task.settings.batch, on_progress=task.on_progress
-        ).plain
+        logits = task.embedded(listed.images, size)
         if logits.shape[1] != len(names):
             raise SpecError(f"the model names {len(names)} attributes and returns {logits.shape[1]} logits")
         metrics = attribute_accuracy(logits[:, columns], listed.value, listed.attributes)
@@ -195,9 +193,7 @@ def run_svhn(data: Path, task: Task) -> list[Result]:
     digest = digest_of([str(label.tolist())])
     results = []
     for size in _sizes(task):
-        scores = embed_images(
-            task.embed, images, size=size, low_res=task.settings.low_res, batch=task.settings.batch, on_progress=task.on_progress
-        ).plain
+        scores = task.embedded(images, size)
         if scores.shape[1] != 10:
             raise SpecError(f"svhn needs a model with 10 classes, this one returns {scores.shape[1]}")
         correct = scores.argmax(axis=1) == label

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from lrfr.errors import DataError
-from lrfr.eval.faces import Bools, Embedded, Ints, Size, Source, describe_specs, embed_images
+from lrfr.eval.faces import Bools, Ints, Size, Source, describe_specs
 from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need, rows_of
 from lrfr.eval.protocols.pairs import images_root
 from lrfr.eval.results import Result, make_result, metric
-from lrfr.eval.search import Search, search, tpir_at_fpir
+from lrfr.eval.search import F32, Search, search, tpir_at_fpir
 from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells
 from lrfr.eval.stats import Resampling, bootstrap_mean
 
@@ -63,40 +63,40 @@ def identify(
     known = np.isin(lists.probe_id, lists.gallery_id)
     if not known.all():
         raise DataError(f"{lists.name}: {int((~known).sum())} of {len(known)} probes have no image of their person in the gallery")
-    fusion = task.settings.fusion(flip)
-    embedded: dict[tuple[str, Size], Embedded] = {}
-
-    def fused(part: str, sources: Sequence[Source], size: Size) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        if (part, size) not in embedded:
-            settings = task.settings
-            embedded[part, size] = embed_images(
-                task.embed,
-                sources,
-                size=size,
-                low_res=settings.low_res,
-                mirror=fusion != "none",
-                batch=settings.batch,
-                on_progress=task.on_progress,
-            )
-        return embedded[part, size].fuse(fusion)
-
+    parts = _Parts(task, lists, task.settings.fusion(flip))
     results = []
     for cell in size_cells(task.settings, sizes):
         _, gallery_size, probe_size = cell
-        gallery, probe = fused("gallery", lists.gallery, gallery_size), fused("probe", lists.probe, probe_size)
-        everybody, label = gallery, lists.gallery_id
-        if lists.distractor:
-            everybody = np.concatenate([gallery, fused("distractor", lists.distractor, gallery_size)])
-            label = np.concatenate([label, np.full(len(lists.distractor), DISTRACTOR)])
-        found = search(probe, lists.probe_id, everybody, label)
+        gallery, probe = parts.get("gallery", gallery_size), parts.get("probe", probe_size)
+        strangers = parts.get("distractor", gallery_size)
+        label = np.concatenate([lists.gallery_id, np.full(len(strangers), DISTRACTOR)])
+        found = search(probe, lists.probe_id, np.concatenate([gallery, strangers.reshape(-1, gallery.shape[1])]), label)
         metrics = rank_metrics(found, lists.probe_id, ranks, task)
         if fpirs and lists.distractor:
             alone = search(probe, lists.probe_id, gallery, lists.gallery_id)
-            strangers = fused("distractor", lists.distractor, probe_size)
-            outside = search(strangers, np.full(len(strangers), DISTRACTOR), gallery, lists.gallery_id)
+            outside = search(parts.get("distractor", probe_size), np.full(len(strangers), DISTRACTOR), gallery, lists.gallery_id)
             metrics |= open_set_metrics(alone, outside, fpirs)
-        results.append(_result(task, lists, cell, fusion, metrics))
+        results.append(_result(task, lists, cell, parts.fusion, metrics))
     return results
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Fused embeddings of gallery, probes and distractors at each size, made once."""
+
+    task: Task
+    lists: SearchList
+    fusion: str
+    made: dict[tuple[str, Size], F32] = field(default_factory=dict)
+
+    def get(self, part: str, size: Size) -> F32:
+        """Return [N, D]; [0, 0] for an empty list."""
+        sources = getattr(self.lists, part)
+        if not sources:
+            return np.empty((0, 0), np.float32)
+        if (part, size) not in self.made:
+            self.made[part, size] = self.task.embedded(sources, size, self.fusion)
+        return self.made[part, size]
 
 
 def rank_metrics(found: Search, probe_id: Ints, ranks: Sequence[int], task: Task) -> dict[str, dict[str, object]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.errors import DataError
-from lrfr.eval.faces import Ints, Size, embed_images, pair_list, unit
+from lrfr.eval.faces import Ints, Size, pair_list, unit
 from lrfr.eval.protocols.identify import digest_of, open_set_metrics
 from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need
 from lrfr.eval.protocols.verification import verify
@@ -70,18 +70,12 @@ def _identification(root: Path, task: Task) -> list[Result]:
 
 def _one_size(task: Task, lists: dict[str, tuple[list[Path], Ints]], unmated: list[Path], size: Size, digest: str) -> Result:
     fusion = task.settings.fusion("none")
-
-    def embedded(paths: list[Path]) -> F32:
-        options = {"size": size, "low_res": task.settings.low_res, "mirror": fusion != "none"}
-        found = embed_images(task.embed, paths, batch=task.settings.batch, on_progress=task.on_progress, **options)  # type: ignore[arg-type]
-        return found.fuse(fusion)
-
-    gallery, people = templates(embedded(lists["gallery"][0]), lists["gallery"][1], task.settings.gallery_mean)
+    gallery, people = templates(task.embedded(lists["gallery"][0], size, fusion), lists["gallery"][1], task.settings.gallery_mean)
     mated_id = lists["mated_probe"][1]
     if not np.isin(mated_id, people).all():
         raise DataError("a mated probe's identity is not in the gallery")
-    mated = search(embedded(lists["mated_probe"][0]), mated_id, gallery, people, top=RANK_LIMIT)
-    strangers = embedded(unmated)
+    mated = search(task.embedded(lists["mated_probe"][0], size, fusion), mated_id, gallery, people, top=RANK_LIMIT)
+    strangers = task.embedded(unmated, size, fusion)
     outside = search(strangers, np.full(len(strangers), -1), gallery, people)
     return make_result(
         task.model,
