@@ -33,9 +33,10 @@ class Layout:
         n_res: residual blocks of the encoder, and again of the decoder.
         n_basis: style coordinates.
         latent: length of the style latent.
-        residual: ours: the decoder's output is a change of the input, weighted by |z| / (1 + |z|), so that z = 0 is exactly the
-            identity and the magnitude governs the degree from the first step on. Without it (as published) instance norm makes
-            G blind to a common gain and offset of its input, whose brightness and contrast it cannot reconstruct.
+        residual: ours: as |z| grows, the input fades into its own quarter-size version plus what the decoder adds, with the
+            weight 1 - exp(-|z| / 2). So z = 0 is exactly the identity, and the magnitude governs the degree from the first step
+            on. Without it (as published) instance norm makes G blind to a common gain and offset of its input, whose brightness
+            and contrast it cannot reconstruct.
 
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrfr.degrade.stylegan.card import Layout
@@ -61,8 +63,9 @@ class StyleGenerator(nn.Module):
         out: Tensor = self.head(hidden)
         if not self.layout.residual:
             return out
-        magnitude = (z_bk.square().sum(1) + _TINY).sqrt()[:, None, None, None]
-        return (x_bchw + 2 * magnitude / (1 + magnitude) * out).clamp(-1, 1)
+        coarse = F.interpolate(F.avg_pool2d(x_bchw, 4), scale_factor=4, mode="bilinear", align_corners=False)
+        weight = 1 - torch.exp(-0.5 * (z_bk.square().sum(1) + _TINY).sqrt())
+        return (x_bchw + weight[:, None, None, None] * (coarse + out - x_bchw)).clamp(-1, 1)
 
 
 def _normed(conv: nn.Conv2d) -> tuple[nn.Module, ...]:

@@ -205,7 +205,7 @@ class _Session:
         """Write held-back faces at each norm of z over a row of target faces, and name the picture in the journal."""
         generator = self.trainer.generator
         card = Card(self.settings.layout, self.settings.size_px, self.settings.identity_range)
-        faces = list(self.data.source.read(range(self.seen, self.seen + GRID_FACES)))
+        faces = list(self.data.source.read(range(self.seen, self.seen + 8 * GRID_FACES, 8)))
         count = min(len(GRID_MAGNITUDES) + 1, self.data.target.length)
         sheet = [magnitude_sheet(generator, card, faces, GRID_MAGNITUDES), tile([list(self.data.target.read(range(count)))])]
         folder = self.run_dir / "grids"
