@@ -66,7 +66,7 @@ def _say_check(out: Output, result: dict[str, Any]) -> None:
 
 def _largest_gap(curve: dict[str, Any], kind: str) -> float:
     pairs = zip(curve["nu"], curve[kind], curve[f"{kind}_theory"], strict=True)
-    return max(abs(found - theory) for nu, found, theory in pairs if 0.1 <= nu <= 0.8)
+    return float(max(abs(found - theory) for nu, found, theory in pairs if 0.1 <= nu <= 0.8))
 
 
 @command("p2s", short_help="the turbulence simulator's PSF banks, from nothing but physics")

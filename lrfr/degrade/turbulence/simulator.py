@@ -79,7 +79,7 @@ class Simulator:
             for image, strength, calibration, noise in zip(images, d_over_r0, calibrations, normals, strict=True):
                 picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
                 result = self._degrade(picture, strength, calibration, noise, spaces)
-                done.append(result.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+                done.append(_to_image(result))
         return done
 
     def _degrade(self, picture_chw: Tensor, d_over_r0: float, calibration: str, normals: Tensor, spaces: dict[str, Workspace]) -> Tensor:
@@ -94,7 +94,7 @@ class Simulator:
         exact = self.mode == "exact"
         coefficients = bank.coefficients(self.field.zernike(normals, bank.psf.num_modes) * blur, exact)
         if self.optics == "diffraction":
-            return renderer(moved, coefficients, spaces[bank.name]).clone()
+            return renderer(moved, coefficients, spaces[bank.name])
         # what turbulence adds to diffraction, applied to the picture as it was before diffraction
         sharp = undo_diffraction(moved, self.geometry.pixels_per_airy)
         return moved + renderer(sharp, coefficients - bank.diffraction(exact), spaces[bank.name])
@@ -106,6 +106,13 @@ class Simulator:
 
     def _bank(self, d_over_r0: float, calibration: str) -> Bank:
         return bank_for(CALIBRATIONS[calibration].blur * d_over_r0, self.geometry.pixels_per_airy)
+
+
+def _to_image(picture_chw: Tensor) -> ImageU8:
+    import cv2
+
+    planes = picture_chw.round().clamp_(0, 255).to(torch.uint8)
+    return np.asarray(cv2.merge([plane.numpy() for plane in planes]), np.uint8)
 
 
 @functools.lru_cache(maxsize=8)

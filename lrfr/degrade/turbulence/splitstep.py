@@ -106,7 +106,7 @@ class SplitStep:
     @cached_property
     def _aperture(self) -> Array:
         place = (np.arange(self.grid // 4) + 0.5) / (self.grid / 8) - 1
-        return (np.hypot(place[:, None], place[None]) <= 1).astype(float)
+        return np.asarray(np.hypot(place[:, None], place[None]) <= 1, float)
 
 
 def psf_of(field: Complex) -> Array:
