@@ -161,8 +161,7 @@ class PairDataset:
         base_rows = self.rows[positions]
         hr = np.empty((len(base_rows), self.size_px, self.size_px, 3), np.uint8)
         for index, row in enumerate(base_rows.tolist()):
-            with self.hr.lend(row) as record:
-                hr[index] = record.pixels()
+            hr[index] = self.hr.record(row).pixels()
         lr, sizes = self._read_lr(base_rows, epoch, hr)
         return Batch(
             hr_bchw=_chw(hr),
@@ -179,9 +178,9 @@ class PairDataset:
         drawn = draw_variants(self.digest, epoch, base_rows, self.weights).tolist()
         images, native = [], []
         for row, number in zip(base_rows.tolist(), drawn, strict=True):
-            with self.lr[number].lend(row) as record:
-                images.append(record.pixels())
-                native.append(_native_px(record))
+            record = self.lr[number].record(row)
+            images.append(record.pixels())
+            native.append(_native_px(record))
         ups = [self.view["variants"][number]["up"] for number in drawn]
         return _upsample(images, ups, hr.shape), np.array(native, np.int64)
 
@@ -216,7 +215,8 @@ def _upsample(images: list[NDArray[np.uint8]], ups: list[dict[str, Any]], shape:
 
 
 def _chw(images_bhwc: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.from_numpy(images_bhwc).permute(0, 3, 1, 2).contiguous()
+    """Return ``[B, 3, H, W]`` over the same bytes: torch's channels_last layout, which convolutions like and which costs no copy."""
+    return torch.from_numpy(images_bhwc).permute(0, 3, 1, 2)
 
 
 class PairLoader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -89,7 +90,9 @@ def _start(ray: Any, workers: int, address: str | None, folder: str | None) -> N
 def _use_own_token() -> None:
     """Give Ray a token of this process alone; left to itself it writes one to the home folder."""
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & set(os.environ):
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        if "ray" not in sys.modules:  # Ray reads the mode when it is imported; later it turns the token on by itself and says so
+            os.environ["RAY_AUTH_MODE"] = "token"
 
 
 def _cluster_slots(ray: Any, workers: int) -> int:

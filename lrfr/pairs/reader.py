@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +15,10 @@ from lrfr.pairs.store import Rows, read_rows
 VERIFY = ("always", "records", "never")
 
 
-@dataclass(frozen=True)
 class ShardSet:
     """The shards of one folder; holds no open file, so it may be copied, pickled and carried across a fork.
 
-    Attributes:
+    Args:
         folder: the base or LR folder.
         manifest: its manifest.
         rows: the row table (of the base).
@@ -32,48 +27,38 @@ class ShardSet:
 
     """
 
-    folder: Path
-    manifest: dict[str, Any]
-    rows: Rows
-    verify: str = "always"
-
-    @property
-    def starts(self) -> list[int]:
-        """First row of each shard."""
-        return [shard["start"] for shard in self.manifest["shards"]]
+    def __init__(self, folder: Path, manifest: dict[str, Any], rows: Rows, verify: str = "always") -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.rows = rows
+        self.verify = verify
+        whole = verify == "always"
+        self._files = [
+            (str(folder / f"{shard['shard']}.mdb"), Expected(shard["bytes"], shard["sha256"] if whole else None))
+            for shard in manifest["shards"]
+        ]
+        self._seed = store_seed(manifest["id"])
+        self._shard_rows, self._block_rows = int(manifest["shard_rows"]), int(manifest["block_rows"])
+        self._check = verify != "never"
 
     def __len__(self) -> int:
         return int(self.manifest["rows"])
 
-    @contextmanager
-    def lend(self, row: int) -> Iterator[Record]:
-        """Lend one record; its payload is a view of the file and must not be kept.
+    def record(self, row: int) -> Record:
+        """Return one record; its payload is a view of the file that lives as long as the record.
 
         Raises:
             DataError: the shard or the record is damaged; names store, shard and row.
 
         """
-        shards = self.manifest["shards"]
-        shard = shards[row // self.manifest["shard_rows"]]
-        path = self.folder / f"{shard['shard']}.mdb"
-        block_rows = self.manifest["block_rows"]
-        expected = Expected(shard["bytes"], shard["sha256"] if self.verify == "always" else None)
-        with REGISTRY.value(path, block_key(row // block_rows), expected) as block:
-            try:
-                record = unpack(block, row % block_rows, row, store_seed(self.manifest["id"]), self.verify != "never")
-            except DataError as error:
-                place = f"store {self.manifest['id']}, row {row}"
-                raise DataError(error.message, file=str(path), path=place, hint="lrfr store verify, then lrfr store repair") from None
-            yield record
-
-    def record(self, row: int) -> Record:
-        """Return one record with its own copy of the payload."""
-        with self.lend(row) as record:
-            return Record(row, record.codec, record.height, record.width, bytes(record.payload), bytes(record.tail), record.empty)
-
-    def shard_of(self, row: int) -> str:
-        """Return the name of the shard that holds a row."""
-        return str(self.manifest["shards"][bisect_right(self.starts, row) - 1]["shard"])
+        path, expected = self._files[row // self._shard_rows]
+        number, slot = divmod(row, self._block_rows)
+        block, owner = REGISTRY.value(path, block_key(number), expected)
+        try:
+            return unpack(block, slot, row, self._seed, verify=self._check, owner=owner)
+        except DataError as error:
+            place = f"store {self.manifest['id']}, row {row}"
+            raise DataError(error.message, file=path, path=place, hint="lrfr store verify, then lrfr store repair") from None
 
 
 def open_base(folder: Path, verify: str = "always") -> ShardSet:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
@@ -29,16 +29,27 @@ CODECS = {"raw": RAW, "jpeg": JPEG, "png": PNG, "webp": WEBP}
 HAS_TAIL, IS_EMPTY = 1, 2
 
 _BLOCK = struct.Struct("<4sHHI")
+_SPAN = struct.Struct("<II")
 _HEAD = struct.Struct("<IBBHHHI")
 _CHECK = struct.Struct("<Q")
-_RECORD_BYTES = _HEAD.size + _CHECK.size
+_RECORD = struct.Struct("<IBBHHHIQ")
 
 Buffer = bytes | memoryview
 
 
-@dataclass(frozen=True)
-class Record:
-    """One stored image; ``payload`` is encoded by ``codec``, ``tail`` is optional canonical JSON."""
+class Record(NamedTuple):
+    """One stored image.
+
+    Attributes:
+        row: of the store.
+        codec: RAW, JPEG, PNG or WEBP.
+        height, width: in pixels.
+        payload: encoded by ``codec``; of a record that was read, a view of the file.
+        tail: optional canonical JSON.
+        empty: the row could not be produced.
+        owner: keeps the file mapped for as long as the record lives.
+
+    """
 
     row: int
     codec: int
@@ -47,11 +58,12 @@ class Record:
     payload: Buffer
     tail: Buffer = b""
     empty: bool = False
+    owner: object = None
 
     def pixels(self) -> NDArray[np.uint8]:
         """Decode to uint8 ``[h, w, 3]`` RGB."""
         if self.codec == RAW:
-            return np.frombuffer(self.payload, np.uint8).reshape(self.height, self.width, 3).copy()
+            return np.array(np.frombuffer(self.payload, np.uint8)).reshape(self.height, self.width, 3)
         return decode_checked(self.payload)
 
 
@@ -98,37 +110,38 @@ def block_length(block: Buffer) -> int:
     return int(count)
 
 
-def unpack(block: Buffer, slot: int, row: int, seed: int, verify: bool = True) -> Record:
+def unpack(block: memoryview, slot: int, row: int, seed: int, *, verify: bool = True, owner: object = None) -> Record:
     """Return record ``slot`` of a block; payload and tail are views of ``block``.
 
     Raises:
         DataError: the record is damaged, belongs to another row or to another store.
 
     """
-    count = block_length(block)
-    view = memoryview(block)
-    if slot >= count:
-        raise DataError(f"the block has {count} records, record {slot} was asked for")
-    first, last = struct.unpack_from("<II", view, _BLOCK.size + 4 * slot)
+    size = len(block)
+    magic, version, _, count = _BLOCK.unpack_from(block) if size >= _BLOCK.size else (b"", 0, 0, 0)
     start = _BLOCK.size + 4 * (count + 1)
-    body = view[start + first : start + last]
-    if len(body) != last - first or len(body) < _RECORD_BYTES:
+    if magic != MAGIC or version != VERSION or size < start or slot >= count:
+        raise DataError(f"not a block of format LRS1 with a record {slot}")
+    first, last = _SPAN.unpack_from(block, _BLOCK.size + 4 * slot)
+    at, end = start + first, start + last
+    if end > size or at + _RECORD.size > end:
         raise DataError("the record is cut short")
-    length, codec, channels, height, width, flags, found = _HEAD.unpack_from(body)
-    data = body[_RECORD_BYTES:]
-    if length > len(data) or channels != 3 or codec > WEBP or (codec == RAW and not flags & IS_EMPTY and length != height * width * 3):
+    length, codec, channels, height, width, flags, found, check = _RECORD.unpack_from(block, at)
+    data = block[at + _RECORD.size : end]
+    if verify:
+        seen = xxhash.xxh3_64(block[at : at + _HEAD.size], seed)
+        seen.update(data)
+        if seen.intdigest() != check:
+            raise DataError("the record does not match its checksum")
+    if channels != 3 or codec > WEBP or length > end - at - _RECORD.size:
         raise DataError("the record header is damaged")
-    if verify and _checksum(body, data, seed) != _CHECK.unpack_from(body, _HEAD.size)[0]:
-        raise DataError("the record does not match its checksum")
+    if codec == RAW and not flags and length != height * width * 3:
+        raise DataError("the record header is damaged")
     if found != row:
         raise DataError(f"the record belongs to row {found}")
-    return Record(row, codec, height, width, data[:length], data[length:], bool(flags & IS_EMPTY))
-
-
-def _checksum(body: memoryview, data: memoryview, seed: int) -> int:
-    check = xxhash.xxh3_64(body[: _HEAD.size], seed)
-    check.update(data)
-    return int(check.intdigest())
+    if not flags:
+        return Record(row, codec, height, width, data, b"", False, owner)
+    return Record(row, codec, height, width, data[:length], data[length:], bool(flags & IS_EMPTY), owner)
 
 
 def decodes(record: Record) -> bool:

@@ -8,125 +8,21 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import Any
+from weakref import WeakValueDictionary
+
+import lmdb
 
 from lrfr.errors import DataError
 from lrfr.pairs.files import sha256_file
 
 FileKey = tuple[int, int]
 MAX_OPEN = 256
-
-
-@dataclass
-class _Entry:
-    env: Any
-    stamp: tuple[int, ...]
-    users: int = 0
-    transactions: dict[int, Any] = field(default_factory=dict)
-
-
-class Registry:
-    """Open environments, the oldest closed first, by (device, inode), one read transaction per environment and thread."""
-
-    def __init__(self, limit: int = MAX_OPEN) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[FileKey, _Entry] = OrderedDict()
-        self._names: dict[str, FileKey] = {}
-        self._hashed: dict[FileKey, tuple[int, ...]] = {}
-
-    @contextmanager
-    def value(self, path: Path, key: bytes, expected: Expected) -> Iterator[memoryview]:
-        """Lend the value of ``key`` as a view of the map; it must not be kept after the block ends.
-
-        Raises:
-            DataError: the file is missing, has another size or hash than expected, or is damaged.
-
-        """
-        import lmdb
-
-        entry = self._acquire(path, expected)
-        try:
-            transaction = entry.transactions.get(threading.get_ident())
-            if transaction is None:
-                transaction = entry.env.begin(buffers=True)
-                entry.transactions[threading.get_ident()] = transaction
-            found = transaction.get(key)
-        except lmdb.Error as error:
-            raise DataError(f"damaged database: {error}", file=str(path), hint="lrfr store repair") from None
-        else:
-            if found is None:
-                raise DataError(f"block {int.from_bytes(key, 'big')} is missing", file=str(path), hint="lrfr store repair")
-            yield memoryview(found)
-        finally:
-            with self._lock:
-                entry.users -= 1
-
-    def _acquire(self, path: Path, expected: Expected) -> _Entry:
-        name = str(path)
-        with self._lock:
-            entry = self._entries.get(self._names.get(name, (0, 0)))
-            if entry is None:
-                entry = self._open(path, name, expected)
-            entry.users += 1
-            return entry
-
-    def _open(self, path: Path, name: str, expected: Expected) -> _Entry:
-        """Check and open a file; another name of a file that is open already shares its environment."""
-        stamp = _stamp(path)
-        key = (stamp[0], stamp[1])
-        entry = self._entries.get(key)
-        if entry is not None and entry.stamp != stamp:
-            self._close(key)
-            entry = None
-        if entry is None:
-            self._check(path, key, stamp, expected)
-            self._make_room()
-            entry = self._entries[key] = _Entry(_open(path), stamp)
-        self._names[name] = key
-        self._entries.move_to_end(key)
-        return entry
-
-    def _check(self, path: Path, key: FileKey, stamp: tuple[int, ...], expected: Expected) -> None:
-        if stamp[2] != expected.size:
-            raise DataError(f"{stamp[2]} bytes where {expected.size} were written", file=str(path), hint="lrfr store repair")
-        if expected.sha256 is not None and self._hashed.get(key) != stamp:
-            if sha256_file(path) != expected.sha256:
-                raise DataError("the file does not match its sha256", file=str(path), hint="lrfr store verify, then lrfr store repair")
-            self._hashed[key] = stamp
-
-    def _make_room(self) -> None:
-        for key in list(self._entries):
-            if len(self._entries) < self._limit:
-                return
-            if self._entries[key].users == 0:
-                self._close(key)
-
-    def _close(self, key: FileKey) -> None:
-        entry = self._entries.pop(key)
-        self._names = {name: other for name, other in self._names.items() if other != key}
-        entry.transactions.clear()
-        if entry.users == 0:
-            entry.env.close()
-
-    def clear(self) -> None:
-        """Close everything (files are opened again when next needed)."""
-        with self._lock:
-            for key in list(self._entries):
-                self._close(key)
-
-    def forget_after_fork(self) -> None:
-        """Drop what a forked child inherited: transactions first, then environments, as LMDB asks."""
-        self._lock = threading.Lock()
-        for entry in self._entries.values():
-            entry.transactions.clear()
-        self._entries.clear()
-        self._names.clear()
 
 
 @dataclass(frozen=True)
@@ -137,28 +33,130 @@ class Expected:
     sha256: str | None = None
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+class OpenFile:
+    """One open environment with a read transaction for each thread that reads it; closed when nobody holds it any more."""
+
+    def __init__(self, env: Any, stamp: tuple[int, ...]) -> None:
+        self.env = env
+        self.stamp = stamp
+        self._transactions: dict[int, Any] = {}
+
+    def get(self, key: bytes) -> memoryview | None:
+        """Return a value as a view of the map, valid for as long as this object lives."""
+        thread = get_ident()
+        transaction = self._transactions.get(thread)
+        if transaction is None:
+            transaction = self._transactions[thread] = self.env.begin(buffers=True)
+        found: memoryview | None = transaction.get(key)
+        return found
+
+    def close(self) -> None:
+        """Close at once; only for what no other thread can hold."""
+        self._transactions.clear()
+        self.env.close()
+
+
+class Registry:
+    """Open files by (device, inode); of more than ``limit`` the one opened first is let go.
+
+    Readers take no lock: they hold the :class:`OpenFile`, which keeps its map alive, while they use what it lent.
+    """
+
+    def __init__(self, limit: int = MAX_OPEN) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._files: OrderedDict[FileKey, OpenFile] = OrderedDict()
+        self._names: dict[str, OpenFile] = {}
+        self._alive: WeakValueDictionary[FileKey, OpenFile] = WeakValueDictionary()
+        self._hashed: dict[FileKey, tuple[int, ...]] = {}
+
+    def value(self, path: str, key: bytes, expected: Expected) -> tuple[memoryview, OpenFile]:
+        """Return the value of ``key`` as a view of the map, and its owner, to be held while the view is used.
+
+        Raises:
+            DataError: the file is missing, has another size or hash than expected, or is damaged.
+
+        """
+        opened = self._names.get(path) or self._open(path, expected)
+        try:
+            found = opened.get(key)
+        except lmdb.Error as error:
+            raise DataError(f"damaged database: {error}", file=path, hint="lrfr store repair") from None
+        if found is None:
+            raise DataError(f"block {int.from_bytes(key, 'big')} is missing", file=path, hint="lrfr store repair")
+        return found, opened
+
+    def _open(self, path: str, expected: Expected) -> OpenFile:
+        """Check and open a file; another name of a file that is open already shares its environment."""
+        with self._lock:
+            stamp = _stamp(path)
+            key = (stamp[0], stamp[1])
+            # a file that was let go may still be in some reader's hand; it is taken back, for it cannot be opened twice
+            opened = self._alive.get(key)
+            if opened is None or opened.stamp != stamp:
+                self._forget(key)
+                del opened
+                self._check(path, key, stamp, expected)
+                opened = self._alive[key] = OpenFile(_open_env(path), stamp)
+            while len(self._files) >= self._limit:
+                self._forget(next(iter(self._files)))
+            self._files[key] = self._names[path] = opened
+            return opened
+
+    def _check(self, path: str, key: FileKey, stamp: tuple[int, ...], expected: Expected) -> None:
+        """Refuse a file of another size before it is mapped (reading it would end the process), and of another hash."""
+        if stamp[2] != expected.size:
+            raise DataError(f"{stamp[2]} bytes where {expected.size} were written", file=path, hint="lrfr store repair")
+        if expected.sha256 is not None and self._hashed.get(key) != stamp:
+            if sha256_file(Path(path)) != expected.sha256:
+                raise DataError("the file does not match its sha256", file=path, hint="lrfr store verify, then lrfr store repair")
+            self._hashed[key] = stamp
+
+    def _forget(self, key: FileKey) -> None:
+        opened = self._files.pop(key, None)
+        self._names = {name: other for name, other in self._names.items() if other is not opened}
+
+    def clear(self) -> None:
+        """Let go of every file (they are opened again when next needed)."""
+        with self._lock:
+            self._files.clear()
+            self._names = {}
+
+    def forget_after_fork(self) -> None:
+        """Close what a forked child inherited, before anything in it can be used: LMDB forbids that."""
+        self._lock = threading.Lock()
+        for opened in list(self._alive.values()):
+            opened.close()
+        self._alive.clear()
+        self._files.clear()
+        self._names = {}
+
+
+def _stamp(path: str) -> tuple[int, ...]:
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError as error:
-        raise DataError(f"shard cannot be read: {error.strerror}", file=str(path), hint="lrfr store repair") from None
+        raise DataError(f"shard cannot be read: {error.strerror}", file=path, hint="lrfr store repair") from None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _open(path: Path) -> Any:
-    import lmdb
+def _open_env(path: str) -> Any:
+    for attempt in range(50):
+        try:
+            return lmdb.open(path, subdir=False, readonly=True, lock=False, create=False, readahead=_readahead(path), max_spare_txns=4)
+        except lmdb.Error as error:
+            # a file that was just let go may be in use for a moment longer
+            if "already open" not in str(error) or attempt == 49:
+                raise DataError(f"damaged database: {error}", file=path, hint="lrfr store repair") from None
+            time.sleep(0.01)
+    raise AssertionError
 
-    try:
-        return lmdb.open(str(path), subdir=False, readonly=True, lock=False, create=False, readahead=_readahead(path), max_spare_txns=4)
-    except lmdb.Error as error:
-        raise DataError(f"damaged database: {error}", file=str(path), hint="lrfr store repair") from None
 
-
-def _readahead(path: Path) -> bool:
+def _readahead(path: str) -> bool:
     """Read ahead only where the whole folder fits into half of the memory; otherwise every page fault would read far too much."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        folder = sum(entry.stat().st_size for entry in os.scandir(path.parent))
+        folder = sum(entry.stat().st_size for entry in os.scandir(os.path.dirname(path) or "."))
     except (OSError, ValueError):
         return False
     return folder < memory // 2

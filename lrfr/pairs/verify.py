@@ -131,9 +131,10 @@ def _check_records(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) 
     for first in range(shard["start"], stop, block_rows):
         rows = range(first, min(stop, first + block_rows))
         try:
-            with REGISTRY.value(path, block_key(first // block_rows), Expected(shard["bytes"])) as block:
-                logical.update(block)
-                findings += [Finding(str(path), f"row {row}", fault) for row in rows if (fault := _fault(block, row, block_rows, seed))]
+            block, owner = REGISTRY.value(str(path), block_key(first // block_rows), Expected(shard["bytes"]))
+            logical.update(block)
+            findings += [Finding(str(path), f"row {row}", fault) for row in rows if (fault := _fault(block, row, block_rows, seed))]
+            del block, owner
         except DataError as error:
             findings.append(Finding(str(path), f"rows {rows.start} to {rows.stop - 1}", error.message))
     if not findings and logical.hexdigest() != shard["records"]:

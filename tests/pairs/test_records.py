@@ -23,7 +23,7 @@ def test_round_trip(shapes, first):
     block = pack_block(records, SEED)
     assert block_length(block) == len(records)
     for slot, record in enumerate(records):
-        found = unpack(block, slot, record.row, SEED)
+        found = unpack(memoryview(block), slot, record.row, SEED)
         assert (bytes(found.payload), bytes(found.tail), found.height) == (record.payload, record.tail, record.height)
         assert np.array_equal(found.pixels(), record.pixels())
 
@@ -56,7 +56,7 @@ def test_every_flipped_bit_of_a_record_is_seen():
         faults = 0
         for slot in range(2):
             try:
-                unpack(bytes(damaged), slot, 3 + slot, SEED)
+                unpack(memoryview(bytes(damaged)), slot, 3 + slot, SEED)
             except DataError:
                 faults += 1
         silent += [bit] if faults == 0 else []
@@ -66,16 +66,16 @@ def test_every_flipped_bit_of_a_record_is_seen():
 def test_moved_and_foreign_records_are_refused():
     block = pack_block([raw(3)], SEED)
     with pytest.raises(DataError, match="belongs to row 3"):
-        unpack(block, 0, 5, SEED)
+        unpack(memoryview(block), 0, 5, SEED)
     with pytest.raises(DataError, match="checksum"):
-        unpack(block, 0, 3, store_seed("fedcba9876543210"))
+        unpack(memoryview(block), 0, 3, store_seed("fedcba9876543210"))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=80), st.integers(0, 3))
 def test_garbage_is_refused_not_crashed_on(data, slot):
     with pytest.raises(DataError):
-        unpack(data, slot, 0, SEED)
+        unpack(memoryview(data), slot, 0, SEED)
 
 
 def test_truncated_blocks_are_refused():
@@ -83,4 +83,4 @@ def test_truncated_blocks_are_refused():
     for length in range(len(block)):
         with pytest.raises(DataError):
             for slot in range(2):
-                unpack(block[:length], slot, slot, SEED)
+                unpack(memoryview(block)[:length], slot, slot, SEED)

@@ -179,7 +179,14 @@ def test_variants_are_different_draws(folder):
 
 
 def test_a_held_lock_names_its_holder(store):
-    code = f"import time\nfrom pathlib import Path\nfrom lrfr.pairs.lock import store_lock\nwith store_lock(Path({str(store)!r})):\n print('held', flush=True)\n time.sleep(60)"
+    code = f"""
+import time
+from pathlib import Path
+from lrfr.pairs.lock import store_lock
+with store_lock(Path({str(store)!r})):
+    print("held", flush=True)
+    time.sleep(60)
+"""
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
@@ -237,10 +244,10 @@ def test_wrong_requests_write_nothing(folder):
 
 
 def test_scan_cache_saves_reading_and_is_never_trusted_blindly(tmp_path, folder, monkeypatch):
+    from toy import ingest as toy_ingest
     from zoo import picture, save
 
     from lrfr.pairs.sources.folder import FolderSource
-    from toy import ingest as toy_ingest
 
     root = tmp_path / "faces"
     for index in range(3):

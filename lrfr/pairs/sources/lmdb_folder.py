@@ -44,8 +44,10 @@ class LmdbFolderSource(Source):
     def read(self, place: Place) -> Content:
         """Read one value."""
         try:
-            with REGISTRY.value(self.path / "data.mdb", str(place).encode("ascii", "replace"), self._expected()) as value:
-                return bytes(value)
+            value, owner = REGISTRY.value(str(self.path / "data.mdb"), str(place).encode("ascii", "replace"), self._expected())
+            content = bytes(value)
+            del value, owner
+            return content
         except DataError as error:
             raise ImageFault("E_READ", error.message, file=str(self.path)) from None
 
