@@ -79,13 +79,12 @@ def _settings(given: dict[str, Any]) -> CfsmSettings:
     plain |= {key: given[key] for key in ("preset", "size_px", "steps", "batch_size", "lr", "seed", "threads")}
     for text in given["overrides"]:
         key, _, value = text.partition("=")
-        *way, last = key.split(".")
-        place = plain
-        for name in way:
-            place = place.get(name, {})
-        if last not in place:
-            raise SpecError(f"unknown setting '{key}'", file="--set", hint=did_you_mean(last, place or plain))
-        place[last] = parse(value, f"--set {key}").data
+        group, _, last = key.rpartition(".")
+        places = {"": plain, "identity_range": plain["identity_range"]}
+        if last not in places.get(group, {}):
+            known = [f"{name}.{key}".strip(".") for name, place in places.items() for key in place]
+            raise SpecError(f"unknown setting '{key}'", file="--set", hint=did_you_mean(key, known))
+        places[group][last] = parse(value, f"--set {key}").data
     try:
         return TypeAdapter(CfsmSettings).validate_python(plain)
     except ValidationError as error:
