@@ -22,6 +22,7 @@ Weights = NDArray[np.int64]
 
 UNIT = 4096
 UNIT_SEPARABLE = 256
+BAND = 10
 _CPU_SSE3 = 3
 
 
@@ -74,8 +75,32 @@ def convolve(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
 
     if weights.size < _direct_limit():
         return np.asarray(cv2.filter2D(image, -1, (weights / UNIT).astype(np.float32), borderType=cv2.BORDER_REFLECT_101), np.uint8)
+    if _direct_limit() > BAND**2 and 4 * np.count_nonzero(weights) < weights.size:
+        return _convolve_line(image, weights)
     sums = cv2.filter2D(image, cv2.CV_64F, weights.astype(np.float64), borderType=cv2.BORDER_REFLECT_101)
     return round_u8(np.rint(sums) / UNIT)
+
+
+def _convolve_line(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
+    """Convolve with a thin line, cut along its longer axis into pieces that OpenCV sums directly; shift and add up the pieces."""
+    import cv2
+
+    (height, width), reach = image.shape[:2], (weights.shape[0] // 2, weights.shape[1] // 2)
+    padded = cv2.copyMakeBorder(image, reach[0], reach[0], reach[1], reach[1], cv2.BORDER_REFLECT_101).astype(np.float32)
+    axis = 0 if weights.shape[0] >= weights.shape[1] else 1
+    total = np.zeros(image.shape, np.float32)
+    for start in range(0, weights.shape[axis], BAND):
+        band = np.zeros_like(weights)
+        cut = (slice(start, start + BAND), slice(None))[:: 1 if axis == 0 else -1]
+        band[cut] = weights[cut]
+        rows, columns = np.nonzero(band)
+        if rows.size:
+            top, left = int(rows.min()), int(columns.min())
+            piece = band[top : rows.max() + 1, left : columns.max() + 1].astype(np.float32)
+            part = padded[top : top + height + piece.shape[0] - 1, left : left + width + piece.shape[1] - 1]
+            moved = cv2.filter2D(part, cv2.CV_32F, piece, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED)
+            total += moved[:height, :width]
+    return np.asarray(cv2.multiply(total, 1 / UNIT, dtype=cv2.CV_8U), np.uint8)
 
 
 def _direct_limit() -> int:

@@ -32,6 +32,8 @@ KERNELS = {
     "plateau": kernels.plateau(15, 2.0, 1.0, 10.0, 1.5),
     "motion": kernels.motion(9, 33.0),
     "long motion": kernels.motion(31, 20.0),
+    "longest motion": kernels.motion(101, 63.0),
+    "diagonal motion": kernels.motion(60, 45.0),
     "disk": kernels.disk(5.3),
 }
 
@@ -43,7 +45,7 @@ def test_convolution_equals_whole_number_arithmetic(name, optimised):
     before = cv2.useOptimized()
     cv2.setUseOptimized(optimised)
     try:
-        for image in (face(1), face(2, 37, 45), (face(3) > 100).astype(np.uint8) * 255):
+        for image in (face(1), face(2, 77, 65), (face(3) > 100).astype(np.uint8) * 255):
             np.testing.assert_array_equal(kernels.convolve(image, weights), reference(image, weights, kernels.UNIT))
     finally:
         cv2.setUseOptimized(before)

@@ -23,7 +23,7 @@ class GaussianBlur(Op):
     """Gaussian blur: ``sigma`` (px), or ``sigma_x``, ``sigma_y`` and ``angle`` (degrees); 2 ceil(3 sigma) + 1 taps."""
 
     iso: ClassVar[str | None] = SHARPNESS
-    cost_ms: ClassVar[float] = 0.08
+    cost_ms: ClassVar[float] = 0.1
     severity_range: ClassVar[dict[str, Span]] = {"sigma": Span(0.5, 6.5)}
 
     sigma: Annotated[Value | None, Real(0, 20)] = None
@@ -63,7 +63,7 @@ class MotionBlur(Op):
     """Straight, centred, anti-aliased motion: ``length`` (px, any real from 1) along ``angle`` (degrees, counter-clockwise)."""
 
     iso: ClassVar[str | None] = SHARPNESS
-    cost_ms: ClassVar[float] = 0.1
+    cost_ms: ClassVar[float] = 0.13
     severity_range: ClassVar[dict[str, Span]] = {"length": Span(3, 31)}
 
     length: Annotated[Value, Real(1, 101)]
@@ -80,7 +80,7 @@ class Defocus(Op):
     """Out-of-focus blur: a disk of ``radius`` (px) with an anti-aliased rim."""
 
     iso: ClassVar[str | None] = SHARPNESS
-    cost_ms: ClassVar[float] = 0.3
+    cost_ms: ClassVar[float] = 0.2
     severity_range: ClassVar[dict[str, Span]] = {"radius": Span(0.5, 8)}
 
     radius: Annotated[Value, Real(0, 40)]

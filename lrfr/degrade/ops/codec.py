@@ -27,7 +27,7 @@ class Jpeg(Op):
     """Baseline JPEG at ``quality`` 1 to 100 with chroma ``subsampling``, ``times`` times in a row (a quality drawn for each)."""
 
     iso: ClassVar[str | None] = COMPRESSION
-    cost_ms: ClassVar[float] = 0.12
+    cost_ms: ClassVar[float] = 0.17
     severity_range: ClassVar[dict[str, Span]] = {"quality": Span(95, 8, whole=True)}
 
     times: Annotated[Value, Whole(1, MAX_TIMES)] = 1

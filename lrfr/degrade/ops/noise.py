@@ -45,7 +45,7 @@ def _with_coin(params: Params, draw: Draw) -> Params:
 class GaussianNoise(Op):
     """Additive Gaussian noise: ``sigma`` in grey levels; with probability ``gray_p`` the same in all channels."""
 
-    cost_ms: ClassVar[float] = 0.12
+    cost_ms: ClassVar[float] = 0.13
     severity_range: ClassVar[dict[str, Span]] = {"sigma": Span(1, 80)}
 
     sigma: Annotated[Value, Real(0, 255)]
@@ -73,7 +73,7 @@ class PoissonNoise(Op):
     used as it is. With probability ``gray_p`` the noise of the luminance is added to all channels.
     """
 
-    cost_ms: ClassVar[float] = 0.14
+    cost_ms: ClassVar[float] = 0.2
     severity_range: ClassVar[dict[str, Span]] = {"photons": Span(1024, 8, geometric=True)}
 
     photons: Annotated[Value, Real(1, MAX_PHOTONS)]
@@ -113,7 +113,7 @@ def expose(image: ImageU8, photons: float, white: float, stream: Stream) -> Imag
 class Speckle(Op):
     """Multiplicative Gaussian noise: v (1 + ``sigma`` z)."""
 
-    cost_ms: ClassVar[float] = 0.14
+    cost_ms: ClassVar[float] = 0.16
     severity_range: ClassVar[dict[str, Span]] = {"sigma": Span(0.01, 0.6)}
 
     sigma: Annotated[Value, Real(0, 4)]
@@ -138,7 +138,7 @@ class Speckle(Op):
 class ReadNoise(Op):
     """Read-out noise of a sensor: ``electrons`` (rms) against a ``full_well`` of electrons at white; Gaussian, in every pixel."""
 
-    cost_ms: ClassVar[float] = 0.12
+    cost_ms: ClassVar[float] = 0.13
     severity_range: ClassVar[dict[str, Span]] = {"electrons": Span(1, 60)}
 
     electrons: Annotated[Value, Real(0, 1000)]

@@ -37,7 +37,7 @@ class Gamma(Op):
     """Power curve 255 (v / 255)^gamma; above 1 darkens, below 1 brightens."""
 
     iso: ClassVar[str | None] = EXPOSURE
-    cost_ms: ClassVar[float] = 0.03
+    cost_ms: ClassVar[float] = 0.04
     severity_range: ClassVar[dict[str, Span]] = {"gamma": Span(1.0, 4.0)}
 
     gamma: Annotated[Value, Real(0.05, 20)]
@@ -52,7 +52,7 @@ class Brightness(Op):
     """Multiply by ``factor``."""
 
     iso: ClassVar[str | None] = EXPOSURE
-    cost_ms: ClassVar[float] = 0.03
+    cost_ms: ClassVar[float] = 0.04
     severity_range: ClassVar[dict[str, Span]] = {"factor": Span(1.0, 0.2)}
 
     factor: Annotated[Value, Real(0, 10)]
@@ -67,7 +67,7 @@ class Contrast(Op):
     """Stretch by ``factor`` around the mean luminance of the image (rounded to a level)."""
 
     iso: ClassVar[str | None] = "dynamic range"
-    cost_ms: ClassVar[float] = 0.05
+    cost_ms: ClassVar[float] = 0.06
     severity_range: ClassVar[dict[str, Span]] = {"factor": Span(1.0, 0.2)}
 
     factor: Annotated[Value, Real(0, 10)]
@@ -116,7 +116,7 @@ class LowLight(Op):
     """
 
     iso: ClassVar[str | None] = EXPOSURE
-    cost_ms: ClassVar[float] = 0.15
+    cost_ms: ClassVar[float] = 0.22
     severity_range: ClassVar[dict[str, Span]] = {"exposure": Span(1.0, 0.05, geometric=True)}
 
     exposure: Annotated[Value, Real(0.005, 1)]
@@ -142,7 +142,7 @@ class Illumination(Op):
     """Uneven light from one side: gain 1 + ``strength`` sin(pi/2 t), t from -1 (shadow) to 1 (light) along ``angle`` (degrees)."""
 
     iso: ClassVar[str | None] = "illumination uniformity"
-    cost_ms: ClassVar[float] = 0.25
+    cost_ms: ClassVar[float] = 0.35
     severity_range: ClassVar[dict[str, Span]] = {"strength": Span(0.0, 0.95)}
 
     strength: Annotated[Value, Real(0, 1)]
@@ -167,7 +167,7 @@ class ColorCast(Op):
     """Gain of each channel: ``red``, ``green``, ``blue``."""
 
     iso: ClassVar[str | None] = "natural colour"
-    cost_ms: ClassVar[float] = 0.04
+    cost_ms: ClassVar[float] = 0.08
     severity_range: ClassVar[dict[str, Span]] = {"blue": Span(1.0, 0.4)}
 
     red: Annotated[Value, Real(0, 4)] = 1.0
