@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lrfr.eval.faces import Embed, Size
     from lrfr.eval.protocols import Benchmark
     from lrfr.eval.results import Model, Result
-    from lrfr.eval.settings import Settings
+    from lrfr.eval.settings import Settings, Task
 
 
 def _options(body: Any) -> Any:
@@ -49,6 +49,7 @@ def _options(body: Any) -> Any:
             click.option("--device", default="cpu", show_default=True, help="Where a checkpoint runs."),
             click.option("--cost", is_flag=True, help="Also measure images/s, and parameters and multiply-adds of a checkpoint, per size."),
             click.option("--out", "target", type=click.Path(path_type=Path), help="Result file (default: results/NAME-BENCHMARK.json)."),
+            click.option("--dry-run", is_flag=True, help="Check model and data, say what would be written, write nothing."),
             click.option("--list", "list_all", is_flag=True, help="Name every benchmark and the files it needs."),
         ]
     ):
@@ -71,30 +72,37 @@ def evaluate(out: Output, **given: Any) -> dict[str, Any]:
       lrfr eval --list
     """
     from lrfr.eval.protocols import BENCHMARKS
+    from lrfr.eval.results import write_results
+    from lrfr.eval.settings import Task
 
     if given["list_all"]:
         return _list(out, BENCHMARKS)
     benchmark = _benchmark(given["benchmark"], given["data"], BENCHMARKS)
     settings = _settings(given)
     embed, model = chosen_model(given, benchmark.needs)
-    if given["cost"]:
-        from lrfr.eval.cost import measure
-
-        sides = [size for size in settings.sizes or (112, 56, 28, 14, 7) if isinstance(size, int)]
-        model = replace(model, cost=measure(embed, sides))
-    from lrfr.eval.settings import Task
-
-    with out.progress(f"{model.name} on {given['benchmark']}") as advance:
-        results = benchmark.run(given["data"], Task(embed, settings, model, advance))
-    line = shlex.join(["lrfr", *sys.argv[1:]])
-    results = [result | {"command": line} for result in results]
     target = given["target"] or Path("results") / f"{_file_name(model.name)}-{given['benchmark']}.json"
-    from lrfr.eval.results import write_results
-
+    if given["dry_run"]:
+        out.say(f"would measure {model.name} on {given['benchmark']} ({benchmark.help}) and write {target}")
+        return {"file": str(target), "benchmark": given["benchmark"], "model": model.name, "results": []}
+    if given["cost"]:
+        model = replace(model, cost=_cost(embed, settings))
+    results = _run(out, benchmark, given["data"], Task(embed, settings, model))
     write_results(results, target)
     _show(out, results)
     out.say(f"results: {target}\nnext: lrfr report {target} --out report.html")
     return {"file": str(target), "results": [_brief(result) for result in results]}
+
+
+def _cost(embed: Embed, settings: Settings) -> list[dict[str, Any]]:
+    from lrfr.eval.cost import measure
+
+    return measure(embed, [size for size in settings.sizes or (112, 56, 28, 14, 7) if isinstance(size, int)])
+
+
+def _run(out: Output, benchmark: Benchmark, data: Path | None, task: Task) -> list[Result]:
+    line = shlex.join(["lrfr", *sys.argv[1:]])
+    with out.progress(task.model.name) as advance:
+        return [result | {"command": line} for result in benchmark.run(data, replace(task, on_progress=advance))]
 
 
 def _list(out: Output, benchmarks: dict[str, Benchmark]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lrfr.errors import SpecError
 )
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
 @click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help="Embed a picture, for example a contact sheet.")
+@click.option("--dry-run", is_flag=True, help="Read everything, say what the page would hold, write nothing.")
 @click.option("--store", type=click.Path(path_type=Path, exists=True), help="Pair store: takes the provenance down to the HR files.")
 @click.option("--gains", metavar="HR,REFERENCE", help="Names of two models: relative gains of all others, as in BTNet.")
 def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, An
       lrfr report results/*.json --out report.html
       lrfr report results/*.json --picture "sheet.png=what the student saw" --gains hr-teacher,multi
     """
-    from lrfr.eval.report import write_report
+    from lrfr.eval.report import build, write_report
     from lrfr.eval.results import read_results
 
     target: Path = given["target"]
@@ -46,7 +47,13 @@ def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, An
             raise SpecError(f"--gains takes two names, not {len(names)}", hint="--gains HR_MODEL,REFERENCE_MODEL")
         pair = (names[0], names[1])
     pictures = [_picture(text) for text in given["pictures"]]
-    made = write_report(read_results(results), target, title=given["title"], pictures=pictures, gains=pair, store=given["store"])
+    options = {"title": given["title"], "pictures": pictures, "gains": pair, "store": given["store"]}
+    loaded = read_results(results)
+    if given["dry_run"]:
+        titles = [section.title for section in build(loaded, **options).sections]
+        out.say(f"would write {target} with: {', '.join(titles)}")
+        return {"files": [], "sections": titles}
+    made = write_report(loaded, target, **options)
     out.say(f"wrote {', '.join(str(path) for path in made)}")
     return {"files": [str(path) for path in made]}
 

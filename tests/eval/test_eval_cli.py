@@ -59,10 +59,19 @@ def test_eval_report_and_table_in_a_row(lrfr, toy, tmp_path):
     assert "24 & 6 px" in out and "results/toy-net-pairs-tsv.json" in out
     result = read_results([tmp_path / "results" / "toy-net-pairs-tsv.json"])[0]
     assert result["model"]["name"] == "toy net" and result["command"].startswith("lrfr ")
+    code, out, _ = lrfr("report", "results/toy-net-pairs-tsv.json", "--dry-run")
+    assert code == 0 and "Provenance" in out and not (tmp_path / "report.html").exists()
     assert lrfr("report", "results/toy-net-pairs-tsv.json")[0] == 0
     assert {"report.html", "report.md", "report.json"} <= {path.name for path in tmp_path.iterdir()}
     code, out, _ = lrfr("table", "waveresnet-2", "results/toy-net-pairs-tsv.json")
     assert code == 0 and "81.87" in out
+
+
+def test_a_dry_run_writes_nothing(lrfr, toy, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    code, out, err = lrfr(*toy, "--dry-run")
+    assert code == 0 and "would measure" in out, err
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before
 
 
 def test_json_is_one_object_and_nothing_else(lrfr, toy):
