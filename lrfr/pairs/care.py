@@ -130,7 +130,8 @@ def gc(root: Path, dry_run: bool = False) -> dict[str, Any]:
             view = store.view(name)
             used |= {store.base(view["base"]), *(store.lr(variant["action"]) for variant in view["variants"])}
         folders = [path for kind in ("base", "lr") for path in sorted((root / kind).glob("*")) if path.is_dir()]
-        doomed = [path for path in folders if path not in used] + sorted(store.tmp.glob("*"))
+        sides = [path for path in sorted((root / "side").glob("*")) if store.base(path.name) not in used]
+        doomed = [path for path in folders if path not in used] + sides + sorted(store.tmp.glob("*"))
         size = sum(_size_of(path) for path in doomed)
         if not dry_run:
             for path in doomed:

@@ -63,7 +63,9 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
         stamp = None if named else ingest.source.stamp(face.place)
         stamps.append(list(stamp) if stamp else None)
         cached = known.get(face.key)
-        if named:
+        if face.fault:
+            found.append(Scanned(code=face.fault))
+        elif named:
             found.append(Scanned(named))
         else:
             found.append(cached[1] if cached and cached[0] == stamps[-1] else None)

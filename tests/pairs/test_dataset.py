@@ -244,3 +244,25 @@ def test_upsampled_stores_keep_the_native_size(folder):
     one, two = (PairDataset(folder / name).batch(np.arange(64), 0) for name in "sn")
     assert torch.equal(one.size_px_b, two.size_px_b)
     assert torch.equal(one.lr_bchw, two.lr_bchw)
+
+
+def test_side_arrays_belong_to_a_base_and_a_checkpoint(store):
+    from lrfr.errors import DataError
+    from lrfr.pairs.sidecar import read_side, write_side
+
+    place = Store(store)
+    base = place.bases()[0]
+    values = np.random.default_rng(0).standard_normal((192, 8)).astype(np.float32)
+    assert read_side(place, base, "embedding", "ab" * 32) is None
+    path = write_side(place, base, "embedding", "ab" * 32, values)
+    assert np.array_equal(read_side(place, base, "embedding", "ab" * 32), values)
+    assert read_side(place, base, "embedding", "cd" * 32) is None
+    with pytest.raises(DataError, match="191 entries"):
+        write_side(place, base, "embedding", "ab" * 32, values[1:])
+    with pytest.raises(SpecError):
+        write_side(place, base, "../x", "ab" * 32, values)
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match="damaged"):
+        read_side(place, base, "embedding", "ab" * 32)

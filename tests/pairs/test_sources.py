@@ -99,7 +99,6 @@ def test_labels_of_both_kinds_and_pixels(tmp_path):
         struct.pack("<II", MAGIC, 1000) + b"short",
         struct.pack("<II", MAGIC, (1 << 29) - 1),
         record(header(2**31, 0.0, 0)),
-        record(header(0, float("nan"), 1) + b"x"),
         record(b"tiny"),
         struct.pack("<II", MAGIC, 2 << 29),
         struct.pack("<II", MAGIC, 1 << 29) + record(b"abcd"),
@@ -111,6 +110,13 @@ def test_hostile_records_are_refused(tmp_path, data):
     with pytest.raises((DataError, ImageFault)):
         for face in RecordIOSource(path).faces():
             RecordIOSource(path).read(face.place)
+
+
+def test_labels_that_are_no_numbers_are_refused_one_by_one(tmp_path):
+    (tmp_path / "t.rec").write_bytes(record(header(0, float("nan"), 1) + b"x") + record(header(0, 2.0, 2) + b"y"))
+    assert [face.fault for face in RecordIOSource(tmp_path / "t.rec").faces()] == ["E_LABEL", ""]
+    (tmp_path / "list.csv").write_text("path,identity\na.png,nan\nb.png,7\n")
+    assert [face.fault for face in open_source(str(tmp_path / "list.csv")).faces()] == ["E_LABEL", ""]
 
 
 @pytest.mark.parametrize("line", ["0\t999999999", "x\t0", "0", "-1\t0", "0\t1e3", "9" * 40 + "\t0"])

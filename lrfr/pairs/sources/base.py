@@ -23,6 +23,7 @@ class Face:
         place: whatever the source needs to find the bytes (plain data).
         attributes: binary attributes, 1 or 0; a missing name means unknown.
         split: name of the split it belongs to; "" for none.
+        fault: reason code when the source already knows that it cannot be used.
 
     """
 
@@ -31,6 +32,7 @@ class Face:
     place: Place = None
     attributes: Mapping[str, int] = field(default_factory=dict)
     split: str = ""
+    fault: str = ""
 
     @property
     def key_bytes(self) -> bytes:

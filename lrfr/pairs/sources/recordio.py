@@ -44,7 +44,8 @@ class RecordIOSource(Source):
             for number, offset in places:
                 if first <= number < stop:
                     label = _label_at(handle, size, offset)
-                    faces.append(Face(f"{number:08d}", f"{label:07d}", offset))
+                    known = label is not None
+                    faces.append(Face(f"{number:08d}", f"{label:07d}" if known else "", offset, fault="" if known else "E_LABEL"))
         return faces
 
     def read(self, place: Place) -> Content:
@@ -172,11 +173,10 @@ def _image_range(handle: BinaryIO, size: int, places: list[tuple[int, int]]) -> 
     return 0, max(lookup) + 1
 
 
-def _label_at(handle: BinaryIO, size: int, offset: int) -> int:
+def _label_at(handle: BinaryIO, size: int, offset: int) -> int | None:
+    """Return the identity number of a record, None where it is no number."""
     payload = read_record(handle, offset, size, limit=_HEADER.size + 4 * 16)
     flag, label, _, _ = _HEADER.unpack_from(payload) if len(payload) >= _HEADER.size else (0, math.nan, 0, 0)
     if flag and len(payload) >= _HEADER.size + 4:
         label = struct.unpack_from("<f", payload, _HEADER.size)[0]
-    if not math.isfinite(label):
-        raise DataError("the label is not a number", path=f"byte {offset}")
-    return int(label)
+    return int(label) if math.isfinite(label) else None

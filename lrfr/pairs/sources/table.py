@@ -64,7 +64,8 @@ class TableSource(_Files):
         for index, key in enumerate(keys):
             values = {name: column[index] for group in attributes for name, column in group.items()}
             known = {name: value for name, value in values.items() if value is not None}
-            faces.append(Face(key, labels[index], key, known, splits[index]))
+            fault = "E_LABEL" if labels[index].lower() in {"nan", "inf", "-inf"} else ""
+            faces.append(Face(key, labels[index], key, known, splits[index], fault))
         return faces
 
     def describe(self) -> dict[str, Any]:
