@@ -37,7 +37,6 @@ from lrfr.train.methods.base import Losses
 
 WEIGHTS = "style.safetensors"
 CURVE_FACES = 64
-GRID_FACES = 4
 GRID_MAGNITUDES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
 # these say how a run is watched, not what it computes
 _COSMETIC = ("save_every", "grid_every", "threads")
@@ -205,7 +204,7 @@ class _Session:
         """Write held-back faces at each norm of z over a row of target faces, and name the picture in the journal."""
         generator = self.trainer.generator
         card = Card(self.settings.layout, self.settings.size_px, self.settings.identity_range)
-        faces = list(self.data.source.read(range(self.seen, self.seen + 8 * GRID_FACES, 8)))
+        faces = list(self.data.source.read(range(self.seen, self.data.source.length, CURVE_FACES // 2)))
         count = min(len(GRID_MAGNITUDES) + 1, self.data.target.length)
         sheet = [magnitude_sheet(generator, card, faces, GRID_MAGNITUDES), tile([list(self.data.target.read(range(count)))])]
         folder = self.run_dir / "grids"
