@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict, dataclass
 from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.image import ImageFault, check_image, decode, encode_jpeg, probe
+from lrfr.image import ImageFault, check_image, decode, encode_jpeg, remarks
 from lrfr.pairs.align import align
 from lrfr.pairs.sources.base import Content
 
@@ -92,11 +91,26 @@ def fit(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 
 
 def _is_plain_jpeg(data: bytes, size_px: int) -> bool:
-    """Return whether the bytes are a JPEG of the right size in RGB or grey, upright."""
-    from PIL import Image
-
-    kind, width, height = probe(data)
-    if kind != "JPEG" or (width, height) != (size_px, size_px):
+    """Return whether the bytes are a JPEG of the right size in RGB or grey, upright (only its header is read)."""
+    frame = _jpeg_frame(data)
+    if frame is None or frame[:3] != (8, size_px, size_px) or frame[3] not in {1, 3}:
         return False
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:
-        return header.mode in {"RGB", "L"} and header.getexif().get(0x0112, 1) == 1
+    return not frame[4] or "W_ROTATED" not in remarks(data)
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int, int, int, bool] | None:
+    """Return (bits, height, width, components, has EXIF) from a JPEG's frame header, None where there is none.
+
+    Source: ITU-T T.81, annex B: segments are 0xFF, marker, u16 length; the frame header is SOF0..SOF15 but DHT, JPG and DAC.
+    """
+    place, exif = 2, False
+    if data[:2] != b"\xff\xd8":
+        return None
+    while place + 10 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            height, width = int.from_bytes(data[place + 5 : place + 7], "big"), int.from_bytes(data[place + 7 : place + 9], "big")
+            return data[place + 4], height, width, data[place + 9], exif
+        exif |= marker == 0xE1
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return None

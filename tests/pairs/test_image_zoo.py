@@ -232,3 +232,15 @@ def test_duplicate_keys_are_an_error(folder):
 
     with pytest.raises(SpecError, match="two faces have the key"):
         make_pairs(Store(folder / "store"), toy_ingest(Twice()), [])
+
+
+@pytest.mark.parametrize(("name", "data", "expected"), [entry for entry in zoo() if entry[0].startswith(("jpeg", "grey jpeg", "cmyk", "prog"))])
+def test_only_plain_upright_jpegs_keep_their_bytes(name, data, expected):
+    """The header reader against Pillow: kept as they are only where size, mode and orientation allow it."""
+    if isinstance(expected, str):
+        return
+    kept = Prepare(size_px=64).jpeg(data) == data
+    with Image.open(__import__("io").BytesIO(data)) as opened:
+        assert kept == (opened.mode in {"RGB", "L"} and opened.getexif().get(0x0112, 1) == 1)
+    assert Prepare(size_px=32).jpeg(data) != data
+    assert np.array_equal(decode(Prepare(size_px=64).jpeg(data)), decode(data)) or not kept
