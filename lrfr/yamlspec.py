@@ -20,6 +20,7 @@ import yaml
 from lrfr.errors import SpecError
 
 MAX_BYTES = 128 * 1024
+MAX_MARKS = 20_000  # commas, colons and line ends: PyYAML needs a second for twice as many
 MAX_DEPTH = 40
 MAX_NODES = 50_000
 MAX_DIGITS = 300
@@ -165,6 +166,11 @@ def parse(text: str | bytes, file: str = "<text>") -> Document:
         decoded = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"not UTF-8 at byte {error.start}", file=file) from None
+    marks = sum(decoded.count(mark) for mark in ",:\n")
+    if marks > MAX_MARKS:
+        raise SpecError(
+            f"about {marks} values; a spec may have {MAX_MARKS}", file=file, hint="put long lists into files that the spec names"
+        )
     _check_brackets(decoded, file)
     builder = _Builder(file)
     try:
