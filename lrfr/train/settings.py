@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -77,8 +78,11 @@ class TrainSettings:
         """Refuse numbers that cannot work."""
         positive = {"length": self.length, "batch_size": self.batch_size, "accumulate": self.accumulate, "log_every": self.log_every}
         bad = [f"train.{name} must be positive, is {value}" for name, value in positive.items() if value <= 0]
+        bad += [f"train.{f.name} is {getattr(self, f.name)}" for f in fields(self) if not _finite(getattr(self, f.name))]
         if self.batch_size % self.accumulate:
             bad.append(f"train.batch_size {self.batch_size} is not a multiple of train.accumulate {self.accumulate}")
+        if self.nesterov and self.momentum <= 0:
+            bad.append("train.nesterov needs train.momentum above 0")
         if self.keep < 1:
             bad.append("train.keep must be at least 1")
         if not 0 <= self.ema_decay < 1 or not 0 < self.sample_rate <= 1:
@@ -102,7 +106,7 @@ class TrainSettings:
         if self.schedule == "poly":
             return float(self.lr * (1 - progress) ** self.power)
         if self.schedule == "cosine":
-            return self.lr * 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi, dtype=torch.float64))))
+            return self.lr * 0.5 * (1 + math.cos(progress * math.pi))
         if self.schedule == "step":
             passed = sum(step >= self._steps(milestone, batches_per_epoch) for milestone in self.milestones)
             return float(self.lr * self.gamma**passed)
@@ -119,3 +123,7 @@ class TrainSettings:
         return torch.optim.SGD(
             wanted, self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay, foreach=True
         )
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 
 from lrfr.errors import DataError, SpecError
 from lrfr.train.distances import logexp, mse
+from lrfr.train.distributed import World
 from lrfr.train.methods import METHODS, find_method
 from lrfr.train.methods.octuplet import batch_hard, pairwise
 from lrfr.train.recipe import load_recipe, recipe_names
 from lrfr.train.run import Run, flip
 from lrfr.train.settings import TrainSettings
-from lrfr.train.distributed import World
 
 VARIANTS = [*METHODS, "catface step 2"]
 
@@ -150,7 +150,8 @@ def test_octuplet_block_equals_a_loop_and_has_a_gradient(metric):
 
     def distance(a, b):
         squared = sum((p - q) ** 2 for p, q in zip(a, b, strict=True))
-        return {"euclidean": squared**0.5, "euclidean_squared": squared, "cosine": 1 - sum(p * q for p, q in zip(a, b, strict=True))}[metric]
+        cosine = sum(p * q for p, q in zip(a, b, strict=True))
+        return {"euclidean": squared**0.5, "euclidean_squared": squared, "cosine": 1 - cosine}[metric]
 
     rows = []
     for i in range(6):

@@ -47,6 +47,7 @@ def test_overrides_go_where_they_belong():
         ("head.kind=arc", "unknown name 'arc'"),
         ("batch_size=0", "must be positive"),
         ("accumulate=3", "not a multiple"),
+        ("momentum=0", "nesterov needs"),
         ("nonsense", "key=value"),
         ("parents.master.recipe=tiny", "unknown key 'master'"),
     ],

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch._dynamo  # an optimiser imports it on first use; here once instead of in every child
 
 from lrfr.pairs.dataset import PairDataset
 from lrfr.train.recipe import load_recipe

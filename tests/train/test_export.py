@@ -1,0 +1,101 @@
+"""Export and import: other programs compute what torch computes; damaged and wrong files are refused."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lrfr.errors import DataError, SpecError
+from lrfr.train import checkpoint
+from lrfr.train.backbones import build_backbone
+from lrfr.train.backbones.btnet import BTNet
+from lrfr.train.checkpoint import load_embedder, load_nets
+from lrfr.train.export import export, run_onnx
+from lrfr.train.import_weights import import_weights
+from lrfr.train.recipe import load_recipe
+
+
+def write_checkpoint(folder, name, options=(), parents=None):
+    torch.manual_seed(0)
+    recipe = load_recipe(name, "tiny", options)
+    nets = recipe.make().build(4, parents)
+    identity = {"method": name, "options": recipe.options, "num_classes": 4, "attribute_names": [], "view": "v"}
+    state = {"step": 7, "metrics": {"accuracy": 0.5}, "best": None}
+    checkpoint.save(folder, checkpoint.Checkpoint(identity, checkpoint.model_tensors(nets), state, {}, {}))
+    return folder
+
+
+def test_onnx_equals_torch_at_any_batch_size(tmp_path):
+    pytest.importorskip("onnxruntime")
+    folder = write_checkpoint(tmp_path / "ckpt", "baseline")
+    files = export(folder, tmp_path / "out", onnx=True, safetensors=True, card={"Licence": "CC0", "Data": "invented faces"})
+    assert [file.name for file in files] == ["baseline-112.onnx", "baseline-112.safetensors", "model-card.md"]
+    x = torch.rand(5, 3, 112, 112) * 2 - 1
+    net = load_nets(folder)[0]["net"]
+    assert np.abs(run_onnx(files[0], x.numpy()) - net(x).detach().numpy()).max() < 1e-5
+    assert load_file(files[1]).keys() == net.state_dict().keys()
+    card = files[2].read_text()
+    assert "CC0" in card and "invented faces" in card and '"accuracy": 0.5' in card and "sha256" in card
+
+
+def test_branch_packs_rebuild_the_branches(tmp_path):
+    folder = write_checkpoint(tmp_path / "ckpt", "btnet-branch")
+    files = {file.name: file for file in export(folder, tmp_path / "out", branch_packs=True)}
+    nets, _ = load_nets(folder)
+    fresh, _ = load_nets(write_checkpoint(tmp_path / "other", "btnet-branch"))
+    net, other = nets["net"], fresh["net"]
+    assert isinstance(other, BTNet)
+    with torch.no_grad():
+        for parameter in other.net(14).parameters():
+            parameter.add_(0.1)
+    other.trunk.load_state_dict(net.trunk.state_dict())
+    other.load_pack(14, load_file(files["branch-14.safetensors"]))
+    x = torch.randn(1, 3, 14, 14)
+    assert torch.equal(other.eval()(x), net(x))
+    with pytest.raises(SpecError, match="has no branches"):
+        export(write_checkpoint(tmp_path / "b", "baseline"), tmp_path / "o", branch_packs=True)
+
+
+def test_import_of_safetensors_with_insightface_names(tmp_path):
+    torch.manual_seed(3)
+    net = build_backbone("tiny").eval()
+    save_file(net.state_dict(), tmp_path / "w.safetensors")
+    import_weights(tmp_path / "w.safetensors", tmp_path / "rgb", "tiny")
+    import_weights(tmp_path / "w.safetensors", tmp_path / "bgr", "tiny", bgr=True)
+    image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    rgb, bgr = load_embedder(tmp_path / "rgb")([image]), load_embedder(tmp_path / "bgr")([image[:, :, ::-1].copy()])
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
+    assert np.allclose(rgb, net(x).detach().numpy(), atol=1e-5)
+    assert np.allclose(rgb, bgr, atol=1e-5)
+    with pytest.raises(DataError, match="do not fit"):
+        import_weights(tmp_path / "w.safetensors", tmp_path / "x", "tiny-lrfr")
+    (tmp_path / "bad.safetensors").write_bytes(b"\x80\x04not safetensors")
+    with pytest.raises(DataError):
+        import_weights(tmp_path / "bad.safetensors", tmp_path / "x", "tiny")
+    (tmp_path / "w.pt").write_bytes(b"\x80\x04")
+    with pytest.raises(SpecError, match=r"cannot import '\.pt'"):
+        import_weights(tmp_path / "w.pt", tmp_path / "x", "tiny")
+
+
+def test_import_of_a_folded_mobilefacenet(tmp_path, faces_dir):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    source = faces_dir / "weights" / "mobilefacenet.onnx"
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (4, 3, 112, 112)).astype(np.float32)
+    faces = torch.from_numpy(pixels / 127.5 - 1)
+    import_weights(source, tmp_path / "ckpt", "mobilefacenet-small", calibrate_on=faces)
+    net = load_nets(tmp_path / "ckpt")[0]["net"]
+    session = onnxruntime.InferenceSession(str(source))
+    wanted = np.concatenate([session.run(None, {"input": (image[None] - 127) / 128})[0] for image in pixels])
+    assert np.abs(net(faces).detach().numpy() - wanted).max() < 1e-5
+    net.train()(faces).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    with pytest.raises(SpecError, match="mobilefacenet-small"):
+        import_weights(source, tmp_path / "x", "tiny")
+
+
+def test_an_onnx_file_that_is_none(tmp_path):
+    pytest.importorskip("onnx")
+    (tmp_path / "x.onnx").write_bytes(b"junk" * 10)
+    with pytest.raises(DataError):
+        import_weights(tmp_path / "x.onnx", tmp_path / "y", "mobilefacenet-small")
