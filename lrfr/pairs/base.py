@@ -48,7 +48,7 @@ def plan_base(store: Store, ingest: Ingest, runner: Runner, changed: frozenset[s
         DataError: nothing usable.
 
     """
-    faces = ingest.source.faces()
+    faces = ingest.faces()
     check_keys(faces)
     found = scan(ingest, faces, store.root, runner)
     found = [Scanned(code="E_CHANGED") if face.key in changed else item for face, item in zip(faces, found, strict=True)]

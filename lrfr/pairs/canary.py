@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.image import ImageFault, decode
-from lrfr.pairs.sources.base import Source
+from lrfr.pairs.sources.base import Face, Source
 
 SAMPLE = 64
 MARGIN = 4.0
@@ -27,9 +27,9 @@ def looks_swapped(images: Sequence[NDArray[np.uint8]]) -> bool:
     return len(values) > 0 and bool(np.median(values) < -MARGIN and np.mean(values < 0) >= 0.75)
 
 
-def source_looks_swapped(source: Source) -> bool:
-    """Look at evenly spaced faces of a source (none for a source that renders its faces)."""
-    faces = sorted(source.faces(), key=lambda face: face.key_bytes)
+def source_looks_swapped(source: Source, listed: Sequence[Face]) -> bool:
+    """Look at evenly spaced faces of a source (at none of a source that renders its faces)."""
+    faces = sorted(listed, key=lambda face: face.key_bytes)
     if faces and source.fingerprint(faces[0].place) is not None:
         return False
     images = []

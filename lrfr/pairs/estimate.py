@@ -100,7 +100,7 @@ def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int 
 
     if path.suffix.lower() != ".png":
         raise SpecError("a contact sheet is a PNG", file=str(path))
-    listed = ingest.source.faces()
+    listed = ingest.faces()
     picked = [listed[index] for index in np.linspace(0, len(listed) - 1, min(faces, len(listed))).astype(int).tolist()]
     marks = ingest.marks(picked) or (None,) * len(picked)
     images = [ingest.options.prepare.pixels(ingest.source.read(face.place), mark) for face, mark in zip(picked, marks, strict=True)]

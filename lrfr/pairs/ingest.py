@@ -37,11 +37,12 @@ def open_ingest(
     if split_file:
         source = WithSplits(source, _read_splits(split_file))
     marks = read_landmarks(landmarks) if landmarks else None
-    swapped = colour != "bgr" and source_looks_swapped(source)
+    listed = source.faces()
+    swapped = colour != "bgr" and source_looks_swapped(source, listed)
     order = "bgr" if colour == "bgr" or (colour == "auto" and swapped) else "rgb"
     warnings = (_WARNING[order],) if swapped else ()
     prepare = Prepare(size_px=size_px, colour=order, aligned=marks is not None)
-    return Ingest(source, BaseOptions(prepare, seed, access), marks, cached, warnings)
+    return Ingest(source, BaseOptions(prepare, seed, access), marks, cached, warnings, tuple(listed))
 
 
 _WARNING = {

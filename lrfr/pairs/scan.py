@@ -29,6 +29,7 @@ class Ingest:
         landmarks: five points per key, where crops are aligned.
         cached: whether the scan cache may be used.
         warnings: what to tell the user about the source.
+        listed: the faces, where the source was listed already.
 
     """
 
@@ -37,6 +38,11 @@ class Ingest:
     landmarks: LandmarkTable = None
     cached: bool = True
     warnings: tuple[str, ...] = ()
+    listed: tuple[Face, ...] | None = None
+
+    def faces(self) -> Sequence[Face]:
+        """List the source, once."""
+        return self.source.faces() if self.listed is None else self.listed
 
     def marks(self, faces: Sequence[Face]) -> tuple[Landmarks | None, ...] | None:
         """Return the landmarks of some faces."""
@@ -69,10 +75,11 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
             found.append(Scanned(named))
         else:
             found.append(cached[1] if cached and cached[0] == stamps[-1] else None)
+    fresh = None in found
     _look(ingest, faces, found, runner)
     done = [item for item in found if item is not None]
     assert len(done) == len(faces)
-    if ingest.cached and any(stamps):
+    if ingest.cached and fresh and any(stamps):
         make_folder(store / "cache")
         entries = {
             face.key: [stamp, asdict(item)] for face, stamp, item in zip(faces, stamps, done, strict=True) if stamp and not item.code

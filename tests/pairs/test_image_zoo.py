@@ -234,7 +234,9 @@ def test_duplicate_keys_are_an_error(folder):
         make_pairs(Store(folder / "store"), toy_ingest(Twice()), [])
 
 
-@pytest.mark.parametrize(("name", "data", "expected"), [entry for entry in zoo() if entry[0].startswith(("jpeg", "grey jpeg", "cmyk", "prog"))])
+@pytest.mark.parametrize(
+    ("name", "data", "expected"), [entry for entry in zoo() if entry[0].startswith(("jpeg", "grey jpeg", "cmyk", "prog"))]
+)
 def test_only_plain_upright_jpegs_keep_their_bytes(name, data, expected):
     """The header reader against Pillow: kept as they are only where size, mode and orientation allow it."""
     if isinstance(expected, str):

@@ -139,11 +139,13 @@ def attributes_of(table: Table) -> dict[str, list[int | None]]:
     """Return the binary columns; where only 1 and -1 occur, -1 means no (CelebA's way), else it means unknown."""
     result: dict[str, list[int | None]] = {}
     for name, column in table.items():
-        if name.lower() in {*PATH_NAMES, *LABEL_NAMES, *SPLIT_NAMES} or any(value.lower() not in _BINARY for value in column):
+        distinct = set(column)
+        if name.lower() in {*PATH_NAMES, *LABEL_NAMES, *SPLIT_NAMES} or any(value.lower() not in _BINARY for value in distinct):
             continue
-        values = [_BINARY[value.lower()] for value in column]
-        minus = None if 0 in values else 0
-        result[name] = [minus if value == -1 else value for value in values]
+        meaning = {value: _BINARY[value.lower()] for value in distinct}
+        minus = None if 0 in meaning.values() else 0
+        meaning = {value: minus if number == -1 else number for value, number in meaning.items()}
+        result[name] = [meaning[value] for value in column]
     return result
 
 
