@@ -56,7 +56,7 @@ def test_train_in_two_pieces_then_draw_and_degrade(here, capsys):
     assert run([*TRAIN, "--threads", "1", "--int8", "--json"]) == 0
     result = answer(capsys)["result"]
     assert result["weights"] == "runs/cfsm/style.safetensors"
-    assert set(result["acceptance"]) == {"orthonormality", "anchor", "spearman", "calibration"}
+    assert {"orthonormality", "anchor", "spearman", "calibration"} <= set(result["acceptance"])
     assert run(["degrade", "style-sheet", "--weights", result["weights"], "--count", "2", "--magnitudes", "0,3", "--json"]) == 0
     assert answer(capsys)["result"]["files"] == ["style-sheet/magnitudes.png", "style-sheet/directions.png"]
     assert decode((here / "style-sheet" / "magnitudes.png").read_bytes()).shape == (16 + 2 * 36, 3 * 36, 3)

@@ -45,15 +45,19 @@ class Acceptance:
     Attributes:
         orthonormality: max|U U^T - I|.
         anchor: mean|x - G(x, 0)|, pixels in [-1, 1].
-        spearman: rank correlation of magnitude and identity distance, over faces and magnitudes 0 to 6.
-        calibration: mean|1 - cos - C(m)| over faces and magnitudes 1 to 6, with calibrated norms.
+        spearman: rank correlation of magnitude (0 to 6) and identity distance of one face, mean over faces.
+        spearman_pooled: the same over all faces and magnitudes at once, which differences between faces lower.
+        calibration: mean over magnitudes 1 to 6 of |mean over faces of 1 - cos, minus C(m)|, with calibrated norms.
+        calibration_per_face: mean|1 - cos - C(m)| over faces and magnitudes.
 
     """
 
     orthonormality: float
     anchor: float
     spearman: float
+    spearman_pooled: float
     calibration: float
+    calibration_per_face: float
 
 
 @torch.no_grad()
@@ -70,6 +74,8 @@ def accept(
     return Acceptance(
         generator.subspace.orthonormality_error(),
         float((x_bchw - rebuilt).abs().mean()),
+        float(np.mean([spearmanr(magnitudes, face).statistic for face in found.T])),
         float(spearmanr(asked.ravel(), found.ravel()).statistic),
+        float(np.abs(found[1:].mean(1) - wanted.target(magnitudes[1:])).mean()),
         float(np.abs(found[1:] - wanted.target(asked[1:])).mean()),
     )
