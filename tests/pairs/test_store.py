@@ -165,7 +165,7 @@ def test_rows_per_shard_is_a_function_of_count_and_cost():
 def test_traces_ride_in_the_records(folder):
     done = make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], traces=True)
     dataset = PairDataset(folder / "s")
-    trace = json.loads(dataset.lr[0].record(5).tail)
+    trace = json.loads(bytes(dataset.lr[0].record(5).tail))
     assert trace["steps"][0]["params"]["size"] == dataset.lr[0].record(5).height
     assert done.actions[0]["form"]["traces"] is True
 
