@@ -170,7 +170,7 @@ def basicsr_chain(images):
             length = int(generator.choice([3, 5, 7, 9, 11, 13, 15]))
             kernel = np.zeros((length, length), np.float32)
             angle, half = generator.uniform(0, np.pi), length // 2
-            ends = [(half + int(round(s * half * np.cos(angle))), half - int(round(s * half * np.sin(angle)))) for s in (-1, 1)]
+            ends = [(half + round(s * half * np.cos(angle)), half - round(s * half * np.sin(angle))) for s in (-1, 1)]
             cv2.line(kernel, *ends, 1.0)
         return cv2.filter2D(image, -1, kernel / kernel.sum())
 

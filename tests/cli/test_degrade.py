@@ -185,7 +185,7 @@ def test_user_errors_are_one_message_and_exit_2(capfd, arguments, expected):
 
 
 def test_presets_ls_and_show(capfd):
-    code, out, _ = lrfr(capfd, "presets", "ls")
+    _code, out, _ = lrfr(capfd, "presets", "ls")
     assert all(name in out for name in preset_names())
     _code, out, _ = lrfr(capfd, "presets", "show", "fskd")
     Path("mine.yaml").write_text(out)
