@@ -32,11 +32,12 @@ def train_command(out: Output, method: str, given: dict[str, Any]) -> dict[str, 
         return {"recipe": recipe.as_dict(), "run": str(folder)}
     if not given["resume"] and (folder / "run.json").exists():
         raise SpecError("there is a run already", file=str(folder), hint="leave --fresh out to go on with it, or choose another --name")
+    given_parents = _given_parents(recipe, given["given_parents"])
     with join_world(given["device"]) as world:
         voice = out if world.leads else Output(True)
         dataset = _open_view(voice, recipe, given, world)
         training = Training(voice, dataset, given["runs_dir"], world)
-        parents = training.parents(recipe, _given_parents(recipe, given["given_parents"]))
+        parents = training.parents(recipe, given_parents)
         evaluate = evaluation() if given["evaluates"] else None
         board = _board(folder) if given["tensorboard"] and world.leads else None
         return training.run(recipe, parents, folder, max_steps=given["max_steps"], evaluate=evaluate, board=board)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lrfr.errors import DataError, NumericFault
+from lrfr.pairs.files import make_folder
 from lrfr.train import checkpoint, determinism
 from lrfr.train.distributed import World
 from lrfr.train.embedder import Embed
@@ -110,6 +111,7 @@ def fit(
 
     """
     world = world or World()
+    make_folder(run_dir)
     loader = make_loader(dataset, settings, world)
     with determinism.threads(settings.threads), determinism.deterministic():
         torch.manual_seed(settings.seed)

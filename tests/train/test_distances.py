@@ -100,6 +100,7 @@ def py_kl(s, t, temperature=4.0):
 
 
 def py_wavelet(s, t):
+    pairs = [(x, y) for a, b in zip(s.numpy(), t.numpy(), strict=True) for x, y in zip(a, b, strict=True)]
     gaps = [pywt.dwt2(x, "haar")[0] - pywt.dwt2(y, "haar")[0] for x, y in pairs]
     return mean(v * v for gap in gaps for v in gap.flatten().tolist())
 

@@ -1,0 +1,137 @@
+"""The loop against a bare PyTorch loop on the same batches, and the share of time spent waiting for data.
+
+Both take the same steps of F-SKD's tiny recipe in turn, in one process; the bare loop has forward, backward, clipping and
+optimiser and nothing else, on batches read before. Usage: ``python benchmarks/train.py [--quick] [--json train.json]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from lrfr.degrade.spec import load_spec
+from lrfr.pairs.build import ViewOptions, make_pairs
+from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.ingest import open_ingest
+from lrfr.pairs.store import Store
+from lrfr.train.distributed import World
+from lrfr.train.journal import read
+from lrfr.train.loaders import make_loader
+from lrfr.train.loop import fit
+from lrfr.train.recipe import load_recipe
+
+
+def bare(method, nets, batches, settings) -> float:
+    """Return seconds of the plain loop over float batches."""
+    parameters = [p for p in nets.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    start = time.perf_counter()
+    for step, batch in enumerate(batches):
+        loss = method.losses(nets, batch, step)["total"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+    return time.perf_counter() - start
+
+
+def make_nets(recipe, dataset):
+    """Return (method, networks with an untrained teacher)."""
+    torch.manual_seed(0)
+    method = recipe.make()
+    teacher = recipe.parents["teacher"].make().build(dataset.num_classes)
+    return method, teacher, method.build(dataset.num_classes, {"teacher": teacher})
+
+
+def ours(method, teacher, dataset, settings, identity, folder) -> tuple[float, float]:
+    """Return (seconds of the steps, share of waiting) of the loop, without its start and its last checkpoint."""
+    stamps = []
+    fit(
+        method,
+        dataset,
+        folder,
+        settings,
+        identity=identity,
+        parents={"teacher": teacher},
+        on_progress=lambda done, total, **info: stamps.append(time.perf_counter()),
+    )
+    waits = [line["wait"] for line in read(folder / "journal.jsonl")][1:]
+    return stamps[-1] - stamps[0], statistics.fmean(waits)
+
+
+def main() -> None:
+    """Measure and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 6 steps")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    if given.quick:
+        given.rounds, given.steps = 3, 6
+    torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        result = measure(Path(temporary), given)
+    text = json.dumps(result, indent=2)
+    print(text)
+    if given.json:
+        given.json.write_text(text + "\n", "utf-8")
+
+
+def measure(folder: Path, given: argparse.Namespace) -> dict[str, object]:
+    """Return medians over rounds of ours and the bare loop, in turn."""
+    make_pairs(Store(folder / "store"), open_ingest("synthetic:ids=20,per_id=10"), [load_spec("fskd")], view=ViewOptions("default"))
+    dataset = PairDataset(folder / "store", "default")
+    recipe = load_recipe(
+        "fskd", "tiny", ["train.unit=step", f"train.length={given.steps + 1}", "train.milestones=[]", "lr=0.001", "save_every=0"]
+    )
+    settings = dataclasses.replace(recipe.settings, threads=given.threads)
+    loader = make_loader(dataset, settings, World())
+    batches = []
+    while len(batches) < given.steps:
+        batches += list(loader.iterate(len(batches)))
+    floats = [batch.as_float() for batch in batches[: given.steps]]
+    layout = torch.channels_last
+    floats = [
+        dataclasses.replace(b, hr_bchw=b.hr_bchw.contiguous(memory_format=layout), lr_bchw=b.lr_bchw.contiguous(memory_format=layout))
+        for b in floats
+    ]
+    method, teacher, nets = make_nets(recipe, dataset)
+    nets.to(memory_format=layout).train()
+    bare(method, nets, floats[:3], settings)
+    identity = {"method": recipe.method, "options": recipe.options}
+    rounds = []
+    for number in range(given.rounds):
+        plain = bare(method, nets, floats, settings)
+        looped, wait = ours(method, teacher, dataset, settings, identity, folder / f"run-{number}")
+        rounds.append({"bare_s": plain, "loop_s": looped, "overhead": looped / plain - 1, "wait": wait})
+    return {
+        "what": "F-SKD tiny recipe: the loop against a bare loop on the same batches",
+        "overhead_median": statistics.median(row["overhead"] for row in rounds),
+        "data_wait_median": statistics.median(row["wait"] for row in rounds),
+        "images_per_s": {
+            name: given.steps * settings.batch_size / statistics.median(row[key] for row in rounds)
+            for name, key in (("lrfr", "loop_s"), ("bare PyTorch loop", "bare_s"))
+        },
+        "rounds": rounds,
+        "threads": given.threads,
+        "steps": given.steps,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "load_1min": os.getloadavg()[0],
+    }
+
+
+if __name__ == "__main__":
+    main()
