@@ -49,7 +49,9 @@ def test_no_pickle_eval_cuda_or_print_outside_the_cli(path):
         "yaml.load",
         "yaml.unsafe_load",
     }
-    assert not banned & set(calls)
+    # verification sets are distributed as pickles: lrfr writes them for others and reads them without running them
+    allowed = {"pickle.dumps"} if path.name == "verification.py" else set()
+    assert not (banned - allowed) & set(calls)
     assert not [call for call in calls if call.endswith(".cuda")]
     if "cli" not in path.parts:
         assert "print" not in calls, "only the cli room prints"

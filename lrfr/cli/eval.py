@@ -60,7 +60,7 @@ def _options(body: Any) -> Any:
 @command("eval", short_help="Measure a model on a benchmark.")
 @_options
 def evaluate(out: Output, **given: Any) -> dict[str, Any]:
-    r"""Measure CHECKPOINT (or --embedder) on a benchmark, same- and cross-resolution, with intervals, and write a result file.
+    """Measure CHECKPOINT (or --embedder) on a benchmark, same- and cross-resolution, with intervals, and write a result file.
 
     Without --data the model is measured on embedded invented faces that no training uses.
 

@@ -38,7 +38,7 @@ _CAPTIONS = {
 @click.option("--device", default="cpu", show_default=True, help="Where a checkpoint runs.")
 @click.option("--out", "target", default="figures", show_default=True, type=click.Path(path_type=Path), help="Folder for the PNG files.")
 def figures(out: Output, **given: Any) -> dict[str, Any]:
-    r"""Draw a model's embeddings and attention maps by resolution, and what the resolution does to the faces.
+    """Draw a model's embeddings and attention maps by resolution, and what the resolution does to the faces.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ from lrfr.errors import SpecError
 @click.option("--store", type=click.Path(path_type=Path, exists=True), help="Pair store: takes the provenance down to the HR files.")
 @click.option("--gains", metavar="HR,REFERENCE", help="Names of two models: relative gains of all others, as in BTNet.")
 def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, Any]:
-    r"""Make a self-contained HTML page (and Markdown and JSON) from RESULTS, the files that lrfr eval wrote.
+    """Make a self-contained HTML page (and Markdown and JSON) from RESULTS, the files that lrfr eval wrote.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def _picture(text: str) -> tuple[Path, str]:
 @click.argument("name", required=False)
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path))
 def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str, Any]:
-    r"""Print the table NAME of a paper, with our numbers where RESULTS have them; without NAME, list the tables.
+    """Print the table NAME of a paper, with our numbers where RESULTS have them; without NAME, list the tables.
 
     \b
     Examples:
