@@ -57,7 +57,7 @@ class Turbulence(Op):
 
     portable: ClassVar[bool] = False
     cost_ms: ClassVar[float] = 5.0
-    iso: ClassVar[str | None] = "sharpness (7.3.3)"
+    iso: ClassVar[str | None] = "sharpness (7.3.8)"
     severity_range: ClassVar[dict[str, Span]] = {"D_over_r0": Span(0.25, 4.0)}
 
     D_over_r0: Annotated[Value | None, Real(0, 100)] = None
