@@ -270,6 +270,9 @@ def writing(source: Path, folder: Path, pairs: list[Pair], rounds: int) -> dict[
     """What the framework adds to the pure operation (decode and degrade), serial, and a second run of the same spec."""
     from lrfr.degrade.pipeline import Pipeline
     from lrfr.degrade.spec import parse_spec
+    from lrfr.pairs.build import wanted_variants, write_variant
+    from lrfr.pairs.executors import Runner
+    from lrfr.pairs.store import Store
 
     pipeline = Pipeline(parse_spec(SPECS[14]))
 
@@ -279,12 +282,15 @@ def writing(source: Path, folder: Path, pairs: list[Pair], rounds: int) -> dict[
             pipeline.run([b"%d" % index for index in range(start, start + len(images))], images)
         return len(pairs)
 
+    store, base = Store(folder / "w"), build(source, folder / "w", (), "default", executor="serial").base
+    wanted = wanted_variants([pipeline.spec], None, None, False)[0]
+
     def variant() -> int:
         shutil.rmtree(folder / "w" / "lr", ignore_errors=True)
-        return int(build(source, folder / "w", (14,), "default", executor="serial").lr_written)
+        return write_variant(store, base, wanted, Runner("serial"))[1]
 
-    build(source, folder / "w", (), "default", executor="serial")
     rates = in_turn({"operation": operation, "lrfr": variant}, rounds)
+    build(source, folder / "w", (14,), "default", executor="serial")
     second = wall(lambda: build(source, folder / "w", (14,), "default", executor="serial"))
     again = build(source, folder / "w", (14,), "default", executor="serial")
     return {

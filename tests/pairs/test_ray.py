@@ -227,7 +227,7 @@ try:
     scratch = root / "local"
     scratch.mkdir()
     build(root / "two", source=SlowSource(), runner=Runner("auto", workers=2, ray_address=cluster.address, scratch=scratch))
-    print("nodes", len(cluster.list_all_nodes), flush=True)
+    print("nodes", len(cluster.list_all_nodes()), flush=True)
 finally:
     cluster.shutdown()
 """
