@@ -19,7 +19,6 @@ from lrfr.pairs.sources.base import Face
 from lrfr.pairs.store import Store, pack_rows
 from lrfr.pairs.tasks import HrTask
 
-HR_MS = 0.15
 HR_BYTES = 6200
 
 
@@ -116,7 +115,7 @@ def write_base(store: Store, ingest: Ingest, planned: Planned, runner: Runner) -
     tasks = [hr_task(store, ingest, plan, place, runner.scratch) for place in places if place not in done]
     before = sum(place.stop - place.start for place in done)
     images = sum(task.place.stop - task.place.start for task in tasks)
-    reports = runner.run(tasks, images * HR_MS / 1e3, "HR", before, len(plan.faces))
+    reports = runner.run(tasks, images * ingest.source.cost_ms / 1e3, "HR", before, len(plan.faces))
     changed = [plan.faces[row].key for report in reports for row in report.get("changed", [])]
     if changed:
         shutil.rmtree(folder, ignore_errors=True)

@@ -44,6 +44,8 @@ class Source:
     """A list of faces with their bytes. Sources are small, picklable values; ``read`` works in any process."""
 
     kind = ""
+    # rough cost of reading one face, for choosing an executor
+    cost_ms = 0.15
 
     def faces(self) -> list[Face]:
         """List all faces (in any order; keys must be unique).

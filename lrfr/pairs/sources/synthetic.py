@@ -32,6 +32,7 @@ class SyntheticSource(Source):
     per_id: int = 12
     seed: int = 0
     kind = "synthetic"
+    cost_ms = 10.0
 
     def faces(self) -> list[Face]:
         """List the faces without rendering them."""
