@@ -150,7 +150,7 @@ def _train(session: _Session, start: int, end: int, stop: StopFlag) -> int:
     if world.leads:
         session.journal.open_at(start)
     step = start
-    prefetch = Prefetch(_batches(session.loader, settings, start, end))
+    prefetch = Prefetch(_batches(session, start, end))
     clock, waited = time.perf_counter(), 0.0
     try:
         for epoch, batch in prefetch:
@@ -180,13 +180,14 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _batches(loader: Loader, settings: TrainSettings, start: int, end: int) -> Iterator[tuple[int, Batch]]:
-    """Yield (epoch, flipped uint8 batch) of steps ``start`` to ``end``."""
+def _batches(session: _Session, start: int, end: int) -> Iterator[tuple[int, Batch]]:
+    """Yield (epoch, flipped and prepared batch) of steps ``start`` to ``end``."""
+    loader, settings = session.loader, session.run.settings
     step = start
     while step < end:
         epoch, place = divmod(step, loader.batches_per_epoch)
         for batch in loader.iterate(epoch, place):
-            yield epoch, flip(batch, settings.flip, settings.seed, epoch)
+            yield epoch, session.run.prepare(flip(batch, settings.flip, settings.seed, epoch))
             step += 1
             if step == end:
                 return

@@ -63,14 +63,14 @@ class Run:
         self.ema = {key: value.clone() for key, value in checkpoint.model_tensors(self.nets).items()} if settings.ema_decay else {}
 
     def step(self, batch: Batch, step: int, lr: float) -> Losses:
-        """Take one optimiser step on a uint8 batch and return the mean losses of its parts, detached, with ``grad_norm``."""
+        """Take one optimiser step on a batch and return the mean losses of its parts, detached, with ``grad_norm``."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        parts = _cut(batch, self.settings.accumulate)
+        parts = _cut(self.prepare(batch), self.settings.accumulate)
         summed: Losses = {}
         for index, part in enumerate(parts):
             with self._sync_on(index == len(parts) - 1), self._autocast():
-                losses = self.objective(self._to_input(part), step)
+                losses = self.objective(part, step)
             self.scaler.scale(losses["total"] / len(parts)).backward()
             for name, value in losses.items():
                 summed[name] = summed.get(name, 0) + value.detach().float() / len(parts)
@@ -91,7 +91,10 @@ class Run:
         dist.all_reduce(stacked)
         return dict(zip(losses, stacked / self.world.size, strict=True))
 
-    def _to_input(self, batch: Batch) -> Batch:
+    def prepare(self, batch: Batch) -> Batch:
+        """Return a uint8 batch as float on the device in the run's memory format; a prepared one as it is."""
+        if batch.hr_bchw.is_floating_point():
+            return batch
         batch = batch.to(self.world.device).as_float()
         if not self.settings.channels_last:
             return batch
