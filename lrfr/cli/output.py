@@ -18,7 +18,7 @@ _PLAIN_MOST_S = 60.0
 
 
 class Output:
-    """The voice of one command. Results go to stdout, everything else to stderr; ``--json`` silences all but the object."""
+    """The voice of one command. Results go to stdout, everything else to stderr; ``--json`` leaves the object and plain progress."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -47,10 +47,8 @@ class Output:
 
     @contextmanager
     def progress(self, label: str, unit: str = "img") -> Iterator[Advance]:
-        """Yield ``advance(done, total, **info)``: a bar with rate and ETA on a terminal, a line every few seconds elsewhere."""
-        if self.as_json:
-            yield lambda done, total, **info: None
-        elif sys.stderr.isatty():
+        """Yield ``advance(done, total, **info)``: a bar with rate and ETA on a terminal, else a line to stderr now and then."""
+        if sys.stderr.isatty() and not self.as_json:
             with _bar(label, unit) as advance:
                 yield advance
         else:
