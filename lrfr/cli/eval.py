@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +99,7 @@ def _cost(embed: Embed, settings: Settings) -> list[dict[str, Any]]:
 
 
 def _run(out: Output, benchmark: Benchmark, data: Path | None, task: Task) -> list[Result]:
-    line = shlex.join(["lrfr", *sys.argv[1:]])
+    line = shlex.join(["lrfr", *click.get_current_context().find_root().obj])
     with out.progress(task.model.name) as advance:
         return [result | {"command": line} for result in benchmark.run(data, replace(task, on_progress=advance))]
 

@@ -87,7 +87,7 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
     try:
-        outcome = cli.main(arguments, prog_name="lrfr", standalone_mode=False)
+        outcome = cli.main(list(arguments), prog_name="lrfr", standalone_mode=False, obj=tuple(arguments))
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
