@@ -91,6 +91,7 @@ class _Builder:
         return SpecError(message, file=self.file, line=mark.line + 1, column=mark.column + 1, path=format_place(place) or None, hint=hint)
 
     def build(self, node: yaml.Node, place: Place) -> Any:
+        """Return the plain data of a node that stands at ``place``; raise SpecError past a cap or at a forbidden construct."""
         self.count += 1
         if self.count > MAX_NODES:
             raise self.fault(f"more than {MAX_NODES} values after aliases are expanded", node, ())

@@ -101,6 +101,7 @@ class _Run:
     refused: list[dict[str, str]] = field(default_factory=list)
 
     def go(self, inputs: tuple[str, ...]) -> dict[str, Any]:
+        """Degrade the inputs (embedded faces without any), write what was asked for and return the summary."""
         from lrfr.cli.faces import find_faces
         from lrfr.degrade.pipeline import Pipeline
 
