@@ -234,6 +234,31 @@ class Word(_Field):
         return {"anyOf": [{"enum": list(self.words)}, {"$ref": "#/$defs/Law"}]}
 
 
+@dataclass(frozen=True)
+class License(_Field):
+    """Terms of use of the faces: one line of text, or a mapping from the kind of source to such a line."""
+
+    max_chars: int = 500
+
+    def check(self, raw: Any) -> str | dict[str, str]:
+        """Return the terms, or raise ``ValueError`` with what was expected."""
+        if isinstance(raw, dict) and raw:
+            return {kind: self._line(text) for kind, text in raw.items()}
+        return self._line(raw)
+
+    def _line(self, raw: Any) -> str:
+        if not isinstance(raw, str) or not raw.strip() or not raw.isprintable() or len(raw) > self.max_chars:
+            raise ValueError(
+                f"expected one line of text of at most {self.max_chars} characters, or a mapping of sources to such lines, got {shown(raw)}"
+            )
+        return raw
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema: a text, or an object of texts."""
+        line = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
+        return {"anyOf": [line, {"type": "object", "minProperties": 1, "additionalProperties": line}]}
+
+
 LAW_SCHEMA: dict[str, Any] = {
     "description": "A law that is drawn once for every face.",
     "type": "object",

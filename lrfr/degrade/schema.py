@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from lrfr.degrade.fields import LAW_SCHEMA, _Field
+from lrfr.degrade.fields import LAW_SCHEMA, License, _Field
 from lrfr.degrade.ops import OPS
 from lrfr.degrade.ops.base import Op
 from lrfr.degrade.spec import ImageSpec, StoreSpec
@@ -32,6 +32,7 @@ def spec_schema() -> dict[str, Any]:
             "extends": {"type": "string", "description": "a preset or a file to start from"},
             "set": {"type": "object", "description": "values to replace, by dotted place: pipeline.d1.size: 14"},
             "seed": {"type": "integer", "minimum": 0, "maximum": 2**64 - 1},
+            "license": {**License().schema(), "description": "terms of use of the faces, for the data card; not part of the digest"},
             "variants": {"type": "integer", "minimum": 1, "maximum": 1000},
             "image": _model_schema(ImageSpec),
             "pipeline": _STEPS,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lrfr.degrade.fields import shown
+from lrfr.degrade.fields import License, shown
 from lrfr.degrade.ops.resize import MAX_SIDE_PX, check_filter
 from lrfr.degrade.sheet import Sheet, build_sheet, open_sheet
 from lrfr.degrade.steps import MAX_RUNS, Step, StepReader, explain, most_runs
@@ -71,6 +71,7 @@ class _Head(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=100)] = "unnamed"
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
     variants: Annotated[int, Field(ge=1, le=1000)] = 1
+    license: Annotated[Any, License()] = None
     image: ImageSpec
     store: StoreSpec
 
@@ -94,6 +95,7 @@ class Spec:
         image: HR size, colour and transfer.
         store: LR storage and upsampling.
         steps: the pipeline.
+        license: terms of use of the faces, for people: a line of text, a mapping from the kind of source to such a line, or None.
 
     """
 
@@ -103,12 +105,14 @@ class Spec:
     image: ImageSpec
     store: StoreSpec
     steps: tuple[Step, ...]
+    license: str | dict[str, str] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the resolved spec as plain data; dumped as YAML or JSON it is a loadable spec."""
         return {
             "version": VERSION,
             "name": self.name,
+            **({} if self.license is None else {"license": self.license}),
             "seed": self.seed,
             "image": self.image.model_dump(by_alias=True),
             "variants": self.variants,
@@ -117,8 +121,8 @@ class Spec:
         }
 
     def canonical(self) -> str:
-        """Return canonical JSON: every default written out, keys sorted, no spaces."""
-        return _canonical(self.as_json())
+        """Return canonical JSON: every default written out, keys sorted, no spaces; without the licence, which makes no data."""
+        return _canonical(replace(self, license=None).as_json())
 
     @property
     def digest(self) -> str:
@@ -178,7 +182,7 @@ def read_sheet(sheet: Sheet, default_name: str) -> Spec:
     errors += reader.errors
     if errors or head is None:
         raise join_errors(errors)
-    return Spec(head.name, head.seed, head.variants, head.image, head.store, steps)
+    return Spec(head.name, head.seed, head.variants, head.image, head.store, steps, head.license)
 
 
 def _read_head(sheet: Sheet, default_name: str, errors: list[SpecError]) -> _Head | None:

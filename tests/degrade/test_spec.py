@@ -86,6 +86,16 @@ def test_canonical_json_is_sorted_and_writes_defaults_out():
     assert data["pipeline"][0]["transfer"] == "srgb"
 
 
+@pytest.mark.parametrize("terms", ["CC BY-NC 4.0", {"lfw": "research only", "synthetic": "none"}])
+def test_the_licence_is_carried_and_changes_no_digest(terms):
+    base = parse_spec(EXAMPLE)
+    spec = parse_spec(f"{EXAMPLE}license: {json.dumps(terms)}\n")
+    assert base.license is None
+    assert spec.license == terms == spec.with_(seed=spec.seed).license == parse_spec(yaml.safe_dump(spec.as_json())).license
+    assert (spec.digest, spec.pixel_digest) == (base.digest, base.pixel_digest)
+    assert jsonschema.Draft202012Validator(spec_schema()).is_valid(spec.as_json())
+
+
 def test_image_transfer_is_the_default_of_resizes():
     spec = parse_spec(f"version: 1\nimage: {{transfer: linear}}\npipeline: [{DOWN}, {DOWN.replace('d1', 'd2')[:-1]}, transfer: srgb}}]")
     assert [step.op.transfer for step in spec.steps] == ["linear", "srgb"]
@@ -126,6 +136,9 @@ def test_image_transfer_is_the_default_of_resizes():
         ("version: 1\nimage: 112\npipeline: [{op: identity}]", 2, "image", "expected a mapping"),
         ("version: 1\nstore: {up: {size: 112, filter: cubic, antialias: true}}\npipeline: [{op: identity}]", 2, "store.up", "called 'bicubic'"),
         ("version: 1\nstore: {up: {size: 112, filter: cubic}}\npipeline: [{op: identity}]", 2, "store.up.antialias", "no default on purpose"),
+        ("version: 1\nlicense: 3\npipeline: [{op: identity}]", 2, "license", "one line of text"),
+        ("version: 1\nlicense: {}\npipeline: [{op: identity}]", 2, "license", "one line of text"),
+        ('version: 1\nlicense: {lfw: "two\\nlines"}\npipeline: [{op: identity}]', 2, "license", "one line of text"),
         ("extends: fksd", 1, "extends", "did you mean 'fskd'"),
         ("extends: [a]", 1, "extends", "name of a preset"),
         ("- 1", 1, None, "expected a mapping"),
