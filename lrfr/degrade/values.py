@@ -40,8 +40,24 @@ def _cut(x: float, clip: tuple[float, float]) -> float:
     return min(max(x, clip[0]), clip[1])
 
 
+class Law:
+    """Base of the laws; not an ABC, whose instance checks are slow and would be made for every value of every face."""
+
+    def draw(self, next_u: NextUniform) -> Scalar:
+        """Take as many uniform slots as the law needs and return a value."""
+        raise NotImplementedError
+
+    def extent(self) -> tuple[float, float]:
+        """Return the smallest and largest value."""
+        raise NotImplementedError
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the literal as it stands in a spec."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Law):
     """Uniform real in [low, high)."""
 
     low: float
@@ -61,7 +77,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniform(Law):
     """Real in [low, high) whose logarithm is uniform; low > 0."""
 
     low: float
@@ -81,7 +97,7 @@ class LogUniform:
 
 
 @dataclass(frozen=True)
-class RandInt:
+class RandInt(Law):
     """Uniform integer in [low, high], both ends included."""
 
     low: int
@@ -101,7 +117,7 @@ class RandInt:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Law):
     """One of ``options`` with probability proportional to ``weights`` (never cumulative)."""
 
     options: tuple[Scalar, ...]
@@ -122,7 +138,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Normal:
+class Normal(Law):
     """Normal law, cut (not redrawn) to ``clip``."""
 
     mean: float
@@ -143,7 +159,7 @@ class Normal:
 
 
 @dataclass(frozen=True)
-class Chi:
+class Chi(Law):
     """Norm of a vector of ``df`` independent normals of standard deviation ``scale``, cut to ``clip``."""
 
     df: int
@@ -164,7 +180,6 @@ class Chi:
         return {"chi": self.df, "scale": self.scale, "clip": list(self.clip)}
 
 
-Law = Uniform | LogUniform | RandInt | Choice | Normal | Chi
 Value = Scalar | Law
 
 

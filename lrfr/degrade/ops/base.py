@@ -49,12 +49,6 @@ class Span:
         return round(value) if self.whole else tidy(value)
 
 
-@functools.cache
-def _parameters(op: type[BaseModel]) -> tuple[str, ...]:
-    """Return the names of an op's parameters (looked up for every face, hence kept)."""
-    return tuple(name for name in op.model_fields if name != "severity")
-
-
 class Op(BaseModel):
     """Base of all operators: a frozen set of validated parameters, each a scalar or a law.
 
@@ -94,10 +88,15 @@ class Op(BaseModel):
         if self.severity is not None:
             params["severity"] = severity = draw(self.severity)
             params.update({name: span.at(severity) for name, span in self.severity_range.items()})
-        for name in _parameters(type(self)):
-            if name not in params:
-                params[name] = draw(getattr(self, name))
+        for name, value in self._drawn:
+            params[name] = draw(value)
         return params
+
+    @functools.cached_property
+    def _drawn(self) -> tuple[tuple[str, Value | None], ...]:
+        """The parameters that ``sample`` draws, with their values (looked up for every face, hence kept)."""
+        hidden = {"severity", *(self.severity_range if self.severity is not None else ())}
+        return tuple((name, getattr(self, name)) for name in type(self).model_fields if name not in hidden)
 
     @classmethod
     @abstractmethod
