@@ -160,6 +160,7 @@ DISTANCES: dict[str, Distance] = {
     "wavelet": _wavelet,
     "logexp": _logexp("paper"),
     "logexp-official": _logexp("official"),
+    "embedding": lambda s, t: cosine(s.embedding_bd, t.embedding_bd),
     "self-attention": self_attention,
     "branch": _branch,
 }

@@ -51,7 +51,8 @@ class Run:
         self.method, self.settings, self.world = method, settings, world
         if settings.shard_classes:
             nets["head"] = shard_head(cast(Any, nets["head"]), world.rank, world.size, settings.sample_rate)
-        self.nets = nets.to(world.device).train()
+        self.nets = nets.to(world.device)
+        method.train_mode(self.nets)
         if settings.channels_last:
             self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective: nn.Module = Objective(method, self.nets)

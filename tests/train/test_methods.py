@@ -60,6 +60,28 @@ def test_embedder_takes_any_size_and_keeps_order(variant, dataset):
     assert any(module.training for module in nets.modules())  # the mode is put back
 
 
+def test_frozen_batch_norms_keep_their_statistics_and_learn_the_rest(dataset, batch):
+    method, nets, _ = make("fskd", dataset)
+    before = {name: value.clone() for name, value in nets["net"].state_dict().items()}
+    run = Run(dataclasses.replace(method, batch_norm="frozen"), nets, TrainSettings(), World())
+    run.step(batch, 0, 0.1)
+    moved = {name for name, value in nets["net"].state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and not any("running" in name or "num_batches" in name for name in moved)
+    assert any(name.endswith("bn1.weight") for name in moved)
+
+
+def test_distillation_alone_leaves_the_classifier_as_it_is(dataset, batch):
+    method, nets, _ = make("fskd", dataset)
+    nets.eval()
+    alone = dataclasses.replace(method, margin_weight=0.0, lambda_=1.0, distance="embedding")
+    student, teacher = nets["net"](batch.as_float().lr_bchw), nets["teacher"](batch.as_float().hr_bchw)
+    expected = 1 - F.cosine_similarity(student.double(), teacher.double()).mean()
+    assert float(alone.losses(nets, batch.as_float(), 0)["total"].detach()) == pytest.approx(float(expected.detach()), abs=1e-6)
+    head = nets["head"].weight.clone()
+    Run(alone, nets, TrainSettings(weight_decay=0.0), World()).step(batch, 0, 0.1)
+    assert torch.equal(nets["head"].weight, head)
+
+
 def test_fskd_total_is_margin_plus_lambda_times_mean_cosine_distance(dataset, batch):
     method, nets, _ = make("fskd", dataset)
     nets.eval()

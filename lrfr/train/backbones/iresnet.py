@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from lrfr.train.backbones.attention import Cbam
+from lrfr.train.backbones.prelu import PReLU
 from lrfr.train.backbones.staged import Gates, Staged, Unit, conv
 from lrfr.train.backbones.wavelet import WaveDown
 from lrfr.train.nets import STAGES
@@ -24,7 +25,7 @@ class IResUnit(Unit):
         self.bn1 = nn.BatchNorm2d(c_in)
         self.conv1 = conv(c_in, c_out, 3)
         self.bn2 = nn.BatchNorm2d(c_out)
-        self.prelu = nn.PReLU(c_out)
+        self.prelu = PReLU(c_out)
         self.conv2 = conv(c_out, c_out, 3, stride, wavelet)
         self.bn3 = nn.BatchNorm2d(c_out)
         self.cbam = Cbam(c_out) if attention else None
@@ -52,7 +53,7 @@ class FaceXUnit(Unit):
         super().__init__()
         self.bn1 = nn.BatchNorm2d(c_in)
         self.conv1 = conv(c_in, c_out, 3)
-        self.prelu = nn.PReLU(c_out)
+        self.prelu = PReLU(c_out)
         self.conv2 = conv(c_out, c_out, 3, stride, wavelet)
         self.bn3 = nn.BatchNorm2d(c_out)
         self.downsample: nn.Module
@@ -104,7 +105,7 @@ class IResNet(Staged):
         super().__init__()
         self.conv1 = conv(3, width, 3, stem_stride, wavelet)
         self.bn1 = nn.BatchNorm2d(width)
-        self.prelu = nn.PReLU(width)
+        self.prelu = PReLU(width)
         c_in = width
         for name, count, stride, times in zip(STAGES, units, strides, (1, 2, 4, 8), strict=True):
             c_out = width * times

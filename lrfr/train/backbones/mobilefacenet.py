@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lrfr.train.backbones.prelu import PReLU
 from lrfr.train.features import Features, full_precision
 from lrfr.train.nets import STAGES, Backbone
 
@@ -21,7 +22,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         padding = 1 if kernel == 3 else 0
         layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(c_out)]
-        self.layers = nn.Sequential(*layers, *([] if linear else [nn.PReLU(c_out)]))
+        self.layers = nn.Sequential(*layers, *([] if linear else [PReLU(c_out)]))
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """Run the layers."""

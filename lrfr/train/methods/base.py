@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones import build_backbone
@@ -31,6 +31,7 @@ class Method:
         backbone: a name of :data:`~lrfr.train.backbones.BACKBONES`.
         head: margin and its constants.
         input: resizing of the embedder, recorded in the checkpoint.
+        batch_norm: ``frozen`` keeps the statistics that the networks start with, for fine-tuning strong weights.
         unstated: field to what its source says about it, printed at the start of a run.
 
     """
@@ -40,6 +41,7 @@ class Method:
     backbone: str = "iresnet50"
     head: HeadSpec = field(default_factory=HeadSpec)
     input: InputSpec = field(default_factory=InputSpec)
+    batch_norm: Literal["train", "frozen"] = "train"
 
     def needs(self) -> Mapping[str, str]:
         """Return role to method: the finished runs whose networks ``build`` is handed."""
@@ -61,6 +63,14 @@ class Method:
             nets["head"] = self.head.build(net.emb_dim, num_classes)
         start_from(nets, (parents or {}).get("init"))
         return nets
+
+    def train_mode(self, nets: Nets) -> None:
+        """Put the networks into training mode, once, before the first step."""
+        nets.train()
+        if self.batch_norm == "frozen":
+            for module in nets.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return named scalar losses of one float batch, ``"total"`` among them."""

@@ -29,6 +29,7 @@ class Fskd(Method):
     Attributes:
         lambda_: weight of the distillation (written ``lambda`` in recipes); 5 in the paper, 20 in the code of its time.
         distance: a name of :data:`~lrfr.train.distances.DISTANCES`.
+        margin_weight: weight of the margin; 0 is distillation alone, which needs no labels.
         logits: what ``distance: kl`` compares: logits with the margin, or scaled cosines without.
 
     """
@@ -42,6 +43,7 @@ class Fskd(Method):
     head: HeadSpec = field(default_factory=lambda: HeadSpec("cosface", 30.0, 0.25))
     lambda_: float = 5.0
     distance: str = "cosine"
+    margin_weight: float = 1.0
     logits: Literal["margin", "cosine"] = "margin"
 
     def needs(self) -> Mapping[str, str]:
@@ -69,7 +71,7 @@ class Fskd(Method):
             )
         margin = nets["head"](student.embedding_bd, batch.label_b)
         distill = DISTANCES[self.distance](student, teacher)
-        return {"total": margin + self.lambda_ * distill, "margin": margin, "distill": distill}
+        return {"total": self.margin_weight * margin + self.lambda_ * distill, "margin": margin, "distill": distill}
 
     def _with_logits(self, features: Features, head: Head, label_b: Tensor) -> Features:
         emb = features.embedding_bd
