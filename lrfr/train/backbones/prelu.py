@@ -16,7 +16,7 @@ class PReLU(nn.PReLU):
     def forward(self, x: Tensor) -> Tensor:
         """Return x where it is positive, slope times x elsewhere; channels are dimension 1."""
         if self.training and x.device.type == "cpu":
-            y: Tensor = _CpuPReLU.apply(x, self.weight)
+            y: Tensor = _CpuPReLU.apply(x, self.weight)  # type: ignore[no-untyped-call]
             return y
         return super().forward(x)
 
