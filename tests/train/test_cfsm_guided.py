@@ -1,6 +1,7 @@
 """Guided mode: the sign step, its box, and that nothing of the inner step leaks into training."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -37,13 +38,13 @@ def test_one_step_is_alpha_times_the_sign_of_the_gradient_inside_the_box():
     weight = torch.tensor([[1.0, 1.0], [-1.0, 0.0]])
     # loss = sum(weight * (x + A z)), so its gradient is A^T weight: (1, -1, 3.5) and (-1, 2, -0.5)
     signs = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0]])
-    found = guided_styles(GuidedSpec(alpha=0.1, eps=0.314), Linear(), lambda y: (weight * y).sum(), x, start)
+    found = guided_styles(GuidedSpec(alpha=0.1, eps=0.314), partial(Linear(), x), lambda y: (weight * y).sum(), start)
     assert torch.allclose(found, start + 0.1 * signs)
-    far = guided_styles(GuidedSpec(alpha=0.5, eps=0.2), Linear(), lambda y: (weight * y).sum(), x, start)
+    far = guided_styles(GuidedSpec(alpha=0.5, eps=0.2), partial(Linear(), x), lambda y: (weight * y).sum(), start)
     assert torch.allclose(far, start + 0.2 * signs)
-    many = guided_styles(GuidedSpec(alpha=0.1, eps=0.25, steps=5), Linear(), lambda y: (weight * y).sum(), x, start)
+    many = guided_styles(GuidedSpec(alpha=0.1, eps=0.25, steps=5), partial(Linear(), x), lambda y: (weight * y).sum(), start)
     assert torch.allclose(many, start + 0.25 * signs)
-    assert torch.equal(guided_styles(GuidedSpec(steps=0), Linear(), lambda y: y.sum(), x, start), start)
+    assert torch.equal(guided_styles(GuidedSpec(steps=0), partial(Linear(), x), lambda y: y.sum(), start), start)
 
 
 def test_chosen_rows_are_a_share_of_the_labelled_ones():

@@ -116,8 +116,8 @@ class Style(Op):
         from lrfr.degrade.stylegan.weights import cached_weights
 
         result = []
-        for image, drawn in zip(images, params, strict=True):
+        for image, drawn, stream in zip(images, params, streams, strict=True):
             model = cached_weights(drawn["weights"], drawn["sha256"])
             norm = model.card.norm_for(drawn["magnitude"]) if drawn["calibrated"] else drawn["magnitude"]
-            result += render_style(model.generator, [image], [[norm * x for x in drawn["direction"]]])
+            result += render_style(model.generator, [image], [[norm * x for x in drawn["direction"]]], [stream])
         return result

@@ -37,6 +37,8 @@ class Layout:
             weight 1 - exp(-|z| / 2). So z = 0 is exactly the identity, and the magnitude governs the degree from the first step
             on. Without it (as published) instance norm makes G blind to a common gain and offset of its input, whose brightness
             and contrast it cannot reconstruct.
+        noise: ours: normal noise on the quarter-size maps before each styled block, with a learned gain a channel. A function of
+            face and ten coordinates alone has no sensor noise to give.
 
     """
 
@@ -45,6 +47,7 @@ class Layout:
     n_basis: int
     latent: int
     residual: bool = False
+    noise: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes beyond reason, which only a damaged file asks for."""
@@ -55,8 +58,8 @@ class Layout:
 # full is the published configuration
 PRESETS: dict[str, Layout] = {
     "full": Layout(dim=64, n_res=3, n_basis=10, latent=128),
-    "small": Layout(dim=32, n_res=3, n_basis=10, latent=64, residual=True),
-    "tiny": Layout(dim=16, n_res=2, n_basis=10, latent=32, residual=True),
+    "small": Layout(dim=32, n_res=3, n_basis=10, latent=64, residual=True, noise=True),
+    "tiny": Layout(dim=16, n_res=2, n_basis=10, latent=32, residual=True, noise=True),
 }
 
 

@@ -41,16 +41,22 @@ class StyleGenerator(nn.Module):
             nn.Linear(wide, layout.n_res * 4 * wide),
         )
         self.head = nn.Sequential(*_upsampled(wide, 2 * dim), *_upsampled(2 * dim, dim), reflected_conv(dim, 3, 7), nn.Tanh())
+        self.noise_gain_nc = nn.Parameter(0.1 * torch.randn(layout.n_res, wide)) if layout.noise else None
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
 
-    def forward(self, x_bchw: Tensor, z_bk: Tensor) -> Tensor:
+    def noise_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Return the shape of one face's noise."""
+        return self.layout.n_res, height // 4, width // 4
+
+    def forward(self, x_bchw: Tensor, z_bk: Tensor, noise_bnhw: Tensor | None = None) -> Tensor:
         """Return the styled faces.
 
         Args:
             x_bchw: float32 ``[B, 3, H, W]`` in [-1, 1]; H and W multiples of 4.
             z_bk: float32 ``[B, n_basis]`` style coordinates.
+            noise_bnhw: standard normals ``[B, *noise_shape(H, W)]``; None for none, and unused by layouts without noise.
 
         Returns:
             float32 ``[B, 3, H, W]`` in [-1, 1].
@@ -59,6 +65,8 @@ class StyleGenerator(nn.Module):
         style = self.style_mlp(self.subspace(z_bk)).unflatten(1, (self.layout.n_res, 2, 2, 4 * self.layout.dim))
         hidden = self.content(self.stem(x_bchw))
         for index, block in enumerate(self.styled):
+            if self.noise_gain_nc is not None and noise_bnhw is not None:
+                hidden = hidden + self.noise_gain_nc[index, :, None, None] * noise_bnhw[:, index, None]
             hidden = block(hidden, style[:, index])
         out: Tensor = self.head(hidden)
         if not self.layout.residual:

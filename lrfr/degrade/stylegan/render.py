@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -9,13 +10,17 @@ import numpy as np
 import torch
 
 from lrfr.degrade.stylegan.generator import StyleGenerator
+from lrfr.degrade.tables import normal_field
 from lrfr.image import ImageU8
+from lrfr.streams import Stream
 
 _STRIDE_PX = 4
 _MIN_SIDE_PX = 8
 
 
-def render_style(generator: StyleGenerator, images: Sequence[ImageU8], z_nk: Sequence[Sequence[float]]) -> list[ImageU8]:
+def render_style(
+    generator: StyleGenerator, images: Sequence[ImageU8], z_nk: Sequence[Sequence[float]], streams: Sequence[Stream | None] | None = None
+) -> list[ImageU8]:
     """Return each face in its style, at its own size.
 
     A convolution library may choose another algorithm for another batch size, and the last bit of a float decides a byte. On
@@ -25,17 +30,23 @@ def render_style(generator: StyleGenerator, images: Sequence[ImageU8], z_nk: Seq
         generator: in eval mode.
         images: uint8 HWC RGB of any size (mirrored up to a multiple of 4 px inside).
         z_nk: style coordinates of each face.
+        streams: where each face's noise comes from; None for no noise.
 
     """
     with _one_thread(), torch.inference_mode():
-        return [_one(generator, image, z_k) for image, z_k in zip(images, z_nk, strict=True)]
+        return [_one(generator, *face) for face in zip(images, z_nk, streams or [None] * len(images), strict=True)]
 
 
-def _one(generator: StyleGenerator, image: ImageU8, z_k: Sequence[float]) -> ImageU8:
+def _one(generator: StyleGenerator, image: ImageU8, z_k: Sequence[float], stream: Stream | None) -> ImageU8:
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, _missing(height)), (0, _missing(width)), (0, 0)), mode="symmetric")
     x = torch.from_numpy(padded).permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1
-    y = generator(x.contiguous(), torch.tensor([z_k], dtype=torch.float32))
+    noise = None
+    if stream is not None:
+        shape = generator.noise_shape(*padded.shape[:2])
+        count = math.prod(shape)
+        noise = torch.from_numpy(normal_field(stream.words_u16(count, "noise"), (count, 1))).view(1, *shape)
+    y = generator(x.contiguous(), torch.tensor([z_k], dtype=torch.float32), noise)
     levels = ((y[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(levels.permute(1, 2, 0).numpy()[:height, :width])
 

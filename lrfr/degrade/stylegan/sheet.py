@@ -56,9 +56,10 @@ def direction_sheet(generator: StyleGenerator, card: Card, face: ImageU8, magnit
 
 
 def render_along(generator: StyleGenerator, card: Card, face: ImageU8, unit: Sequence[float], magnitudes: Sequence[float]) -> list[ImageU8]:
-    """Return one face at several calibrated magnitudes along one direction."""
+    """Return one face at several calibrated magnitudes along one direction, under one noise."""
     norms = [card.norm_for(magnitude) for magnitude in magnitudes]
-    return render_style(generator, [face] * len(norms), [[norm * value for value in unit] for norm in norms])
+    noise = stream(0, b"", 0, "style-sheet")
+    return render_style(generator, [face] * len(norms), [[norm * value for value in unit] for norm in norms], [noise] * len(norms))
 
 
 def tile(rows: Sequence[Sequence[ImageU8]], captions: Sequence[str] = ()) -> ImageU8:

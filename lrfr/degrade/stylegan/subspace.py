@@ -28,19 +28,13 @@ class StyleSubspace(nn.Module):
         """Map style coordinates ``[B, n_basis]`` to latents ``[B, latent]``."""
         return z_bk @ self.basis_kl + self.mean_l
 
-    def penalty(self) -> Tensor:
-        """Return mean((U U^T - I)^2), the soft orthonormality loss."""
-        return self._gram_error().square().mean()
-
     def orthonormality_error(self) -> float:
         """Return max|U U^T - I|."""
-        return float(self._gram_error().detach().abs().max())
+        basis_kl = self.basis_kl.detach()
+        return float((basis_kl @ basis_kl.T - torch.eye(len(basis_kl))).abs().max())
 
     @torch.no_grad()
     def retract(self) -> None:
         """Replace U by the orthonormal frame of its QR decomposition, each row keeping its sense."""
         q_lk, r_kk = torch.linalg.qr(self.basis_kl.double().T)
         self.basis_kl.copy_((q_lk * r_kk.diagonal().sign()).T)
-
-    def _gram_error(self) -> Tensor:
-        return self.basis_kl @ self.basis_kl.T - torch.eye(len(self.basis_kl), device=self.basis_kl.device, dtype=self.basis_kl.dtype)

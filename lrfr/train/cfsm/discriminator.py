@@ -43,7 +43,7 @@ class Discriminator(nn.Module):
         for index, critic in enumerate(self.critics):
             if index:
                 x_bchw = F.avg_pool2d(x_bchw, 3, 2, 1, count_include_pad=False)
-            maps.append(critic(x_bchw))
+            maps.append(critic(x_bchw).float())
         return maps
 
 

@@ -74,21 +74,23 @@ def restyle(spec: GuidedSpec, nets: nn.Module, loss_of: LossOf, clean_bchw: Tens
         return rows, faces
     generator = _generator(spec.weights).to(clean_bchw.device)
     start_bk = normals(spec.seed, f"guided-{step}", (len(label_b), generator.layout.n_basis)).to(clean_bchw.device)[rows]
+    shape = (len(rows), *generator.noise_shape(*faces.shape[2:]))
+    noise_bnhw = normals(spec.seed, f"guided-noise-{step}", shape).to(clean_bchw.device)
     with evaluating(nets):
-        z_bk = guided_styles(spec, generator, lambda x_bchw: loss_of(x_bchw, labels), faces, start_bk)
+        z_bk = guided_styles(spec, lambda z_bk: generator(faces, z_bk, noise_bnhw), lambda x_bchw: loss_of(x_bchw, labels), start_bk)
     with torch.no_grad():
-        return rows, generator(faces, z_bk)
+        return rows, generator(faces, z_bk, noise_bnhw)
 
 
 def guided_styles(
-    spec: GuidedSpec, generator: StyleGenerator, loss_of: Callable[[Tensor], Tensor], faces_bchw: Tensor, start_bk: Tensor
+    spec: GuidedSpec, restyled: Callable[[Tensor], Tensor], loss_of: Callable[[Tensor], Tensor], start_bk: Tensor
 ) -> Tensor:
-    """Return style coordinates ``[B, n_basis]`` that raise the loss: sign steps from ``start_bk``, clamped to its box."""
+    """Return coordinates ``[B, n_basis]`` whose ``restyled`` faces raise the loss: sign steps from ``start_bk``, clamped to its box."""
     z_bk = start_bk
     for _ in range(spec.steps):
         with torch.enable_grad():
             z_bk = z_bk.detach().requires_grad_(True)
-            (gradient,) = torch.autograd.grad(loss_of(generator(faces_bchw, z_bk)), z_bk)
+            (gradient,) = torch.autograd.grad(loss_of(restyled(z_bk)), z_bk)
         z_bk = z_bk + spec.alpha * gradient.sign()
         z_bk = torch.minimum(torch.maximum(z_bk, start_bk - spec.eps), start_bk + spec.eps)
     return z_bk.detach()

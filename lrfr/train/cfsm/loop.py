@@ -161,7 +161,7 @@ class _Session:
             except DataError as error:
                 on_note(f"passing over a damaged checkpoint: {error}")
                 continue
-            self.trainer.load(saved.model, saved.optimizer, str(folder))
+            self.trainer.load(saved, str(folder))
             return int(saved.state["step"])
         return 0
 
@@ -202,7 +202,7 @@ class _Session:
 
     def _picture(self, step: int) -> None:
         """Write held-back faces at each norm of z over a row of target faces, and name the picture in the journal."""
-        generator = self.trainer.generator
+        generator = self.trainer.averaged
         card = Card(self.settings.layout, self.settings.size_px, self.settings.identity_range)
         faces = list(self.data.source.read(range(self.seen, self.data.source.length, CURVE_FACES // 2)))
         count = min(len(GRID_MAGNITUDES) + 1, self.data.target.length)
@@ -219,16 +219,15 @@ class _Session:
         identity = {"method": "cfsm", **_identity(self.settings, self.data)}
         model = checkpoint.model_tensors(self.trainer.nets)
         folder = self.run_dir / "checkpoints" / f"step-{step:08d}"
-        checkpoint.save(folder, checkpoint.Checkpoint(identity, model, state, self.trainer.optimizer_tensors(), {}))
+        optimizer, averaged = self.trainer.optimizer_tensors(), self.trainer.averaged_tensors()
+        checkpoint.save(folder, checkpoint.Checkpoint(identity, model, state, optimizer, averaged))
         checkpoint.prune(self.run_dir, keep=2)
 
     def finish(self, int8: bool) -> Acceptance:
-        """Make the subspace exactly orthonormal, measure and write the calibrated weights; return their figures."""
-        generator = self.trainer.generator
-        generator.subspace.retract()
+        """Measure and write the averaged generator with its calibration; return its figures."""
+        generator = self.trainer.averaged
         if int8:
             generator.load_state_dict(unpack(pack(generator.state_dict())))
-        generator.eval()
         held = to_input(self.data.source.read(range(self.seen, self.data.source.length)))
         settings, recogniser = self.settings, self.data.recogniser
         curve = measure_curve(generator, recogniser, held[:CURVE_FACES], settings.seed)

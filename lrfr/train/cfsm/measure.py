@@ -25,11 +25,12 @@ def directions(seed: int, count: int, n_basis: int) -> Tensor:
 
 @torch.no_grad()
 def distances(generator: StyleGenerator, recogniser: Recogniser, x_bchw: Tensor, norms: Sequence[float], seed: int) -> NDArray[np.float64]:
-    """Return 1 - cos between each face and its styled version, ``[len(norms), B]``; each face keeps one random direction."""
+    """Return 1 - cos between each face and its styled version, ``[len(norms), B]``; each face keeps one random direction and noise."""
     unit_bk = directions(seed, len(x_bchw), generator.layout.n_basis)
+    noise_bnhw = normals(seed, "measure-noise", (len(x_bchw), *generator.noise_shape(*x_bchw.shape[2:])))
     clean_bd = recogniser.embed(x_bchw)
-    table = [identity_distance(clean_bd, recogniser.embed(generator(x_bchw, norm * unit_bk))).double().numpy() for norm in norms]
-    return np.stack(table)
+    faces = (generator(x_bchw, norm * unit_bk, noise_bnhw) for norm in norms)
+    return np.stack([identity_distance(clean_bd, recogniser.embed(face)).double().numpy() for face in faces])
 
 
 def measure_curve(generator: StyleGenerator, recogniser: Recogniser, x_bchw: Tensor, seed: int) -> IdentityCurve:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from lrfr.degrade.stylegan.calibration import IdentityRange
 from lrfr.degrade.stylegan.card import PRESETS, Layout
@@ -24,7 +25,8 @@ class CfsmSettings:
         critics_lr: another rate for the critics; 0 takes ``lr``.
         identity_weights: (share of the run, lambda_id from there on).
         identity_range: target identity distance of a magnitude.
-        orthonormality_weight: weight of the subspace's penalty.
+        ema_decay: of the averaged generator, which is the one that is kept; 0 keeps the last.
+        amp: ``bf16`` autocast, or ``none``.
         discriminator_dim: channels of the critics' first convolution; 0 takes twice the generator's, 64 at most.
         seed: first weights, order of the faces and styles.
         threads: CPU threads, 0 for all usable cores; a run keeps the number it began with.
@@ -41,7 +43,8 @@ class CfsmSettings:
     critics_lr: float = 0.0
     identity_weights: tuple[tuple[float, float], ...] = ((0.0, 8.0), (0.2, 5.0), (0.35, 2.0))  # three runs of 4, 3 and 12 epochs
     identity_range: IdentityRange = field(default_factory=IdentityRange)
-    orthonormality_weight: float = 1.0
+    ema_decay: float = 0.995  # none there; a short training ends on a less accidental generator with it
+    amp: Literal["none", "bf16"] = "none"
     discriminator_dim: int = 0
     seed: int = 0
     threads: int = 0
@@ -54,8 +57,8 @@ class CfsmSettings:
             raise SpecError(f"no preset '{self.preset}'", hint=did_you_mean(self.preset, PRESETS))
         if self.size_px < MIN_SCALE_PX or self.size_px % 4:
             raise SpecError(f"expected a side of {MIN_SCALE_PX} px or more that is a multiple of 4, got {self.size_px}")
-        if min(self.steps, self.batch_size, self.save_every, self.grid_every) < 1 or self.lr <= 0:
-            raise SpecError("steps, batch size, intervals and learning rate must be positive")
+        if min(self.steps, self.batch_size, self.save_every, self.grid_every) < 1 or self.lr <= 0 or not 0 <= self.ema_decay < 1:
+            raise SpecError("steps, batch size, intervals and learning rate must be positive, ema_decay in [0, 1)")
 
     @property
     def layout(self) -> Layout:

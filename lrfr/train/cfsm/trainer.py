@@ -5,7 +5,7 @@ Source: Liu, Kim, Jain, Liu, "Controllable and Guided Face Synthesis for Unconst
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from lrfr.degrade.stylegan.generator import StyleGenerator
 from lrfr.train import checkpoint
 from lrfr.train.cfsm.discriminator import Discriminator, accuracy, least_squares
-from lrfr.train.cfsm.draws import styles
+from lrfr.train.cfsm.draws import normals, styles
 from lrfr.train.cfsm.recogniser import Recogniser, identity_distance
 from lrfr.train.cfsm.settings import CfsmSettings
 from lrfr.train.methods.base import Losses
@@ -37,6 +37,7 @@ class Trainer:
         self.critics = Discriminator(settings.size_px, settings.critic_dim)
         self.nets = Nets({"generator": self.generator, "critics": self.critics})
         self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(self.generator).eval().requires_grad_(False)
         rates = {"generator": settings.lr, "critics": settings.critics_lr or settings.lr}
         self.optimizers = {name: torch.optim.Adam(self.nets[name].parameters(), rate, _BETAS, foreach=True) for name, rate in rates.items()}
 
@@ -50,13 +51,15 @@ class Trainer:
 
         """
         anchors = step % 2 == 1 and not self.settings.layout.residual
-        losses, fake = self.anchor(source_bchw) if anchors else self.style(step, source_bchw)
-        penalty = self.generator.subspace.penalty()
-        self._update("generator", losses["total"] + self.settings.orthonormality_weight * penalty)
-        real_maps, fake_maps = self.critics(target_bchw), self.critics(fake.detach())
+        with self._autocast():
+            losses, fake = self.anchor(source_bchw) if anchors else self.style(step, source_bchw)
+        self._update("generator", losses["total"])
+        self._average(step)
+        with self._autocast():
+            real_maps, fake_maps = self.critics(target_bchw), self.critics(fake.detach())
         critic_loss = least_squares(real_maps, 1.0) + least_squares(fake_maps, 0.0)
         self._update("critics", critic_loss)
-        losses |= {"orthonormality": penalty, "critics": critic_loss}
+        losses["critics"] = critic_loss
         if not anchors:
             losses["critics_accuracy"] = accuracy(real_maps, fake_maps)
         return {name: value.detach() for name, value in losses.items()}
@@ -64,7 +67,8 @@ class Trainer:
     def style(self, step: int, x_bchw: Tensor) -> tuple[Losses, Tensor]:
         """Return the losses of styled fakes, and these: deceive the critics at the identity distance that the magnitude asks for."""
         z_bk = styles(self.settings.seed, step, len(x_bchw), self.settings.layout.n_basis)
-        fake = self.generator(x_bchw, z_bk)
+        noise_bnhw = normals(self.settings.seed, f"noise-{step}", (len(x_bchw), *self.generator.noise_shape(*x_bchw.shape[2:])))
+        fake = self.generator(x_bchw, z_bk, noise_bnhw)
         self.critics.requires_grad_(False)
         adversarial = least_squares(self.critics(fake), 1.0)
         self.critics.requires_grad_(True)
@@ -81,6 +85,18 @@ class Trainer:
         anchor = (x_bchw - fake).abs().mean()
         return {"total": anchor, "anchor": anchor}, fake
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.amp == "bf16")
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        """Put U back on the orthonormal frames and let the averaged generator follow (faster in the first steps)."""
+        self.generator.subspace.retract()
+        decay = min(self.settings.ema_decay, (1 + step) / (10 + step)) if self.settings.ema_decay else 0.0
+        for average, now in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
+            average.lerp_(now, 1 - decay)
+        self.averaged.subspace.retract()
+
     def _update(self, name: str, loss: Tensor) -> None:
         self.optimizers[name].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -94,16 +110,21 @@ class Trainer:
             for key, value in self._state_of(name).get(parameter, {}).items()
         }
 
-    def load(self, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], place: str) -> None:
+    def averaged_tensors(self) -> checkpoint.Tensors:
+        """Return the averaged generator under the names of the trained one."""
+        return {f"generator.{name}": value for name, value in self.averaged.state_dict().items()}
+
+    def load(self, saved: checkpoint.Checkpoint, place: str) -> None:
         """Take over a checkpoint's networks and optimisers, bit for bit.
 
         Raises:
             DataError: they do not fit.
 
         """
-        checkpoint.load_model(self.nets, model, place)
+        checkpoint.load_model(self.nets, saved.model, place)
+        checkpoint.load_model(Nets({"generator": self.averaged}), saved.ema, place)
         parameters = dict(self.nets.named_parameters())
-        for entry, value in optimizer.items():
+        for entry, value in saved.optimizer.items():
             name, key = entry.rsplit("/", 1)
             memory = torch.channels_last if value.ndim == 4 else torch.contiguous_format
             self._state_of(name)[parameters[name]][key] = value.contiguous(memory_format=memory)

@@ -100,12 +100,24 @@ def test_retraction_is_orthonormal_and_keeps_the_span_and_the_senses():
         assert ((before * after).sum(1) > 0).all()
 
 
-def test_penalty_is_the_mean_square_of_the_gram_error():
+def test_orthonormality_error_is_the_largest_entry_of_the_gram_error():
     subspace = StyleSubspace(2, 2)
     with torch.no_grad():
         subspace.basis_kl.copy_(torch.tensor([[1.0, 2.0], [0.0, 3.0]]))
-    # U U^T = [[5, 6], [6, 9]], minus I: 4, 6, 6, 8
-    assert float(subspace.penalty()) == pytest.approx((16 + 36 + 36 + 64) / 4)
+    assert subspace.orthonormality_error() == 8.0  # U U^T = [[5, 6], [6, 9]], minus I: 4, 6, 6, 8
+
+
+def test_noise_varies_the_style_and_leaves_magnitude_zero_alone():
+    torch.manual_seed(0)
+    generator = StyleGenerator(PRESETS["tiny"])
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.mul_(3)  # weights of 0.02 would hide everything
+        x, z = torch.rand(2, 3, 32, 32) * 2 - 1, torch.randn(2, 10)
+        one, two = torch.randn(2, 2, *generator.noise_shape(32, 32))
+        assert (generator(x, z, one) - generator(x, z, two)).abs().max() > 1e-3
+        assert torch.equal(generator(x, z), generator(x, z, 0 * one))
+        assert (generator(x, 0 * z, one) - x).abs().max() < 1e-5
 
 
 def test_more_directions_than_dimensions_are_refused():
