@@ -55,6 +55,22 @@ class Output:
             yield _plain(label, unit)
 
 
+class _Pace:
+    """Items a second since the first report, so that what an earlier run has done is not counted; a new phase starts again."""
+
+    def __init__(self) -> None:
+        self.first = self.last = 0
+        self.since: float | None = None
+
+    def rate(self, done: int) -> float:
+        """Return the rate, 0 at the first report."""
+        now = time.monotonic()
+        if self.since is None or done < self.last:
+            self.first, self.since = done, now
+        self.last = done
+        return (done - self.first) / max(now - self.since, 1e-6)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
@@ -73,29 +89,27 @@ def _bar(label: str, unit: str) -> Iterator[Advance]:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
     )
-    start = time.monotonic()
+    pace = _Pace()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=None, note="")
 
         def advance(done: int, total: int, **info: Any) -> None:
-            rate = done / max(time.monotonic() - start, 1e-6)
-            note = " ".join([f"{rate:.3g} {unit}/s", *(f"{key} {_cell(value)}" for key, value in info.items())])
+            note = " ".join([f"{pace.rate(done):.3g} {unit}/s", *(f"{key} {_cell(value)}" for key, value in info.items())])
             progress.update(task, completed=done, total=total, note=note)
 
         yield advance
 
 
 def _plain(label: str, unit: str) -> Advance:
-    start = time.monotonic()
+    start, pace = time.monotonic(), _Pace()
     last = [start]
 
     def advance(done: int, total: int, **info: Any) -> None:
-        now = time.monotonic()
-        if now - last[0] < min(_PLAIN_MOST_S, max(_PLAIN_FIRST_S, (now - start) / 4)):
+        now, rate = time.monotonic(), pace.rate(done)
+        if rate == 0 or now - last[0] < min(_PLAIN_MOST_S, max(_PLAIN_FIRST_S, (now - start) / 4)):
             return
         last[0] = now
-        rate = done / max(now - start, 1e-6)
-        eta_s = (total - done) / rate if rate > 0 else float("inf")
+        eta_s = (total - done) / rate
         extra = "".join(f", {key} {_cell(value)}" for key, value in info.items())
         click.echo(f"{label}: {done}/{total}, {rate:.3g} {unit}/s, ETA {eta_s:.0f} s{extra}", err=True)
 

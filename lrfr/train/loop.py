@@ -150,6 +150,7 @@ def _train(session: _Session, start: int, end: int, stop: StopFlag) -> int:
     if world.leads:
         session.journal.open_at(start)
     step = start
+    session.on_progress(start * settings.batch_size, session.total * settings.batch_size)
     prefetch = Prefetch(_batches(session, start, end))
     clock, waited = time.perf_counter(), 0.0
     try:

@@ -99,3 +99,14 @@ def test_doctor_says_how_to_get_what_is_missing(lrfr, monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "onnx" else real(name))
     code, out, _ = lrfr("doctor")
     assert code == 0 and "missing onnx: pip install 'lrfr[onnx]'" in out
+
+
+def test_progress_of_a_resumed_run_counts_only_its_own_work(monkeypatch, capsys):
+    from lrfr.cli import output
+
+    clock = iter([0.0, 0.0, 100.0, 100.0, 110.0, 110.0, 120.0, 120.0]).__next__
+    monkeypatch.setattr(output.time, "monotonic", clock)
+    with output.Output(False).progress("run", "step") as advance:
+        for done in (900, 900, 920):
+            advance(done, 1000)
+    assert capsys.readouterr().err.splitlines() == ["run: 920/1000, 1 step/s, ETA 80 s"]

@@ -82,9 +82,7 @@ def restyle(spec: GuidedSpec, nets: nn.Module, loss_of: LossOf, clean_bchw: Tens
         return rows, generator(faces, z_bk, noise_bnhw)
 
 
-def guided_styles(
-    spec: GuidedSpec, restyled: Callable[[Tensor], Tensor], loss_of: Callable[[Tensor], Tensor], start_bk: Tensor
-) -> Tensor:
+def guided_styles(spec: GuidedSpec, restyled: Callable[[Tensor], Tensor], loss_of: Callable[[Tensor], Tensor], start_bk: Tensor) -> Tensor:
     """Return coordinates ``[B, n_basis]`` whose ``restyled`` faces raise the loss: sign steps from ``start_bk``, clamped to its box."""
     z_bk = start_bk
     for _ in range(spec.steps):

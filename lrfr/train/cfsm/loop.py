@@ -168,6 +168,7 @@ class _Session:
     def train(self, start: int, end: int, stop: StopFlag) -> int:
         """Take the steps from ``start`` to ``end``; return where it stopped."""
         self.journal.open_at(start)
+        self.on_progress(start, self.settings.steps)
         step, clock = start, time.perf_counter()
         try:
             while step < end and not stop.signum:
