@@ -1,7 +1,7 @@
 """The loop against a bare PyTorch loop on the same batches, and the share of time spent waiting for data.
 
-Both take the same steps of F-SKD's tiny recipe in turn, in one process; the bare loop has forward, backward, clipping and
-optimiser and nothing else, on batches read before. Usage: ``python benchmarks/train.py [--quick] [--json train.json]``.
+Both take the same steps of F-SKD's tiny recipe in turn, in one process. The bare loop flips and converts batches that are in
+memory, then forward, backward, clipping, optimiser and the loss as a number: no reading, no journal, no checks, no checkpoint. Usage: ``python benchmarks/train.py [--quick] [--json train.json]``.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from lrfr.train.recipe import load_recipe
 
 
 def bare(method, nets, batches, settings) -> tuple[float, float]:
-    """Return (seconds, CPU seconds of this thread) of the plain loop over float batches."""
+    """Return (seconds, CPU seconds of this thread) of the plain loop over uint8 batches in memory."""
     parameters = [p for p in nets.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True)
     start, cpu = time.perf_counter(), time.thread_time()
     for step, batch in enumerate(batches):
+        batch = dataclasses.replace(batch, hr_bchw=ready(batch.hr_bchw, step), lr_bchw=ready(batch.lr_bchw, step))
         loss = method.losses(nets, batch, step)["total"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
@@ -43,6 +44,13 @@ def bare(method, nets, batches, settings) -> tuple[float, float]:
         optimizer.zero_grad()
         loss.item()
     return time.perf_counter() - start, time.thread_time() - cpu
+
+
+def ready(x_bchw: torch.Tensor, step: int) -> torch.Tensor:
+    """Return the images flipped at random, float in [-1, 1], channels last."""
+    where = torch.rand(len(x_bchw), 1, 1, 1, generator=torch.Generator().manual_seed(step)) < 0.5
+    x_bchw = torch.where(where, x_bchw.flip(3), x_bchw)
+    return x_bchw.float().mul_(2 / 255).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
 def make_nets(recipe, dataset):
@@ -66,6 +74,7 @@ def ours(method, teacher, dataset, settings, identity, folder) -> tuple[float, f
         on_progress=lambda done, total, **info: stamps.append((time.perf_counter(), time.thread_time())),
     )
     waits = [line["wait"] for line in read(folder / "journal.jsonl")][1:]
+    stamps = stamps[1:]  # the first report comes before the first step
     return stamps[-1][0] - stamps[0][0], stamps[-1][1] - stamps[0][1], statistics.fmean(waits)
 
 
@@ -101,19 +110,14 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, object]:
     batches = []
     while len(batches) < given.steps:
         batches += list(loader.iterate(len(batches)))
-    floats = [batch.as_float() for batch in batches[: given.steps]]
-    layout = torch.channels_last
-    floats = [
-        dataclasses.replace(b, hr_bchw=b.hr_bchw.contiguous(memory_format=layout), lr_bchw=b.lr_bchw.contiguous(memory_format=layout))
-        for b in floats
-    ]
+    batches = batches[: given.steps]
     method, teacher, nets = make_nets(recipe, dataset)
-    nets.to(memory_format=layout).train()
-    bare(method, nets, floats[:3], settings)
+    nets.to(memory_format=torch.channels_last).train()
+    bare(method, nets, batches[:3], settings)
     identity = {"method": recipe.method, "options": recipe.options}
     rounds = []
     for number in range(given.rounds):
-        plain, plain_cpu = bare(method, nets, floats, settings)
+        plain, plain_cpu = bare(method, nets, batches, settings)
         looped, looped_cpu, wait = ours(method, teacher, dataset, settings, identity, folder / f"run-{number}")
         rounds.append(
             {"bare_s": plain, "loop_s": looped, "overhead": looped / plain - 1, "overhead_cpu": looped_cpu / plain_cpu - 1, "wait": wait}
