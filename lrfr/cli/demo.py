@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from lrfr.cli.declare import Experiment, load_experiment
 from lrfr.cli.experiment import SHIPPED, run_steps, show_plan
 from lrfr.cli.output import Output, command
-from lrfr.cli.plan import Experiment, load_experiment, plan
+from lrfr.cli.plan import plan
 from lrfr.cli.runner import StepRunner
 
 NEXT = """\

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from lrfr.cli.declare import load_experiment
 from lrfr.cli.output import Output, command
-from lrfr.cli.plan import Step, load_experiment, plan
+from lrfr.cli.plan import Step, plan
 from lrfr.cli.runner import StepRunner, digests_of
 from lrfr.errors import DataError, SpecError
 from lrfr.yamlspec import did_you_mean
@@ -20,9 +21,11 @@ SHIPPED = Path(__file__).parent / "experiments"
 @command("experiment", short_help="Run a declared comparison: views, trainings, evaluations, one report.")
 @click.argument("file", metavar="FILE.yaml")
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder to work in [default: the experiment's name].")
+@click.option("--place", "places", multiple=True, metavar="NAME=PATH", help="Where a place of the file lies, e.g. faces=/data/faces.")
+@click.option("--embedded", is_flag=True, help="The same comparison, small, on embedded faces: the file's part 'embedded'.")
 @click.option("--plan", "--dry-run", "only_plan", is_flag=True, help="Show the steps and time estimates; write nothing.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Steps side by side; they share the cores.")
-def experiment(out: Output, file: str, folder: Path | None, only_plan: bool, jobs: int) -> dict[str, Any]:
+def experiment(out: Output, file: str, **given: Any) -> dict[str, Any]:
     """Run a declared comparison as a resumable plan and write one report.
 
     FILE.yaml names views, trainings (with recipes and seeds) and evaluations; a shipped name such as demo works as well. Every
@@ -32,11 +35,20 @@ def experiment(out: Output, file: str, folder: Path | None, only_plan: bool, job
     Examples:
       lrfr experiment demo --plan
       lrfr experiment my-comparison.yaml --folder results/my-comparison
+      lrfr experiment lrfr-five.yaml --place faces=/data/faces --jobs 2
     """
-    declared = load_experiment(find(file))
+    declared = load_experiment(find(file), dict(_place(word) for word in given["places"]), embedded=given["embedded"])
     steps = plan(declared)
-    runner = StepRunner(folder or Path(declared.name), jobs=jobs)
-    return show_plan(out, runner, steps) if only_plan else run_steps(out, runner, steps)
+    folder = given["folder"] or Path(declared.name + ("-embedded" if given["embedded"] else ""))
+    runner = StepRunner(folder, jobs=given["jobs"])
+    return show_plan(out, runner, steps) if given["only_plan"] else run_steps(out, runner, steps)
+
+
+def _place(word: str) -> tuple[str, str]:
+    name, equals, path = word.partition("=")
+    if not equals or not path:
+        raise SpecError(f"--place takes NAME=PATH, got '{word}'", hint="--place faces=/data/faces")
+    return name, str(Path(path).absolute())
 
 
 def find(name: str) -> Path:

@@ -86,8 +86,10 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
     if backbone is None:
         raise SpecError("say which backbone these weights are of", hint="--backbone iresnet50")
     target = given["target"] or Path("runs") / source.stem
-    if target.exists():
-        raise SpecError("exists already", file=str(target), hint="choose another --out")
+    known = _imported_before(target, source)
+    if known:
+        out.say(f"{target} has these weights already")
+        return {"checkpoint": str(target), "backbone": backbone, "digest": known}
     if given["dry_run"]:
         out.say(f"{source} -> {target} ({backbone})")
         return {"checkpoint": str(target), "backbone": backbone, "digest": None}
@@ -98,6 +100,19 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
     return {"checkpoint": str(target), "backbone": backbone, "digest": digest}
 
 
+def _imported_before(target: Path, source: Path) -> str | None:
+    """Return the digest of ``target`` if it holds the weights of ``source``; refuse any other thing that lies there."""
+    if not target.exists():
+        return None
+    from lrfr.pairs.files import sha256_file
+    from lrfr.train.checkpoint import read_manifest
+
+    manifest = read_manifest(target) if (target / "manifest.json").is_file() else {"identity": {}}
+    if manifest["identity"].get("imported") != sha256_file(source):
+        raise SpecError("exists already", file=str(target), hint="choose another --out")
+    return str(manifest["digest"])
+
+
 def _faces() -> Any:
     """Return 64 embedded faces: activations to set batch norms by."""
     import numpy as np
@@ -106,3 +121,38 @@ def _faces() -> Any:
     from lrfr.train.embedder import to_input
 
     return to_input(np.stack([render_face(identity, 0, 0)[0] for identity in range(64)]))
+
+
+@command("route", short_help="Make one model of several: each face to the one for its size.")
+@click.option("--at", "small", multiple=True, metavar="PX=RUN", help="This run takes faces up to PX pixels; may be given several times.")
+@click.option("--rest", required=True, type=click.Path(path_type=Path), help="The run that takes all larger faces.")
+@click.option("--out", "target", type=click.Path(path_type=Path), default=Path("runs/routed"), show_default=True, help="Folder to write.")
+@click.option("--dry-run", is_flag=True, help="Write nothing: say what would be made.")
+def route_command(out: Output, small: tuple[str, ...], rest: Path, target: Path, dry_run: bool) -> dict[str, Any]:
+    """Make one model of several: each face goes to the run for its larger side.
+
+    The runs must embed into one space to be compared with each other: a teacher and students that were taught its embeddings do. The
+    result is evaluated like a checkpoint.
+
+    \b
+    Examples:
+      lrfr route --at 28=runs/student --rest runs/teacher
+      lrfr route --at 10=runs/tiny-faces --at 28=runs/small-faces --rest runs/teacher --out runs/routed
+      lrfr eval runs/routed
+    """
+    runs = [*(_route(word) for word in small), (None, rest)]
+    if dry_run:
+        out.say(f"would write {target}: " + ", ".join(f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in runs))
+        return {"folder": str(target), "digest": None}
+    from lrfr.train.routes import write_routes
+
+    digest = write_routes(target, runs)
+    out.say(f"{target}: {len(runs)} members, routes {digest[:12]}\nnext: lrfr eval {target}")
+    return {"folder": str(target), "digest": digest}
+
+
+def _route(word: str) -> tuple[int | None, Path]:
+    side, _, run = word.partition("=")
+    if not side.isdecimal() or not run or int(side) < 1:
+        raise SpecError(f"--at takes PX=RUN, got '{word}'", hint="--at 20=runs/student")
+    return int(side), Path(run)

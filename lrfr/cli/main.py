@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("lrfr.cli.train", "train_group", "train a method on a view"),
     "export": ("lrfr.cli.export", "export_command", "a checkpoint as ONNX or safetensors, with a model card"),
     "import-weights": ("lrfr.cli.export", "import_weights_command", "foreign weights as a checkpoint"),
+    "route": ("lrfr.cli.export", "route_command", "several checkpoints as one: each face to the one for its size"),
     "store": ("lrfr.cli.store", "store_group", "look at, check and care for a pair store"),
     "doctor": ("lrfr.cli.doctor", "doctor", "versions, CPU, disk, GPU and what is missing"),
 }

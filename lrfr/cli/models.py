@@ -15,10 +15,10 @@ _PREDICTORS = {"attributes": "attribute_predictor", "classes": "class_predictor"
 
 
 def load_model(path: Path, *, needs: str = "embeddings", device: str = "cpu", name: str | None = None) -> tuple[Embed, Model]:
-    """Load a checkpoint or the last one of a run.
+    """Load a checkpoint, the last one of a run, or the members of a router.
 
     Args:
-        path: checkpoint or run folder.
+        path: checkpoint, run or router folder.
         needs: ``embeddings``, ``attributes`` or ``classes``: which output is measured.
         device: where it runs.
         name: display name (default: the run's folder).
@@ -29,6 +29,10 @@ def load_model(path: Path, *, needs: str = "embeddings", device: str = "cpu", na
 
     """
     from lrfr.eval.results import Model
+    from lrfr.train.routes import is_router
+
+    if is_router(path):
+        return _load_router(path, needs, device, name)
     from lrfr.train.checkpoint import load_nets, read_manifest, resolve
     from lrfr.train.recipe import method_from
 
@@ -49,3 +53,14 @@ def load_model(path: Path, *, needs: str = "embeddings", device: str = "cpu", na
         parents=identity.get("parents") or {},
     )
     return maker(nets), model
+
+
+def _load_router(path: Path, needs: str, device: str, name: str | None) -> tuple[Embed, Model]:
+    from lrfr.eval.results import Model
+    from lrfr.train.routes import load_router
+
+    if needs != "embeddings":
+        raise SpecError(f"a router gives embeddings, not {needs}", file=str(path))
+    embed, members, digest = load_router(path, device)
+    parents = {"larger" if member.up_to_px is None else f"up to {member.up_to_px} px": member.digest for member in members}
+    return embed, Model(name=name or path.name, method="router", checkpoint=str(path), digest=digest, parents=parents)

@@ -28,16 +28,18 @@ def threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Run with deterministic kernels, and with the caller's random state untouched."""
+    """Run with deterministic kernels and no denormal numbers (slow on a CPU), and with the caller's random state untouched."""
     deterministic_module: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled()
     fill = deterministic_module.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     deterministic_module.fill_uninitialized_memory = False
+    torch.set_flush_denormal(True)
     try:
         with torch.random.fork_rng():
             yield
     finally:
+        torch.set_flush_denormal(False)
         torch.use_deterministic_algorithms(before)
         deterministic_module.fill_uninitialized_memory = fill

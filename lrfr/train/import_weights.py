@@ -47,6 +47,7 @@ def import_weights(source: Path, folder: Path, backbone: str, *, bgr: bool = Fal
         raise SpecError(f"cannot import '{source.suffix}' files", file=str(source), hint="use .safetensors or .onnx")
     if bgr:
         _turn_channels(nets["net"])
+    _drop_vanished(nets["net"])
     identity = {"method": "baseline", "options": recipe.options, "num_classes": 0, "attribute_names": [], "imported": sha256_file(source)}
     state = {"step": 0, "metrics": {}, "best": None, "source": source.name}
     return checkpoint.save(folder, checkpoint.Checkpoint(identity, checkpoint.model_tensors(nets), state, {}, {}))
@@ -67,6 +68,14 @@ def _fill_from_safetensors(net: nn.Module, source: Path) -> None:
         for name, tensor in own.items():
             if name in tensors:
                 tensor.copy_(tensors[name])
+
+
+def _drop_vanished(net: nn.Module) -> None:
+    """Set to zero what weight decay has left of dead weights: below 1e-20 they change no output, and make a CPU eight times slower."""
+    with torch.no_grad():
+        for tensor in net.state_dict().values():
+            if tensor.is_floating_point():
+                tensor[tensor.abs() < 1e-20] = 0
 
 
 def _turn_channels(net: nn.Module) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lrfr.cli.plan import load_experiment, plan
+from lrfr.cli.declare import load_experiment
+from lrfr.cli.plan import plan
 from lrfr.cli.runner import StepRunner
 from lrfr.errors import SpecError
 
@@ -138,7 +139,8 @@ def test_kill_at_a_random_step_then_the_same_command_ends_the_same(tmp_path, ste
     code = textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from lrfr.cli.plan import load_experiment, plan
+        from lrfr.cli.declare import load_experiment
+        from lrfr.cli.plan import plan
         from lrfr.cli.runner import StepRunner
         steps = plan(load_experiment(Path({str(tmp_path / "small.yaml")!r})))
         StepRunner(Path("small"), (sys.executable, {str(tmp_path / "stand_in.py")!r})).run(steps, lambda *a: None)
@@ -163,8 +165,8 @@ def _texts(path: Path) -> dict[str, str]:
 
 
 BAD = {
-    "trainings.student: unknown view 'lrr'": ("view: lr,", "view: lrr,"),
-    "'techer' is no training above this one": ("teacher: teacher}", "teacher: techer}"),
+    "trainings.student: 'lrr' is no view": ("view: lr,", "view: lrr,"),
+    "'techer' is no import or training above this one": ("teacher: teacher}", "teacher: techer}"),
     "did you mean 'method'": ("{method: fskd", "{methd: fskd"),
     "unknown version": ("version: 1", "version: 2"),
     "trainings.student.seeds": ("seeds: [0, 1, 2]", "seeds: zero"),
@@ -185,3 +187,76 @@ def test_bad_declaration_is_one_message_with_a_line(tmp_path, expected):
 def test_unknown_name_lists_the_shipped_ones(lrfr):
     code, _, err = lrfr("experiment", "dmo", "--plan")
     assert code == 2 and "no such experiment file" in err
+
+
+MIXED = """
+version: 1
+name: mixed
+places: {faces: faces, splits: "{faces}"}
+imports:
+  strong: {source: "{faces}/weights.onnx"}
+views:
+  all: {flags: {source: "csv:{faces}/list.csv,root={faces}/aligned", split: train}}
+trainings:
+  small: {method: fskd, view: all, seeds: [3, 4], parents: {teacher: strong, init: strong}}
+routes:
+  routed: {at: {20: small}, rest: strong}
+evaluations:
+  dev: {benchmark: pairs, flags: {data: "{faces}/dev.tsv", literal: "{other}"}}
+embedded:
+  imports: null
+  routes: null
+  views: {all: {flags: {source: synthetic, split: null}}}
+  trainings: {strong: {method: baseline, view: all}, small: {seeds: [3]}}
+"""
+
+
+def lines_of(tmp_path, **options):
+    (tmp_path / "mixed.yaml").write_text(MIXED)
+    return {step.id: step for step in plan(load_experiment(tmp_path / "mixed.yaml", **options))}
+
+
+def test_imports_routes_and_places(tmp_path):
+    steps = lines_of(tmp_path, places={"faces": "/data/f"})
+    assert " ".join(steps["pairs-all"].argv) == "make-pairs --view all --source csv:/data/f/list.csv,root=/data/f/aligned --split train"
+    assert " ".join(steps["import-strong"].argv) == "import-weights /data/f/weights.onnx --out runs/strong"
+    assert steps["train-small-s4"].needs == ("pairs-all", "import-strong", "import-strong")
+    assert "--parent teacher=runs/strong --parent init=runs/strong" in " ".join(steps["train-small-s4"].argv)
+    assert " ".join(steps["route-routed"].argv) == "route --at 20=runs/small-s3 --rest runs/strong --out runs/routed"
+    assert set(steps["route-routed"].needs) == {"train-small-s3", "import-strong"}
+    assert {name for name in steps if name.startswith("eval")} == {
+        f"eval-dev-{name}" for name in ("strong", "small-s3", "small-s4", "routed")
+    }
+    assert steps["eval-dev-routed"].needs == ("route-routed",)
+    assert "--literal {other}" in " ".join(steps["eval-dev-routed"].argv)
+
+
+def test_the_embedded_part_is_laid_over_the_rest(tmp_path):
+    steps = lines_of(tmp_path, embedded=True)
+    assert " ".join(steps["pairs-all"].argv) == "make-pairs --view all --source synthetic"
+    assert "import-strong" not in steps and "route-routed" not in steps
+    assert "--parent teacher=runs/strong-s0" in " ".join(steps["train-small-s3"].argv) and "train-small-s4" not in steps
+    with pytest.raises(SpecError, match="embedded"):
+        (tmp_path / "mixed.yaml").write_text(MIXED[: MIXED.index("embedded:")])
+        load_experiment(tmp_path / "mixed.yaml", embedded=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("rest: strong", "rest: strnog", "did you mean 'strong'"),
+        ("at: {20: small}", "at: {20: smal}", "routes.routed.at[20]"),
+        ("routed: {at", "small: {at", "two models are called 'small'"),
+        ('{source: "{faces}/weights.onnx"}', "{sourc: x}", "did you mean 'source'"),
+    ],
+)
+def test_names_in_routes_and_imports_are_checked(tmp_path, old, new, said):
+    (tmp_path / "mixed.yaml").write_text(MIXED.replace(old, new))
+    with pytest.raises(SpecError) as caught:
+        load_experiment(tmp_path / "mixed.yaml")
+    assert said in str(caught.value)
+
+
+def test_an_unknown_place_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="no place 'face'"):
+        lines_of(tmp_path, places={"face": "/data"})

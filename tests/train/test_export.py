@@ -94,6 +94,18 @@ def test_import_of_a_folded_mobilefacenet(tmp_path, faces_dir):
         import_weights(source, tmp_path / "x", "tiny")
 
 
+def test_weights_that_have_vanished_become_zero(tmp_path):
+    net = load_recipe("baseline", "tiny").make().build(0)["net"]
+    weights = {name: value.clone() for name, value in net.state_dict().items()}
+    first = next(name for name, value in weights.items() if value.ndim == 4)
+    weights[first].view(-1)[:3] = torch.tensor([1e-30, -1e-40, 1e-10])
+    save_file(weights, tmp_path / "w.safetensors")
+    import_weights(tmp_path / "w.safetensors", tmp_path / "run", "tiny")
+    found = load_nets(tmp_path / "run")[0]["net"].state_dict()
+    assert found[first].view(-1)[:3].tolist() == [0.0, 0.0, float(np.float32(1e-10))]
+    assert all(torch.equal(found[name], weights[name]) for name in weights if name != first)
+
+
 def test_an_onnx_file_that_is_none(tmp_path):
     pytest.importorskip("onnx")
     (tmp_path / "x.onnx").write_bytes(b"junk" * 10)
