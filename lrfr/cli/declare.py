@@ -51,6 +51,14 @@ class Training:
 
 
 @checked(frozen=True, config=_STRICT)
+class Common:
+    """What all trainings share unless they say otherwise: entries of ``set`` and ``flags``."""
+
+    set: dict[str, bool | int | float | str] = field(default_factory=dict)
+    flags: Flags = field(default_factory=dict)
+
+
+@checked(frozen=True, config=_STRICT)
 class Route:
     """One ``route`` line: a model made of others, by size of the face in px; every seed-less name means the first seed."""
 
@@ -88,6 +96,7 @@ class Experiment:
     title: str = ""
     places: dict[str, str] = field(default_factory=dict)
     imports: dict[str, Import] = field(default_factory=dict)
+    common: Common = field(default_factory=Common)
     routes: dict[str, Route] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
     report: Flags = field(default_factory=dict)

@@ -64,15 +64,16 @@ def _report_step(experiment: Experiment, steps: list[Step]) -> list[Step]:
 
 def _training_steps(name: str, training: Training, experiment: Experiment) -> list[Step]:
     steps = []
+    settings, flags = experiment.common.set | training.set, experiment.common.flags | training.flags
     for seed in training.seeds:
         parents = {role: _run(used, experiment, seed) for role, used in training.parents.items()}
         run = _run(name, experiment, seed)
         argv = ["train", training.method, "--view", training.view, "--name", run]
         argv += ["--recipe", training.recipe] if training.recipe else []
         argv += [word for role, parent in parents.items() for word in ("--parent", f"{role}=runs/{parent}")]
-        argv += [word for key, value in {"train.seed": seed, **training.set}.items() for word in ("--set", f"{key}={_word(value)}")]
+        argv += [word for key, value in {"train.seed": seed, **settings}.items() for word in ("--set", f"{key}={_word(value)}")]
         needs = (f"pairs-{training.view}", *(_maker(used, experiment, seed) for used in training.parents.values()))
-        steps.append(Step(f"train-{run}", (*argv, *_argv(training.flags)), needs, estimate_s=training.estimate_s))
+        steps.append(Step(f"train-{run}", (*argv, *_argv(flags)), needs, estimate_s=training.estimate_s))
     return steps
 
 

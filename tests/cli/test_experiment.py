@@ -257,6 +257,14 @@ def test_names_in_routes_and_imports_are_checked(tmp_path, old, new, said):
     assert said in str(caught.value)
 
 
+def test_common_settings_are_under_each_trainings_own(tmp_path):
+    common = "common: {set: {train.length: 3, lambda: 1}, flags: {threads: 1}}\ntrainings:"
+    (tmp_path / "small.yaml").write_text(DECLARATION.replace("trainings:", common))
+    steps = {step.id: " ".join(step.argv) for step in plan(load_experiment(tmp_path / "small.yaml"))}
+    assert steps["train-teacher-s0"].endswith("--set train.seed=0 --set train.length=3 --set lambda=1 --threads 1")
+    assert steps["train-student-s0"].endswith("--set train.length=3 --set lambda=5 --set deep=true --threads 1")
+
+
 def test_an_unknown_place_is_refused(tmp_path):
     with pytest.raises(SpecError, match="no place 'face'"):
         lines_of(tmp_path, places={"face": "/data"})

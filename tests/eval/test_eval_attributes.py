@@ -1,12 +1,14 @@
 """Attributes and digits on data in their distributed layout."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from eval_world import identity_picture, save
 from scipy.io import savemat
 
 from lrfr.errors import DataError, LrfrError, SpecError
-from lrfr.eval.protocols.attributes import attribute_accuracy, read_celeba, read_digits, read_lfwa, run_attributes, run_svhn
+from lrfr.eval.protocols.attributes import attribute_accuracy, read_celeba, read_digits, read_lfwa, read_list, run_attributes, run_svhn
 from lrfr.eval.protocols.celeba import draw_pairs
 from lrfr.eval.settings import Settings, Task
 
@@ -60,6 +62,27 @@ def test_wrong_celeba_layouts_are_named(tmp_path, change, words):
     change(tmp_path)
     with pytest.raises(DataError, match=words):
         read_celeba(tmp_path, NAMES)
+
+
+def test_a_list_of_ones_own_is_measured_on_its_test_split(tmp_path):
+    rows, truth = ["path,split,identity"], []
+    more = ["path,Male,Bald,Young"]
+    for number in range(8):
+        image = identity_picture(number, 0, 20)
+        save(tmp_path / "faces" / f"{number}.png", image)
+        male, bald = (RedAndBright()([image])[0] > 0).tolist()
+        rows.append(f"{number}.png,{'dev' if number % 2 else 'train'},p{number}")
+        more.append(f"{number}.png,{int(male)},{'' if number == 1 else int(bald)},1")
+        truth.append([int(male), -1 if number == 1 else int(bald)])
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    (tmp_path / "more.csv").write_text("\n".join(more))
+    data = Path(f"{tmp_path}/list.csv,root={tmp_path}/faces,with={tmp_path}/more.csv")
+    assert read_list(data, NAMES).value.tolist() == truth[1::2]
+    assert read_list(data, ("Beard", "Bald")).attributes == ("Bald",)
+    result = run_attributes(data, Task(RedAndBright(), Settings(sizes=(20,))), name="attributes-csv")[0]
+    assert (result["metrics"]["Bald"]["value"], result["metrics"]["Bald"]["n"]) == (1.0, 3)
+    with pytest.raises(SpecError, match="Beard"):
+        read_list(data, ("Beard",))
 
 
 def test_a_model_without_attributes_is_told_so(tmp_path):

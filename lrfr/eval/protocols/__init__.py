@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from lrfr.eval.protocols.attributes import CELEBA_TREE, LFWA_TREE, SVHN_TREE, run_attributes, run_svhn
+from lrfr.eval.protocols.attributes import CELEBA_TREE, LFWA_TREE, LIST_TREE, SVHN_TREE, run_attributes, run_svhn
 from lrfr.eval.protocols.celeba import TREE as CELEBA_PAIRS_TREE
 from lrfr.eval.protocols.celeba import run_celeba_pairs
 from lrfr.eval.protocols.identify import LISTS_TREE, SCFACE_TREE, TINYFACE_TREE, run_lists, run_scface, run_tinyface
@@ -48,6 +48,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "synthetic": Benchmark("verification on embedded invented faces; needs no data", run_synthetic, "", needs_data=False),
     "pairs-tsv": Benchmark("verification from a tab-separated list of your own", run_tsv, TSV_TREE),
     "identify-tsv": Benchmark("1:N search from gallery, probe and distractor lists of your own", run_lists, LISTS_TREE),
+    "attributes-csv": Benchmark(
+        "attribute accuracy on a list of your own", partial(run_attributes, name="attributes-csv"), LIST_TREE, needs="attributes"
+    ),
     "lfw": _bin("lfw", "LFW verification, .bin or pairs.txt folder"),
     "cfp-fp": _bin("cfp-fp", "CFP frontal-profile verification, .bin"),
     "cfp-ff": _bin("cfp-ff", "CFP frontal-frontal verification, .bin"),

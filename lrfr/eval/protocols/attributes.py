@@ -18,6 +18,7 @@ from lrfr.eval.protocols.layout import inside, lines_of, load_mat, need, rows_of
 from lrfr.eval.results import Result, make_result, metric
 from lrfr.eval.settings import NATIVE, Task, size_cells
 from lrfr.eval.stats import wilson
+from lrfr.pairs.sources.table import open_table
 
 CATFACE_ATTRIBUTES = ("Bald", "Big_Nose", "Chubby", "Male", "Narrow_Eyes")
 CELEBA_TREE = """
@@ -28,6 +29,9 @@ LFWA_TREE = """
 lfw_att_40.mat, indices_train_test.mat      MATLAB 7.3 files, read with the package h5py
 lfw/Name/Name_0001.jpg
 or list_attr_lfwa.txt, list_eval_partition.txt in CelebA's form"""
+LIST_TREE = """
+list.csv[,root=FOLDER][,with=MORE.csv]      columns path, attributes (1 or 0, empty unknown) [, split]; as make-pairs --source csv:...
+                                            of the splits test, dev and val the first that there is is measured, else all rows"""
 SVHN_TREE = """
 test_32x32.mat                  variables X [32, 32, 3, N] and y (10 stands for 0)"""
 
@@ -67,7 +71,8 @@ def run_attributes(data: Path, task: Task, *, name: str) -> list[Result]:
         raise SpecError(
             f"{name} needs a model that predicts attributes", hint="for example a checkpoint of catface; a plug-in sets attribute_names"
         )
-    listed = read_celeba(data, names) if name == "celeba" else read_lfwa(data, names)
+    readers = {"celeba": read_celeba, "lfwa": read_lfwa, "attributes-csv": read_list}
+    listed = readers[name](data, names)
     return evaluate_attributes(task, listed)
 
 
@@ -130,6 +135,27 @@ def _celeba_form(data: Path, path: Path, folder: Path, wanted: Sequence[str], na
         tuple(wanted),
         np.where(value > 0, 1, 0).astype(np.int8),
         digest_of([" ".join(row) for row in rows]),
+    )
+
+
+def read_list(data: Path, wanted: Sequence[str]) -> AttributeList:
+    """Read a list of one's own; attributes that no row has are left out.
+
+    Raises:
+        SpecError: unreadable, or it has none of the attributes.
+
+    """
+    source = open_table(str(data))
+    faces = source.faces()
+    split = next((name for name in ("test", "dev", "val") if any(face.split == name for face in faces)), None)
+    faces = [face for face in faces if split in {None, face.split} and any(name in face.attributes for name in wanted)]
+    names = tuple(name for name in wanted if any(name in face.attributes for face in faces))
+    if not names:
+        raise SpecError(f"no row has one of the attributes {', '.join(wanted)}", file=str(source.path))
+    value = np.array([[face.attributes.get(name, -1) for name in names] for face in faces], np.int8)
+    images = [inside(source.root, face.key) for face in faces]
+    return AttributeList(
+        "attributes-csv", images, names, value, digest_of([f"{face.key} {row}" for face, row in zip(faces, value.tolist(), strict=True)])
     )
 
 
