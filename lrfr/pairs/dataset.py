@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from lrfr.errors import DataError, SpecError
 from lrfr.pairs.order import epoch_order
 from lrfr.pairs.reader import VERIFY, ShardSet, open_lr
-from lrfr.pairs.records import Record
 from lrfr.pairs.store import Rows, Store
 from lrfr.pairs.views import draw_variants, select_rows, view_digest
 from lrfr.yamlspec import did_you_mean
@@ -160,8 +158,8 @@ class PairDataset:
         positions = np.asarray(rows, np.int64)
         base_rows = self.rows[positions]
         hr = np.empty((len(base_rows), self.size_px, self.size_px, 3), np.uint8)
-        for index, row in enumerate(base_rows.tolist()):
-            hr[index] = self.hr.record(row).pixels()
+        for index, image in enumerate(self.hr.images(base_rows.tolist())):
+            hr[index] = image
         lr, sizes = self._read_lr(base_rows, epoch, hr)
         return Batch(
             hr_bchw=_chw(hr),
@@ -175,20 +173,15 @@ class PairDataset:
     def _read_lr(self, base_rows: NDArray[np.int64], epoch: int, hr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         if not self.lr:
             return hr, np.full(len(base_rows), self.size_px, np.int64)
-        drawn = draw_variants(self.digest, epoch, base_rows, self.weights).tolist()
-        images, native = [], []
-        for row, number in zip(base_rows.tolist(), drawn, strict=True):
-            record = self.lr[number].record(row)
-            images.append(record.pixels())
-            native.append(_native_px(record))
-        ups = [self.view["variants"][number]["up"] for number in drawn]
-        return _upsample(images, ups, hr.shape), np.array(native, np.int64)
-
-
-def _native_px(record: Record) -> int:
-    """Return the side before upsampling: of the record itself, or from its tail where it was stored upsampled."""
-    found = json.loads(bytes(record.tail)).get("native_px") if record.tail else None
-    return int(found or record.height)
+        drawn = draw_variants(self.digest, epoch, base_rows, self.weights)
+        lr, sizes = np.empty_like(hr), np.empty(len(base_rows), np.int64)
+        for number in np.unique(drawn).tolist():
+            members = np.flatnonzero(drawn == number)
+            rows = base_rows[members].tolist()
+            images = list(self.lr[number].images(rows))
+            _upsample(images, self.view["variants"][number]["up"], lr, members)
+            sizes[members] = self.lr[number].native_px(rows, images)
+        return lr, sizes
 
 
 def _dense_labels(rows: Rows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -199,19 +192,17 @@ def _dense_labels(rows: Rows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int
     return dense.astype(np.int64), tuple(rows.label_names[number] for number in present)
 
 
-def _upsample(images: list[NDArray[np.uint8]], ups: list[dict[str, Any]], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Resize to the HR size, all images of one size and recipe in one call."""
+def _upsample(images: list[NDArray[np.uint8]], up: dict[str, Any], result: NDArray[np.uint8], members: NDArray[np.int64]) -> None:
+    """Resize to the HR size into ``result[members]``, all images of one size in one call."""
     from lrfr.degrade.ops.resize import resize_batch
 
-    result = np.empty(shape, np.uint8)
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for index, (image, up) in enumerate(zip(images, ups, strict=True)):
-        groups.setdefault((*image.shape[:2], up["filter"], up["antialias"]), []).append(index)
-    for (height, width, name, antialias), members in groups.items():
-        stack = np.stack([images[index] for index in members])
-        same = (height, width) == shape[1:3]
-        result[members] = stack if same else resize_batch(stack, shape[1], name, antialias)
-    return result
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(index)
+    for shape, indices in groups.items():
+        stack = np.stack([images[index] for index in indices])
+        same = shape == result.shape[1:]
+        result[members[indices]] = stack if same else resize_batch(stack, result.shape[1], up["filter"], up["antialias"])
 
 
 def _chw(images_bhwc: NDArray[np.uint8]) -> torch.Tensor:

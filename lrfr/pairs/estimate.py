@@ -17,7 +17,7 @@ from lrfr.pairs.build import Variant, variant_places, wanted_variants
 from lrfr.pairs.executors import Runner
 from lrfr.pairs.files import make_folder, write_atomic
 from lrfr.pairs.plan import BasePlan
-from lrfr.pairs.records import decode_checked
+from lrfr.pairs.records import JPEG, decode_payload
 from lrfr.pairs.scan import Ingest
 from lrfr.pairs.store import Store
 from lrfr.pairs.tasks import RAW_PIXELS
@@ -68,7 +68,7 @@ def _try_hr(ingest: Ingest, plan: BasePlan) -> tuple[list[NDArray[np.uint8]], fl
     payloads = [ingest.options.prepare.jpeg(ingest.source.read(face.place), mark) for face, mark in zip(faces, marks, strict=True)]
     seconds = (time.perf_counter() - start) / len(faces)
     return (
-        [decode_checked(payload) for payload in payloads],
+        [decode_payload(payload, JPEG, 0, 0) for payload in payloads],
         float(np.mean([len(payload) + _RECORD_BYTES for payload in payloads])),
         seconds,
     )

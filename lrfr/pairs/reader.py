@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64
+
 from lrfr.errors import DataError
 from lrfr.pairs.files import read_sealed
-from lrfr.pairs.records import Record, store_seed, unpack
-from lrfr.pairs.registry import REGISTRY, Expected
-from lrfr.pairs.shard import block_key
+from lrfr.pairs.records import CHECKED_HEAD_BYTES, HEAD_BYTES, RAW, Encoded, Record, decode_each, store_seed, unpack, unpack_head
+from lrfr.pairs.registry import REGISTRY, Expected, OpenFile
 from lrfr.pairs.store import Rows, read_rows
 
 VERIFY = ("always", "records", "never")
@@ -53,12 +59,57 @@ class ShardSet:
         """
         path, expected = self._files[row // self._shard_rows]
         number, slot = divmod(row, self._block_rows)
-        block, owner = REGISTRY.value(path, block_key(number), expected)
+        opened = REGISTRY.file(path, expected)
         try:
-            return unpack(block, slot, row, self._seed, verify=self._check, owner=owner)
+            return unpack(opened.block(number), slot, row, self._seed, verify=self._check, owner=opened)
         except DataError as error:
             place = f"store {self.manifest['id']}, row {row}"
             raise DataError(error.message, file=path, path=place, hint="lrfr store verify, then lrfr store repair") from None
+
+    def images(self, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        """Yield the pixels of many rows, uint8 ``[h, w, 3]`` each; all are looked up and checked before the first is decoded.
+
+        Raises:
+            DataError: a shard or record is damaged; names store, shard and row.
+
+        """
+        held: dict[int, OpenFile] = {}  # keeps mapped what is decoded
+        yield from decode_each(self._encoded(rows, held))
+
+    def native_px(self, rows: Sequence[int], images: Sequence[NDArray[np.uint8]]) -> list[int]:
+        """Return the side before any upsampling: of the image itself, or from the record's tail where it was stored upsampled."""
+        if self.manifest["form"]["lr"] == "native":
+            return [len(image) for image in images]
+        return [json.loads(bytes(self.record(row).tail))["native_px"] for row in rows]
+
+    def _encoded(self, rows: Sequence[int], held: dict[int, OpenFile]) -> list[Encoded]:
+        """Look rows up. Training reads through this loop: it is :func:`unpack` once more, flat, and leaves all reporting to it."""
+        shard_rows, block_rows, seed, verify = self._shard_rows, self._block_rows, self._seed, self._check
+        found: list[Encoded] = []
+        row = 0
+        try:
+            for row in rows:
+                shard = row // shard_rows
+                opened = held.get(shard)
+                if opened is None:
+                    opened = held[shard] = REGISTRY.file(*self._files[shard])
+                number, slot = divmod(row, block_rows)
+                view, offsets, start = opened.blocks.get(number) or opened.block(number)
+                head, end = start + offsets[slot], start + offsets[slot + 1]
+                length, codec, _, height, width, _, owner, check = unpack_head(view, head)
+                body = view[head + HEAD_BYTES : end]
+                if verify:
+                    seen = xxh3_64(view[head : head + CHECKED_HEAD_BYTES], seed)
+                    seen.update(body)
+                    if seen.intdigest() != check:
+                        raise DataError("damaged")
+                if owner != row or (codec == RAW and length != 3 * height * width):
+                    raise DataError("damaged")
+                found.append((body[:length], codec, height, width))
+        except (DataError, IndexError, struct.error):
+            self.record(row)  # finds the same fault and names it
+            raise
+        return found
 
 
 def open_base(folder: Path, verify: str = "always") -> ShardSet:

@@ -12,9 +12,10 @@ flipped, moved to another row or taken from another store does not pass.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -26,13 +27,14 @@ MAGIC = b"LRB1"
 VERSION = 1
 RAW, JPEG, PNG, WEBP = 0, 1, 2, 3
 CODECS = {"raw": RAW, "jpeg": JPEG, "png": PNG, "webp": WEBP}
-HAS_TAIL, IS_EMPTY = 1, 2
+HAS_TAIL = 1
 
 _BLOCK = struct.Struct("<4sHHI")
-_SPAN = struct.Struct("<II")
 _HEAD = struct.Struct("<IBBHHHI")
 _CHECK = struct.Struct("<Q")
 _RECORD = struct.Struct("<IBBHHHIQ")
+HEAD_BYTES, CHECKED_HEAD_BYTES = _RECORD.size, _HEAD.size
+unpack_head = _RECORD.unpack_from
 
 Buffer = bytes | memoryview
 
@@ -46,7 +48,6 @@ class Record(NamedTuple):
         height, width: in pixels.
         payload: encoded by ``codec``; of a record that was read, a view of the file.
         tail: optional canonical JSON.
-        empty: the row could not be produced.
         owner: keeps the file mapped for as long as the record lives.
 
     """
@@ -57,27 +58,43 @@ class Record(NamedTuple):
     width: int
     payload: Buffer
     tail: Buffer = b""
-    empty: bool = False
     owner: object = None
 
     def pixels(self) -> NDArray[np.uint8]:
         """Decode to uint8 ``[h, w, 3]`` RGB."""
-        if self.codec == RAW:
-            return np.array(np.frombuffer(self.payload, np.uint8)).reshape(self.height, self.width, 3)
-        return decode_checked(self.payload)
+        return decode_payload(self.payload, self.codec, self.height, self.width)
 
 
-def decode_checked(payload: Buffer) -> NDArray[np.uint8]:
-    """Decode bytes that passed their checksum (no probing of the header is needed)."""
-    import cv2
+Encoded = tuple[Buffer, int, int, int]
 
-    pixels = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return decode(bytes(payload)) if pixels is None else np.asarray(pixels, np.uint8)
+
+def decode_payload(payload: Buffer, codec: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Decode bytes that passed their checksum (no probing of the header is needed) to uint8 ``[h, w, 3]`` RGB."""
+    data = np.frombuffer(payload, np.uint8)
+    if codec == RAW:
+        return data.reshape(height, width, 3).copy()
+    pixels: Any = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    return decode(bytes(payload)) if pixels is None else pixels
+
+
+def decode_each(encoded: Sequence[Encoded]) -> Iterator[NDArray[np.uint8]]:
+    """Decode (payload, codec, height, width), one after another; raw ones of one size are copied in one go."""
+    if encoded and encoded[0][1] == RAW and len({item[1:] for item in encoded}) == 1:
+        joined = np.frombuffer(bytearray().join([item[0] for item in encoded]), np.uint8)
+        yield from joined.reshape(len(encoded), *encoded[0][2:], 3)
+        return
+    for item in encoded:
+        yield decode_payload(*item)
 
 
 def store_seed(store_id: str) -> int:
     """Return the 64 bits of a hexadecimal store id that seed its record checks."""
     return int(store_id[:16], 16)
+
+
+def block_key(block: int) -> bytes:
+    """Return the LMDB key of a block, big-endian so that key order is row order."""
+    return block.to_bytes(4, "big")
 
 
 def pack_block(records: Sequence[Record], seed: int) -> bytes:
@@ -89,59 +106,70 @@ def pack_block(records: Sequence[Record], seed: int) -> bytes:
 
 
 def _pack(record: Record, seed: int) -> bytes:
-    flags = (HAS_TAIL if record.tail else 0) | (IS_EMPTY if record.empty else 0)
+    flags = HAS_TAIL if record.tail else 0
     head = _HEAD.pack(len(record.payload), record.codec, 3, record.height, record.width, flags, record.row)
     body = bytes(record.payload) + bytes(record.tail)
     return head + _CHECK.pack(xxhash.xxh3_64_intdigest(head + body, seed)) + body
 
 
-def block_length(block: Buffer) -> int:
-    """Return the number of records in a block.
+class Block(NamedTuple):
+    """A block whose head was checked.
+
+    Attributes:
+        view: its bytes.
+        offsets: of its records and of the end, from ``start``.
+        start: where the records begin.
+
+    """
+
+    view: memoryview
+    offsets: memoryview
+    start: int
+
+
+def read_block(view: memoryview) -> Block:
+    """Check the head of a block.
 
     Raises:
         DataError: not a block.
 
     """
-    if len(block) < _BLOCK.size:
+    magic, version, _, count = _BLOCK.unpack_from(view) if len(view) >= _BLOCK.size else (b"", 0, 0, 0)
+    start = _BLOCK.size + 4 * (count + 1)
+    if magic != MAGIC or version != VERSION or len(view) < start:
         raise DataError("not a block of format LRS1")
-    magic, version, _, count = _BLOCK.unpack_from(block)
-    if magic != MAGIC or version != VERSION or len(block) < _BLOCK.size + 4 * (count + 1):
-        raise DataError("not a block of format LRS1")
-    return int(count)
+    return Block(view, view[_BLOCK.size : start].cast("I"), start)
 
 
-def unpack(block: memoryview, slot: int, row: int, seed: int, *, verify: bool = True, owner: object = None) -> Record:
-    """Return record ``slot`` of a block; payload and tail are views of ``block``.
+def unpack(block: Block, slot: int, row: int, seed: int, *, verify: bool = True, owner: object = None) -> Record:
+    """Return record ``slot`` of a block; payload and tail are views of the block.
 
     Raises:
         DataError: the record is damaged, belongs to another row or to another store.
 
     """
-    size = len(block)
-    magic, version, _, count = _BLOCK.unpack_from(block) if size >= _BLOCK.size else (b"", 0, 0, 0)
-    start = _BLOCK.size + 4 * (count + 1)
-    if magic != MAGIC or version != VERSION or size < start or slot >= count:
-        raise DataError(f"not a block of format LRS1 with a record {slot}")
-    first, last = _SPAN.unpack_from(block, _BLOCK.size + 4 * slot)
-    at, end = start + first, start + last
-    if end > size or at + _RECORD.size > end:
+    view, offsets, start = block
+    if slot + 1 >= len(offsets):
+        raise DataError(f"the block has no record {slot}")
+    head, end = start + offsets[slot], start + offsets[slot + 1]
+    at = head + HEAD_BYTES
+    if at > end or end > len(view):
         raise DataError("the record is cut short")
-    length, codec, channels, height, width, flags, found, check = _RECORD.unpack_from(block, at)
-    data = block[at + _RECORD.size : end]
-    if verify:
-        seen = xxhash.xxh3_64(block[at : at + _HEAD.size], seed)
-        seen.update(data)
-        if seen.intdigest() != check:
-            raise DataError("the record does not match its checksum")
-    if channels != 3 or codec > WEBP or length > end - at - _RECORD.size:
-        raise DataError("the record header is damaged")
-    if codec == RAW and not flags and length != height * width * 3:
-        raise DataError("the record header is damaged")
+    length, codec, channels, height, width, _, found, check = unpack_head(view, head)
+    if verify and _check_of(view, head, end, seed) != check:
+        raise DataError("the record does not match its checksum")
     if found != row:
         raise DataError(f"the record belongs to row {found}")
-    if not flags:
-        return Record(row, codec, height, width, data, b"", False, owner)
-    return Record(row, codec, height, width, data[:length], data[length:], bool(flags & IS_EMPTY), owner)
+    if channels != 3 or codec > WEBP or at + length > end or (codec == RAW and length != height * width * 3):
+        raise DataError("the record header is damaged")
+    return Record(row, codec, height, width, view[at : at + length], view[at + length : end], owner)
+
+
+def _check_of(view: memoryview, head: int, end: int, seed: int) -> int:
+    """Return the checksum that the record ``view[head:end]`` should carry."""
+    seen = xxhash.xxh3_64(view[head : head + _HEAD.size], seed)
+    seen.update(view[head + HEAD_BYTES : end])
+    return seen.intdigest()
 
 
 def decodes(record: Record) -> bool:

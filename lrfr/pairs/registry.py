@@ -20,6 +20,7 @@ import lmdb
 
 from lrfr.errors import DataError
 from lrfr.pairs.files import sha256_file
+from lrfr.pairs.records import Block, block_key, read_block
 
 FileKey = tuple[int, int]
 MAX_OPEN = 256
@@ -36,22 +37,47 @@ class Expected:
 class OpenFile:
     """One open environment with a read transaction for each thread that reads it; closed when nobody holds it any more."""
 
-    def __init__(self, env: Any, stamp: tuple[int, ...]) -> None:
+    def __init__(self, path: str, env: Any, stamp: tuple[int, ...]) -> None:
+        self.path = path
         self.env = env
         self.stamp = stamp
+        self.blocks: dict[int, Block] = {}
         self._transactions: dict[int, Any] = {}
 
-    def get(self, key: bytes) -> memoryview | None:
-        """Return a value as a view of the map, valid for as long as this object lives."""
+    def get(self, key: bytes) -> memoryview:
+        """Return a value as a view of the map, valid for as long as this object lives.
+
+        Raises:
+            DataError: the key is missing, or the file is damaged.
+
+        """
         thread = get_ident()
         transaction = self._transactions.get(thread)
-        if transaction is None:
-            transaction = self._transactions[thread] = self.env.begin(buffers=True)
-        found: memoryview | None = transaction.get(key)
+        try:
+            if transaction is None:
+                transaction = self._transactions[thread] = self.env.begin(buffers=True)
+            found: memoryview | None = transaction.get(key)
+        except lmdb.Error as error:
+            raise DataError(f"damaged database: {error}", file=self.path, hint="lrfr store repair") from None
+        if found is None:
+            raise DataError(f"the key {key.hex()} is missing", file=self.path, hint="lrfr store repair")
+        return found
+
+    def block(self, number: int) -> Block:
+        """Return a block, looked up in the database once and remembered (a few hundred bytes each).
+
+        Raises:
+            DataError: the block is missing or damaged.
+
+        """
+        found = self.blocks.get(number)
+        if found is None:
+            found = self.blocks[number] = read_block(self.get(block_key(number)))
         return found
 
     def close(self) -> None:
         """Close at once; only for what no other thread can hold."""
+        self.blocks.clear()
         self._transactions.clear()
         self.env.close()
 
@@ -70,21 +96,14 @@ class Registry:
         self._alive: WeakValueDictionary[FileKey, OpenFile] = WeakValueDictionary()
         self._hashed: dict[FileKey, tuple[int, ...]] = {}
 
-    def value(self, path: str, key: bytes, expected: Expected) -> tuple[memoryview, OpenFile]:
-        """Return the value of ``key`` as a view of the map, and its owner, to be held while the view is used.
+    def file(self, path: str, expected: Expected) -> OpenFile:
+        """Return an open file, to be held for as long as anything it lent is used.
 
         Raises:
             DataError: the file is missing, has another size or hash than expected, or is damaged.
 
         """
-        opened = self._names.get(path) or self._open(path, expected)
-        try:
-            found = opened.get(key)
-        except lmdb.Error as error:
-            raise DataError(f"damaged database: {error}", file=path, hint="lrfr store repair") from None
-        if found is None:
-            raise DataError(f"block {int.from_bytes(key, 'big')} is missing", file=path, hint="lrfr store repair")
-        return found, opened
+        return self._names.get(path) or self._open(path, expected)
 
     def _open(self, path: str, expected: Expected) -> OpenFile:
         """Check and open a file; another name of a file that is open already shares its environment."""
@@ -97,7 +116,7 @@ class Registry:
                 self._forget(key)
                 del opened
                 self._check(path, key, stamp, expected)
-                opened = self._alive[key] = OpenFile(_open_env(path), stamp)
+                opened = self._alive[key] = OpenFile(path, _open_env(path), stamp)
             while len(self._files) >= self._limit:
                 self._forget(next(iter(self._files)))
             self._files[key] = self._names[path] = opened

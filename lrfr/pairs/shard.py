@@ -15,7 +15,7 @@ import xxhash
 
 from lrfr.errors import DataError
 from lrfr.pairs.files import discard, publish, read_sealed, seal, sha256_file, temp_name, write_atomic, write_fault
-from lrfr.pairs.records import Record, pack_block, store_seed
+from lrfr.pairs.records import Record, block_key, pack_block, store_seed
 
 FORMAT = "LRS1"
 MAP_SIZE = 1 << 30
@@ -42,11 +42,6 @@ class ShardPlace:
     def sidecar(self) -> Path:
         """The commit record."""
         return self.folder / f"{self.name}.json"
-
-
-def block_key(block: int) -> bytes:
-    """Return the LMDB key of a block, big-endian so that key order is row order."""
-    return block.to_bytes(4, "big")
 
 
 def committed(place: ShardPlace) -> dict[str, Any] | None:

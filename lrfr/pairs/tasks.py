@@ -141,7 +141,7 @@ class LrTask:
         pipeline = _pipeline(self.spec)
         for start in range(self.place.start, self.place.stop, DEGRADE_BATCH):
             rows = range(start, min(self.place.stop, start + DEGRADE_BATCH))
-            images = [base.record(row).pixels() for row in rows]
+            images = list(base.images(rows))
             for row, done in zip(rows, pipeline.run([base.rows.key(row) for row in rows], images, self.variant), strict=True):
                 tail = dict(done.trace) if self.traces else {}
                 if self.upsampled:

@@ -11,9 +11,8 @@ import xxhash
 
 from lrfr.errors import DataError, LrfrError
 from lrfr.pairs.files import read_sealed, sha256_file, sha256_hex
-from lrfr.pairs.records import decodes, store_seed, unpack
+from lrfr.pairs.records import Block, decodes, store_seed, unpack
 from lrfr.pairs.registry import REGISTRY, Expected
-from lrfr.pairs.shard import block_key
 from lrfr.pairs.store import Store
 
 Progress = Callable[..., None]
@@ -131,10 +130,11 @@ def _check_records(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) 
     for first in range(shard["start"], stop, block_rows):
         rows = range(first, min(stop, first + block_rows))
         try:
-            block, owner = REGISTRY.value(str(path), block_key(first // block_rows), Expected(shard["bytes"]))
-            logical.update(block)
+            opened = REGISTRY.file(str(path), Expected(shard["bytes"]))
+            block = opened.block(first // block_rows)
+            logical.update(block.view)
             findings += [Finding(str(path), f"row {row}", fault) for row in rows if (fault := _fault(block, row, block_rows, seed))]
-            del block, owner
+            del opened, block
         except DataError as error:
             findings.append(Finding(str(path), f"rows {rows.start} to {rows.stop - 1}", error.message))
     if not findings and logical.hexdigest() != shard["records"]:
@@ -142,12 +142,12 @@ def _check_records(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) 
     return findings
 
 
-def _fault(block: memoryview, row: int, block_rows: int, seed: int) -> str:
+def _fault(block: Block, row: int, block_rows: int, seed: int) -> str:
     try:
         record = unpack(block, row % block_rows, row, seed)
     except DataError as error:
         return error.message
-    return "" if record.empty or decodes(record) else "the pixels do not decode"
+    return "" if decodes(record) else "the pixels do not decode"
 
 
 def unfinished(store: Store) -> list[Path]:

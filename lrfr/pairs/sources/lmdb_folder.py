@@ -44,10 +44,8 @@ class LmdbFolderSource(Source):
     def read(self, place: Place) -> Content:
         """Read one value."""
         try:
-            value, owner = REGISTRY.value(str(self.path / "data.mdb"), str(place).encode("ascii", "replace"), self._expected())
-            content = bytes(value)
-            del value, owner
-            return content
+            opened = REGISTRY.file(str(self.path / "data.mdb"), self._expected())
+            return bytes(opened.get(str(place).encode("ascii", "replace")))
         except DataError as error:
             raise ImageFault("E_READ", error.message, file=str(self.path)) from None
 
