@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ SHIPPED = Path(__file__).parent / "experiments"
 @click.option("--embedded", is_flag=True, help="The same comparison, small, on embedded faces: the file's part 'embedded'.")
 @click.option("--plan", "--dry-run", "only_plan", is_flag=True, help="Show the steps and time estimates; write nothing.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Steps side by side; they share the cores.")
+@click.option("--ray", "on_ray", is_flag=True, help="Run steps as Ray tasks, --jobs at once, here or on --ray-address.")
+@click.option("--ray-address", help="Address of a running Ray cluster ('auto' finds one); its nodes share the folder.")
 def experiment(out: Output, file: str, **given: Any) -> dict[str, Any]:
     """Run a declared comparison as a resumable plan and write one report.
 
@@ -35,13 +38,22 @@ def experiment(out: Output, file: str, **given: Any) -> dict[str, Any]:
     Examples:
       lrfr experiment demo --plan
       lrfr experiment my-comparison.yaml --folder results/my-comparison
-      lrfr experiment lrfr-five.yaml --place faces=/data/faces --jobs 2
+      lrfr experiment lrfr-five --place faces=/data/faces --jobs 2
+      lrfr experiment lrfr-five --embedded --jobs 2 --ray
     """
     declared = load_experiment(find(file), dict(_place(word) for word in given["places"]), embedded=given["embedded"])
     steps = plan(declared)
     folder = given["folder"] or Path(declared.name + ("-embedded" if given["embedded"] else ""))
-    runner = StepRunner(folder, jobs=given["jobs"])
-    return show_plan(out, runner, steps) if given["only_plan"] else run_steps(out, runner, steps)
+    jobs: int = given["jobs"]
+    if given["only_plan"] or not (given["on_ray"] or given["ray_address"]):
+        runner = StepRunner(folder, jobs=jobs)
+        return show_plan(out, runner, steps) if given["only_plan"] else run_steps(out, runner, steps)
+    from lrfr.cli.launch import RayLaunch
+    from lrfr.pairs.ray_executor import ray_session
+
+    cores = max(1, (os.cpu_count() or 1) // jobs)
+    with ray_session(jobs * cores, given["ray_address"]):
+        return run_steps(out, StepRunner(folder, jobs=jobs, launch=RayLaunch(cores)), steps)
 
 
 def _place(word: str) -> tuple[str, str]:
@@ -83,15 +95,16 @@ def show_plan(out: Output, runner: StepRunner, steps: list[Step]) -> dict[str, A
 
 def run_steps(out: Output, runner: StepRunner, steps: list[Step]) -> dict[str, Any]:
     """Run the plan with one line a step; raise :class:`DataError` at the end when steps failed."""
-    ended = [0]
+    clock = _Clock({step.id: step.estimate_s for step in steps}, runner.jobs)
 
     def on_step(step: Step, state: str, seconds: float | None) -> None:
         if state == "running":
-            out.note(f"[{ended[0] + 1}/{len(steps)}] {step.id} ...  lrfr {_short(line(step.argv))}")
+            out.note(f"[{clock.ended + 1}/{len(steps)}] {step.id} ...  lrfr {_short(line(step.argv))}")
             return
-        ended[0] += 1
+        clock.end(step.id, seconds)
         if state != "kept":
-            out.note(f"[{ended[0]}/{len(steps)}] {step.id} {state}" + (f" in {seconds:.0f} s" if seconds is not None else ""))
+            took = f" in {seconds:.0f} s" if seconds is not None else ""
+            out.note(f"[{clock.ended}/{len(steps)}] {step.id} {state}{took}{clock.left()}")
 
     states = runner.run(steps, on_step)
     bad = [name for name, state in states.items() if state in {"failed", "skipped"}]
@@ -101,6 +114,30 @@ def run_steps(out: Output, runner: StepRunner, steps: list[Step]) -> dict[str, A
     kept = sum(state == "kept" for state in states.values())
     out.note(f"{len(steps)} steps, {kept} of them done before" + (f"; report: {report}" if report.exists() else ""))
     return {"folder": str(runner.folder), "states": states, "report": str(report) if report.exists() else None}
+
+
+class _Clock:
+    """The time that is left: estimates of the steps ahead, by how the estimates of those behind have held."""
+
+    def __init__(self, estimates: dict[str, float | None], jobs: int) -> None:
+        self._estimates, self._jobs = estimates, jobs
+        self._ahead = {name: seconds or 0.0 for name, seconds in estimates.items()}
+        self._estimated = self._taken = 0.0
+        self.ended = 0
+
+    def end(self, step_id: str, seconds: float | None) -> None:
+        """Count a step that has ended, after ``seconds`` if it ran."""
+        self.ended += 1
+        del self._ahead[step_id]
+        estimate = self._estimates[step_id]
+        if seconds is not None and estimate:
+            self._estimated, self._taken = self._estimated + estimate, self._taken + seconds
+
+    def left(self) -> str:
+        """Return the time left in words; nothing before a step with an estimate has run."""
+        if not self._estimated:
+            return ""
+        return f", about {sum(self._ahead.values()) * self._taken / self._estimated / self._jobs / 60:.0f} min left"
 
 
 def _failure(runner: StepRunner, steps: list[Step], states: dict[str, str]) -> DataError:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from lrfr.cli.launch import Launch, LocalLaunch
 from lrfr.cli.plan import Step
 
 LOCKED = 4
@@ -30,16 +30,19 @@ class StepRunner:
         folder: the experiment's folder; every path of the command lines is relative to it.
         launcher: words before a step's own, by default this interpreter running lrfr.
         jobs: how many steps may run side by side; each then gets its share of the cores.
+        launch: how a command line is run: as a child process, or as a Ray task.
 
     """
 
-    def __init__(self, folder: Path, launcher: tuple[str, ...] = (sys.executable, "-m", "lrfr"), jobs: int = 1) -> None:
+    def __init__(
+        self, folder: Path, launcher: tuple[str, ...] = (sys.executable, "-m", "lrfr"), jobs: int = 1, launch: Launch | None = None
+    ) -> None:
         self.folder = folder
         self.launcher = launcher
         self.jobs = jobs
+        self.launch = launch or LocalLaunch()
         self.records = folder / "steps"
         self._stopping = threading.Event()
-        self._children: set[subprocess.Popen[bytes]] = set()
 
     def record(self, step: Step) -> Record | None:
         """Return what is known of an earlier run of this step."""
@@ -59,19 +62,24 @@ class StepRunner:
         self.records.mkdir(parents=True, exist_ok=True)
         (self.folder / "logs").mkdir(exist_ok=True)
         digests = digests_of(steps)
-        states: dict[str, Future[str]] = {}
+        states: dict[str, str] = {}
+        waiting = list(steps)
+        running: dict[Future[str], str] = {}
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
-                # steps are sorted, so a worker only ever waits for steps that were started before its own
-                for step in steps:
-                    states[step.id] = pool.submit(self._step, step, digests[step.id], dict(states), on_step)
-                return {name: future.result() for name, future in states.items()}
+                while waiting or running:
+                    ready = [step for step in waiting if states.keys() >= {*step.needs, *step.after}]
+                    for step in ready[: self.jobs - len(running)]:
+                        waiting.remove(step)
+                        running[pool.submit(self._step, step, digests[step.id], dict(states), on_step)] = step.id
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        states[running.pop(future)] = future.result()
             except BaseException:
                 self._stop()
                 raise
+        return {step.id: states[step.id] for step in steps}
 
-    def _step(self, step: Step, digest: str, before: dict[str, Future[str]], on_step: OnStep) -> str:
-        ended = {name: before[name].result() for name in (*step.needs, *step.after)}
+    def _step(self, step: Step, digest: str, ended: dict[str, str], on_step: OnStep) -> str:
         start = time.monotonic()
         if self._stopping.is_set() or any(ended[name] in {"failed", "skipped"} for name in step.needs):
             state = "skipped"
@@ -100,22 +108,16 @@ class StepRunner:
         environment = dict(os.environ)
         if self.jobs > 1:
             environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
-        words = [*self.launcher, *argv, "--json"]
-        with log.open("ab") as stderr:
-            child = subprocess.Popen(words, cwd=self.folder, stdout=subprocess.PIPE, stderr=stderr, env=environment)  # noqa: S603 - no shell
-            self._children.add(child)
-            stdout, _ = child.communicate()
-            self._children.discard(child)
+        code, stdout = self.launch([*self.launcher, *argv, "--json"], self.folder, log, environment)
         try:
             answer = json.loads(stdout.decode("utf-8").splitlines()[-1])
         except (ValueError, IndexError):
             answer = {"error": {"message": f"no JSON answer; see {log.name}"}}
-        return child.returncode, answer
+        return code, answer
 
     def _stop(self) -> None:
         self._stopping.set()
-        for child in list(self._children):
-            child.terminate()
+        self.launch.stop()
 
 
 def digests_of(steps: list[Step]) -> dict[str, str]:

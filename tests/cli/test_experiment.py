@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lrfr.cli.declare import load_experiment
-from lrfr.cli.plan import plan
+from lrfr.cli.experiment import _Clock
+from lrfr.cli.plan import Step, plan
 from lrfr.cli.runner import StepRunner
 from lrfr.errors import SpecError
 
@@ -101,6 +102,43 @@ def test_second_run_does_nothing_but_the_report(tmp_path, steps, jobs):
     again = runner(tmp_path, jobs).run(steps, ignore)
     assert [name for name, state in again.items() if state != "kept"] == ["report"]
     assert len(calls(tmp_path)) == len(steps) + 1
+
+
+def test_ray_runs_steps_as_child_processes_do(tmp_path, steps):
+    pytest.importorskip("ray")
+    from lrfr.cli.launch import RayLaunch
+    from lrfr.pairs.ray_executor import ray_session
+
+    with ray_session(2):
+        run = runner(tmp_path, 2)
+        run.launch = RayLaunch(1)
+        (run.folder / "control.json").write_text(json.dumps({"--name student-s1": {"code": 6}}))
+        states = run.run(steps, ignore)
+        assert states["train-student-s1"] == "failed" and states["report"] == "done"
+        assert (run.record(steps[0]) or {})["result"] == {}
+        (run.folder / "control.json").unlink()
+        assert set(run.run(steps, ignore).values()) == {"done", "kept"}
+    assert sum("make-pairs" in line for line in calls(tmp_path)) == 2
+
+
+def test_a_step_that_must_wait_holds_up_no_other(tmp_path, steps):
+    run = runner(tmp_path, 2)
+    (run.folder / "control.json").write_text(json.dumps({"--view hr --n-ids": {"sleep": 1.5}}))  # the teachers need it
+    chosen = [step for step in steps if step.id.startswith(("pairs", "train-teacher"))]
+    run.run([*chosen, *(Step(f"free-{n}", (f"free{n}",)) for n in range(3))], ignore)
+    order = ["free" if "free" in line else line.split()[0] for line in calls(tmp_path)]
+    assert order[-2:] == ["train", "train"] and order.count("free") == 3
+
+
+def test_the_time_left_follows_the_steps_behind():
+    clock = _Clock({"a": 10.0, "b": 40.0, "c": None, "d": 80.0}, 2)
+    assert clock.left() == ""
+    clock.end("c", 3.0)
+    assert clock.left() == ""
+    clock.end("a", 30.0)  # three times its estimate
+    assert clock.left() == ", about 3 min left"
+    clock.end("b", None)
+    assert clock.left() == ", about 2 min left" and clock.ended == 3
 
 
 def test_failure_stops_only_what_needs_it(tmp_path, steps):
