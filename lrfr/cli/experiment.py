@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lrfr.cli.declare import load_experiment
+from lrfr.cli.declare import Experiment, load_experiment
 from lrfr.cli.output import Output, command
 from lrfr.cli.plan import Step, plan
 from lrfr.cli.runner import StepRunner, digests_of
@@ -47,13 +47,26 @@ def experiment(out: Output, file: str, **given: Any) -> dict[str, Any]:
     jobs: int = given["jobs"]
     if given["only_plan"] or not (given["on_ray"] or given["ray_address"]):
         runner = StepRunner(folder, jobs=jobs)
-        return show_plan(out, runner, steps) if given["only_plan"] else run_steps(out, runner, steps)
+        return show_plan(out, runner, steps) if given["only_plan"] else _run(out, runner, steps, declared)
     from lrfr.cli.launch import RayLaunch
     from lrfr.pairs.ray_executor import ray_session
 
     cores = max(1, (os.cpu_count() or 1) // jobs)
     with ray_session(jobs * cores, given["ray_address"]):
-        return run_steps(out, StepRunner(folder, jobs=jobs, launch=RayLaunch(cores)), steps)
+        return _run(out, StepRunner(folder, jobs=jobs, launch=RayLaunch(cores)), steps, declared)
+
+
+def _run(out: Output, runner: StepRunner, steps: list[Step], declared: Experiment) -> dict[str, Any]:
+    from lrfr.cli.reuse import measure
+
+    result = run_steps(out, runner, steps)
+    saved = measure(declared, runner.folder)
+    if saved:
+        out.note(
+            f"{saved['trainings']} trainings read {saved['images_read']:,} images, {saved['images_degraded']:,} were degraded; "
+            f"{saved['MB_written']:,.0f} MB written, private copies would be {saved['MB_private_copies']:,.0f} MB"
+        )
+    return result | {"reuse": saved}
 
 
 def _place(word: str) -> tuple[str, str]:
