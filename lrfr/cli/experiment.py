@@ -52,8 +52,8 @@ def experiment(out: Output, file: str, **given: Any) -> dict[str, Any]:
     from lrfr.pairs.ray_executor import ray_session
 
     cores = max(1, (os.cpu_count() or 1) // jobs)
-    with ray_session(jobs * cores, given["ray_address"]):
-        return _run(out, StepRunner(folder, jobs=jobs, launch=RayLaunch(cores)), steps, declared)
+    with ray_session(jobs * cores, given["ray_address"]) as ray:
+        return _run(out, StepRunner(folder, jobs=jobs, launch=RayLaunch(ray, cores)), steps, declared)
 
 
 def _run(out: Output, runner: StepRunner, steps: list[Step], declared: Experiment) -> dict[str, Any]:

@@ -50,10 +50,8 @@ class LocalLaunch:
 class RayLaunch:
     """Ray tasks of ``cores`` CPUs each, inside an open session; every node must see the experiment's folder under the same path."""
 
-    def __init__(self, cores: int) -> None:
-        import ray
-
-        self._ray: Any = ray
+    def __init__(self, ray: Any, cores: int) -> None:
+        self._ray = ray
         self._run = ray.remote(num_cpus=cores, max_retries=0)(_in_worker)
         self._running: set[Any] = set()
 

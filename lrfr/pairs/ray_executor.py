@@ -21,8 +21,8 @@ WAIT_SECONDS = 30.0
 
 
 @contextmanager
-def ray_session(workers: int, address: str | None = None) -> Iterator[None]:
-    """Start a local Ray (or join the cluster at ``address``) for the time of the block; inside another session, share it.
+def ray_session(workers: int, address: str | None = None) -> Iterator[Any]:
+    """Start a local Ray (or join the cluster at ``address``) for the time of the block and yield the module; share a running one.
 
     Raises:
         EnvironmentFault: Ray cannot start.
@@ -32,12 +32,12 @@ def ray_session(workers: int, address: str | None = None) -> Iterator[None]:
         _use_own_token()
     ray = _import_ray()
     if ray.is_initialized():
-        yield
+        yield ray
         return
     folder = None if address else tempfile.mkdtemp(prefix="lrfr-ray-", dir=_short_folder())
     try:
         _start(ray, workers, address, folder)
-        yield
+        yield ray
     finally:
         ray.shutdown()
         if folder:

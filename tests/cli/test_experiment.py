@@ -109,9 +109,9 @@ def test_ray_runs_steps_as_child_processes_do(tmp_path, steps):
     from lrfr.cli.launch import RayLaunch
     from lrfr.pairs.ray_executor import ray_session
 
-    with ray_session(2):
+    with ray_session(2) as ray:
         run = runner(tmp_path, 2)
-        run.launch = RayLaunch(1)
+        run.launch = RayLaunch(ray, 1)
         (run.folder / "control.json").write_text(json.dumps({"--name student-s1": {"code": 6}}))
         states = run.run(steps, ignore)
         assert states["train-student-s1"] == "failed" and states["report"] == "done"
