@@ -24,6 +24,7 @@ evaluations:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3000)
 def test_a_killed_experiment_ends_with_the_same_report(tmp_path):
     (tmp_path / "small.yaml").write_text(DECLARATION)
     words = [sys.executable, "-m", "lrfr", "experiment", "../small.yaml", "--folder", "run", "--jobs", "2", "--json"]
@@ -34,7 +35,7 @@ def test_a_killed_experiment_ends_with_the_same_report(tmp_path):
     while True:
         child = subprocess.Popen(words, cwd=tmp_path / "killed", stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         try:
-            child.communicate(timeout=draw.uniform(2, 14))
+            child.communicate(timeout=draw.uniform(8, 40))
             break
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
