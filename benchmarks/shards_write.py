@@ -1,0 +1,121 @@
+"""What writing a store costs beside the pure operation, and how it grows with worker processes."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+SPECS = {
+    side: f"""
+version: 1
+name: lr{side}
+image: {{size: 112}}
+pipeline:
+  - {{op: down, id: d1, size: {side}, filter: bicubic, antialias: true}}
+store: {{lr: native, up: {{size: 112, filter: bicubic, antialias: true}}}}
+"""
+    for side in (14, 28)
+}
+SLOW_SPEC = "bsrgan"
+
+
+def cpu(work: Callable[[], Any]) -> float:
+    """Return the CPU seconds of one call, over all threads of this process."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def wall(work: Callable[[], Any]) -> float:
+    """Return the wall seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def build(source: Path, store: Path, sides: tuple[int, ...], view: str, **runner: Any) -> Any:
+    """Run make-pairs."""
+    from lrfr.degrade.spec import parse_spec
+    from lrfr.pairs.build import ViewOptions, make_pairs
+    from lrfr.pairs.executors import Runner
+    from lrfr.pairs.scan import Ingest
+    from lrfr.pairs.sources.folder import FolderSource
+    from lrfr.pairs.store import Store
+
+    specs = [parse_spec(SPECS[side]) for side in sides]
+    return make_pairs(Store(store), Ingest(FolderSource(source)), specs, view=ViewOptions(view), runner=Runner(**runner))
+
+
+def writing(source: Path, folder: Path, jpegs: list[bytes], rounds: int) -> dict[str, Any]:
+    """What the framework adds to the pure operation (decode and degrade), serial, for a fast and a slow spec; a second run of one spec."""
+    from lrfr.degrade.spec import load_spec, parse_spec
+
+    store = folder / "w"
+    build(source, store, (), "default", executor="serial")
+    found = {
+        "fast": overhead(store, parse_spec(SPECS[14]), jpegs, rounds),
+        "slow": overhead(store, load_spec(SLOW_SPEC), jpegs[:1024], rounds),
+    }
+    build(source, store, (14,), "default", executor="serial")
+    found["second_run_s"] = round(wall(lambda: build(source, store, (14,), "default", executor="serial")), 3)
+    again = build(source, store, (14,), "default", executor="serial")
+    return {**found, "second_run_images": again.hr_written + again.lr_written}
+
+
+def overhead(root: Path, spec: Any, jpegs: list[bytes], rounds: int) -> dict[str, float]:
+    """CPU time of LR shards over that of decoding and degrading the same images, task by task in turn."""
+    from lrfr.degrade.pipeline import Pipeline
+    from lrfr.pairs.build import lr_task, variant_places, wanted_variants
+    from lrfr.pairs.files import make_folder
+    from lrfr.pairs.store import Store
+
+    store, pipeline = Store(root), Pipeline(spec)
+    base = store.base_manifest(store.bases()[0])
+    variant = wanted_variants([spec], None, None, False)[0]
+    _, places, _ = variant_places(store, base, variant, pipeline.cost_ms)
+    tasks = [lr_task(store, base, variant, place, None) for place in places if place.stop <= len(jpegs)]
+    make_folder(places[0].folder)
+    rows = store.rows(base["id"])
+
+    def operation(task: Any) -> None:
+        for start in range(task.place.start, task.place.stop, 64):
+            part = range(start, min(task.place.stop, start + 64))
+            images = [cv2.imdecode(np.frombuffer(jpegs[row], np.uint8), cv2.IMREAD_COLOR_RGB) for row in part]
+            pipeline.run([rows.key(row) for row in part], images)
+
+    tasks[0].run()
+    both = [(cpu(lambda task=task: operation(task)), cpu(task.run)) for _ in range(rounds) for task in tasks]
+    shutil.rmtree(places[0].folder)
+    images = tasks[0].place.stop - tasks[0].place.start
+    return {
+        "operation_ms": round(1e3 * statistics.median(pure for pure, _ in both) / images, 3),
+        "shard_ms": round(1e3 * statistics.median(whole for _, whole in both) / images, 3),
+        "overhead": round(statistics.median(whole / pure for pure, whole in both) - 1, 4),
+    }
+
+
+def scaling(source: Path, folder: Path) -> dict[str, float]:
+    """Wall time of one and of two worker processes for a spec of some milliseconds an image, with two cores."""
+    from lrfr.degrade.spec import load_spec
+    from lrfr.pairs.build import ViewOptions, make_pairs
+    from lrfr.pairs.executors import Runner
+    from lrfr.pairs.scan import Ingest
+    from lrfr.pairs.sources.folder import FolderSource
+    from lrfr.pairs.store import Store
+
+    store, ingest, spec = Store(folder / "p"), Ingest(FolderSource(source)), load_spec(SLOW_SPEC)
+    make_pairs(store, ingest, [], view=ViewOptions())
+    found: dict[str, float] = {}
+    for workers in (1, 2, 1, 2):
+        shutil.rmtree(folder / "p" / "lr", ignore_errors=True)
+        runner = Runner("process", workers=workers)
+        seconds = wall(lambda runner=runner: make_pairs(store, ingest, [spec], view=ViewOptions(), runner=runner))
+        found[f"{workers}_workers_s"] = round(min(seconds, found.get(f"{workers}_workers_s", seconds)), 2)
+    return {**found, "speed_up": round(found["1_workers_s"] / found["2_workers_s"], 2)}
