@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lrfr.cli.declare import load_experiment
-from lrfr.cli.experiment import _Clock
+from lrfr.cli.experiment import SHIPPED, _Clock
 from lrfr.cli.plan import Step, plan
 from lrfr.cli.runner import StepRunner
 from lrfr.errors import SpecError
@@ -306,3 +306,16 @@ def test_common_settings_are_under_each_trainings_own(tmp_path):
 def test_an_unknown_place_is_refused(tmp_path):
     with pytest.raises(SpecError, match="no place 'face'"):
         lines_of(tmp_path, places={"face": "/data"})
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_the_file_of_the_documentation_and_the_shipped_ones_are_plans(tmp_path, embedded):
+    page = (Path(__file__).parents[2] / "docs/experiments.md").read_text()
+    (tmp_path / "page.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    for path in (tmp_path / "page.yaml", *SHIPPED.glob("*.yaml")):
+        if embedded and "\nembedded:" not in path.read_text():
+            continue
+        steps = plan(load_experiment(path, embedded=embedded))
+        assert len({step.id for step in steps}) == len(steps) and steps[-1].id == "report"
+        assert not any("{" in word and "choice" not in word for step in steps for word in step.argv), path
+        assert not (embedded and any("faces" in word for step in steps for word in step.argv)), path
