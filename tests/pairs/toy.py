@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tempfile
@@ -52,9 +53,12 @@ def ingest(source: Source | None = None, **options) -> Ingest:
     return Ingest(source or ToySource(), BaseOptions(Prepare(size_px=SIDE), **options))
 
 
+_parsed = functools.cache(parse_spec)
+
+
 def build(root: Path, source: Source | None = None, runner: Runner | None = None, spec: str = SPEC, **options) -> Outcome:
     """Write a toy store (24 x 8 images: three shards of 64 rows)."""
-    return make_pairs(Store(root), ingest(source), [parse_spec(spec)], view=ViewOptions(), runner=runner or Runner("serial"), **options)
+    return make_pairs(Store(root), ingest(source), [_parsed(spec)], view=ViewOptions(), runner=runner or Runner("serial"), **options)
 
 
 def tree(root: Path) -> dict[str, str]:
