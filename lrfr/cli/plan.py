@@ -124,7 +124,7 @@ def _argv(flags: Flags) -> list[str]:
         option = f"--{key.replace('_', '-')}"
         if isinstance(value, bool):
             words += [option] if value else []
-        elif isinstance(value, list) and key in {"spec", "set"}:
+        elif isinstance(value, list) and key in {"spec", "set", "paired"}:
             words += [word for item in value for word in (option, str(item))]
         elif isinstance(value, list):
             words += [option, ",".join(str(item) for item in value)]

@@ -25,6 +25,7 @@ from lrfr.errors import SpecError
 @click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help="Embed a picture, for example a contact sheet.")
 @click.option("--dry-run", is_flag=True, help="Read everything, say what the page would hold, write nothing.")
 @click.option("--store", type=click.Path(path_type=Path, exists=True), help="Pair store: takes the provenance down to the HR files.")
+@click.option("--paired", multiple=True, metavar="A,B", help="Test these two models against each other; without it every two.")
 @click.option("--gains", metavar="HR,REFERENCE", help="Names of two models: relative gains of all others, as in BTNet.")
 def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, Any]:
     """Make a self-contained HTML page (and Markdown and JSON) from RESULTS, the files that lrfr eval wrote.
@@ -40,14 +41,10 @@ def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, An
     target: Path = given["target"]
     if target.suffix.lower() not in {".html", ".htm"}:
         raise SpecError("the report is an .html file", file=str(target))
-    pair = None
-    if given["gains"]:
-        names = [name.strip() for name in given["gains"].split(",")]
-        if len(names) != 2:
-            raise SpecError(f"--gains takes two names, not {len(names)}", hint="--gains HR_MODEL,REFERENCE_MODEL")
-        pair = (names[0], names[1])
+    gains = _two(given["gains"], "--gains", "HR_MODEL,REFERENCE_MODEL") if given["gains"] else None
+    paired = [_two(words, "--paired", "MODEL_A,MODEL_B") for words in given["paired"]]
     pictures = [_picture(text) for text in given["pictures"]]
-    options = {"title": given["title"], "pictures": pictures, "gains": pair, "store": given["store"]}
+    options = {"title": given["title"], "pictures": pictures, "gains": gains, "paired": paired, "store": given["store"]}
     loaded = read_results(results)
     if given["dry_run"]:
         titles = [section.title for section in build(loaded, **options).sections]
@@ -56,6 +53,13 @@ def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, An
     made = write_report(loaded, target, **options)
     out.say(f"wrote {', '.join(str(path) for path in made)}")
     return {"files": [str(path) for path in made]}
+
+
+def _two(words: str, option: str, example: str) -> tuple[str, str]:
+    names = [name.strip() for name in words.split(",")]
+    if len(names) != 2:
+        raise SpecError(f"{option} takes two names, not {len(names)}", hint=f"{option} {example}")
+    return names[0], names[1]
 
 
 def _picture(text: str) -> tuple[Path, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import combinations
 
 import numpy as np
@@ -17,8 +18,14 @@ def size_pair(result: Result) -> str:
     return f"{first or 'native'} & {second or 'native'}" + (" px" if isinstance(second, int) else "")
 
 
-def paired_rows(results: list[Result]) -> list[list[str]]:
-    """Return one row per pair of models and test that both took on the same list (same digest) at the same sizes."""
+def paired_rows(results: list[Result], asked: Collection[tuple[str, str]] = ()) -> list[list[str]]:
+    """Return one row per pair of models and test that both took on the same list (same digest) at the same sizes.
+
+    Args:
+        results: of any number of models and tests.
+        asked: pairs of model names, in the order in which they shall stand; empty for all.
+
+    """
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
         if "per_pair" in result:
@@ -26,7 +33,9 @@ def paired_rows(results: list[Result]) -> list[list[str]]:
             groups.setdefault(key, []).append(result)
     rows = []
     for (benchmark, _, _, place), members in groups.items():
-        for a, b in combinations({member["model"]["name"]: member for member in members}.values(), 2):
+        by_name = {member["model"]["name"]: member for member in members}
+        wanted = asked or combinations(by_name, 2)
+        for a, b in [(by_name[x], by_name[y]) for x, y in wanted if x in by_name and y in by_name]:
             if a["per_pair"]["same_u8"] == b["per_pair"]["same_u8"]:
                 rows.append([benchmark, place, a["model"]["name"], b["model"]["name"], *_tests(a, b)])
     return rows

@@ -16,6 +16,7 @@ from lrfr.errors import DataError
 from lrfr.eval import sections
 from lrfr.eval.blocks import Section
 from lrfr.eval.results import Result
+from lrfr.eval.seeds import over_seeds
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -35,6 +36,7 @@ def build(
     title: str = "Low-resolution face recognition: results",
     pictures: Sequence[tuple[Path, str]] = (),
     gains: tuple[str, str] | None = None,
+    paired: Sequence[tuple[str, str]] = (),
     store: Path | None = None,
 ) -> Report:
     """Arrange results into a report.
@@ -44,6 +46,7 @@ def build(
         title: heading of the page.
         pictures: image files to embed, each with its caption (for example a contact sheet of the degradation).
         gains: names of the HR model and of the reference model for BTNet's relative gains.
+        paired: pairs of model names for the paired tests; empty for all pairs.
         store: pair store of the views that the models were trained on: the provenance then reaches down to the HR files.
 
     """
@@ -51,7 +54,8 @@ def build(
         raise DataError("no results to report", hint="lrfr eval writes them")
     parts = [sections.compared(results), *(sections.one_test(name, results) for name in sections.test_names(results))]
     optional = [
-        sections.paired_tests(results),
+        over_seeds(results),
+        sections.paired_tests(results, paired),
         sections.gains(results, gains),
         sections.papers(results),
         sections.cost(results),

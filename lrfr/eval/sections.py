@@ -108,9 +108,9 @@ def value_text(body: dict[str, Any] | None) -> str:
     return f"{text} [{100 * span['low']:.1f}, {100 * span['high']:.1f}]" if span else text
 
 
-def paired_tests(results: list[Result]) -> Section | None:
-    """Compare every two models that took the same test."""
-    rows = paired_rows(results)
+def paired_tests(results: list[Result], asked: Sequence[tuple[str, str]] = ()) -> Section | None:
+    """Compare the pairs of models that are ``asked`` for, or every two that took the same test."""
+    rows = paired_rows(results, asked)
     if not rows:
         return None
     text = (

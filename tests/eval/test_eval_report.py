@@ -11,8 +11,10 @@ from eval_world import identity_picture, save
 from test_eval_results import toy_results
 
 from lrfr.errors import DataError
+from lrfr.eval.compare import paired_rows
 from lrfr.eval.plots import OKABE_ITO
 from lrfr.eval.report import build, to_html, to_json, to_markdown, write_report
+from lrfr.eval.seeds import over_seeds
 from lrfr.image import ImageFault
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -187,3 +189,31 @@ def test_the_browser_test_sees_faults(page, tmp_path):
     measure = json.loads(re.search(r'data-measure="([^"]*)"', dom).group(1).replace("&quot;", '"'))
     assert measure["broken"] >= 1 and measure["overlaps"] >= 1 and measure["scroll"] > measure["width"]
     assert any("seen" in line for line in complaints)
+
+
+def renamed(results, name, shift=0.0):
+    """Return the results of one model under another name, its accuracies moved."""
+    first = results[0]["model"]["name"]
+    found = json.loads(json.dumps([result for result in results if result["model"]["name"] == first]))
+    for result in found:
+        result["model"]["name"] = name
+        if "accuracy" in result["metrics"]:
+            result["metrics"]["accuracy"]["value"] += shift
+    return found
+
+
+def test_seeds_are_averaged_and_a_lone_run_is_not(results):
+    runs = [*renamed(results, "x-s0"), *renamed(results, "x-s1", 0.02), *renamed(results, "x-s4", 0.04), *renamed(results, "alone-s0")]
+    table = over_seeds(runs).tables[0]
+    assert [row[0] for row in table.rows] == ["x"]
+    first = next(result for result in runs if "accuracy" in result["metrics"])
+    assert table.rows[0][1] == f"{100 * first['metrics']['accuracy']['value'] + 2:.2f} (±2.00)"
+    assert over_seeds(results) is None and over_seeds(renamed(results, "x-s0")) is None
+
+
+def test_asked_pairs_stand_alone_in_their_order(results):
+    runs = [result for name in "abc" for result in renamed(results, name)]
+    every = {tuple(row[2:4]) for row in paired_rows(runs)}
+    assert every == {("a", "b"), ("a", "c"), ("b", "c")}
+    assert {tuple(row[2:4]) for row in paired_rows(runs, [("c", "a"), ("b", "gone")])} == {("c", "a")}
+    assert "Paired tests" in [section.title for section in build(runs, paired=[("c", "a")]).sections]
