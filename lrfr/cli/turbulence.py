@@ -105,7 +105,7 @@ def p2s_command(out: Output, *, bank: str, seed: int, steps: int | None, folder:
             made, card = train_bank(name, BANKS[name], seed, schedule, advance)
         out.say(f"wrote {save_bank(made, card, folder)}")
         cards[name] = card
-    bins = list(next(iter(cards.values()))["relative_l2_basis"])
+    bins = list(dict.fromkeys(b for card in cards.values() for b in card["relative_l2_basis"]))
     rows = [
         [f"{name}, {kind}", *((card[f"relative_l2_{kind}"] or {}).get(b) for b in bins)]
         for name, card in cards.items()

@@ -223,9 +223,13 @@ class Draw:
         """Return True with probability ``p``."""
         return self.uniform() < p
 
+    def skip(self, count: int) -> None:
+        """Pass over the slots of ``count`` scalars."""
+        self._slot += count
+
     def __call__(self, value: Value | None) -> Any:
         """Return the concrete value of a scalar or law."""
         if isinstance(value, Law):
             return value.draw(self.uniform)
-        self._slot += 1
+        self.skip(1)
         return value

@@ -24,7 +24,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from lrfr.degrade.fields import Real
-from lrfr.degrade.values import Draw, Value, tidy, value_json
+from lrfr.degrade.values import Draw, Law, Value, tidy, value_json
 from lrfr.image import ImageU8
 from lrfr.streams import Stream
 
@@ -88,15 +88,32 @@ class Op(BaseModel):
         if self.severity is not None:
             params["severity"] = severity = draw(self.severity)
             params.update({name: span.at(severity) for name, span in self.severity_range.items()})
-        for name, value in self._drawn:
-            params[name] = draw(value)
+        values, laws, rest = self._drawn
+        params.update(values)
+        for scalars, name, law in laws:
+            draw.skip(scalars)
+            params[name] = draw(law)
+        draw.skip(rest)
         return params
 
     @functools.cached_property
-    def _drawn(self) -> tuple[tuple[str, Value | None], ...]:
-        """The parameters that ``sample`` draws, with their values (looked up for every face, hence kept)."""
+    def _drawn(self) -> tuple[Params, list[tuple[int, str, Law]], int]:
+        """What ``sample`` goes by, kept because it runs for every face.
+
+        Returns:
+            All parameters; those that are laws, each with the number of scalars between it and the law before; the scalars after the last.
+
+        """
         hidden = {"severity", *(self.severity_range if self.severity is not None else ())}
-        return tuple((name, getattr(self, name)) for name in type(self).model_fields if name not in hidden)
+        values = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
+        laws, scalars = [], 0
+        for name, value in values.items():
+            if isinstance(value, Law):
+                laws.append((scalars, name, value))
+                scalars = 0
+            else:
+                scalars += 1
+        return values, laws, scalars
 
     @classmethod
     @abstractmethod

@@ -150,13 +150,13 @@ def resize_each(images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], 
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
     for row, (image, size_hw, p) in enumerate(zip(images, sizes_hw, params, strict=True)):
-        if max(size_hw) > MAX_SIDE_PX:
-            raise SpecError(f"a resize asks for {size_hw[1]}x{size_hw[0]} px; {MAX_SIDE_PX} is the largest side")
         if image.shape[:2] != size_hw:
             operator = (p.get(key, p["filter"]), p["antialias"], p["transfer"])
             groups.setdefault((image.shape, size_hw, operator), []).append(row)
     result: list[ImageU8] = list(images)
     for (_, size_hw, operator), rows in groups.items():
+        if max(size_hw) > MAX_SIDE_PX:
+            raise SpecError(f"a resize asks for {size_hw[1]}x{size_hw[0]} px; {MAX_SIDE_PX} is the largest side")
         resized = resize_batch(np.stack([images[row] for row in rows]), size_hw, *operator)
         for row, image in zip(rows, resized, strict=True):
             result[row] = image

@@ -114,7 +114,7 @@ class FieldModel:
         shifts = self.smooth_rows @ tilt @ self.smooth_columns.T
         start = 2 * self.num_nodes
         for level in self.ripples:
-            shifts += level(normals[start : start + level.num_normals])
+            level.add_to(shifts, normals[start : start + level.num_normals])
             start += level.num_normals
         return shifts * (2 / math.pi * self.geometry.pixels_per_airy)
 

@@ -3,9 +3,10 @@
     out(p) = sum_m w_m(p) (phi_m * picture)(p),      phi_m = b_a b_b^T separable,      w_m bilinear between the nodes
 
 The horizontal filters (one per vector) and then the vertical ones (one per product) are banded Toeplitz matrices applied to
-blocks of pixels, so that nearly all work is in GEMMs of fixed shape; the weighted sum runs while a filter's maps are still in
-the second-level cache. One picture at a time: larger batches fall out of cache and are slower, and a result can then never
-depend on its neighbours. Weights that sum to one at the nodes sum to one everywhere: a constant picture stays constant.
+blocks of pixels, so that nearly all work is in GEMMs of fixed shape; a vector's products and their weighted sum follow while its
+maps are still in the second-level cache. One picture at a time: larger batches fall out of cache and are slower, and a result
+can then never depend on its neighbours. Weights that sum to one at the nodes sum to one everywhere: a constant picture stays
+constant.
 """
 
 from __future__ import annotations
@@ -27,12 +28,22 @@ _COLOURS = 3
 
 @dataclass(frozen=True)
 class _Band:
-    """A few products that share one horizontal vector ``x``: their vertical Toeplitz matrices stacked, and their place among all."""
+    """A few products that share one horizontal vector: their vertical Toeplitz matrices stacked, and their place among all."""
 
     matrix: Tensor  # float32 [count * _BLOCK_Y, _BLOCK_Y + K - 1]
-    x: int
     first: int
     count: int
+
+
+@dataclass(frozen=True)
+class _Views:
+    """A band's part of the buffers; making views takes as long as the small products themselves, so they are made once."""
+
+    matrix: Tensor  # [series, count * _BLOCK_Y, window_y]
+    nodes: Tensor  # [count, node rows, columns]
+    weights: Tensor  # [count, blocks_y * _BLOCK_Y, columns]
+    maps: Tensor  # [series, count * _BLOCK_Y, columns]
+    terms: list[tuple[Tensor, Tensor]]  # of each product: its map [3, blocks_y, _BLOCK_Y * columns] and the weight of every pixel
 
 
 @dataclass(frozen=True)
@@ -40,10 +51,12 @@ class Workspace:
     """Buffers of one running loop over pictures (fresh ones would be paged in anew every time, at half the renderer's cost)."""
 
     padded: Tensor  # [3, rows, columns + K - 1]
-    blocks: Tensor  # [blocks_x, 3 * rows, V * _BLOCK_X]
-    filtered: Tensor  # [V, 3 * rows, columns]
-    weights: Tensor  # [largest band * blocks_y * _BLOCK_Y * columns]
-    maps: Tensor  # [largest band * series * _BLOCK_Y * columns]
+    windows_x: Tensor  # view of padded: [blocks_x, 3 * rows, window_x]
+    blocks: Tensor  # [blocks_x, 3 * rows, _BLOCK_X]
+    filtered: Tensor  # [3 * rows, columns]
+    windows_y: Tensor  # view of filtered: [series, window_y, columns]
+    nodes: Tensor  # [M * node rows, columns]
+    bands: list[list[_Views]]  # of each horizontal vector; all share the same memory for weights and maps
     out: Tensor  # [3, blocks_y, _BLOCK_Y * columns]
 
 
@@ -66,22 +79,41 @@ class Renderer:
         self._radius = radius
         self._pad_left = _reflected(np.arange(radius) - radius, width_px)
         self._pad_right = _reflected(np.arange(width_px, self.columns + radius), width_px)
-        self._weight_rows = _linear(rows_px, self.blocks_y * _BLOCK_Y)
+        self._weight_rows = _linear(rows_px, self.blocks_y * _BLOCK_Y).expand(_BAND, -1, -1)
         self._weight_columns_t = _linear(columns_px, self.columns).T.contiguous()
-        self.vectors = basis.vectors_kv.shape[1]
-        self._horizontal = torch.cat([_toeplitz(v, _BLOCK_X).T for v in basis.vectors_kv.T], dim=1).contiguous()
+        self._horizontal = [_toeplitz(vector, _BLOCK_X).T.contiguous().expand(self.blocks_x, -1, -1) for vector in basis.vectors_kv.T]
         self._bands = _bands(basis)
 
     def workspace(self) -> Workspace:
         """Return buffers for one loop over pictures."""
-        largest, block = max(band.count for band in self._bands), _BLOCK_Y * self.columns
+        block = _BLOCK_Y * self.columns
+        padded = torch.empty(_COLOURS, self.rows, self.columns + 2 * self._radius)
+        filtered = torch.empty(_COLOURS * self.rows, self.columns)
+        nodes = torch.empty(sum(band.count for bands in self._bands for band in bands) * self.nodes[0], self.columns)
+        weights, maps = torch.empty(_BAND * self.blocks_y * block), torch.empty(_BAND * self._series * block)
         return Workspace(
-            padded=torch.empty(_COLOURS, self.rows, self.columns + 2 * self._radius),
-            blocks=torch.empty(self.blocks_x, _COLOURS * self.rows, self.vectors * _BLOCK_X),
-            filtered=torch.empty(self.vectors, _COLOURS * self.rows, self.columns),
-            weights=torch.empty(largest * self.blocks_y * block),
-            maps=torch.empty(largest * self._series * block),
+            padded=padded,
+            windows_x=padded.as_strided((self.blocks_x, _COLOURS * self.rows, self.window_x), (_BLOCK_X, padded.stride(1), 1)),
+            blocks=torch.empty(self.blocks_x, _COLOURS * self.rows, _BLOCK_X),
+            filtered=filtered,
+            windows_y=filtered.as_strided((self._series, self.window_y, self.columns), (block, self.columns, 1)),
+            nodes=nodes,
+            bands=[[self._views(band, nodes, weights, maps) for band in bands] for bands in self._bands],
             out=torch.empty(_COLOURS, self.blocks_y, block),
+        )
+
+    def _views(self, band: _Band, nodes: Tensor, weights: Tensor, maps: Tensor) -> _Views:
+        block, per_colour = _BLOCK_Y * self.columns, self.rows // _BLOCK_Y
+        maps = maps[: self._series * band.count * block]
+        weights = weights[: band.count * self.blocks_y * block]
+        shape, strides = (_COLOURS, self.blocks_y, block), (per_colour * band.count * block, band.count * block, 1)
+        each = [maps.as_strided(shape, strides, place * block) for place in range(band.count)]
+        return _Views(
+            matrix=band.matrix.expand(self._series, -1, -1),
+            nodes=nodes.view(-1, self.nodes[0], self.columns)[band.first : band.first + band.count],
+            weights=weights.view(band.count, self.blocks_y * _BLOCK_Y, self.columns),
+            maps=maps.view(self._series, band.count * _BLOCK_Y, self.columns),
+            terms=list(zip(each, weights.view(band.count, self.blocks_y, block), strict=True)),
         )
 
     def __call__(self, picture_chw: Tensor, coefficients_nm: Tensor, space: Workspace) -> Tensor:
@@ -96,37 +128,26 @@ class Renderer:
             float32 [3, H, W], a view into ``space.out``.
 
         """
-        self._filter_horizontally(picture_chw, space)
-        by_row = coefficients_nm.T.contiguous().view(-1, self.nodes[1])
-        nodes = torch.mm(by_row, self._weight_columns_t).view(-1, self.nodes[0], self.columns)
+        self._pad(picture_chw, space)
+        torch.mm(coefficients_nm.T.contiguous().view(-1, self.nodes[1]), self._weight_columns_t, out=space.nodes)
         space.out.zero_()
-        for band in self._bands:
-            self._accumulate(band, space.filtered[band.x], nodes[band.first : band.first + band.count], space)
+        for matrix, bands in zip(self._horizontal, space.bands, strict=True):
+            torch.bmm(space.windows_x, matrix, out=space.blocks)
+            space.filtered.view(-1, self.blocks_x, _BLOCK_X).copy_(space.blocks.transpose(0, 1))
+            for band in bands:
+                torch.bmm(self._weight_rows[: len(band.nodes)], band.nodes, out=band.weights)
+                torch.bmm(band.matrix, space.windows_y, out=band.maps)
+                for one, weight in band.terms:
+                    space.out.addcmul_(one, weight)
         return space.out.view(_COLOURS, -1, self.columns)[:, : self.height_px, : self.width_px]
 
-    def _filter_horizontally(self, picture_chw: Tensor, space: Workspace) -> None:
-        """Fill ``space.filtered`` with the picture, padded, filtered along x by every vector."""
+    def _pad(self, picture_chw: Tensor, space: Workspace) -> None:
+        """Fill ``space.padded`` with the picture and its mirrored borders."""
         rows = picture_chw.index_select(1, self._pad_rows)
         centre = slice(self._radius, self._radius + self.width_px)
         space.padded[:, :, centre] = rows
         space.padded[:, :, : centre.start] = rows.index_select(2, self._pad_left)
         space.padded[:, :, centre.stop :] = rows.index_select(2, self._pad_right)
-        windows = space.padded.as_strided((self.blocks_x, _COLOURS * self.rows, self.window_x), (_BLOCK_X, space.padded.stride(1), 1))
-        torch.bmm(windows, self._horizontal.expand(self.blocks_x, -1, -1), out=space.blocks)
-        by_vector = space.blocks.view(self.blocks_x, _COLOURS * self.rows, self.vectors, _BLOCK_X).permute(2, 1, 0, 3)
-        space.filtered.view(self.vectors, _COLOURS * self.rows, self.blocks_x, _BLOCK_X).copy_(by_vector)
-
-    def _accumulate(self, band: _Band, filtered: Tensor, nodes: Tensor, space: Workspace) -> None:
-        """Filter one horizontally filtered picture by a band's vertical vectors and add the weighted maps to ``space.out``."""
-        block, per_colour = _BLOCK_Y * self.columns, self.rows // _BLOCK_Y
-        weights = space.weights[: band.count * self.blocks_y * block].view(band.count, self.blocks_y * _BLOCK_Y, self.columns)
-        torch.bmm(self._weight_rows.expand(band.count, -1, -1), nodes, out=weights)
-        windows = filtered.as_strided((self._series, self.window_y, self.columns), (block, self.columns, 1), filtered.storage_offset())
-        maps = space.maps[: self._series * band.count * block].view(self._series, band.count * _BLOCK_Y, self.columns)
-        torch.bmm(band.matrix.expand(self._series, -1, -1), windows, out=maps)
-        shape, strides = (_COLOURS, self.blocks_y, block), (per_colour * band.count * block, band.count * block, 1)
-        for place, weight in enumerate(weights.view(band.count, self.blocks_y, block)):
-            space.out.addcmul_(maps.as_strided(shape, strides, place * block), weight)
 
 
 def _reflected(index: NDArray[np.int64], size: int) -> Tensor:
@@ -150,12 +171,13 @@ def _toeplitz(kernel: Tensor, outputs: int) -> Tensor:
     return matrix
 
 
-def _bands(basis: Basis) -> list[_Band]:
-    bands = []
-    for x in range(basis.vectors_kv.shape[1]):
+def _bands(basis: Basis) -> list[list[_Band]]:
+    """Return the bands of each horizontal vector."""
+    bands: list[list[_Band]] = [[] for _ in basis.vectors_kv.T]
+    for x, same in enumerate(bands):
         places = (basis.pairs_m2[:, 1] == x).nonzero()[:, 0].tolist()
         for start in range(0, len(places), _BAND):
             part = places[start : start + _BAND]
             vertical = [_toeplitz(basis.vectors_kv[:, int(basis.pairs_m2[place, 0])], _BLOCK_Y) for place in part]
-            bands.append(_Band(torch.cat(vertical), x, part[0], len(part)))
+            same.append(_Band(torch.cat(vertical), part[0], len(part)))
     return bands

@@ -10,6 +10,7 @@ tilt does; how much of each spacing is found by non-negative least squares on th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -38,12 +39,16 @@ class Level:
         """How many standard normals a draw takes."""
         return self.rows[0].shape[1] * self.columns[0].shape[1]
 
-    def __call__(self, normals: Tensor) -> Tensor:
-        """Return shifts (x, y), float32 [2, H, W], in the unit that was fitted."""
-        noise = normals.view(self.rows[0].shape[1], -1) * self.amplitude
-        along_x = self.rows[0] @ noise @ self.columns[1].T
-        along_y = self.rows[1] @ noise @ self.columns[0].T
-        return torch.stack([along_x, along_y])
+    def add_to(self, shifts: Tensor, normals: Tensor) -> None:
+        """Add this potential's shifts (x, y) to ``shifts``, float32 [2, H, W], in the unit that was fitted."""
+        value, slope = (self._both_rows @ normals.view(self.rows[0].shape[1], -1)).chunk(2)
+        shifts[0].addmm_(value, self.columns[1].T)
+        shifts[1].addmm_(slope, self.columns[0].T)
+
+    @cached_property
+    def _both_rows(self) -> Tensor:
+        """Value and slope along the rows, one below the other, times the amplitude."""
+        return torch.cat(self.rows) * self.amplitude
 
     def structure(self, lag_px: int) -> Array:
         """Return the mean squared shift difference of unit amplitude along and across ``lag_px``, float64 [2]."""

@@ -7,8 +7,10 @@ picture stays constant. Strength is D/r0; per picture it is only two amplitudes,
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lrfr.degrade.turbulence.banks import bank_for
-from lrfr.degrade.turbulence.calibration import CALIBRATIONS
+from lrfr.degrade.turbulence.calibration import CALIBRATIONS, Calibration
 from lrfr.degrade.turbulence.field import Geometry, field_model
 from lrfr.degrade.turbulence.p2s import Bank
 from lrfr.degrade.turbulence.render import Renderer, Workspace
@@ -25,6 +27,27 @@ from lrfr.image import ImageU8
 
 Mode = Literal["learned", "exact"]
 Optics = Literal["diffraction", "none"]
+
+
+_GROUP = 16  # pictures that go through one stage after another: what a stage multiplies by stays in the second-level cache
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One picture to degrade, with its strength and noise; see :meth:`Simulator.run`."""
+
+    image: ImageU8
+    d_over_r0: float
+    calibration: str
+    normals: Tensor
+
+    @property
+    def gain(self) -> Calibration:
+        return CALIBRATIONS[self.calibration]
+
+    @property
+    def blur_d_over_r0(self) -> float:
+        return self.gain.blur * self.d_over_r0
 
 
 @contextmanager
@@ -59,12 +82,12 @@ class Simulator:
 
     def num_modes(self, d_over_r0: float, calibration: str) -> int:
         """Return up to which Noll mode a strength is simulated; ``field.num_normals`` of it is the noise it takes."""
-        return self._bank(d_over_r0, calibration).psf.num_modes
+        return bank_for(CALIBRATIONS[calibration].blur * d_over_r0, self.geometry.pixels_per_airy).psf.num_modes
 
     def run(
         self, images: Sequence[ImageU8], d_over_r0: Sequence[float], calibrations: Sequence[str], normals: Iterable[Tensor]
     ) -> list[ImageU8]:
-        """Degrade pictures one by one; a result does not depend on the others.
+        """Degrade pictures; each result is computed by itself and does not depend on the others.
 
         Args:
             images: uint8 [H, W, 3] of the geometry's size.
@@ -74,45 +97,54 @@ class Simulator:
 
         """
         spaces: dict[str, Workspace] = {}
-        done = []
+        done: list[ImageU8] = []
+        jobs = (_Job(*row) for row in zip(images, d_over_r0, calibrations, normals, strict=True))
         with one_thread(), torch.inference_mode():
-            for image, strength, calibration, noise in zip(images, d_over_r0, calibrations, normals, strict=True):
-                picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
-                result = self._degrade(picture, strength, calibration, noise, spaces)
-                done.append(_to_image(result))
+            while group := list(itertools.islice(jobs, _GROUP)):
+                moved = [self._moved(job) for job in group]
+                phases = [self._phases(job) for job in group]
+                coefficients = [self._bank(job).coefficients(phase, self.mode == "exact") for job, phase in zip(group, phases, strict=True)]
+                blurred = map(self._blurred, group, moved, coefficients, itertools.repeat(spaces))
+                done += [_to_image(picture) for picture in blurred]
         return done
 
-    def _degrade(self, picture_chw: Tensor, d_over_r0: float, calibration: str, normals: Tensor, spaces: dict[str, Workspace]) -> Tensor:
-        bank = self._bank(d_over_r0, calibration)
+    def _moved(self, job: _Job) -> Tensor:
+        """Return the picture after tilt, float32 [3, H, W]."""
+        picture_chw = torch.from_numpy(np.ascontiguousarray(job.image.transpose(2, 0, 1))).float()
+        shifts = self.field.shifts_px(job.normals) * job.d_over_r0 ** (5 / 6)
+        return self.warp(picture_chw, shifts * torch.tensor([job.gain.tilt_x, job.gain.tilt_y]).view(2, 1, 1))
+
+    def _phases(self, job: _Job) -> Tensor:
+        """Return the Zernike coefficients of the blur at the nodes, radians, float32 [N, J - 3]."""
+        strength: float = job.blur_d_over_r0 ** (5 / 6)
+        return self.field.zernike(job.normals, self._bank(job).psf.num_modes) * strength
+
+    def _blurred(self, job: _Job, moved: Tensor, coefficients: Tensor, spaces: dict[str, Workspace]) -> Tensor:
+        bank = self._bank(job)
         renderer = _renderer(self.geometry, bank)
         if bank.name not in spaces:
             spaces[bank.name] = renderer.workspace()
-        gain = CALIBRATIONS[calibration]
-        blur = (gain.blur * d_over_r0) ** (5 / 6)
-        shifts = self.field.shifts_px(normals) * d_over_r0 ** (5 / 6)
-        moved = self.warp(picture_chw, shifts * torch.tensor([gain.tilt_x, gain.tilt_y]).view(2, 1, 1))
-        exact = self.mode == "exact"
-        coefficients = bank.coefficients(self.field.zernike(normals, bank.psf.num_modes) * blur, exact)
         if self.optics == "diffraction":
             return renderer(moved, coefficients, spaces[bank.name])
         # what turbulence adds to diffraction, applied to the picture as it was before diffraction
         sharp = undo_diffraction(moved, self.geometry.pixels_per_airy)
-        return moved + renderer(sharp, coefficients - bank.diffraction(exact), spaces[bank.name])
+        added: Tensor = renderer(sharp, coefficients - bank.diffraction(self.mode == "exact"), spaces[bank.name])
+        return moved + added
 
     def warp(self, picture_chw: Tensor, shifts_px: Tensor) -> Tensor:
         """Move a picture float32 [3, H, W] by shifts (x, y) [2, H, W] in pixels: bilinear, reflecting borders."""
         grid = ((self._pixels + shifts_px) / self._half_extent - 1).permute(1, 2, 0)[None]
         return torch.nn.functional.grid_sample(picture_chw[None], grid, padding_mode="reflection", align_corners=True)[0]
 
-    def _bank(self, d_over_r0: float, calibration: str) -> Bank:
-        return bank_for(CALIBRATIONS[calibration].blur * d_over_r0, self.geometry.pixels_per_airy)
+    def _bank(self, job: _Job) -> Bank:
+        return bank_for(job.blur_d_over_r0, self.geometry.pixels_per_airy)
 
 
 def _to_image(picture_chw: Tensor) -> ImageU8:
     import cv2
 
-    planes = picture_chw.round().clamp_(0, 255).to(torch.uint8)
-    return np.asarray(cv2.merge([plane.numpy() for plane in planes]), np.uint8)
+    # adding nothing rounds half to even and saturates
+    return np.asarray(cv2.add(cv2.merge(list(picture_chw.numpy())), 0, dtype=cv2.CV_8U), np.uint8)
 
 
 @functools.lru_cache(maxsize=8)

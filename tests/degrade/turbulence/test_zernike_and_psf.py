@@ -109,10 +109,11 @@ def test_t6_airy_peak_and_first_zero():
 def test_strehl_of_weak_turbulence():
     # tilt removed: exp(-0.1347 x^(5/3)); 36 modes lack the last part of it
     model = PsfModel(window_px=21)
+    modes = torch.from_numpy(zernike_modes(36, 32)).float().flatten(1)
     for strength in (0.3, 0.6, 1.0):
         _, phases = draw_phases(model, 3000, strength, strength * 1.000001, torch.Generator().manual_seed(3))
         u = torch.from_numpy(pupil_grid(32)[0] <= 1).flatten()
-        strehl = torch.polar(torch.ones(1), phases @ model.modes)[:, u].mean(1).abs().square().mean()
+        strehl = torch.polar(torch.ones(1), phases @ modes)[:, u].mean(1).abs().square().mean()
         assert float(strehl) * missing_modes_factor(36, strength) == pytest.approx(math.exp(-0.1347 * strength ** (5 / 3)), abs=0.006)
 
 
