@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ class Training:
 
         plan = Plan(recipe, self.dataset.digest, parents)
         self._header(plan, folder)
-        with self.out.progress(folder.name) as advance:
+        with self.out.progress(folder.name) if self.world.leads else nullcontext(_say_nothing) as advance:
             result = train(plan, self.dataset, folder, world=self.world, on_progress=advance, on_note=self.out.note, **options)
         return self._summary(folder, result)
 
@@ -173,6 +174,10 @@ def evaluation(sizes_px: tuple[int, ...] = (112, 14)) -> Any:
         return {f"{r['matching']}-{r['sizes'][-1]}": float(r["metrics"]["accuracy"]["value"]) for r in map(_plain, results)}
 
     return evaluate
+
+
+def _say_nothing(done: int, total: int, **info: Any) -> None:
+    """Report the progress of a process that does not lead."""
 
 
 def _plain(result: Any) -> dict[str, Any]:

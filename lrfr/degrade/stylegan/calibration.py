@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,10 @@ class IdentityRange:
         """Return C(a) of a number, array or tensor."""
         slope = (self.high - self.low) / (self.magnitude_high - self.magnitude_low)
         return (magnitude - self.magnitude_low) * slope + self.low
+
+    def within(self, curve: IdentityCurve) -> IdentityRange:
+        """Return the range with its top lowered to what ``curve`` reaches, so that no magnitude asks for more than there is."""
+        return replace(self, high=min(self.high, max(self.low, *curve.distances)))
 
 
 @dataclass(frozen=True)

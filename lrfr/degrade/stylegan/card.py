@@ -70,7 +70,7 @@ class Card:
     Attributes:
         layout: size of the generator.
         size_px: side of the faces it was trained on.
-        identity_range: target distance C(a) that it was trained towards.
+        identity_range: target distance C(a) of a magnitude: what it was trained towards, as far as it reaches.
         curve: identity distance that was measured after training.
         provenance: preset, steps, seed and the digests of source, target and identity network.
         format: version of this layout of the file.

@@ -233,7 +233,8 @@ class _Session:
         settings, recogniser = self.settings, self.data.recogniser
         curve = measure_curve(generator, recogniser, held[:CURVE_FACES], settings.seed)
         provenance = {key: value for key, value in _identity(settings, self.data).items() if isinstance(value, str | int | float)}
-        card = Card(settings.layout, settings.size_px, settings.identity_range, curve, provenance)
+        kept = settings.identity_range.within(curve)
+        card = Card(settings.layout, settings.size_px, kept, curve, provenance)
         save_weights(self.run_dir / WEIGHTS, generator, card, int8=int8)
         written = load_weights(str(self.run_dir / WEIGHTS)).generator
-        return accept(written, recogniser, held[CURVE_FACES:], curve=curve, wanted=settings.identity_range, seed=settings.seed + 1)
+        return accept(written, recogniser, held[CURVE_FACES:], curve=curve, wanted=kept, seed=settings.seed + 1)

@@ -44,3 +44,12 @@ def test_a_weak_generator_is_clamped_to_its_strongest_norm():
     curve = IdentityCurve((0.0, 3.0, 6.0), (0.0, 0.1, 0.2))
     assert curve.norm_for(6.0, IdentityRange()) == pytest.approx(6.0)
     assert curve.norm_for(1.0, IdentityRange()) == pytest.approx(4.5)
+
+
+def test_a_range_beyond_the_curve_is_lowered_to_what_it_reaches():
+    curve = IdentityCurve((0.0, 3.0, 6.0), (0.0, 0.3, 0.45))
+    kept = IdentityRange().within(curve)
+    assert kept == IdentityRange(high=0.45)
+    assert curve.norm_for(6.0, kept) == pytest.approx(6.0)
+    assert IdentityRange(high=0.4).within(curve) == IdentityRange(high=0.4)
+    assert IdentityRange().within(IdentityCurve((0.0, 6.0), (0.0, 0.01))).high == 0.05
