@@ -1,7 +1,7 @@
 """The style generator: speed and memory of each preset, and whether its faces lie nearer to the target than their source does.
 
 Distribution (needs ``--identity``, a recogniser trained by lrfr): target faces (embedded people through the preset
-``surveillance``) against the same number of other people's faces: clean, after plain blur + JPEG, and styled. Two measures in
+``surveillance``) against the same number of other people's faces: clean, after plain blur + JPEG (drawn and fixed), and styled. Two measures in
 the recogniser's normalised embedding: the Frechet distance between Gaussians (Heusel et al., NIPS 2017) and the accuracy of a
 logistic classifier, five folds (classifier two-sample test, Lopez-Paz and Oquab, ICLR 2017; 0.5 is indistinguishable). The
 ``floor`` is a second target sample. Intervals: 95 %, bootstrap over faces for the distance, Wilson for the accuracy.
@@ -41,7 +41,11 @@ IMAGES_OF_A_LARGE_SET = 3_000_000
 # multiply-adds of one 112 px face, times two; and what one data-centre GPU is assumed to sustain on such convolutions
 GFLOP = {"full": 23.5}
 ASSUMED_GPU_TFLOPS = 20.0
+# the peers: blur and compression of varying strength, and one fixed mild setting
 PLAIN = "[{op: gaussian_blur, sigma: {uniform: [0.2, 3.0]}}, {op: jpeg, quality: {randint: [30, 95]}}]"
+
+
+FIXED = "[{op: gaussian_blur, sigma: 1.5}, {op: jpeg, quality: 50}]"
 
 
 def spec_of(pipeline: str) -> Any:
@@ -108,6 +112,7 @@ def distribution(identity: Path, weights: str, count: int, rounds: int) -> dict[
         "floor": features(degraded("surveillance", faces(60_000, count))),
         "source": features(clean),
         "blur_jpeg": features(degraded(PLAIN, clean)),
+        "blur_jpeg_fixed": features(degraded(FIXED, clean)),
         "styled": features(degraded(f"[{{op: style, weights: '{weights}'}}]", clean)),
     }
     return {
