@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import statistics
 import time
@@ -23,7 +24,7 @@ store: {{lr: native, up: {{size: 112, filter: bicubic, antialias: true}}}}
 """
     for side in (14, 28)
 }
-SLOW_SPEC = "bsrgan"
+SLOW_SPEC = "realesrgan-2"
 
 
 def cpu(work: Callable[[], Any]) -> float:
@@ -102,7 +103,10 @@ def overhead(root: Path, spec: Any, jpegs: list[bytes], rounds: int) -> dict[str
 
 
 def scaling(source: Path, folder: Path) -> dict[str, float]:
-    """Wall time of one and of two worker processes for a spec of some milliseconds an image, with two cores."""
+    """Wall time of one and of two worker processes, and of one and two bare processes that do the same degrading and nothing else.
+
+    Two cores that share a machine with others, or one core with two threads, give bare processes less than twice the speed too.
+    """
     from lrfr.degrade.spec import load_spec
     from lrfr.pairs.build import ViewOptions, make_pairs
     from lrfr.pairs.executors import Runner
@@ -111,11 +115,38 @@ def scaling(source: Path, folder: Path) -> dict[str, float]:
     from lrfr.pairs.store import Store
 
     store, ingest, spec = Store(folder / "p"), Ingest(FolderSource(source)), load_spec(SLOW_SPEC)
-    make_pairs(store, ingest, [], view=ViewOptions())
-    found: dict[str, float] = {}
-    for workers in (1, 2, 1, 2):
+    images = make_pairs(store, ingest, [], view=ViewOptions()).base["rows"]
+    times: dict[str, list[float]] = {}
+    for workers in (1, 2, 1, 2, 1, 2):
         shutil.rmtree(folder / "p" / "lr", ignore_errors=True)
         runner = Runner("process", workers=workers)
-        seconds = wall(lambda runner=runner: make_pairs(store, ingest, [spec], view=ViewOptions(), runner=runner))
-        found[f"{workers}_workers_s"] = round(min(seconds, found.get(f"{workers}_workers_s", seconds)), 2)
-    return {**found, "speed_up": round(found["1_workers_s"] / found["2_workers_s"], 2)}
+        times.setdefault(f"{workers}_workers_s", []).append(
+            wall(lambda runner=runner: make_pairs(store, ingest, [spec], view=ViewOptions(), runner=runner))
+        )
+        times.setdefault(f"{workers}_bare_s", []).append(wall(lambda workers=workers: bare(images // workers, workers)))
+    found = {name: round(min(values), 2) for name, values in times.items()}
+    speed_up, ideal = found["1_workers_s"] / found["2_workers_s"], found["1_bare_s"] / found["2_bare_s"]
+    return {**found, "speed_up": round(speed_up, 2), "bare_speed_up": round(ideal, 2), "of_bare": round(speed_up / ideal, 3)}
+
+
+def bare(images: int, processes: int) -> None:
+    """Degrade ``images`` noise images in each of some processes at once."""
+    context = multiprocessing.get_context("forkserver")
+    started = [context.Process(target=_degrade_only, args=(images,)) for _ in range(processes)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+
+
+def _degrade_only(images: int) -> None:
+    from lrfr.degrade.pipeline import Pipeline
+    from lrfr.degrade.spec import load_spec
+    from lrfr.pairs.tasks import limit_torch_threads, quiet_threads
+
+    quiet_threads()
+    limit_torch_threads()
+    pipeline = Pipeline(load_spec(SLOW_SPEC))
+    faces = list(np.random.default_rng(0).integers(0, 256, (64, 112, 112, 3), dtype=np.uint8))
+    for start in range(0, images, 64):
+        pipeline.run([b"%d" % index for index in range(start, start + 64)], faces)

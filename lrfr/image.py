@@ -220,12 +220,14 @@ def _decode_with_cv2(data: bytes) -> ImageU8:
 
 
 def _over_black(unchanged: NDArray[np.generic] | None, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Composite an RGBA picture over black; return ``rgb`` as it is when there is no alpha."""
+    """Composite an RGBA picture over black, in ``rgb``'s own memory; leave ``rgb`` as it is when there is no alpha."""
     if unchanged is None or unchanged.ndim != 3 or unchanged.shape[2] != 4 or unchanged.shape[:2] != rgb.shape[:2]:
         return rgb
-    alpha = unchanged[:, :, 3].astype(np.uint32)
     top = 65535 if unchanged.dtype == np.uint16 else 255
-    return ((rgb.astype(np.uint32) * alpha[:, :, None] + top // 2) // top).astype(np.uint8)
+    for first in range(0, len(rgb), 64):  # by bands: a picture near the cap would take gigabytes in one go
+        band = slice(first, first + 64)
+        rgb[band] = (rgb[band] * unchanged[band, :, 3, None].astype(np.uint32) + top // 2) // top
+    return rgb
 
 
 def _decode_with_pillow(data: bytes) -> ImageU8:

@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import socket
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_transparency_is_composited_over_black(image, kind, options):
     expected = Image.new("RGBA", layer.size, (0, 0, 0, 255))
     expected.alpha_composite(layer)
     assert np.abs(decode(data).astype(int) - np.asarray(expected.convert("RGB")).astype(int)).max() <= 1
+
+
+def test_compositing_takes_no_more_memory_than_the_picture():
+    """Near the cap of 64 MP a few copies more are gigabytes."""
+    side = 1500
+    data = save(Image.new("RGBA", (side, side), (200, 10, 60, 128)), "PNG")
+    tracemalloc.start()
+    image = decode(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (image == [100, 5, 30]).all()
+    assert peak < 1.3 * side * side * (4 + 3)
 
 
 def test_sixteen_bits_are_scaled_not_clipped():
