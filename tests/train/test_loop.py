@@ -232,6 +232,21 @@ def test_sharded_head_alone_equals_the_plain_head(kind):
     assert torch.allclose(one.grad, two.grad, atol=1e-5) and torch.allclose(plain.weight.grad, sharded.weight.grad, atol=1e-5)
 
 
+def test_a_sampled_head_is_the_plain_head_over_its_targets_and_some_others():
+    torch.manual_seed(0)
+    head = HeadSpec("cosface", 16.0, 0.3).build(6, 40)
+    sampled = shard_head(head, 0, 1, 0.25)
+    emb, labels = torch.randn(5, 6), torch.tensor([0, 39, 3, 3, 1])
+    loss = sampled(emb, labels)
+    loss.backward()
+    seen = sampled.weight.grad.abs().sum(1).nonzero().flatten().tolist()
+    assert {0, 1, 3, 39} < set(seen) and len(seen) < 25  # 4 targets and about 9 of the 36 others
+    alone = HeadSpec("cosface", 16.0, 0.3).build(6, len(seen))
+    alone.weight.data.copy_(head.weight[seen])
+    wanted = alone(emb, torch.tensor([seen.index(label) for label in labels.tolist()]))
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
 SCRIPT = """
 import json, sys
 from pathlib import Path
