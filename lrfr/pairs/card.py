@@ -28,7 +28,7 @@ def card(store: Store, name: str) -> str:
     counts = counts[counts > 0]
     lines = [f"# Data card of the view `{name}`", ""]
     lines += _sources(base, len(chosen), counts)
-    lines += _variants(store, view)
+    lines += _variants(store, view, base)
     lines += ["## Identity", "", f"- view: `{view_digest(view)}`", f"- base: `{base['id']}`, manifest `{base['digest']}`"]
     lines += [
         f"- variant `{variant['action']}`: manifest `{store.lr_manifest(variant['action'])['digest']}`" for variant in view["variants"]
@@ -60,7 +60,7 @@ def _spread(counts: Any) -> str:
     return f"{int(counts.min())} to {int(counts.max())} images each (median {int(np.median(counts))})"
 
 
-def _variants(store: Store, view: dict[str, Any]) -> list[str]:
+def _variants(store: Store, view: dict[str, Any], base: dict[str, Any]) -> list[str]:
     lines = ["## Degraded variants", ""]
     if not view["variants"]:
         return [*lines, "none: HR alone", ""]
@@ -69,10 +69,15 @@ def _variants(store: Store, view: dict[str, Any]) -> list[str]:
         manifest = store.lr_manifest(variant["action"])
         size = sum(shard["bytes"] for shard in manifest["shards"])
         lines.append(f"### {variant['spec']}, draw {variant['variant']} (share {variant['weight'] / total:.4g})")
-        lines += ["", f"- licence stated in the spec: {variant.get('license', 'not stated')}"]
+        lines += ["", f"- licence stated in the spec: {_terms(variant.get('license'), base['source']['kind'])}"]
         lines.append(
             f"- {manifest['rows']} images, {size / 1e6:.2f} MB, same bytes on every CPU: {'yes' if manifest['portable'] else 'no'}"
         )
         lines.append(f"- spec `{variant['spec_digest']}`; upsampled when read by {json.dumps(variant['up'], sort_keys=True)}")
         lines += ["", "```json", json.dumps(manifest["spec"], indent=1, sort_keys=True), "```", ""]
     return lines
+
+
+def _terms(stated: str | dict[str, str] | None, kind: str) -> str:
+    """Return the terms that a spec states for a kind of source."""
+    return (stated.get(kind) if isinstance(stated, dict) else stated) or "not stated"

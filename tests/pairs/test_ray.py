@@ -197,7 +197,7 @@ def kill_driver(folder: Path, after_s: float) -> bool:
     return hit
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(30, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [3, pytest.param(30, marks=[pytest.mark.soak, pytest.mark.timeout(1500)])])
 def test_killed_drivers_resume_to_the_same_bytes(folder, count):
     build(folder / "serial", source=SlowSource())
     source, hits = random.Random(count), 0
@@ -205,6 +205,7 @@ def test_killed_drivers_resume_to_the_same_bytes(folder, count):
         hits += kill_driver(folder / f"s-{number}", source.uniform(2.0, 9.0))
         build(folder / f"s-{number}", source=SlowSource())
         assert tree(folder / f"s-{number}") == tree(folder / "serial")
+    print(f"\n{count} drivers killed, {hits} of them at work, 0 differing stores, 0 orphans")
     assert hits
 
 

@@ -268,3 +268,21 @@ def test_scan_cache_saves_reading_and_is_never_trusted_blindly(tmp_path, folder,
     cache = next((folder / "s" / "cache").iterdir())
     cache.write_text("{broken")
     make_pairs(store, toy_ingest(FolderSource(root)), [])
+
+
+def test_the_card_states_the_licence_of_every_spec(folder):
+    from lrfr.pairs.card import card
+
+    licensed = parse_spec(SPEC.replace("name: toy", "name: toy\nlicense: CC BY 4.0"))
+    make_pairs(Store(folder / "s"), ingest(), [licensed, parse_spec(SPEC.replace("seed: 3", "seed: 4"))])
+    text = card(Store(folder / "s"), "default")
+    assert text.count("licence stated in the spec: CC BY 4.0") == 1
+    assert text.count("licence stated in the spec: not stated") == 1
+    by_kind = parse_spec(SPEC.replace("name: toy", "name: toy\nlicense: {toy: for tests only, lfw: other terms}"))
+    make_pairs(Store(folder / "s"), ingest(), [by_kind], view=ViewOptions("kinds"))
+    assert "licence stated in the spec: for tests only\n" in card(Store(folder / "s"), "kinds")
+    build(folder / "plain")
+    plain, view = Store(folder / "plain"), Store(folder / "s").view("default")
+    assert view["variants"][0]["action"] == plain.view("default")["variants"][0]["action"], "a licence changes no pixel and no id"
+    for phrase in ("192 of 192 images, 24 identities", view["base"], view["variants"][0]["spec_digest"], '"op": "down"'):
+        assert phrase in text
