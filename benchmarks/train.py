@@ -1,7 +1,8 @@
 """The loop against a bare PyTorch loop on the same batches, and the share of time spent waiting for data.
 
 Both take the same steps of F-SKD's tiny recipe in turn, in one process. The bare loop flips and converts batches that are in
-memory, then forward, backward, clipping, optimiser and the loss as a number: no reading, no journal, no checks, no checkpoint. Usage: ``python benchmarks/train.py [--quick] [--json train.json]``.
+memory, then forward, backward, clipping, optimiser and the loss as a number: no reading, no journal, no checks, no checkpoint.
+Usage: ``python benchmarks/train.py [--quick] [--json train.json]``.
 """
 
 from __future__ import annotations
