@@ -1,8 +1,8 @@
 """The style generator: speed and memory of each preset, and whether its faces lie nearer to the target than their source does.
 
 Distribution (needs ``--identity``, a recogniser trained by lrfr): target faces (embedded people through the preset
-``surveillance``) against the same number of other people's faces: clean, after blur + JPEG (drawn, fixed), and styled. Two measures in
-the recogniser's normalised embedding: the Frechet distance between Gaussians (Heusel et al., NIPS 2017) and the accuracy of a
+``surveillance``) against the same number of other people's faces: clean, after blur + JPEG (drawn, fixed), and styled. Two
+measures in the recogniser's normalised embedding: the Frechet distance between Gaussians (Heusel et al., NIPS 2017) and the accuracy of a
 logistic classifier, five folds (classifier two-sample test, Lopez-Paz and Oquab, ICLR 2017; 0.5 is indistinguishable). The
 ``floor`` is a second target sample. Intervals: 95 %, bootstrap over faces for the distance, Wilson for the accuracy.
 
