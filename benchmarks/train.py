@@ -36,8 +36,8 @@ def bare(method, nets, batches, settings) -> tuple[float, float]:
     parameters = [p for p in nets.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True)
     start, cpu = time.perf_counter(), time.thread_time()
-    for step, batch in enumerate(batches):
-        batch = dataclasses.replace(batch, hr_bchw=ready(batch.hr_bchw, step), lr_bchw=ready(batch.lr_bchw, step))
+    for step, raw in enumerate(batches):
+        batch = dataclasses.replace(raw, hr_bchw=ready(raw.hr_bchw, step), lr_bchw=ready(raw.lr_bchw, step))
         loss = method.losses(nets, batch, step)["total"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
