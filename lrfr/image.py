@@ -197,7 +197,18 @@ def decode(data: bytes) -> ImageU8:
 
     """
     kind, _, _ = probe(data)
+    if kind == "PNG":
+        _check_chunks(data)
     return _decode_with_pillow(data) if kind in _BY_PILLOW else _decode_with_cv2(data)
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse a PNG with a chunk longer than the file: OpenCV takes memory for as much as a chunk claims, up to 4 GB."""
+    place = 8
+    while place + 8 <= len(data) and data[place + 4 : place + 8] != b"IEND":
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+        if place > len(data):
+            raise ImageFault("E_TRUNCATED", "a chunk goes beyond the end of the file")
 
 
 _BY_PILLOW = {"GIF"}

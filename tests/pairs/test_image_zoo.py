@@ -79,6 +79,16 @@ def test_compositing_takes_no_more_memory_than_the_picture():
     assert peak < 1.3 * side * side * (4 + 3)
 
 
+def test_a_chunk_that_claims_gigabytes_takes_none():
+    data = bytearray(save(picture(), "PNG"))
+    place = data.index(b"IDAT") - 4
+    data[place : place + 4] = (1 << 30).to_bytes(4, "big")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageFault, match="E_TRUNCATED"):
+        decode(bytes(data))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
 def test_sixteen_bits_are_scaled_not_clipped():
     grey = picture()[..., 0]
     data = save(Image.fromarray(grey.astype(np.uint16) * 257), "PNG")
