@@ -19,7 +19,7 @@ from lrfr.pairs.shard import FORMAT
 from lrfr.pairs.sources.base import Face
 from lrfr.pairs.store import Rows, pack_rows
 
-LAYOUT = 1
+LAYOUT = 2
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 8192, 64
 SHARD_SECONDS = 60.0
 BLOCK_ROWS = {"block": 32, "random": 1}

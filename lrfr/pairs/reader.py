@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64
+from xxhash import xxh3_64_intdigest
 
 from lrfr.errors import DataError
 from lrfr.pairs.files import read_sealed
-from lrfr.pairs.records import CHECKED_HEAD_BYTES, HEAD_BYTES, RAW, Encoded, Record, decode_each, store_seed, unpack, unpack_head
+from lrfr.pairs.records import CHECK_BYTES, HEAD_BYTES, RAW, Encoded, Record, decode_each, store_seed, unpack, unpack_head
 from lrfr.pairs.registry import REGISTRY, Expected, OpenFile
 from lrfr.pairs.store import Rows, read_rows
 
@@ -96,16 +96,12 @@ class ShardSet:
                 number, slot = divmod(row, block_rows)
                 view, offsets, start = opened.blocks.get(number) or opened.block(number)
                 head, end = start + offsets[slot], start + offsets[slot + 1]
-                length, codec, _, height, width, _, owner, check = unpack_head(view, head)
-                body = view[head + HEAD_BYTES : end]
-                if verify:
-                    seen = xxh3_64(view[head : head + CHECKED_HEAD_BYTES], seed)
-                    seen.update(body)
-                    if seen.intdigest() != check:
-                        raise DataError("damaged")
+                check, length, codec, _, height, width, _, owner = unpack_head(view, head)
+                if verify and xxh3_64_intdigest(view[head + CHECK_BYTES : end], seed) != check:
+                    raise DataError("damaged")
                 if owner != row or (codec == RAW and length != 3 * height * width):
                     raise DataError("damaged")
-                found.append((body[:length], codec, height, width))
+                found.append((view[head + HEAD_BYTES : head + HEAD_BYTES + length], codec, height, width))
         except (DataError, IndexError, struct.error):
             self.record(row)  # finds the same fault and names it
             raise

@@ -3,10 +3,10 @@
 A block is one LMDB value::
 
     'LRB1'  u16 version  u16 flags  u32 n  u32 offsets[n + 1]  records
-    record: u32 len  u8 codec  u8 channels  u16 h  u16 w  u16 flags  u32 row  u64 check  payload  tail
+    record: u64 check  u32 len  u8 codec  u8 channels  u16 h  u16 w  u16 flags  u32 row  payload  tail
 
-``check`` is xxh3_64, seeded with 64 bits of the store id, over the first 16 header bytes, payload and tail: a record that was
-flipped, moved to another row or taken from another store does not pass.
+``check`` is xxh3_64, seeded with 64 bits of the store id, over all of the record that follows it: a record that was flipped,
+moved to another row or taken from another store does not pass.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lrfr.errors import DataError
 from lrfr.image import ImageFault, decode
 
 MAGIC = b"LRB1"
-VERSION = 1
+VERSION = 2
 RAW, JPEG, PNG, WEBP = 0, 1, 2, 3
 CODECS = {"raw": RAW, "jpeg": JPEG, "png": PNG, "webp": WEBP}
 HAS_TAIL = 1
@@ -32,8 +32,8 @@ HAS_TAIL = 1
 _BLOCK = struct.Struct("<4sHHI")
 _HEAD = struct.Struct("<IBBHHHI")
 _CHECK = struct.Struct("<Q")
-_RECORD = struct.Struct("<IBBHHHIQ")
-HEAD_BYTES, CHECKED_HEAD_BYTES = _RECORD.size, _HEAD.size
+_RECORD = struct.Struct("<QIBBHHHI")
+HEAD_BYTES, CHECK_BYTES = _RECORD.size, _CHECK.size
 unpack_head = _RECORD.unpack_from
 
 Buffer = bytes | memoryview
@@ -108,8 +108,8 @@ def pack_block(records: Sequence[Record], seed: int) -> bytes:
 def _pack(record: Record, seed: int) -> bytes:
     flags = HAS_TAIL if record.tail else 0
     head = _HEAD.pack(len(record.payload), record.codec, 3, record.height, record.width, flags, record.row)
-    body = bytes(record.payload) + bytes(record.tail)
-    return head + _CHECK.pack(xxhash.xxh3_64_intdigest(head + body, seed)) + body
+    checked = b"".join((head, record.payload, record.tail))
+    return _CHECK.pack(xxhash.xxh3_64_intdigest(checked, seed)) + checked
 
 
 class Block(NamedTuple):
@@ -155,21 +155,14 @@ def unpack(block: Block, slot: int, row: int, seed: int, *, verify: bool = True,
     at = head + HEAD_BYTES
     if at > end or end > len(view):
         raise DataError("the record is cut short")
-    length, codec, channels, height, width, _, found, check = unpack_head(view, head)
-    if verify and _check_of(view, head, end, seed) != check:
+    check, length, codec, channels, height, width, _, found = unpack_head(view, head)
+    if verify and xxhash.xxh3_64_intdigest(view[head + CHECK_BYTES : end], seed) != check:
         raise DataError("the record does not match its checksum")
     if found != row:
         raise DataError(f"the record belongs to row {found}")
     if channels != 3 or codec > WEBP or at + length > end or (codec == RAW and length != height * width * 3):
         raise DataError("the record header is damaged")
     return Record(row, codec, height, width, view[at : at + length], view[at + length : end], owner)
-
-
-def _check_of(view: memoryview, head: int, end: int, seed: int) -> int:
-    """Return the checksum that the record ``view[head:end]`` should carry."""
-    seen = xxhash.xxh3_64(view[head : head + _HEAD.size], seed)
-    seen.update(view[head + HEAD_BYTES : end])
-    return seen.intdigest()
 
 
 def decodes(record: Record) -> bool:

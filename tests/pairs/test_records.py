@@ -36,12 +36,12 @@ def test_layout_is_the_documented_one():
 
     block = pack_block([raw(7, 2, b"{}")], SEED)
     magic, version, flags, count, start, stop = struct.unpack_from("<4sHHIII", block)
-    assert (magic, version, flags, count, start) == (b"LRB1", 1, 0, 1, 0)
+    assert (magic, version, flags, count, start) == (b"LRB1", 2, 0, 1, 0)
     record = block[12 + 4 * 2 :]
     assert len(record) == stop
-    length, codec, channels, height, width, bits, row, check = struct.unpack_from("<IBBHHHIQ", record)
+    check, length, codec, channels, height, width, bits, row = struct.unpack_from("<QIBBHHHI", record)
     assert (length, codec, channels, height, width, bits, row) == (12, 0, 3, 2, 2, 1, 7)
-    assert check == xxhash.xxh3_64_intdigest(record[:16] + record[24:], SEED)
+    assert check == xxhash.xxh3_64_intdigest(record[8:], SEED)
     assert record[24:36] == raw(7).payload
     assert record[36:] == b"{}"
 
