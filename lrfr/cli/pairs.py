@@ -134,6 +134,7 @@ def _runner(given: dict[str, Any], stopper: Stopper, advance: Any) -> Any:
 def _write(store: Any, ingest: Any, specs: list[Any], context: dict[str, Any]) -> dict[str, Any]:
     from lrfr.pairs.build import make_pairs
     from lrfr.pairs.executors import Stopped
+    from lrfr.pairs.views import select_rows
 
     given, runner = context["given"], context["runner"]
     max_bad = 0.0 if given["strict"] else given["max_bad"]
@@ -150,12 +151,15 @@ def _write(store: Any, ingest: Any, specs: list[Any], context: dict[str, Any]) -
         )
     except Stopped:
         raise runner.stop.__self__.error() from None
+    rows = store.rows(done.base["id"])
+    chosen = select_rows(rows, done.view["filter"])
     return {
         "store": str(store.root),
         "view": done.view["name"],
         "base": done.base["id"],
-        "rows": done.base["rows"],
-        "identities": done.base["identities"],
+        "rows": len(chosen),
+        "identities": len(set(rows.labels[chosen].tolist())),
+        "base_rows": done.base["rows"],
         "refused": done.base["refused"],
         "flagged": done.base["flagged"],
         "actions": [manifest["id"] for manifest in done.actions],
@@ -180,7 +184,8 @@ def _show(out: Output, result: dict[str, Any], given: dict[str, Any]) -> None:
             ["part", "images", "MB", "minutes on one core"], [list(row.values()) for row in result["estimate"]], "plan (nothing written)"
         )
     else:
-        out.say(f"view '{result['view']}' in {result['store']}: {result['rows']} faces of {result['identities']} identities")
+        of = f" (of {result['base_rows']} in the base)" if result["base_rows"] != result["rows"] else ""
+        out.say(f"view '{result['view']}' in {result['store']}: {result['rows']} faces of {result['identities']} identities{of}")
         out.say(f"written: {result['hr_written']} HR images, {result['lr_written']} degraded images in {len(result['actions'])} variants")
     for name, counts in (("refused", result["refused"]), ("remarks", result["flagged"])):
         if counts:

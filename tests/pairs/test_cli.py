@@ -232,3 +232,11 @@ def test_usage_errors_are_one_message(lrfr, tmp_path, arguments, phrase):
 def test_every_command_has_help_with_an_example(lrfr, words):
     code, out, _ = lrfr(*words, "--help")
     assert code == 0 and "Example" in out and "--json" in out
+
+
+def test_the_faces_of_the_view_are_counted_not_those_of_the_base(made, tmp_path):
+    (tmp_path / "ids.txt").write_text("p000001\n")
+    options = ("--ids", str(tmp_path / "ids.txt"), "--view", "one")
+    found = result(made("make-pairs", *SMALL, *options, "--json"))
+    assert (found["rows"], found["identities"], found["base_rows"]) == (4, 1, 24)
+    assert "4 faces of 1 identities (of 24 in the base)" in made("make-pairs", *SMALL, *options)[1]
