@@ -18,6 +18,7 @@ from lrfr.eval.blocks import Section
 from lrfr.eval.results import Result
 from lrfr.eval.seeds import over_seeds
 
+_LEFT_OUT = {"per_pair", "curves", "seconds", "time"}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
