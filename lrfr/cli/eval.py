@@ -120,7 +120,7 @@ def _benchmark(name: str, data: Path | None, benchmarks: dict[str, Benchmark]) -
     found = benchmarks[name]
     if found.needs_data and data is None:
         raise SpecError(f"benchmark '{name}' needs --data", hint=f"expected tree:\n{found.tree.strip()}")
-    if data is not None and not data.exists():
+    if data is not None and not (data.exists() or Path(str(data).split(",")[0]).is_file()):  # list.csv,root=FOLDER
         raise SpecError("no such file or folder", file=str(data))
     return found
 

@@ -12,9 +12,9 @@ from lrfr.errors import DataError
 from lrfr.image import REASONS, REMARKS
 from lrfr.pairs.executors import Runner
 from lrfr.pairs.files import canonical, check_space, make_folder, read_sealed, seal, sha256_hex, write_atomic
-from lrfr.pairs.plan import LAYOUT, BasePlan, Scanned, check_keys, make_plan
+from lrfr.pairs.plan import BasePlan, Scanned, check_keys, make_plan
 from lrfr.pairs.scan import Ingest, scan
-from lrfr.pairs.shard import FORMAT, ShardPlace, committed, is_whole
+from lrfr.pairs.shard import FORMAT, LAYOUT, ShardPlace, committed, is_whole
 from lrfr.pairs.sources.base import Face
 from lrfr.pairs.store import Store, pack_rows
 from lrfr.pairs.tasks import HrTask

@@ -18,9 +18,9 @@ from lrfr.pairs.base import check_bad, plan_base, shard_list, write_base
 from lrfr.pairs.executors import Runner, session
 from lrfr.pairs.files import check_space, make_folder, seal, sweep, write_atomic
 from lrfr.pairs.lock import store_lock
-from lrfr.pairs.plan import LAYOUT, LR_BLOCK_ROWS, action_identity, rows_per_shard, shard_spans
+from lrfr.pairs.plan import LR_BLOCK_ROWS, action_identity, rows_per_shard, shard_spans
 from lrfr.pairs.scan import Ingest
-from lrfr.pairs.shard import FORMAT, ShardPlace, committed, is_whole
+from lrfr.pairs.shard import FORMAT, LAYOUT, ShardPlace, committed, is_whole
 from lrfr.pairs.store import Store
 from lrfr.pairs.tasks import LrTask
 from lrfr.pairs.views import make_view, select_rows

@@ -15,11 +15,10 @@ import numpy as np
 from lrfr.errors import DataError, SpecError
 from lrfr.pairs.files import canonical, digest_of, sha256_hex
 from lrfr.pairs.prepare import Prepare
-from lrfr.pairs.shard import FORMAT
+from lrfr.pairs.shard import FORMAT, LAYOUT
 from lrfr.pairs.sources.base import Face
 from lrfr.pairs.store import Rows, pack_rows
 
-LAYOUT = 2
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 8192, 64
 SHARD_SECONDS = 60.0
 BLOCK_ROWS = {"block": 32, "random": 1}

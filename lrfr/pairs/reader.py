@@ -16,7 +16,7 @@ from lrfr.errors import DataError
 from lrfr.pairs.files import read_sealed
 from lrfr.pairs.records import CHECK_BYTES, HEAD_BYTES, RAW, Encoded, Record, decode_each, store_seed, unpack, unpack_head
 from lrfr.pairs.registry import REGISTRY, Expected, OpenFile
-from lrfr.pairs.store import Rows, read_rows
+from lrfr.pairs.store import Rows, check_layout, read_rows
 
 VERIFY = ("always", "records", "never")
 
@@ -34,6 +34,7 @@ class ShardSet:
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], rows: Rows, verify: str = "always") -> None:
+        check_layout(manifest, folder / "manifest.json")
         self.folder = folder
         self.manifest = manifest
         self.rows = rows

@@ -18,6 +18,7 @@ from lrfr.pairs.files import discard, publish, read_sealed, seal, sha256_file, t
 from lrfr.pairs.records import Record, block_key, pack_block, store_seed
 
 FORMAT = "LRS1"
+LAYOUT = 2
 MAP_SIZE = 1 << 30
 ROWS_PER_COMMIT = 512
 

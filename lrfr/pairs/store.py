@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lrfr.errors import DataError, SpecError
 from lrfr.pairs.files import read_sealed, sha256_hex
-from lrfr.pairs.shard import FORMAT
+from lrfr.pairs.shard import FORMAT, LAYOUT
 from lrfr.yamlspec import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -97,10 +97,23 @@ class Store:
         return read_rows(self.base(base_id), self.base_manifest(base_id)["files"])
 
 
+def check_layout(manifest: dict[str, Any], path: Path) -> None:
+    """Refuse a store that another version of lrfr has laid out.
+
+    Raises:
+        DataError: says what to do.
+
+    """
+    if manifest.get("layout") != LAYOUT:
+        hint = "run lrfr make-pairs again: it is built anew; lrfr store gc removes the old one"
+        raise DataError(f"layout {manifest.get('layout')} of another version, this one reads {LAYOUT}", file=str(path), hint=hint)
+
+
 def _checked(path: Path, expected_id: str) -> dict[str, Any]:
     manifest = read_sealed(path)
     if manifest.get("format") != FORMAT:
         raise DataError(f"format {manifest.get('format')!r}, this version reads {FORMAT}", file=str(path))
+    check_layout(manifest, path)
     if manifest.get("id") != expected_id:
         raise DataError(f"the manifest belongs to {manifest.get('id')}", file=str(path), hint="lrfr store verify")
     return manifest

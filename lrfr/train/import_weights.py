@@ -71,7 +71,7 @@ def _fill_from_safetensors(net: nn.Module, source: Path) -> None:
 
 
 def _drop_vanished(net: nn.Module) -> None:
-    """Set to zero what weight decay has left of dead weights: below 1e-20 they change no output, and make a CPU eight times slower."""
+    """Set to zero what weight decay has left of dead weights: below 1e-20 they change no output, and make a CPU several times slower."""
     with torch.no_grad():
         for tensor in net.state_dict().values():
             if tensor.is_floating_point():

@@ -2,11 +2,13 @@
 
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from zoo import picture, save
 
+from lrfr.errors import DataError
 from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.sources import open_source
 from lrfr.pairs.sources.verification import read_bin
@@ -240,3 +242,9 @@ def test_the_faces_of_the_view_are_counted_not_those_of_the_base(made, tmp_path)
     found = result(made("make-pairs", *SMALL, *options, "--json"))
     assert (found["rows"], found["identities"], found["base_rows"]) == (4, 1, 24)
     assert "4 faces of 1 identities (of 24 in the base)" in made("make-pairs", *SMALL, *options)[1]
+
+
+def test_a_store_of_another_layout_is_refused_with_what_to_do(made, monkeypatch):
+    monkeypatch.setattr("lrfr.pairs.store.LAYOUT", 99)
+    with pytest.raises(DataError, match="layout 2 of another version"):
+        PairDataset(Path("store"), "default")
