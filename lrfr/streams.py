@@ -11,11 +11,15 @@ A stream gives two kinds of numbers:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 _PERSON = b"lrfr.degrade"
@@ -23,13 +27,38 @@ _SLOTS_PER_BLOCK = 8
 _UNIT = 2.0**-53
 _WORDS = struct.Struct("<8Q")
 _LENGTH = struct.Struct("<I")
-_LENGTHS = struct.Struct("<II")
+_FIRST_BLOCK = _LENGTH.pack(0)
 
 
-def _identity(sample_key: bytes, variant: int, step_id: str) -> bytes:
-    """Encode the identity with length prefixes, so that no two different identities share an encoding."""
+def sample_part(sample_key: bytes, variant: int) -> bytes:
+    """Return what all steps of one sample and variant share of their streams' identities."""
+    return _LENGTH.pack(len(sample_key)) + sample_key + _LENGTH.pack(variant)
+
+
+def _step_part(step_id: str) -> bytes:
+    """Encode the step; every text carries its length, so that no two different identities share an encoding."""
     step = step_id.encode("utf-8")
-    return _LENGTH.pack(len(sample_key)) + sample_key + _LENGTHS.pack(variant, len(step)) + step
+    return _LENGTH.pack(len(step)) + step
+
+
+@functools.lru_cache(maxsize=64)
+def _keyed(seed: int, digest_size: int) -> Any:
+    """Return the hash state that a seed's numbers start from, to be copied."""
+    return hashlib.blake2b(key=_key(seed), person=_PERSON, digest_size=digest_size)
+
+
+def _key(seed: int) -> bytes:
+    return (seed & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
+
+
+class _PhiloxKey(ISeedSequence):
+    """Hands Philox its 128-bit key; ``Philox(key=...)`` reads the system's entropy first, which takes three times as long."""
+
+    def __init__(self, digest: bytes) -> None:
+        self.digest = digest
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> NDArray[Any]:
+        return np.frombuffer(self.digest, "<u8").astype(np.uint64)
 
 
 @dataclass(slots=True)
@@ -38,21 +67,21 @@ class Stream:
 
     seed: int
     identity: bytes
-    _blocks: dict[int, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _first: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    _later: dict[int, tuple[int, ...]] | None = field(default=None, repr=False, compare=False)
 
     def u(self, slot: int) -> float:
         """Return the uniform number in [0, 1) of ``slot`` (53 bits; slot 0 is the gate)."""
-        block, place = divmod(slot, _SLOTS_PER_BLOCK)
-        words = self._blocks.get(block)
-        if words is None:
-            words = self._digest_words(block)
-            self._blocks[block] = words
-        return (words[place] >> 11) * _UNIT
+        words = self._first
+        if slot >= _SLOTS_PER_BLOCK:
+            words = self._later_words(slot // _SLOTS_PER_BLOCK)
+        elif not words:
+            words = self._first = self._digest_words(_FIRST_BLOCK)
+        return (words[slot % _SLOTS_PER_BLOCK] >> 11) * _UNIT
 
     def words_u16(self, count: int, tag: str = "field") -> NDArray[np.uint16]:
         """Return ``count`` independent uniform 16-bit words for a noise field; ``tag`` names the field within the step."""
-        generator = np.random.Philox(key=self._philox_key(tag))
-        raw = generator.random_raw((count + 3) // 4)
+        raw = self._philox(tag).random_raw((count + 3) // 4)
         return np.asarray(raw, dtype="<u8").view("<u2")[:count]
 
     @property
@@ -68,25 +97,29 @@ class Stream:
 
     def seed32(self, tag: str = "seed") -> int:
         """Return a 32-bit seed for a library that wants an integer."""
-        return int.from_bytes(hashlib.blake2b(self._message(0) + tag.encode(), digest_size=4, key=self._key()).digest(), "little")
+        message = self.identity + _FIRST_BLOCK + tag.encode()
+        return int.from_bytes(hashlib.blake2b(message, digest_size=4, key=_key(self.seed)).digest(), "little")
 
     def generator(self, tag: str = "generator") -> np.random.Generator:
         """Return a numpy generator keyed by this stream (use raw integers or uniforms only: other laws may change with numpy)."""
-        return np.random.Generator(np.random.Philox(key=self._philox_key(tag)))
+        return np.random.Generator(self._philox(tag))
 
-    def _key(self) -> bytes:
-        return (self.seed & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
+    def _later_words(self, block: int) -> tuple[int, ...]:
+        if self._later is None:
+            self._later = {}
+        if block not in self._later:
+            self._later[block] = self._digest_words(_LENGTH.pack(block))
+        return self._later[block]
 
-    def _message(self, block: int) -> bytes:
-        return self.identity + block.to_bytes(4, "little")
+    def _digest_words(self, block: bytes) -> tuple[int, ...]:
+        digest = _keyed(self.seed, 64).copy()
+        digest.update(self.identity + block)
+        return _WORDS.unpack(digest.digest())
 
-    def _digest_words(self, block: int) -> tuple[int, ...]:
-        digest = hashlib.blake2b(self._message(block), key=self._key(), person=_PERSON).digest()
-        return _WORDS.unpack(digest)
-
-    def _philox_key(self, tag: str) -> int:
-        digest = hashlib.blake2b(self._message(0) + tag.encode(), key=self._key(), person=_PERSON, digest_size=16).digest()
-        return int.from_bytes(digest, "little")
+    def _philox(self, tag: str) -> np.random.Philox:
+        digest = _keyed(self.seed, 16).copy()
+        digest.update(self.identity + _FIRST_BLOCK + tag.encode())
+        return np.random.Philox(_PhiloxKey(digest.digest()))  # type: ignore[arg-type]  # any ISeedSequence will do
 
 
 def stream(seed: int, sample_key: bytes, variant: int, step_id: str) -> Stream:
@@ -101,4 +134,10 @@ def stream(seed: int, sample_key: bytes, variant: int, step_id: str) -> Stream:
     Source: BLAKE2b (RFC 7693) for slots; Philox4x64 (Salmon et al., SC'11) for fields.
 
     """
-    return Stream(seed, _identity(sample_key, variant, step_id))
+    return Stream(seed, sample_part(sample_key, variant) + _step_part(step_id))
+
+
+def streams_of(seed: int, samples: Sequence[bytes], step_id: str) -> list[Stream]:
+    """Return one step's stream for each of many samples, given by :func:`sample_part`."""
+    step = _step_part(step_id)
+    return [Stream(seed, sample + step) for sample in samples]

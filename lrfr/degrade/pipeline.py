@@ -14,7 +14,7 @@ from lrfr.degrade.steps import Step
 from lrfr.degrade.values import Draw, is_law, pick
 from lrfr.errors import DataError, SpecError
 from lrfr.image import ImageU8, check_image
-from lrfr.streams import Stream, stream
+from lrfr.streams import Stream, sample_part, stream, streams_of
 from lrfr.yamlspec import did_you_mean
 
 
@@ -81,7 +81,8 @@ class Pipeline:
         """
         if len(keys) != len(images):
             raise ValueError(f"{len(keys)} keys for {len(images)} images")
-        batch = _Batch(self.spec.seed, list(keys), [check_image(image) for image in images], variant)
+        samples = [sample_part(key, variant) for key in keys]
+        batch = _Batch(self.spec.seed, samples, [check_image(image) for image in images])
         everyone = list(range(len(images)))
         for step in self.spec.steps:
             batch.run(step, everyone, "")
@@ -95,12 +96,11 @@ class Pipeline:
 class _Batch:
     """The state of one call of :meth:`Pipeline.run`: the images so far and what was applied to each."""
 
-    def __init__(self, seed: int, keys: list[bytes], images: list[ImageU8], variant: int) -> None:
+    def __init__(self, seed: int, samples: list[bytes], images: list[ImageU8]) -> None:
         self.seed = seed
-        self.keys = keys
+        self.samples = samples
         self.images = images
-        self.variant = variant
-        self.applied: list[list[dict[str, Any]]] = [[] for _ in keys]
+        self.applied: list[list[dict[str, Any]]] = [[] for _ in samples]
         self._kinds: dict[str, Callable[[Step, list[int], list[Stream], str], None]] = {
             "op": self._apply,
             "one_of": self._one_of,
@@ -112,7 +112,7 @@ class _Batch:
     def run(self, step: Step, rows: list[int], suffix: str) -> None:
         """Run one step on those of ``rows`` where its gate fires; ``suffix`` tells repetitions apart."""
         name = step.id + suffix
-        streams = [stream(self.seed, self.keys[row], self.variant, name) for row in rows]
+        streams = streams_of(self.seed, [self.samples[row] for row in rows], name)
         if step.p < 1.0:
             fired = [index for index, source in enumerate(streams) if source.u(0) < step.p]
             rows, streams = [rows[index] for index in fired], [streams[index] for index in fired]
