@@ -137,7 +137,11 @@ def _unfold(net: MobileFaceNet, biases: Iterable[tuple[Any, Tensor]], faces_bchw
     if faces_bchw is None:
         return
     seen: dict[Any, Tensor] = {}
-    hooks = [norm.register_forward_hook(lambda module, inputs, _: seen.__setitem__(module, inputs[0])) for norm, _ in norms]
+    last: Any = net.features.layers[3]
+    hooks = [last.register_forward_pre_hook(lambda norm, inputs: seen.__setitem__(norm, inputs[0]))]
+    for block in (module for module in net.modules() if isinstance(module, ConvBlock)):
+        # a block in evaluation mode calls neither its convolution nor its norm
+        hooks.append(block.register_forward_pre_hook(lambda block, inputs: seen.__setitem__(block.layers[1], block.layers[0](inputs[0]))))
     net.eval()(faces_bchw)
     for hook in hooks:
         hook.remove()

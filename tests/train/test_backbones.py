@@ -8,6 +8,7 @@ from lrfr.errors import DataError, SpecError
 from lrfr.train.backbones import BACKBONES, build_backbone
 from lrfr.train.backbones.btnet import BTNet, branch_arguments, owned_stage, select_branch
 from lrfr.train.backbones.iresnet import btnet_strides
+from lrfr.train.backbones.mobilefacenet import ConvBlock
 from lrfr.train.checkpoint import model_tensors
 from lrfr.train.nets import Nets
 
@@ -177,3 +178,22 @@ def test_tiny_presets_run_forward_and_backward(name):
 def test_unknown_backbone_is_answered_with_the_nearest():
     with pytest.raises(SpecError, match="did you mean 'iresnet50'"):
         build_backbone("iresnet5O")
+
+
+def test_mobilefacenet_with_still_statistics_folds_them_exactly():
+    torch.manual_seed(0)
+    net = build_backbone("mobilefacenet-small")
+    trunk = torch.nn.Sequential(*net.layers, net.conv_sep).double()
+    images = torch.randn(2, 3, 48, 48, dtype=torch.float64)
+    trunk.train()(images)  # statistics that are not 0 and 1
+    for module in trunk.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+    folded = trunk.eval()(images)
+    for block in [module for module in trunk.modules() if isinstance(module, ConvBlock)]:
+        block.forward = block.layers.forward
+    plain = trunk(images)
+    torch.testing.assert_close(folded, plain, rtol=1e-9, atol=1e-9)
+    for grad, expected in zip(*(torch.autograd.grad(out.square().sum(), list(trunk.parameters())) for out in (folded, plain)), strict=True):
+        torch.testing.assert_close(grad, expected, rtol=1e-7, atol=1e-9 * float(expected.abs().max()))
