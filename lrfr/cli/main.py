@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from lrfr import __version__
+from lrfr.cli.memory import keep_freed_memory
 from lrfr.errors import EnvironmentFault, LrfrError
 
 # name: (module, attribute, one-line help); the module is imported only when the command runs
@@ -143,4 +144,5 @@ def _fail(code: int, error: dict[str, Any], text: str, as_json: bool) -> int:
 def main() -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    keep_freed_memory()
     sys.exit(run())
