@@ -225,3 +225,10 @@ def test_every_method_has_recipes_help_and_defaults():
         assert kind.unstated.keys() <= fields
     with pytest.raises(SpecError, match="did you mean 'fskd'"):
         find_method("fskdd")
+
+
+@pytest.mark.parametrize(("backbone", "strided"), [("wave-tiny", False), ("tiny", True)])
+def test_waveresnet_halves_maps_as_its_backbone_says(backbone, strided):
+    net = METHODS["waveresnet"](backbone=backbone).build(5)["net"]
+    strides = [module.stride for part in (net.layer1, net.layer2) for module in part.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert ((2, 2) in strides) is strided

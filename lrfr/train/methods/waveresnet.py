@@ -26,7 +26,7 @@ class WaveResNet(Method):
     """Logit and wavelet distillation into a WaveResNet.
 
     Attributes:
-        wavelet: pywavelets name of the down-sampling filter.
+        wavelet: pywavelets name of the filter: of the similarity, and of the down-sampling where ``backbone`` is a ``wave-`` one.
         temperature: T of the logit distillation.
         lambda1: weight of the logit distillation (paper: 1).
         lambda2: weight of the wavelet similarity (paper: 0.05).
@@ -59,7 +59,8 @@ class WaveResNet(Method):
     def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
         """Return ``net`` and ``head``, and the frozen ``teacher`` and ``teacher_head`` where a parent is given."""
         parents = parents or {}
-        net = build_backbone(self.backbone, wavelet=self.wavelet)
+        # a backbone without wavelets stays one: the plain twin that the paper compares with
+        net = build_backbone(self.backbone, **({"wavelet": self.wavelet} if self.backbone.startswith("wave-") else {}))
         nets = Nets({"net": net, "head": self.head.build(net.emb_dim, num_classes)})
         start_from(nets, parents.get("init"))
         freeze_teacher(nets, parents.get("teacher"))
