@@ -232,3 +232,13 @@ def test_waveresnet_halves_maps_as_its_backbone_says(backbone, strided):
     net = METHODS["waveresnet"](backbone=backbone).build(5)["net"]
     strides = [module.stride for part in (net.layer1, net.layer2) for module in part.modules() if isinstance(module, torch.nn.Conv2d)]
     assert ((2, 2) in strides) is strided
+
+
+def test_a_reloaded_catface_names_its_attributes_as_it_learned_them():
+    view = ("Bald", "Male", "Young")
+    learned = METHODS["catface"](backbone="tiny", attribute_weights={"Male": 1.0, "Bald": 0.5}).build(3, None, view)["attributes"]
+    reloaded = METHODS["catface"](backbone="tiny", attribute_weights={"Bald": 0.5, "Male": 1.0}).build(3, None, view)["attributes"]
+    assert learned.names == reloaded.names == ["Bald", "Male"]
+    logits, truth = torch.tensor([[9.0, -9.0]]), torch.tensor([[1, 0, -1]])
+    assert float(learned(logits, truth)) < 0.01
+    assert float(reloaded(logits, truth)) < 0.01

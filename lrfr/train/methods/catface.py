@@ -167,7 +167,7 @@ class Attributes(nn.Module):
 
     def __init__(self, view: Sequence[str], weights: Mapping[str, float]) -> None:
         super().__init__()
-        self.names = [name for name in weights if name in view]
+        self.names = sorted(name for name in weights if name in view)  # a checkpoint keeps the options, not their order
         if not self.names:
             raise DataError(f"the view has none of the attributes {', '.join(weights)}", hint="use a source with attributes")
         self.columns: Tensor
