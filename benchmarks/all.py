@@ -40,7 +40,7 @@ def ratio_rows(measured: Any, place: str = "") -> list[tuple[str, str, float, fl
         return []
     rows = []
     ours = measured.get(OURS)
-    if isinstance(ours, int | float):
+    if isinstance(ours, int | float) and "." in place:  # a script's top level is a summary
         for peer, value in measured.items():
             if peer != OURS and isinstance(value, int | float) and not isinstance(value, bool) and value:
                 rows.append((place, peer, float(ours), float(value)))
