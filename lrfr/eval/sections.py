@@ -33,16 +33,11 @@ def compared(results: list[Result]) -> Section:
     ]
     lists = {}
     for r in results:
-        trials = (
-            f"{r['n_pos']} same, {r['n_neg']} different"
-            if "n_pos" in r
-            else f"{r.get('n_probe', '-')} probes, {r.get('n_gallery', '-')} gallery"
-        )
         how = f"{r.get('interpolation', '-')}, {'antialiased' if r.get('antialias') else 'not antialiased'}"
         lists[r["benchmark"], r["protocol"]] = [
             r["benchmark"],
             r["protocol"],
-            trials,
+            _trials(r),
             r.get("convention", "-"),
             r.get("flip", "-"),
             how,
@@ -65,6 +60,14 @@ def compared(results: list[Result]) -> Section:
             ),
         ],
     )
+
+
+def _trials(result: Result) -> str:
+    if "n_pos" in result:
+        return f"{result['n_pos']} same, {result['n_neg']} different"
+    if "n_probe" in result:
+        return f"{result['n_probe']} probes, {result.get('n_gallery', '-')} gallery"
+    return f"{max(metric['n'] for metric in result['metrics'].values())} images"
 
 
 def _short(digest: Any) -> str:
