@@ -99,6 +99,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(dataset, tmp_path, run, num
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, on_term)
+    before_int = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     sent = []
 
     def interrupt(done, total, **info):
@@ -110,6 +111,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(dataset, tmp_path, run, num
             train(plan(dataset), dataset, tmp_path / "run", on_progress=interrupt)
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, before_int)
     assert checkpoint.load(checkpoint.resolve(tmp_path / "run")).state["step"] < 4
     result = train(plan(dataset), dataset, tmp_path / "run")
     assert result.digest == checkpoint.read_manifest(checkpoint.resolve(run))["digest"]
