@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lrfr.streams import stream
+from lrfr.streams import sample_part, stream, streams_of
 
 GOLDEN_U = [0.610175675119, 0.851094510121, 0.855224272401]
 GOLDEN_WORDS = [41312, 13991, 12530, 55845]
@@ -76,3 +76,18 @@ def test_golden_numbers():
     assert [round(source.u(slot), 12) for slot in (0, 1, 8)] == GOLDEN_U
     assert source.words_u16(4).tolist() == GOLDEN_WORDS
     assert source.seed32() == GOLDEN_SEED
+
+
+def test_field_words_are_philox_keyed_as_stated():
+    identity = (4).to_bytes(4, "little") + b"face" + (2).to_bytes(4, "little") + (5).to_bytes(4, "little") + b"noise"
+    message = identity + bytes(4) + b"field"
+    digest = hashlib.blake2b(message, key=(7).to_bytes(8, "little"), person=b"lrfr.degrade", digest_size=16).digest()
+    raw = np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(5)
+    assert np.array_equal(stream(7, b"face", 2, "noise").words_u16(19), raw.astype("<u8").view("<u2")[:19])
+
+
+def test_streams_of_many_samples_are_those_of_each():
+    keys = [b"", b"a", b"face/1"]
+    together = streams_of(3, [sample_part(key, 1) for key in keys], "j1")
+    assert together == [stream(3, key, 1, "j1") for key in keys]
+    assert [source.u(2) for source in together] == [stream(3, key, 1, "j1").u(2) for key in keys]

@@ -123,6 +123,8 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., dict[str, A
     """
 
     def wrap(body: Callable[..., dict[str, Any] | None]) -> click.Command:
+        """Return the command that runs ``body``."""
+
         @functools.wraps(body)
         def run(as_json: bool, **parameters: Any) -> None:
             result = body(Output(as_json), **parameters)

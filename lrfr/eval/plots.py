@@ -102,6 +102,7 @@ def accuracy_against_size(metric: str, *, chance: float | None = 0.5) -> Draw:
     """Return a painter of one metric against the size of the second image, with its intervals, one line per model."""
 
     def paint(axes: Axes, results: list[Result]) -> None:
+        """Draw one line per model."""
         ticks: set[int] = set()
         for place, name in enumerate(models_of(results)):
             own = sorted(
