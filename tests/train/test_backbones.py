@@ -8,7 +8,7 @@ from lrfr.errors import DataError, SpecError
 from lrfr.train.backbones import BACKBONES, build_backbone
 from lrfr.train.backbones.btnet import BTNet, branch_arguments, owned_stage, select_branch
 from lrfr.train.backbones.iresnet import btnet_strides
-from lrfr.train.backbones.mobilefacenet import ConvBlock
+from lrfr.train.backbones.mobilefacenet import Conv2d, ConvBlock
 from lrfr.train.checkpoint import model_tensors
 from lrfr.train.nets import Nets
 
@@ -197,3 +197,19 @@ def test_mobilefacenet_with_still_statistics_folds_them_exactly():
     torch.testing.assert_close(folded, plain, rtol=1e-9, atol=1e-9)
     for grad, expected in zip(*(torch.autograd.grad(out.square().sum(), list(trunk.parameters())) for out in (folded, plain)), strict=True):
         torch.testing.assert_close(grad, expected, rtol=1e-7, atol=1e-9 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(("stride", "kind"), [(2, torch.float32), (1, torch.bfloat16)])
+def test_strided_depthwise_layers_leave_autocast_on_a_cpu(stride: int, kind: torch.dtype):
+    torch.manual_seed(0)
+    layer = Conv2d(8, 8, 3, stride, 1, groups=8, bias=False)
+    x_bchw = torch.randn(2, 8, 12, 12).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        y_bchw = layer(x_bchw)
+    y_bchw.float().sum().backward()
+    assert y_bchw.dtype == torch.bfloat16 and layer.weight.grad is not None
+    weight = layer.weight.detach().to(kind).requires_grad_()
+    expected = torch.nn.functional.conv2d(x_bchw.to(kind), weight, None, stride, 1, 1, 8)
+    expected.float().sum().backward()
+    torch.testing.assert_close(y_bchw, expected.bfloat16(), rtol=0, atol=0)
+    torch.testing.assert_close(layer.weight.grad, weight.grad.float(), rtol=1e-6, atol=1e-6)

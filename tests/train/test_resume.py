@@ -19,7 +19,17 @@ CASES = {
     "fskd": ("fskd", [], {"teacher": "baseline"}),
     "fskd-all": (
         "fskd",
-        ["amp=bf16", "accumulate=2", "ema_decay=0.9", "head.kind=adaface", "optimizer=adamw", "lr=0.001", "save_every=2"],
+        [
+            "amp=bf16",
+            "accumulate=2",
+            "ema_decay=0.9",
+            "head.kind=adaface",
+            "contrast_weight=0.5",
+            "contrast_queue=12",
+            "optimizer=adamw",
+            "lr=0.001",
+            "save_every=2",
+        ],
         {"teacher": "baseline"},
     ),
     "waveresnet": ("waveresnet", [], {"teacher": "baseline"}),

@@ -34,5 +34,5 @@ class _CpuPReLU(torch.autograd.Function):
         shape = [1, -1] + [1] * (x.dim() - 2)
         on_negatives = grad - torch.ops.aten.threshold_backward(grad, x, 0)
         grad_x = torch.addcmul(grad, on_negatives, (slope.to(x.dtype) - 1).view(shape))
-        grad_slope = on_negatives.mul_(x).sum([axis for axis in range(x.dim()) if axis != 1], dtype=slope.dtype)
+        grad_slope = on_negatives.mul_(x).sum([axis for axis in range(x.dim()) if axis != 1]).to(slope.dtype)
         return grad_x, grad_slope

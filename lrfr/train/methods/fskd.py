@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lrfr.errors import SpecError
 from lrfr.pairs.dataset import Batch
+from lrfr.train.contrast import TeacherQueue
 from lrfr.train.distances import DISTANCES
 from lrfr.train.features import Features
 from lrfr.train.margins import Head, HeadSpec
@@ -31,6 +32,9 @@ class Fskd(Method):
         distance: a name of :data:`~lrfr.train.distances.DISTANCES`.
         margin_weight: weight of the margin; 0 is distillation alone, which needs no labels.
         logits: what ``distance: kl`` compares: logits with the margin, or scaled cosines without.
+        contrast_weight: weight of a contrast with the teacher's faces of other people (:mod:`lrfr.train.contrast`); 0 has none.
+        contrast_scale: its inverse temperature.
+        contrast_queue: how many of the teacher's faces it remembers.
 
     """
 
@@ -45,6 +49,9 @@ class Fskd(Method):
     distance: str = "cosine"
     margin_weight: float = 1.0
     logits: Literal["margin", "cosine"] = "margin"
+    contrast_weight: float = 0.0
+    contrast_scale: float = 20.0
+    contrast_queue: int = 8192
 
     def needs(self) -> Mapping[str, str]:
         """Return the teacher's role and method."""
@@ -56,10 +63,12 @@ class Fskd(Method):
             raise SpecError(f"unknown distance '{self.distance}'", hint=did_you_mean(self.distance, DISTANCES))
         nets = super().build(num_classes, parents, attribute_names)
         freeze_teacher(nets, (parents or {}).get("teacher"))
+        if self.contrast_weight:
+            nets["queue"] = TeacherQueue(self.contrast_queue, nets["net"].emb_dim)
         return nets
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
-        """Return ``total``, ``margin`` and ``distill``."""
+        """Return ``total``, ``margin`` and ``distill``, and ``contrast`` where it has a weight."""
         student = nets["net"].run(batch.lr_bchw)
         teacher = nets["teacher"].run(batch.hr_bchw)
         if self.distance == "kl":
@@ -71,7 +80,11 @@ class Fskd(Method):
             )
         margin = nets["head"](student.embedding_bd, batch.label_b)
         distill = DISTANCES[self.distance](student, teacher)
-        return {"total": self.margin_weight * margin + self.lambda_ * distill, "margin": margin, "distill": distill}
+        losses = {"total": self.margin_weight * margin + self.lambda_ * distill, "margin": margin, "distill": distill}
+        if self.contrast_weight:
+            losses["contrast"] = nets["queue"](student.embedding_bd, teacher.embedding_bd, batch.label_b, self.contrast_scale)
+            losses["total"] = losses["total"] + self.contrast_weight * losses["contrast"]
+        return losses
 
     def _with_logits(self, features: Features, head: Head, label_b: Tensor) -> Features:
         emb = features.embedding_bd
