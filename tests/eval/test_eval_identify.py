@@ -7,6 +7,7 @@ from scipy.io import savemat
 
 from lrfr.errors import DataError
 from lrfr.eval.protocols.identify import run_lists, run_scface, run_tinyface
+from lrfr.eval.protocols.layout import need
 from lrfr.eval.protocols.survface import run_survface, templates
 
 
@@ -61,6 +62,12 @@ def test_tinyface_names_what_is_missing(tmp_path, missing, word):
         run_tinyface(tmp_path, quick_task())
     assert word in str(caught.value)
     assert "expected tree" in str(caught.value)
+
+
+def test_a_list_in_place_of_its_folder_is_answered_with_the_folder(tmp_path):
+    (tmp_path / "gallery.tsv").write_text("a.png\tana\n")
+    with pytest.raises(DataError, match="the folder around it is wanted"):
+        need(tmp_path / "gallery.tsv", "gallery.tsv", "gallery.tsv")
 
 
 def test_damaged_and_mismatched_mat_files_are_refused(tmp_path):

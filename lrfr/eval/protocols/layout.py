@@ -30,7 +30,7 @@ def need(root: Path, choices: str | Sequence[str], tree: str) -> Path:
         if (root / name).exists():
             return root / name
     missing = " or ".join(f"'{name}'" for name in names)
-    what = "no such folder" if not root.exists() else f"{missing} is missing"
+    what = f"{missing} is missing" if root.is_dir() else "a file; the folder around it is wanted" if root.exists() else "no such folder"
     raise DataError(what, file=str(root), hint=f"expected tree:\n{tree.strip()}")
 
 
