@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -20,6 +21,7 @@ trainings:
 evaluations:
   seen: {benchmark: synthetic, flags: {sizes: [112, 14], replicates: 20}}
 """
+KILLS = 3
 
 
 @pytest.mark.soak
@@ -29,12 +31,13 @@ def test_a_killed_experiment_ends_with_the_same_report(tmp_path):
     words = [sys.executable, "-m", "lrfr", "experiment", "../small.yaml", "--folder", "run", "--jobs", "2", "--json"]
     for name in ("clean", "killed"):
         (tmp_path / name).mkdir()
+    began = time.monotonic()
     subprocess.run(words, cwd=tmp_path / "clean", check=True, capture_output=True)
-    kills, draw = 0, random.Random(7)
+    whole_s, kills, draw = time.monotonic() - began, 0, random.Random(7)
     while True:
         child = subprocess.Popen(words, cwd=tmp_path / "killed", stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         try:
-            child.communicate(timeout=draw.uniform(8, 40))
+            child.communicate(timeout=draw.uniform(0.1, 0.3) * whole_s if kills < KILLS else None)
             break
         except subprocess.TimeoutExpired:
             kills += 1
@@ -42,6 +45,6 @@ def test_a_killed_experiment_ends_with_the_same_report(tmp_path):
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.communicate()
-    assert child.returncode == 0 and kills >= 3
+    assert child.returncode == 0 and kills == KILLS
     for name in ("report.html", "report.md", "report.json"):
         assert (tmp_path / "killed/run" / name).read_bytes() == (tmp_path / "clean/run" / name).read_bytes(), name
