@@ -172,7 +172,7 @@ class HeadSpec:
 
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
 
     kind: str = "cosface"
     scale: float = 64.0

@@ -95,6 +95,28 @@ def test_fskd_total_is_margin_plus_lambda_times_mean_cosine_distance(dataset, ba
     assert float(losses["total"]) == pytest.approx(margin + 5 * distance, rel=1e-4)
 
 
+def test_fskd_adds_the_weighted_contrast_of_student_and_teacher(dataset, batch):
+    method, nets, parents = make("fskd", dataset)
+    both = dataclasses.replace(method, contrast_weight=0.3, contrast_scale=7.0, contrast_queue=64)
+    nets["queue"] = both.build(dataset.num_classes, parents)["queue"]
+    nets.eval()
+    batch = batch.as_float()
+    without, found = method.losses(nets, batch, 0), both.losses(nets, batch, 0)
+    cosines = F.normalize(nets["net"](batch.lr_bchw)) @ F.normalize(nets["teacher"](batch.hr_bchw)).T
+    contrast = 0.0
+    for i, row in enumerate(cosines.exp().pow(7).tolist()):  # e^(s c)
+        others = sum(value for j, value in enumerate(row) if batch.label_b[j] != batch.label_b[i])
+        contrast -= np.log(row[i] / (row[i] + others)) / len(row)
+    assert float(found["contrast"].detach()) == pytest.approx(contrast, rel=1e-4)
+    assert float(found["total"].detach()) == pytest.approx(float(without["total"].detach()) + 0.3 * contrast, rel=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"contrast_weight": -1}, {"contrast_scale": 0}, {"contrast_queue": 0}])
+def test_a_contrast_that_cannot_work_is_refused(wrong):
+    with pytest.raises(SpecError, match="contrast_weight must be 0 or more"):
+        METHODS["fskd"](**wrong)
+
+
 def test_maug_total_is_its_formula(dataset, batch):
     method, nets, _ = make("maug", dataset)
     nets.eval()

@@ -38,7 +38,7 @@ def test_finite_differences() -> None:
 
 def test_autocast_keeps_the_slope_in_float32() -> None:
     layer = PReLU(4)
-    x = torch.randn(2, 4, 3, 3, dtype=torch.bfloat16, requires_grad=True)
+    x = torch.randn(8, 4, 56, 56, dtype=torch.bfloat16, requires_grad=True)
     layer(x).float().sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.dtype == torch.float32
     torch.testing.assert_close(layer.weight.grad, x.detach().float().clamp(max=0).sum((0, 2, 3)), rtol=2**-8, atol=0)

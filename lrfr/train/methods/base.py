@@ -36,6 +36,8 @@ class Method:
 
     """
 
+    __pydantic_config__: ClassVar = {"allow_inf_nan": False}
+
     unstated: ClassVar[Mapping[str, str]] = {}
 
     backbone: str = "iresnet50"

@@ -53,6 +53,14 @@ class Fskd(Method):
     contrast_scale: float = 20.0
     contrast_queue: int = 8192
 
+    def __post_init__(self) -> None:
+        """Refuse a contrast that cannot work."""
+        if self.contrast_weight < 0 or self.contrast_scale <= 0 or self.contrast_queue < 1:
+            raise SpecError(
+                "contrast_weight must be 0 or more, contrast_scale and contrast_queue positive; they are "
+                f"{self.contrast_weight}, {self.contrast_scale} and {self.contrast_queue}"
+            )
+
     def needs(self) -> Mapping[str, str]:
         """Return the teacher's role and method."""
         return {"teacher": "baseline"}
