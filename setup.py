@@ -5,18 +5,33 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = next(line.split('"')[1] for line in (HERE / "lrfr/__init__.py").read_text("utf-8").splitlines() if line.startswith("__version__"))
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "lrfr/__init__.py").read_text("utf-8").splitlines()
+    if line.startswith("__version__")
+)
 
 setup(
     name="lrfr",
     version=VERSION,
-    description="Degradation engine, HR/LR pair store, trainers and evaluator for low-resolution face recognition",
+    description="Degradation engine, HR/LR pair store, trainers and evaluator for low-resolution face "
+    "recognition",
     long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["lrfr", "lrfr.*"]),
-    package_data={"lrfr": ["py.typed", "**/*.yaml", "**/*.npz", "**/*.safetensors", "**/*.json", "**/*.html", "**/*.css"]},
+    package_data={
+        "lrfr": [
+            "py.typed",
+            "**/*.yaml",
+            "**/*.npz",
+            "**/*.safetensors",
+            "**/*.json",
+            "**/*.html",
+            "**/*.css",
+        ]
+    },
     entry_points={"console_scripts": ["lrfr = lrfr.cli.main:main"]},
     install_requires=[
         "albumentations==2.0.8",

@@ -25,7 +25,13 @@ def run_script(name: str, quick: bool, folder: Path) -> dict[str, Any]:
     """Run one benchmark in a fresh interpreter and return what it measured, or why it could not."""
     target = folder / f"{name}.json"
     target.unlink(missing_ok=True)
-    command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(target), *(["--quick"] if quick else [])]
+    command = [
+        sys.executable,
+        str(HERE / f"{name}.py"),
+        "--json",
+        str(target),
+        *(["--quick"] if quick else []),
+    ]
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parent)
     seconds = round(time.monotonic() - start, 1)
@@ -51,7 +57,12 @@ def ratio_rows(measured: Any, place: str = "") -> list[tuple[str, str, float, fl
 
 def page(results: dict[str, Any]) -> str:
     """Return the Markdown page: ratios first, then everything that was measured."""
-    lines = ["# Benchmarks", "", f"{results['machine']['cpu']}, {results['machine']['platform']}, Python {results['machine']['python']}."]
+    lines = [
+        "# Benchmarks",
+        "",
+        f"{results['machine']['cpu']}, {results['machine']['platform']}, Python "
+        f"{results['machine']['python']}.",
+    ]
     lines += ["Ours and peers ran in turn in one run on one machine; ratios are what counts.", ""]
     lines += ["| measurement | peer | ours | peer's | ours / peer's |", "|---|---|---:|---:|---:|"]
     for place, peer, ours, value in ratio_rows(results["benchmarks"]):
@@ -65,14 +76,20 @@ def cpu_name() -> str:
     """Return the processor's name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8", "replace").splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
 
 
 def main() -> None:
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="less than a minute each")
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder of the JSON file and the page")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench"), help="folder of the JSON file and the page"
+    )
     parser.add_argument("--only", nargs="*", choices=SCRIPTS, default=SCRIPTS)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,11 @@
-"""Degradation throughput: lrfr beside albumentations, a BasicSR-style numpy chain and kornia, in turn, on the same images.
+"""Degradation throughput: lrfr beside albumentations, a BasicSR-style numpy chain and kornia, in turn, on the
+same images.
 
-The chain: blur (p 0.5: Gaussian sigma 0.2-3 or motion 3-15 px), noise (p 0.5: Gaussian sigma 1-30 or Poisson 16-128 photons),
-JPEG 30-95 (p 0.5), bicubic to 7, 14, 20, 28 or 56 px. One thread everywhere; CPU time of this process; median over rounds in
-which the contestants take turns. The floor is the same work written out by hand with everything drawn
-beforehand; for resizing alone it is the bare library call on stacks made beforehand.
+The chain: blur (p 0.5: Gaussian sigma 0.2-3 or motion 3-15 px), noise (p 0.5: Gaussian sigma 1-30 or Poisson
+16-128 photons), JPEG 30-95 (p 0.5), bicubic to 7, 14, 20, 28 or 56 px. One thread everywhere; CPU time of
+this process; median over rounds in which the contestants take turns. The floor is the same work written out
+by hand with everything drawn beforehand; for resizing alone it is the bare library call on stacks made
+beforehand.
 
     python benchmarks/degrade.py --quick --json degrade.json
 """
@@ -33,12 +35,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import degrade_peers as peers
 from benchmarks.degrade_peers import SIZES
-from lrfr.degrade import kernels, tables
-from lrfr.degrade.ops import OPS
+from lrfr.core.image import encode_jpeg
+from lrfr.degrade import kernels
+from lrfr.degrade import noise_tables as tables
 from lrfr.degrade.ops.resize import resize_batch
+from lrfr.degrade.ops.table import OPS
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.spec import parse_spec
-from lrfr.image import encode_jpeg
+from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.sources.synthetic import render_face
 
 BATCH = 64
@@ -58,7 +61,10 @@ pipeline:
   - {op: jpeg, id: jpeg, p: 0.5, quality: {randint: [30, 95]}}
   - {op: down, id: size, size: {choice: [7, 14, 20, 28, 56]}, filter: bicubic, antialias: true}
 """
-RESIZE = "version: 1\npipeline: [{op: down, id: d, size: {choice: [7, 14, 20, 28, 56]}, filter: bicubic, antialias: true}]"
+RESIZE = (
+    "version: 1\npipeline: [{op: down, id: d, size: {choice: [7, 14, 20, 28, 56]}, filter: bicubic, "
+    "antialias: true}]"
+)
 PARAMETERS = {
     "resize": "size: 20, filter: bicubic, antialias: true",
     "down": "size: 20, filter: bicubic, antialias: true",
@@ -101,9 +107,12 @@ def lrfr_chain(images):
 def floor_chain(images):
     """Return the same draws as lrfr's, made beforehand, applied by bare library calls."""
     keys = [b"%d" % number for number in range(len(images))]
-    plans = [{step["op"]: step["params"] for step in item.trace["steps"]} for item in Pipeline(parse_spec(CHAIN)).run(keys, images)]
+    plans = [
+        {step["op"]: step["params"] for step in item.trace["steps"]}
+        for item in Pipeline(parse_spec(CHAIN)).run(keys, images)
+    ]
     moved = [plan.get("motion_blur") for plan in plans]
-    lines = [p and kernels.quantise(kernels.motion(p["length"], p["angle"])) for p in moved]
+    lines = [p and kernels.quantize(kernels.motion(p["length"], p["angle"])) for p in moved]
     normal = tables.normal_table().reshape(1, -1)
     words = np.random.Philox(key=1)
 
@@ -118,9 +127,9 @@ def floor_chain(images):
             field *= np.float32(plan["gaussian_noise"]["sigma"])
             image = cv2.add(image, field, dtype=cv2.CV_8U)
         elif "poisson_noise" in plan:
-            index = image.astype(np.int32) << 10 | (words.random_raw(image.size // 4).view(np.uint16) >> 6).astype(np.int32).reshape(
-                image.shape
-            )
+            index = image.astype(np.int32) << 10 | (
+                words.random_raw(image.size // 4).view(np.uint16) >> 6
+            ).astype(np.int32).reshape(image.shape)
             photons = plan["poisson_noise"]["photons"]
             image = cv2.convertScaleAbs(tables.poisson_table(photons).take(index), alpha=255 / photons)
         if "jpeg" in plan:
@@ -133,7 +142,9 @@ def floor_chain(images):
             rows = range(start, min(start + BATCH, len(images)))
             done = [one(images[row], plans[row], lines[row]) for row in rows]
             for size in SIZES:
-                group = [image for row, image in zip(rows, done, strict=True) if plans[row]["down"]["size"] == size]
+                group = [
+                    image for row, image in zip(rows, done, strict=True) if plans[row]["down"]["size"] == size
+                ]
                 if group:
                     resize_batch(np.stack(group), size, "bicubic", True)
 
@@ -143,7 +154,9 @@ def floor_chain(images):
 def lrfr_resize(images):
     pipeline = Pipeline(parse_spec(RESIZE))
     keys = [b"%d" % number for number in range(len(images))]
-    return lambda: [pipeline.run(keys[i : i + BATCH], images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+    return lambda: [
+        pipeline.run(keys[i : i + BATCH], images[i : i + BATCH]) for i in range(0, len(images), BATCH)
+    ]
 
 
 def floor_resize(images):
@@ -153,10 +166,18 @@ def floor_resize(images):
     stacks = []
     for start in range(0, len(images), BATCH):
         for size in SIZES:
-            rows = [row for row in range(start, min(start + BATCH, len(images))) if done[row].image.shape[0] == size]
+            rows = [
+                row
+                for row in range(start, min(start + BATCH, len(images)))
+                if done[row].image.shape[0] == size
+            ]
             if rows:
-                stacks.append((torch.from_numpy(np.stack([images[row] for row in rows])).permute(0, 3, 1, 2), size))
-    return lambda: [torch.nn.functional.interpolate(stack, size, mode="bicubic", antialias=True) for stack, size in stacks]
+                stacks.append(
+                    (torch.from_numpy(np.stack([images[row] for row in rows])).permute(0, 3, 1, 2), size)
+                )
+    return lambda: [
+        torch.nn.functional.interpolate(stack, size, mode="bicubic", antialias=True) for stack, size in stacks
+    ]
 
 
 def in_turn(contestants: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:
@@ -176,7 +197,9 @@ def op_costs(images, rounds: int) -> dict[str, float]:
     keys = [b"%d" % number for number in range(BATCH)]
     costs = {}
     for name, parameters in PARAMETERS.items():
-        pipeline = Pipeline(parse_spec(f"version: 1\npipeline: [{{op: {name}{', ' if parameters else ''}{parameters}}}]"))
+        pipeline = Pipeline(
+            parse_spec(f"version: 1\npipeline: [{{op: {name}{', ' if parameters else ''}{parameters}}}]")
+        )
         found = []
         for number in range(rounds + 1):
             start = time.process_time()
@@ -199,7 +222,9 @@ def available(makers, images):
 
 def main() -> None:
     """Run and print; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer images and rounds (under 50 s)")
     parser.add_argument("--json", type=Path, help="write the result here")
     options = parser.parse_args()
@@ -219,7 +244,12 @@ def main() -> None:
         chain |= in_turn(available({"kornia": peers.kornia_chain}, images[:64]), 64, 2)
     except Exception as error:
         print(f"kornia: {type(error).__name__}: {error}")
-    resizers = {"lrfr": lrfr_resize, "floor": floor_resize, "albumentations": peers.albumentations_resize, "pillow": peers.pillow_resize}
+    resizers = {
+        "lrfr": lrfr_resize,
+        "floor": floor_resize,
+        "albumentations": peers.albumentations_resize,
+        "pillow": peers.pillow_resize,
+    }
     resize = in_turn(available(resizers, images), count, 3 * rounds)
     result = {
         "chain": chain,
@@ -230,10 +260,21 @@ def main() -> None:
         "times_albumentations": round(chain["lrfr"] / chain["albumentations"], 2),
         "machine": {"platform": platform.platform(), "cpu": _cpu(), "load": os.getloadavg()[0], "threads": 1},
         "versions": {
-            name: _version(name) for name in ("lrfr", "torch", "numpy", "opencv-python-headless", "pillow", "albumentations", "kornia")
+            name: _version(name)
+            for name in (
+                "lrfr",
+                "torch",
+                "numpy",
+                "opencv-python-headless",
+                "pillow",
+                "albumentations",
+                "kornia",
+            )
         },
     }
-    assert set(PARAMETERS) | {"albumentations", "turbulence", "style"} >= set(OPS), "an op is missing from the table"
+    assert set(PARAMETERS) | {"albumentations", "turbulence", "style"} >= set(OPS), (
+        "an op is missing from the table"
+    )
     show(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
@@ -242,7 +283,9 @@ def main() -> None:
 def _cpu() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
 
 
 def _version(name: str) -> str | None:
@@ -258,7 +301,10 @@ def show(result) -> None:
         print(f"{title} [img/s/core]")
         for name, rate in result[title].items():
             print(f"  {name:16}{rate:10.0f}   lrfr is {result[title]['lrfr'] / rate:5.2f} x")
-    print(f"share of the hand-written floor: chain {result['share_of_floor']:.0%}, resize {result['resize_share_of_floor']:.0%}")
+    print(
+        f"share of the hand-written floor: chain {result['share_of_floor']:.0%}, resize "
+        f"{result['resize_share_of_floor']:.0%}"
+    )
     print("ops [us an image of 112 px]")
     for name, cost in sorted(result["ops_us"].items(), key=lambda item: item[1]):
         print(f"  {name:16}{cost:8.1f}")

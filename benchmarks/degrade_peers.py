@@ -15,8 +15,20 @@ def albumentations_chain(images):
 
     chain = A.Compose(
         [
-            A.OneOf([A.GaussianBlur(blur_limit=0, sigma_limit=(0.2, 3), p=1), A.MotionBlur(blur_limit=(3, 15), p=1)], p=0.5),
-            A.OneOf([A.GaussNoise(std_range=(1 / 255, 30 / 255), p=1), A.ShotNoise(scale_range=(1 / 128, 1 / 16), p=1)], p=0.5),
+            A.OneOf(
+                [
+                    A.GaussianBlur(blur_limit=0, sigma_limit=(0.2, 3), p=1),
+                    A.MotionBlur(blur_limit=(3, 15), p=1),
+                ],
+                p=0.5,
+            ),
+            A.OneOf(
+                [
+                    A.GaussNoise(std_range=(1 / 255, 30 / 255), p=1),
+                    A.ShotNoise(scale_range=(1 / 128, 1 / 16), p=1),
+                ],
+                p=0.5,
+            ),
             A.ImageCompression(quality_range=(30, 95), p=0.5),
             A.OneOf([A.Resize(size, size, interpolation=cv2.INTER_CUBIC, p=1) for size in SIZES], p=1),
         ],
@@ -31,7 +43,9 @@ def albumentations_chain(images):
 
 
 def basicsr_chain(images):
-    """Return a chain in the manner of BasicSR: float32 images, numpy's generators, kernels made for each image."""
+    """Return a chain in the manner of BasicSR: float32 images, numpy's generators, kernels made for each
+    image.
+    """
     generator = np.random.default_rng(1)
 
     def blur(image):
@@ -44,7 +58,10 @@ def basicsr_chain(images):
             length = int(generator.choice([3, 5, 7, 9, 11, 13, 15]))
             kernel = np.zeros((length, length), np.float32)
             angle, half = generator.uniform(0, np.pi), length // 2
-            ends = [(half + round(s * half * np.cos(angle)), half - round(s * half * np.sin(angle))) for s in (-1, 1)]
+            ends = [
+                (half + round(s * half * np.cos(angle)), half - round(s * half * np.sin(angle)))
+                for s in (-1, 1)
+            ]
             cv2.line(kernel, *ends, 1.0)
         return cv2.filter2D(image, -1, kernel / kernel.sum())
 
@@ -56,7 +73,9 @@ def basicsr_chain(images):
 
     def compress(image):
         quality = int(generator.integers(30, 96))
-        data = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        data = cv2.imencode(
+            ".jpg", np.clip(image, 0, 255).astype(np.uint8)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )[1]
         return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB).astype(np.float32)
 
     def run():
@@ -65,7 +84,9 @@ def basicsr_chain(images):
             for step in (blur, noise, compress):
                 image = step(image) if generator.random() < 0.5 else image
             size = int(generator.choice(SIZES))
-            np.clip(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC), 0, 255).round().astype(np.uint8)
+            np.clip(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC), 0, 255).round().astype(
+                np.uint8
+            )
 
     return run
 
@@ -83,11 +104,19 @@ def kornia_chain(images):
 
     def run():
         for start in range(0, len(images), 32):
-            batch = torch.from_numpy(np.stack(images[start : start + 32])).permute(0, 3, 1, 2).contiguous().float() / 255
+            batch = (
+                torch.from_numpy(np.stack(images[start : start + 32]))
+                .permute(0, 3, 1, 2)
+                .contiguous()
+                .float()
+                / 255
+            )
             with torch.no_grad():
                 done = chain(batch)
                 for index, size in enumerate(SIZES):
-                    torch.nn.functional.interpolate(done[index::5], size=(size, size), mode="bicubic", antialias=True)
+                    torch.nn.functional.interpolate(
+                        done[index::5], size=(size, size), mode="bicubic", antialias=True
+                    )
 
     return run
 
@@ -95,11 +124,16 @@ def kornia_chain(images):
 def albumentations_resize(images):
     import albumentations as A
 
-    chain = A.Compose([A.OneOf([A.Resize(size, size, interpolation=cv2.INTER_CUBIC, p=1) for size in SIZES], p=1)], seed=1)
+    chain = A.Compose(
+        [A.OneOf([A.Resize(size, size, interpolation=cv2.INTER_CUBIC, p=1) for size in SIZES], p=1)], seed=1
+    )
     return lambda: [chain(image=image) for image in images]
 
 
 def pillow_resize(images):
     from PIL import Image
 
-    return lambda: [np.asarray(Image.fromarray(image).resize((SIZES[i % 5],) * 2, Image.BICUBIC)) for i, image in enumerate(images)]
+    return lambda: [
+        np.asarray(Image.fromarray(image).resize((SIZES[i % 5],) * 2, Image.BICUBIC))
+        for i, image in enumerate(images)
+    ]

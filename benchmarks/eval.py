@@ -1,4 +1,5 @@
-"""Scale of the evaluator: 1:N search, pair verification and bootstrap on random embeddings; time, memory, growth. Writes JSON.
+"""Scale of the evaluator: 1:N search, pair verification and bootstrap on random embeddings; time, memory,
+growth. Writes JSON.
 
 python benchmarks/eval.py --quick --json eval.json     (under 50 s)
 python benchmarks/eval.py --json eval.json             (gallery of 10^6, 10^7 pairs)
@@ -30,14 +31,16 @@ def peak_mb() -> float:
 
 def identification(gallery: int) -> dict[str, float]:
     """Search 1,000 probes in a memory-mapped gallery."""
-    from lrfr.eval.search import search
+    from lrfr.eval.scoring.search import search
 
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gallery.npy"
         mapped = np.lib.format.open_memmap(path, "w+", np.float32, (gallery, DIM))
         for start in range(0, gallery, 50_000):
-            mapped[start : start + 50_000] = generator.standard_normal((min(50_000, gallery - start), DIM), np.float32)
+            mapped[start : start + 50_000] = generator.standard_normal(
+                (min(50_000, gallery - start), DIM), np.float32
+            )
         mapped.flush()
         probe = np.asarray(mapped[:PROBES]) + 0.3 * generator.standard_normal((PROBES, DIM), np.float32)
         del mapped
@@ -61,8 +64,8 @@ def memory(before_mb: float) -> dict[str, float]:
 
 def verification(pairs: int) -> dict[str, float]:
     """Compare pairs of rows of a feature table and read TAR at five FARs off the exact ROC."""
-    from lrfr.eval.metrics import auc, roc, tar_at_far
     from lrfr.eval.protocols.ijb import pair_scores
+    from lrfr.eval.scoring.metrics import auc, roc, tar_at_far
 
     generator = np.random.default_rng(0)
     features = generator.standard_normal((20_000, DIM), np.float32)
@@ -87,7 +90,7 @@ def verification(pairs: int) -> dict[str, float]:
 
 def bootstrap(pairs: int) -> dict[str, float]:
     """Draw 1,000 replicates over people for TAR at three FARs."""
-    from lrfr.eval.stats import Resampling, bootstrap_tar
+    from lrfr.eval.scoring.intervals import Resampling, bootstrap_tar
 
     generator = np.random.default_rng(0)
     same = np.arange(pairs) % 2 == 0
@@ -98,7 +101,9 @@ def bootstrap(pairs: int) -> dict[str, float]:
 
 
 KINDS = {"identification": identification, "verification": verification, "bootstrap": bootstrap}
-FULL = [("identification", n) for n in (10_000, 100_000, 1_000_000)] + [("verification", n) for n in (100_000, 1_000_000, 10_000_000)]
+FULL = [("identification", n) for n in (10_000, 100_000, 1_000_000)] + [
+    ("verification", n) for n in (100_000, 1_000_000, 10_000_000)
+]
 FULL += [("bootstrap", 6_000)]
 QUICK = [
     ("identification", 10_000),
@@ -121,11 +126,15 @@ def main() -> None:
         return
     rows = []
     for kind, count in QUICK if given.quick else FULL:
-        done = subprocess.run([sys.executable, __file__, "--one", kind, str(count)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", kind, str(count)], capture_output=True, text=True, check=True
+        )
         rows.append({"kind": kind, "n": count, **json.loads(done.stdout)})
         row = rows[-1]
         print(
-            f"{kind:<15} n {count:>10}  {row['seconds']:8.2f} s  peak {row['peak_mb']:6.0f} MB  added {row['added_mb']:6.0f} MB", flush=True
+            f"{kind:<15} n {count:>10}  {row['seconds']:8.2f} s  peak {row['peak_mb']:6.0f} MB  added "
+            f"{row['added_mb']:6.0f} MB",
+            flush=True,
         )
     machine = {
         "cpu": platform.processor() or platform.machine(),

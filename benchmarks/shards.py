@@ -1,10 +1,12 @@
-"""Read, write and store pairs: lrfr beside folders, WebDataset and (where they are installed) MDS and litdata, in one run.
+"""Read, write and store pairs: lrfr beside folders, WebDataset and (where they are installed) MDS and
+litdata, in one run.
 
     python benchmarks/shards.py --quick --json shards.json
 
-The unit of reading is pairs per CPU-second, CPU time summed over all threads; one pair is an HR JPEG, a raw 14 px and a raw
-28 px LR image. ``decode_limit`` unpacks and decodes the same pairs one by one from a list in memory: no reader can be faster.
-Contestants take turns slice by slice; rates and shares of the limit are medians over the slices.
+The unit of reading is pairs per CPU-second, CPU time summed over all threads; one pair is an HR JPEG, a raw
+14 px and a raw 28 px LR image. ``decode_limit`` unpacks and decodes the same pairs one by one from a list in
+memory: no reader can be faster. Contestants take turns slice by slice; rates and shares of the limit are
+medians over the slices.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ PER_ID = 10
 
 
 def natural(rng: np.random.Generator, side: int = 112) -> np.ndarray:
-    """Return an image with the spectrum, colours and JPEG size of an aligned face crop, uint8 [side, side, 3]."""
+    """Return an image with the spectrum, colors and JPEG size of an aligned face crop, uint8 [side, side,
+    3].
+    """
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
     frequency[0, 0] = 1.0
 
@@ -49,7 +53,9 @@ def natural(rng: np.random.Generator, side: int = 112) -> np.ndarray:
     mask = np.exp(-(((axis[None, :] / a) ** 2 + (axis[:, None] / b) ** 2) ** 2))
     light, red, green = field(1.55), field(1.9), field(1.9)
     base = rng.uniform(60, 110) + 70 * mask + 30 * light
-    return np.clip(np.stack([base + 18 * red + 20 * mask, base + 4 * green, base - 14 * red - 10 * mask], axis=2), 0, 255).astype(np.uint8)
+    return np.clip(
+        np.stack([base + 18 * red + 20 * mask, base + 4 * green, base - 14 * red - 10 * mask], axis=2), 0, 255
+    ).astype(np.uint8)
 
 
 def write_faces(root: Path, count: int) -> None:
@@ -77,8 +83,12 @@ def pairs_of(store: Path) -> list[Pair]:
     return [tuple(bytes(shards.record(row).payload) for shards in sets) for row in range(len(dataset))]
 
 
-def in_turn(contestants: dict[str, Callable[[list[int]], Any]], slices: Sequence[list[int]], limit: str) -> dict[str, Any]:
-    """Give every slice to every contestant in turn; return median rates per CPU-second and median shares of the limit's rate."""
+def in_turn(
+    contestants: dict[str, Callable[[list[int]], Any]], slices: Sequence[list[int]], limit: str
+) -> dict[str, Any]:
+    """Give every slice to every contestant in turn; return median rates per CPU-second and median shares of
+    the limit's rate.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for work in contestants.values():
         work(slices[0])
@@ -86,11 +96,14 @@ def in_turn(contestants: dict[str, Callable[[list[int]], Any]], slices: Sequence
         for name, work in contestants.items():
             seconds[name].append(cpu(lambda work=work, part=part: work(part)))
     rates = {
-        name: round(statistics.median(len(part) / taken for part, taken in zip(slices, spent, strict=True)), 1)
+        name: round(
+            statistics.median(len(part) / taken for part, taken in zip(slices, spent, strict=True)), 1
+        )
         for name, spent in seconds.items()
     }
     shares = {
-        name: round(statistics.median(a / b for a, b in zip(seconds[limit], spent, strict=True)), 3) for name, spent in seconds.items()
+        name: round(statistics.median(a / b for a, b in zip(seconds[limit], spent, strict=True)), 3)
+        for name, spent in seconds.items()
     }
     return {**rates, "share_of_limit": shares}
 
@@ -102,7 +115,9 @@ def slices_of(count: int, size: int, rounds: int) -> list[list[int]]:
     return [order[start : start + size].tolist() for start in range(0, rounds * size, size)]
 
 
-def streams_of(folder: Path, pairs: list[Pair]) -> tuple[dict[str, Callable[[int], Any]], dict[str, Iterator[Pair]]]:
+def streams_of(
+    folder: Path, pairs: list[Pair]
+) -> tuple[dict[str, Callable[[int], Any]], dict[str, Iterator[Pair]]]:
     """Write the pairs in every other format; return random readers and shuffled endless streams."""
     absent = peers.missing()
     peers.write_folders(folder / "files", pairs)
@@ -111,7 +126,10 @@ def streams_of(folder: Path, pairs: list[Pair]) -> tuple[dict[str, Callable[[int
     if "webdataset" not in absent:
         peers.write_webdataset(folder / "wds", pairs)
         streams["webdataset"] = peers.webdataset_stream(folder / "wds")
-    for name, write, use in (("mds", peers.write_mds, peers.mds), ("litdata", peers.write_litdata, peers.litdata_pairs)):
+    for name, write, use in (
+        ("mds", peers.write_mds, peers.mds),
+        ("litdata", peers.write_litdata, peers.litdata_pairs),
+    ):
         if name not in absent:
             write(folder / name, pairs)
             read, streams[name] = use(folder / name)
@@ -120,7 +138,9 @@ def streams_of(folder: Path, pairs: list[Pair]) -> tuple[dict[str, Callable[[int
 
 
 def reading(store: Path, pairs: list[Pair], others: Any, rounds: int) -> dict[str, Any]:
-    """Warm random reads, HR and two LR images each; streams (WebDataset, and the iterators of MDS and litdata) in their own order."""
+    """Warm random reads, HR and two LR images each; streams (WebDataset, and the iterators of MDS and
+    litdata) in their own order.
+    """
     from lrfr.pairs.dataset import PairDataset
 
     packed = [peers.pack(pair) for pair in pairs]
@@ -134,8 +154,13 @@ def reading(store: Path, pairs: list[Pair], others: Any, rounds: int) -> dict[st
     for name, read in readers.items():
         contestants[name] = lambda rows, read=read: [read(row) for row in rows]
     for name, stream in streams.items():
-        contestants[name] = lambda rows, stream=stream: [decode_pair(pair) for pair in islice(stream, len(rows))]
-    return {**in_turn(contestants, slices_of(len(pairs), 128, rounds), "decode_limit"), "skipped": peers.missing()}
+        contestants[name] = lambda rows, stream=stream: [
+            decode_pair(pair) for pair in islice(stream, len(rows))
+        ]
+    return {
+        **in_turn(contestants, slices_of(len(pairs), 128, rounds), "decode_limit"),
+        "skipped": peers.missing(),
+    }
 
 
 def make_batch(part: Sequence[Pair]) -> None:
@@ -148,14 +173,19 @@ def make_batch(part: Sequence[Pair]) -> None:
 
 
 def loading(store: Path, pairs: list[Pair], others: Any, rounds: int) -> dict[str, Any]:
-    """Batches of 128 through the loader; the limit decodes and upsamples the same number of pairs from memory, batch by batch."""
+    """Batches of 128 through the loader; the limit decodes and upsamples the same number of pairs from
+    memory, batch by batch.
+    """
     from lrfr.pairs.dataset import PairDataset, PairLoader
 
     dataset, packed = PairDataset(store, "lr14"), [peers.pack(pair) for pair in pairs]
 
     def loader(threads: int) -> Callable[[list[int]], Any]:
         return lambda rows: sum(
-            len(batch) for batch in islice(PairLoader(dataset, 128, seed=0, threads=threads).iterate(0), len(rows) // 128)
+            len(batch)
+            for batch in islice(
+                PairLoader(dataset, 128, seed=0, threads=threads).iterate(0), len(rows) // 128
+            )
         )
 
     def batches(stream: Iterator[Pair]) -> Callable[[list[int]], Any]:
@@ -165,7 +195,12 @@ def loading(store: Path, pairs: list[Pair], others: Any, rounds: int) -> dict[st
         for start in range(0, len(rows), 128):
             make_batch([peers.unpack(packed[row]) for row in rows[start : start + 128]])
 
-    contestants = {"limit": limit, "lrfr": loader(1), "lrfr_0_threads": loader(0), "lrfr_2_threads": loader(2)}
+    contestants = {
+        "limit": limit,
+        "lrfr": loader(1),
+        "lrfr_0_threads": loader(0),
+        "lrfr_2_threads": loader(2),
+    }
     contestants |= {name: batches(stream) for name, stream in others[1].items()}
     return in_turn(contestants, slices_of(len(pairs), len(pairs) // 128 * 128, rounds), "limit")
 
@@ -194,9 +229,9 @@ def sizes(store: Path, pairs: list[Pair], folder: Path) -> dict[str, float]:
 
 def cold(store: Path, rows: int) -> dict[str, float]:
     """Bytes read over bytes needed for one epoch in block order, the page cache dropped before (Linux)."""
+    from lrfr.pairs.format.lmdb_files import REGISTRY
+    from lrfr.pairs.format.reader import open_base
     from lrfr.pairs.order import epoch_order
-    from lrfr.pairs.reader import open_base
-    from lrfr.pairs.registry import REGISTRY
 
     REGISTRY.clear()
     folder = next((store / "base").iterdir())
@@ -230,14 +265,19 @@ class Nap:
 
 
 def ray_dispatch(tasks: int = 60, workers: int = 2) -> dict[str, float]:
-    """Share of the ideal that Ray reaches with tasks of 64 images of 2 ms, two at once, its start left out."""
-    from lrfr.pairs.executors import execute
-    from lrfr.pairs.ray_executor import ray_session
+    """Share of the ideal that Ray reaches with tasks of 64 images of 2 ms, two at once, its start left
+    out.
+    """
+    from lrfr.pairs.executors.local import execute
+    from lrfr.pairs.executors.ray import ray_session
 
     with ray_session(workers):
         list(execute([Nap(0.01)] * 4 * workers, "ray", workers))
         seconds = wall(lambda: list(execute([Nap()] * tasks, "ray", workers)))
-    return {"seconds": round(seconds, 3), "share_of_ideal": round(tasks * Nap().seconds / workers / seconds, 3)}
+    return {
+        "seconds": round(seconds, 3),
+        "share_of_ideal": round(tasks * Nap().seconds / workers / seconds, 3),
+    }
 
 
 def _phases(count: int, rounds: int, quick: bool) -> Iterator[tuple[str, Any]]:
@@ -262,8 +302,12 @@ def _phases(count: int, rounds: int, quick: bool) -> Iterator[tuple[str, Any]]:
 
 def main() -> None:
     """Measure and write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2,048 pairs, no worker processes (less than 50 s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="2,048 pairs, no worker processes (less than 50 s)"
+    )
     parser.add_argument("--pairs", type=int, default=0, help="number of pairs (else 20,480)")
     parser.add_argument("--json", type=Path, default=None, help="file to write")
     options = parser.parse_args()
@@ -276,7 +320,11 @@ def main() -> None:
     for name, value in _phases(count, rounds, options.quick):
         result[name] = value
         if name == "reading":
-            result |= {key: value[key] for key in ("decode_limit", "lrfr", "folders", "webdataset", "mds", "litdata") if key in value}
+            result |= {
+                key: value[key]
+                for key in ("decode_limit", "lrfr", "folders", "webdataset", "mds", "litdata")
+                if key in value
+            }
     text = json.dumps(result, indent=1, sort_keys=True)
     print(text)
     if options.json:

@@ -1,4 +1,6 @@
-"""The same pairs in other formats: plain files, WebDataset, MDS and litdata; the last three only where they are installed."""
+"""The same pairs in other formats: plain files, WebDataset, MDS and litdata; the last three only where they
+are installed.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def decode_pair(pair: Pair) -> int:
 def missing() -> dict[str, str]:
     """Return which formats cannot run here, and why."""
     packages = {"webdataset": "webdataset", "mds": "streaming", "litdata": "litdata"}
-    return {name: f"{package} is not installed" for name, package in packages.items() if not importlib.util.find_spec(package)}
+    return {
+        name: f"{package} is not installed"
+        for name, package in packages.items()
+        if not importlib.util.find_spec(package)
+    }
 
 
 def write_folders(root: Path, pairs: list[Pair]) -> None:
@@ -48,7 +54,10 @@ def write_folders(root: Path, pairs: list[Pair]) -> None:
     for row, (hr, small, middle) in enumerate(pairs):
         (root / f"{row:06d}.jpg").write_bytes(hr)
         for data, side in ((small, 14), (middle, 28)):
-            cv2.imwrite(str(root / f"{row:06d}.{side}.png"), np.frombuffer(data, np.uint8).reshape(side, side, 3)[..., ::-1])
+            cv2.imwrite(
+                str(root / f"{row:06d}.{side}.png"),
+                np.frombuffer(data, np.uint8).reshape(side, side, 3)[..., ::-1],
+            )
 
 
 def folder_reader(root: Path) -> Callable[[int], int]:
@@ -85,7 +94,9 @@ def write_mds(root: Path, pairs: list[Pair]) -> None:
     """Write MDS shards with xxh3 hashes."""
     from streaming import MDSWriter
 
-    with MDSWriter(out=str(root), columns={"hr": "bytes", "s": "bytes", "m": "bytes"}, hashes=["xxh3_64"]) as sink:
+    with MDSWriter(
+        out=str(root), columns={"hr": "bytes", "s": "bytes", "m": "bytes"}, hashes=["xxh3_64"]
+    ) as sink:
         for hr, small, middle in pairs:
             sink.write({"hr": hr, "s": small, "m": middle})
 

@@ -27,7 +27,7 @@ READS = 20_000
 
 @lru_cache(maxsize=256)
 def _jpeg(number: int) -> bytes:
-    from lrfr.image import encode_jpeg
+    from lrfr.core.image import encode_jpeg
 
     return encode_jpeg(np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
 
@@ -41,7 +41,10 @@ class TinySource(Source):
 
     def faces(self) -> list[Face]:
         """List them."""
-        return [Face(f"{index // 100:06d}/{index:08d}", f"{index // 100:06d}", index) for index in range(self.rows)]
+        return [
+            Face(f"{index // 100:06d}/{index:08d}", f"{index // 100:06d}", index)
+            for index in range(self.rows)
+        ]
 
     def read(self, place: Place) -> Content:
         """Return one of 256 different images."""
@@ -54,19 +57,23 @@ class TinySource(Source):
 
 def measure(rows: int) -> dict[str, Any]:
     """Build, open, read and verify a base of ``rows`` rows in this process."""
-    from lrfr.pairs.build import make_pairs
+    from lrfr.pairs.build.make import make_pairs
+    from lrfr.pairs.build.plan import BaseOptions
+    from lrfr.pairs.build.prepare import Prepare
+    from lrfr.pairs.build.scan import Ingest
+    from lrfr.pairs.care.verify import verify
     from lrfr.pairs.dataset import PairDataset
-    from lrfr.pairs.plan import BaseOptions
-    from lrfr.pairs.prepare import Prepare
-    from lrfr.pairs.registry import REGISTRY
-    from lrfr.pairs.scan import Ingest
+    from lrfr.pairs.format.lmdb_files import REGISTRY
     from lrfr.pairs.store import Store
-    from lrfr.pairs.verify import verify
 
     with tempfile.TemporaryDirectory(prefix="lrfr-scale-") as name:
         store = Store(Path(name) / "store")
         times: dict[str, float] = {}
-        _timed(times, "build_s", lambda: make_pairs(store, Ingest(TinySource(rows), BaseOptions(Prepare(size_px=SIDE))), []))
+        _timed(
+            times,
+            "build_s",
+            lambda: make_pairs(store, Ingest(TinySource(rows), BaseOptions(Prepare(size_px=SIDE))), []),
+        )
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         REGISTRY.clear()
         dataset = _timed(times, "open_s", lambda: PairDataset(store.root))
@@ -95,7 +102,9 @@ def _timed(times: dict[str, float], name: str, work: Any) -> Any:
 
 def main() -> None:
     """Measure each size in a process of its own, so that peak memory is its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--one", type=int, default=None, help=argparse.SUPPRESS)
@@ -105,7 +114,9 @@ def main() -> None:
         return
     found = []
     for rows in options.rows:
-        done = subprocess.run([sys.executable, __file__, "--one", str(rows)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", str(rows)], check=True, capture_output=True, text=True
+        )
         found.append(json.loads(done.stdout))
         print(json.dumps(found[-1]), flush=True)
     if options.json:

@@ -43,20 +43,24 @@ def wall(work: Callable[[], Any]) -> float:
 
 def build(source: Path, store: Path, sides: tuple[int, ...], view: str, **runner: Any) -> Any:
     """Run make-pairs."""
-    from lrfr.degrade.spec import parse_spec
-    from lrfr.pairs.build import ViewOptions, make_pairs
-    from lrfr.pairs.executors import Runner
-    from lrfr.pairs.scan import Ingest
+    from lrfr.degrade.spec.model import parse_spec
+    from lrfr.pairs.build.make import ViewOptions, make_pairs
+    from lrfr.pairs.build.scan import Ingest
+    from lrfr.pairs.executors.local import Runner
     from lrfr.pairs.sources.folder import FolderSource
     from lrfr.pairs.store import Store
 
     specs = [parse_spec(SPECS[side]) for side in sides]
-    return make_pairs(Store(store), Ingest(FolderSource(source)), specs, view=ViewOptions(view), runner=Runner(**runner))
+    return make_pairs(
+        Store(store), Ingest(FolderSource(source)), specs, view=ViewOptions(view), runner=Runner(**runner)
+    )
 
 
 def writing(source: Path, folder: Path, jpegs: list[bytes], rounds: int) -> dict[str, Any]:
-    """What the framework adds to the pure operation (decode and degrade), serial, for a fast and a slow spec; a second run of one spec."""
-    from lrfr.degrade.spec import load_spec, parse_spec
+    """What the framework adds to the pure operation (decode and degrade), serial, for a fast and a slow spec;
+    a second run of one spec.
+    """
+    from lrfr.degrade.spec.model import load_spec, parse_spec
 
     store = folder / "w"
     build(source, store, (), "default", executor="serial")
@@ -72,9 +76,9 @@ def writing(source: Path, folder: Path, jpegs: list[bytes], rounds: int) -> dict
 
 def overhead(root: Path, spec: Any, jpegs: list[bytes], rounds: int) -> dict[str, float]:
     """CPU time of LR shards over that of decoding and degrading the same images, task by task in turn."""
+    from lrfr.core.files import make_folder
     from lrfr.degrade.pipeline import Pipeline
-    from lrfr.pairs.build import lr_task, variant_places, wanted_variants
-    from lrfr.pairs.files import make_folder
+    from lrfr.pairs.build.make import lr_task, variant_places, wanted_variants
     from lrfr.pairs.store import Store
 
     store, pipeline = Store(root), Pipeline(spec)
@@ -103,14 +107,16 @@ def overhead(root: Path, spec: Any, jpegs: list[bytes], rounds: int) -> dict[str
 
 
 def scaling(source: Path, folder: Path) -> dict[str, float]:
-    """Wall time of one and of two worker processes, and of one and two bare processes that do the same degrading and nothing else.
+    """Wall time of one and of two worker processes, and of one and two bare processes that do the same
+    degrading and nothing else.
 
-    Two cores that share a machine with others, or one core with two threads, give bare processes less than twice the speed too.
+    Two cores that share a machine with others, or one core with two threads, give bare processes less than
+    twice the speed too.
     """
-    from lrfr.degrade.spec import load_spec
-    from lrfr.pairs.build import ViewOptions, make_pairs
-    from lrfr.pairs.executors import Runner
-    from lrfr.pairs.scan import Ingest
+    from lrfr.degrade.spec.model import load_spec
+    from lrfr.pairs.build.make import ViewOptions, make_pairs
+    from lrfr.pairs.build.scan import Ingest
+    from lrfr.pairs.executors.local import Runner
     from lrfr.pairs.sources.folder import FolderSource
     from lrfr.pairs.store import Store
 
@@ -123,10 +129,17 @@ def scaling(source: Path, folder: Path) -> dict[str, float]:
         times.setdefault(f"{workers}_workers_s", []).append(
             wall(lambda runner=runner: make_pairs(store, ingest, [spec], view=ViewOptions(), runner=runner))
         )
-        times.setdefault(f"{workers}_bare_s", []).append(wall(lambda workers=workers: bare(images // workers, workers)))
+        times.setdefault(f"{workers}_bare_s", []).append(
+            wall(lambda workers=workers: bare(images // workers, workers))
+        )
     found = {name: round(min(values), 2) for name, values in times.items()}
     speed_up, ideal = found["1_workers_s"] / found["2_workers_s"], found["1_bare_s"] / found["2_bare_s"]
-    return {**found, "speed_up": round(speed_up, 2), "bare_speed_up": round(ideal, 2), "of_bare": round(speed_up / ideal, 3)}
+    return {
+        **found,
+        "speed_up": round(speed_up, 2),
+        "bare_speed_up": round(ideal, 2),
+        "of_bare": round(speed_up / ideal, 3),
+    }
 
 
 def bare(images: int, processes: int) -> None:
@@ -141,8 +154,8 @@ def bare(images: int, processes: int) -> None:
 
 def _degrade_only(images: int) -> None:
     from lrfr.degrade.pipeline import Pipeline
-    from lrfr.degrade.spec import load_spec
-    from lrfr.pairs.tasks import limit_torch_threads, quiet_threads
+    from lrfr.degrade.spec.model import load_spec
+    from lrfr.pairs.build.tasks import limit_torch_threads, quiet_threads
 
     quiet_threads()
     limit_torch_threads()

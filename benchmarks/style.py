@@ -1,10 +1,12 @@
-"""The style generator: speed and memory of each preset, and whether its faces lie nearer to the target than their source does.
+"""The style generator: speed and memory of each preset, and whether its faces lie nearer to the target than
+their source does.
 
-Distribution (needs ``--identity``, a recogniser trained by lrfr): target faces (embedded people through the preset
-``surveillance``) against the same number of other people's faces: clean, after blur + JPEG (drawn, fixed), and styled. Two
-measures in the recogniser's normalised embedding: the Frechet distance between Gaussians (Heusel et al., NIPS 2017) and the accuracy of a
-logistic classifier, five folds (classifier two-sample test, Lopez-Paz and Oquab, ICLR 2017; 0.5 is indistinguishable). The
-``floor`` is a second target sample. Intervals: 95 %, bootstrap over faces for the distance, Wilson for the accuracy.
+Distribution (needs ``--identity``, a recognizer trained by lrfr): target faces (embedded people through the
+preset ``surveillance``) against the same number of other people's faces: clean, after blur + JPEG (drawn,
+fixed), and styled. Two measures in the recognizer's normalized embedding: the Frechet distance between
+Gaussians (Heusel et al., NIPS 2017) and the accuracy of a logistic classifier, five folds (classifier
+two-sample test, Lopez-Paz and Oquab, ICLR 2017; 0.5 is indistinguishable). The ``floor`` is a second target
+sample. Intervals: 95 %, bootstrap over faces for the distance, Wilson for the accuracy.
 
     python benchmarks/style.py --identity runs/identity --json style.json
 """
@@ -29,16 +31,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lrfr.core.image import ImageU8
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.spec import parse_spec
-from lrfr.degrade.stylegan.card import PRESETS
-from lrfr.degrade.stylegan.generator import StyleGenerator
-from lrfr.degrade.stylegan.render import render_style
-from lrfr.image import ImageU8
+from lrfr.degrade.spec.model import parse_spec
+from lrfr.degrade.style.generator import StyleGenerator
+from lrfr.degrade.style.generator_card import PRESETS
+from lrfr.degrade.style.render import render_style
 from lrfr.pairs.sources.synthetic import render_face
 
 IMAGES_OF_A_LARGE_SET = 3_000_000
-# multiply-adds of one 112 px face, times two; and what one data-centre GPU is assumed to sustain on such convolutions
+# multiply-adds of one 112 px face, times two; and what one data-center GPU is assumed to sustain on such
+# convolutions
 GFLOP = {"full": 23.5}
 ASSUMED_GPU_TFLOPS = 20.0
 # the peers: blur and compression of varying strength, and one fixed mild setting
@@ -50,7 +53,10 @@ FIXED = "[{op: gaussian_blur, sigma: 1.5}, {op: jpeg, quality: 50}]"
 
 def spec_of(pipeline: str) -> Any:
     up = "{size: 112, filter: bicubic, antialias: true}"
-    return parse_spec(f"{{version: 1, seed: 3, image: {{size: 112}}, pipeline: {pipeline}, store: {{lr: native, up: {up}}}}}")
+    return parse_spec(
+        f"{{version: 1, seed: 3, image: {{size: 112}}, pipeline: {pipeline}, store: {{lr: native, up: "
+        f"{up}}}}}"
+    )
 
 
 def faces(first: int, count: int) -> list[ImageU8]:
@@ -58,10 +64,12 @@ def faces(first: int, count: int) -> list[ImageU8]:
 
 
 def degraded(source: str, images: list[ImageU8]) -> list[ImageU8]:
-    from lrfr.degrade.spec import load_spec
+    from lrfr.degrade.spec.model import load_spec
 
     spec = load_spec(source) if source.isalpha() else spec_of(source)
-    return [item.image for item in Pipeline(spec).run([b"%d" % number for number in range(len(images))], images)]
+    return [
+        item.image for item in Pipeline(spec).run([b"%d" % number for number in range(len(images))], images)
+    ]
 
 
 def frechet(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -76,7 +84,10 @@ def frechet(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
 def frechet_interval(first: NDArray[np.float64], second: NDArray[np.float64], rounds: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     drawn = [
-        frechet(first[rng.integers(0, len(first), len(first))], second[rng.integers(0, len(second), len(second))]) for _ in range(rounds)
+        frechet(
+            first[rng.integers(0, len(first), len(first))], second[rng.integers(0, len(second), len(second))]
+        )
+        for _ in range(rounds)
     ]
     # resampling repeats faces and so raises the distance: the bootstrap gives the spread, not the place
     value, half = frechet(first, second), 1.96 * float(np.std(drawn))
@@ -91,9 +102,14 @@ def two_sample(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[
 
     x, y = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    right = float((cross_val_predict(classifier, x, y, cv=StratifiedKFold(5, shuffle=True, random_state=0)) == y).mean())
+    right = float(
+        (cross_val_predict(classifier, x, y, cv=StratifiedKFold(5, shuffle=True, random_state=0)) == y).mean()
+    )
     z, n = 1.96, len(y)
-    middle, half = (right + z * z / (2 * n)) / (1 + z * z / n), z * np.sqrt(right * (1 - right) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    middle, half = (
+        (right + z * z / (2 * n)) / (1 + z * z / n),
+        z * np.sqrt(right * (1 - right) / n + z * z / (4 * n * n)) / (1 + z * z / n),
+    )
     return {"value": right, "interval": [middle - half, middle + half]}
 
 
@@ -123,7 +139,9 @@ def distribution(identity: Path, weights: str, count: int, rounds: int) -> dict[
 
 
 def speed(preset: str, rounds: int) -> dict[str, float]:
-    """Return CPU time of one 112 px face on one core (median), and what a large set would cost at that rate."""
+    """Return CPU time of one 112 px face on one core (median), and what a large set would cost at that
+    rate.
+    """
     torch.manual_seed(0)
     generator, face = StyleGenerator(PRESETS[preset]).eval(), faces(0, 1)
     times = []
@@ -140,25 +158,37 @@ def speed(preset: str, rounds: int) -> dict[str, float]:
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     if preset in GFLOP:
-        found["gpu_hours_for_3_million_estimated"] = IMAGES_OF_A_LARGE_SET * GFLOP[preset] / (1000 * ASSUMED_GPU_TFLOPS) / 3600
+        found["gpu_hours_for_3_million_estimated"] = (
+            IMAGES_OF_A_LARGE_SET * GFLOP[preset] / (1000 * ASSUMED_GPU_TFLOPS) / 3600
+        )
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer faces and rounds")
     parser.add_argument("--json", type=Path, default=Path("style.json"), help="result file")
-    parser.add_argument("--identity", type=Path, help="run or checkpoint of a recogniser; without it only speed is measured")
+    parser.add_argument(
+        "--identity", type=Path, help="run or checkpoint of a recognizer; without it only speed is measured"
+    )
     parser.add_argument("--weights", default="tiny", help="style weights: shipped name or file")
     parser.add_argument("--count", type=int, default=400, help="faces of each set")
     options = parser.parse_args()
     rounds = 3 if options.quick else 9
     torch.set_num_threads(1)
-    measured: dict[str, Any] = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "threads": 1}
+    measured: dict[str, Any] = {
+        "torch": torch.__version__,
+        "machine": platform.processor() or platform.machine(),
+        "threads": 1,
+    }
     measured["speed"] = {preset: speed(preset, rounds) for preset in ("tiny", "small", "full")}
     if options.identity is not None:
         count = min(options.count, 100) if options.quick else options.count
-        measured["distribution"] = distribution(options.identity, options.weights, count, 20 if options.quick else 200)
+        measured["distribution"] = distribution(
+            options.identity, options.weights, count, 20 if options.quick else 200
+        )
     options.json.write_text(json.dumps(measured, indent=1, sort_keys=True), "utf-8")
     print(json.dumps(measured, indent=1, sort_keys=True))
 

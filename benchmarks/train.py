@@ -1,7 +1,8 @@
 """The loop against a bare PyTorch loop on the same batches, and the share of time spent waiting for data.
 
-Both take the same steps of F-SKD's tiny recipe in turn, in one process. The bare loop flips and converts batches that are in
-memory, then forward, backward, clipping, optimiser and the loss as a number: no reading, no journal, no checks, no checkpoint.
+Both take the same steps of F-SKD's tiny recipe in turn, in one process. The bare loop flips and converts
+batches that are in memory, then forward, backward, clipping, optimizer and the loss as a number: no reading,
+no journal, no checks, no checkpoint.
 Usage: ``python benchmarks/train.py [--quick] [--json train.json]``.
 """
 
@@ -19,22 +20,24 @@ from pathlib import Path
 
 import torch
 
-from lrfr.degrade.spec import load_spec
-from lrfr.pairs.build import ViewOptions, make_pairs
+from lrfr.degrade.spec.model import load_spec
+from lrfr.pairs.build.ingest import open_ingest
+from lrfr.pairs.build.make import ViewOptions, make_pairs
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.ingest import open_ingest
 from lrfr.pairs.store import Store
-from lrfr.train.distributed import World
-from lrfr.train.journal import read
-from lrfr.train.loaders import make_loader
-from lrfr.train.loop import fit
+from lrfr.train.engine.distributed import World
+from lrfr.train.engine.journal import read
+from lrfr.train.engine.loaders import make_loader
+from lrfr.train.engine.loop import fit
 from lrfr.train.recipe import load_recipe
 
 
 def bare(method, nets, batches, settings) -> tuple[float, float]:
     """Return (seconds, CPU seconds of this thread) of the plain loop over uint8 batches in memory."""
     parameters = [p for p in nets.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True)
+    optimizer = torch.optim.SGD(
+        parameters, settings.lr, momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True
+    )
     start, cpu = time.perf_counter(), time.thread_time()
     for step, raw in enumerate(batches):
         batch = dataclasses.replace(raw, hr_bchw=ready(raw.hr_bchw, step), lr_bchw=ready(raw.lr_bchw, step))
@@ -63,7 +66,9 @@ def make_nets(recipe, dataset):
 
 
 def ours(method, teacher, dataset, settings, identity, folder) -> tuple[float, float, float]:
-    """Return (seconds of the steps, this thread's CPU seconds, share of waiting) of the loop, without start and last save."""
+    """Return (seconds of the steps, this thread's CPU seconds, share of waiting) of the loop, without start
+    and last save.
+    """
     stamps = []
     fit(
         method,
@@ -101,10 +106,23 @@ def main() -> None:
 
 def measure(folder: Path, given: argparse.Namespace) -> dict[str, object]:
     """Return medians over rounds of ours and the bare loop, in turn."""
-    make_pairs(Store(folder / "store"), open_ingest("synthetic:ids=20,per_id=10"), [load_spec("fskd")], view=ViewOptions("default"))
+    make_pairs(
+        Store(folder / "store"),
+        open_ingest("synthetic:ids=20,per_id=10"),
+        [load_spec("fskd")],
+        view=ViewOptions("default"),
+    )
     dataset = PairDataset(folder / "store", "default")
     recipe = load_recipe(
-        "fskd", "tiny", ["train.unit=step", f"train.length={given.steps + 1}", "train.milestones=[]", "lr=0.001", "save_every=0"]
+        "fskd",
+        "tiny",
+        [
+            "train.unit=step",
+            f"train.length={given.steps + 1}",
+            "train.milestones=[]",
+            "lr=0.001",
+            "save_every=0",
+        ],
     )
     settings = dataclasses.replace(recipe.settings, threads=given.threads)
     loader = make_loader(dataset, settings, World())
@@ -119,9 +137,17 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, object]:
     rounds = []
     for number in range(given.rounds):
         plain, plain_cpu = bare(method, nets, batches, settings)
-        looped, looped_cpu, wait = ours(method, teacher, dataset, settings, identity, folder / f"run-{number}")
+        looped, looped_cpu, wait = ours(
+            method, teacher, dataset, settings, identity, folder / f"run-{number}"
+        )
         rounds.append(
-            {"bare_s": plain, "loop_s": looped, "overhead": looped / plain - 1, "overhead_cpu": looped_cpu / plain_cpu - 1, "wait": wait}
+            {
+                "bare_s": plain,
+                "loop_s": looped,
+                "overhead": looped / plain - 1,
+                "overhead_cpu": looped_cpu / plain_cpu - 1,
+                "wait": wait,
+            }
         )
     return {
         "what": "F-SKD tiny recipe: the loop against a bare loop on the same batches",

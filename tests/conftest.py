@@ -43,7 +43,9 @@ def faces_dir() -> Path:
 
 @pytest.fixture
 def lrfr(monkeypatch, tmp_path, capfd):
-    """Run a command line in an empty folder, in this process: ``code, stdout, stderr = lrfr('degrade', '--help')``."""
+    """Run a command line in an empty folder, in this process: ``code, stdout, stderr = lrfr('degrade',
+    '--help')``.
+    """
     from lrfr.cli.main import run
 
     monkeypatch.chdir(tmp_path)

@@ -9,26 +9,34 @@ from typing import Any
 
 import click
 
-from lrfr.cli.declare import Experiment, load_experiment
 from lrfr.cli.experiment import SHIPPED, run_steps, show_plan
 from lrfr.cli.output import Output, command
-from lrfr.cli.plan import plan
-from lrfr.cli.runner import StepRunner
+from lrfr.experiment.declare import Experiment, load_experiment
+from lrfr.experiment.plan import plan
+from lrfr.experiment.runner import StepRunner
 
 NEXT = """\
 next, from here:
   lrfr degrade --spec turb.yaml --out turb             the same faces through turbulence: turb/contact.png
   lrfr experiment demo --plan                          the command lines behind this demo
-  lrfr make-pairs --source my_faces/ --view mine       your own faces: my_faces/<identity>/<image>.jpg, aligned 112x112"""
+  lrfr make-pairs --source my_faces/ --view mine  your faces: my_faces/<identity>/<image>.jpg, 112x112"""
 
 
 @command("demo", short_help="The whole house in small, on embedded faces.")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("lrfr-demo"), show_default=True, help="Folder to write to.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("lrfr-demo"),
+    show_default=True,
+    help="Folder to write to.",
+)
 @click.option("--plan", "--dry-run", "only_plan", is_flag=True, help="Show the steps; write nothing.")
 def demo(out: Output, folder: Path, only_plan: bool) -> dict[str, Any]:
-    """Embedded faces -> pairs -> HR teacher -> 14 px students with and without F-SKD -> table, contact sheet and page.
+    """Embedded faces -> pairs -> HR teacher -> 14 px students with and without F-SKD -> table, contact sheet
+    and page.
 
-    Takes a few minutes on two cores; needs no data, no GPU and no network. Run it again and nothing is made twice.
+    Takes a few minutes on two cores; needs no data, no GPU and no network. Run it again and nothing is made
+    twice.
 
     \b
     Examples:
@@ -43,8 +51,13 @@ def demo(out: Output, folder: Path, only_plan: bool) -> dict[str, Any]:
     start = time.monotonic()
     result = run_steps(out, runner, steps)
     rows = table_rows(folder, declared)
-    out.table(["accuracy %, 112 px against", *rows[0]["sizes"]], [[row["model"], *row["cells"]] for row in rows])
-    out.say("embedded faces are drawn, not photographs: these numbers show that everything works, not how good a method is")
+    out.table(
+        ["accuracy %, 112 px against", *rows[0]["sizes"]], [[row["model"], *row["cells"]] for row in rows]
+    )
+    out.say(
+        "embedded faces are drawn, not photographs: these numbers show that everything works, not how good "
+        "a method is"
+    )
     sheet = folder / "pictures" / "degraded" / "contact.png"
     out.say(f"\npage           {folder / 'report.html'}\ncontact sheet  {sheet}")
     out.say(f"pair store     {folder / 'store'}\ncheckpoints    {folder / 'runs'}")
@@ -61,7 +74,9 @@ def table_rows(folder: Path, declared: Experiment) -> list[dict[str, Any]]:
             results = json.loads(file.read_text("utf-8"))["results"]
             cross = [item for item in results if item["matching"] == "cross"]
             cells = [_cell(item["metrics"]["accuracy"]) for item in cross]
-            rows.append({"model": name, "sizes": [f"{item['sizes'][1]} px" for item in cross], "cells": cells})
+            rows.append(
+                {"model": name, "sizes": [f"{item['sizes'][1]} px" for item in cross], "cells": cells}
+            )
     return rows
 
 

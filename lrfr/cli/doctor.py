@@ -48,7 +48,13 @@ def doctor(out: Output) -> dict[str, Any]:
     """
     versions = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
     missing = _missing(versions)
-    result = {"lrfr": __version__, "python": platform.python_version(), "machine": _machine(), "versions": versions, "missing": missing}
+    result = {
+        "lrfr": __version__,
+        "python": platform.python_version(),
+        "machine": _machine(),
+        "versions": versions,
+        "missing": missing,
+    }
     _show(out, result)
     return result
 
@@ -65,7 +71,9 @@ def _missing(versions: dict[str, str | None]) -> list[dict[str, str]]:
     for name, version in versions.items():
         if version is None:
             extra = _OPTIONAL.get(name)
-            rows.append({"package": name, "get": f"pip install 'lrfr[{extra}]'" if extra else f"pip install {name}"})
+            rows.append(
+                {"package": name, "get": f"pip install 'lrfr[{extra}]'" if extra else f"pip install {name}"}
+            )
     return rows
 
 
@@ -77,7 +85,9 @@ def _machine() -> dict[str, Any]:
         "cpu_flags": _cpu_flags(),
         "cores": os.cpu_count(),
         "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ},
+        "threads": {
+            name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ
+        },
         "memory_gib": _memory_gib(),
         "disk_free_gib": round(disk.free / 2**30, 1),
         "gpu": _gpu(),
@@ -116,10 +126,14 @@ def _gpu() -> str | None:
 def _show(out: Output, result: dict[str, Any]) -> None:
     machine = result["machine"]
     flags = ", ".join(machine["cpu_flags"]) or "no flags"
-    out.say(f"CPU     {machine['cpu']}, {machine['usable_cores']} of {machine['cores']} cores usable, {flags}")
+    out.say(
+        f"CPU     {machine['cpu']}, {machine['usable_cores']} of {machine['cores']} cores usable, {flags}"
+    )
     out.say(f"memory  {machine['memory_gib']} GiB; free disk here {machine['disk_free_gib']} GiB")
     out.say(f"GPU     {machine['gpu'] or 'none (everything runs on the CPU)'}")
-    out.table(["package", "version"], [[name, version or "missing"] for name, version in result["versions"].items()])
+    out.table(
+        ["package", "version"], [[name, version or "missing"] for name, version in result["versions"].items()]
+    )
     for row in result["missing"]:
         out.say(f"missing {row['package']}: {row['get']}")
     if not result["missing"]:

@@ -1,4 +1,6 @@
-"""The ``lrfr`` entry point: a lazy group (no command is imported until it runs) and the one place where errors are shown."""
+"""The ``lrfr`` entry point: a lazy group (no command is imported until it runs) and the one place where
+errors are shown.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +17,39 @@ from typing import Any
 import click
 
 from lrfr import __version__
-from lrfr.cli.memory import keep_freed_memory
-from lrfr.errors import EnvironmentFault, LrfrError
+from lrfr.core.allocator import keep_freed_memory
+from lrfr.core.errors import EnvironmentFault, LrfrError
 
 # name: (module, attribute, one-line help); the module is imported only when the command runs
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("lrfr.cli.demo", "demo", "the whole house in small, on embedded faces"),
-    "degrade": ("lrfr.cli.degrade", "degrade", "degrade faces by a spec"),
-    "presets": ("lrfr.cli.presets", "presets", "the shipped degradation recipes"),
-    "spec": ("lrfr.cli.spec", "spec", "check, describe and compare degradation specs"),
-    "init": ("lrfr.cli.init", "init", "write a commented starter spec"),
-    "experiment": ("lrfr.cli.experiment", "experiment", "a declared comparison: views, trainings, evaluations, one report"),
-    "eval": ("lrfr.cli.eval", "evaluate", "measure a model on a benchmark"),
-    "report": ("lrfr.cli.report", "report", "one page from result files"),
-    "figures": ("lrfr.cli.figures", "figures", "embeddings and attention maps by resolution"),
-    "table": ("lrfr.cli.report", "table", "a paper's table beside ours"),
-    "make-pairs": ("lrfr.cli.pairs", "make_pairs_command", "write an HR/LR pair store"),
-    "train": ("lrfr.cli.train", "train_group", "train a method on a view"),
-    "export": ("lrfr.cli.export", "export_command", "a checkpoint as ONNX or safetensors, with a model card"),
-    "import-weights": ("lrfr.cli.export", "import_weights_command", "foreign weights as a checkpoint"),
-    "route": ("lrfr.cli.export", "route_command", "several checkpoints as one: each face to the one for its size"),
-    "store": ("lrfr.cli.store", "store_group", "look at, check and care for a pair store"),
+    "degrade": ("lrfr.cli.degrade.degrade", "degrade", "degrade faces by a spec"),
+    "presets": ("lrfr.cli.degrade.presets", "presets", "the shipped degradation recipes"),
+    "spec": ("lrfr.cli.degrade.spec", "spec", "check, describe and compare degradation specs"),
+    "init": ("lrfr.cli.degrade.init", "init", "write a commented starter spec"),
+    "experiment": (
+        "lrfr.cli.experiment",
+        "experiment",
+        "a declared comparison: views, trainings, evaluations, one report",
+    ),
+    "eval": ("lrfr.cli.eval.eval", "evaluate", "measure a model on a benchmark"),
+    "report": ("lrfr.cli.eval.report", "report", "one page from result files"),
+    "figures": ("lrfr.cli.eval.figures", "figures", "embeddings and attention maps by resolution"),
+    "table": ("lrfr.cli.eval.report", "table", "a paper's table beside ours"),
+    "make-pairs": ("lrfr.cli.pairs.make_pairs", "make_pairs_command", "write an HR/LR pair store"),
+    "train": ("lrfr.cli.train.train", "train_group", "train a method on a view"),
+    "export": (
+        "lrfr.cli.train.weights",
+        "export_command",
+        "a checkpoint as ONNX or safetensors, with a model card",
+    ),
+    "import-weights": ("lrfr.cli.train.weights", "import_weights_command", "foreign weights as a checkpoint"),
+    "route": (
+        "lrfr.cli.train.weights",
+        "route_command",
+        "several checkpoints as one: each face to the one for its size",
+    ),
+    "store": ("lrfr.cli.pairs.store", "store_group", "look at, check and care for a pair store"),
     "doctor": ("lrfr.cli.doctor", "doctor", "versions, CPU, disk, GPU and what is missing"),
 }
 
@@ -69,7 +83,9 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve a name; an unknown one is answered with the nearest known."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
@@ -78,14 +94,22 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="lrfr")
 def cli() -> None:
-    """Degrade faces, write HR/LR pair stores, train on them and measure: low-resolution face recognition, reproducibly."""
+    """Degrade faces, write HR/LR pair stores, train on them and measure: low-resolution face recognition,
+    reproducibly.
+    """
 
 
 def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a kind of error
-    """Run one command line and return its exit code (0 ok, 1 bug, 2 usage, 3 data, 4 locked, 5 environment, 6 numeric, 130/143)."""
+    """Run one command line and return its exit code (0 ok, 1 bug, 2 usage, 3 data, 4 locked, 5 environment, 6
+    numeric, 130/143).
+    """
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
     try:
@@ -94,18 +118,35 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        return _fail(error.exit_code, {"type": "UsageError", "message": error.format_message()}, _usage_text(error), as_json)
+        return _fail(
+            error.exit_code,
+            {"type": "UsageError", "message": error.format_message()},
+            _usage_text(error),
+            as_json,
+        )
     except LrfrError as error:
         return _fail(error.exit_code, error.as_dict(), f"error: {error}", as_json)
     except (click.Abort, KeyboardInterrupt):
-        return _fail(130, {"type": "Interrupted", "message": "interrupted"}, "interrupted; run the same command again to go on", as_json)
+        return _fail(
+            130,
+            {"type": "Interrupted", "message": "interrupted"},
+            "interrupted; run the same command again to go on",
+            as_json,
+        )
     except Terminated:
-        return _fail(143, {"type": "Terminated", "message": "terminated"}, "terminated; run the same command again to go on", as_json)
+        return _fail(
+            143,
+            {"type": "Terminated", "message": "terminated"},
+            "terminated; run the same command again to go on",
+            as_json,
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        fault = EnvironmentFault(error.strerror or str(error), file=str(error.filename) if error.filename else None)
+        fault = EnvironmentFault(
+            error.strerror or str(error), file=str(error.filename) if error.filename else None
+        )
         return _fail(fault.exit_code, fault.as_dict(), f"error: {fault}", as_json)
     except Exception as error:
         return _bug(error, as_json)

@@ -1,4 +1,6 @@
-"""What a command may say: human lines or one JSON object, and progress with ETA on a terminal, plain lines elsewhere."""
+"""What a command may say: human lines or one JSON object, and progress with ETA on a terminal, plain lines
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _PLAIN_MOST_S = 60.0
 
 
 class Output:
-    """The voice of one command. Results go to stdout, everything else to stderr; ``--json`` leaves the object and plain progress."""
+    """The voice of one command. Results go to stdout, everything else to stderr; ``--json`` leaves the object
+    and plain progress.
+    """
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -43,11 +47,17 @@ class Output:
             click.echo(title)
         for line in [columns, ["-" * width for width in widths], *cells]:
             first = line[0].ljust(widths[0])
-            click.echo("  ".join([first, *(text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))]).rstrip())
+            click.echo(
+                "  ".join(
+                    [first, *(text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))]
+                ).rstrip()
+            )
 
     @contextmanager
     def progress(self, label: str, unit: str = "img") -> Iterator[Advance]:
-        """Yield ``advance(done, total, **info)``: a bar with rate and ETA on a terminal, else a line to stderr now and then."""
+        """Yield ``advance(done, total, **info)``: a bar with rate and ETA on a terminal, else a line to
+        stderr now and then.
+        """
         if sys.stderr.isatty() and not self.as_json:
             with _bar(label, unit) as advance:
                 yield advance
@@ -56,7 +66,9 @@ class Output:
 
 
 class _Pace:
-    """Items a second since the first report, so that what an earlier run has done is not counted; a new phase starts again."""
+    """Items a second since the first report, so that what an earlier run has done is not counted; a new phase
+    starts again.
+    """
 
     def __init__(self) -> None:
         self.first = self.last = 0
@@ -94,7 +106,9 @@ def _bar(label: str, unit: str) -> Iterator[Advance]:
         task = progress.add_task(label, total=None, note="")
 
         def advance(done: int, total: int, **info: Any) -> None:
-            note = " ".join([f"{pace.rate(done):.3g} {unit}/s", *(f"{key} {_cell(value)}" for key, value in info.items())])
+            note = " ".join(
+                [f"{pace.rate(done):.3g} {unit}/s", *(f"{key} {_cell(value)}" for key, value in info.items())]
+            )
             progress.update(task, completed=done, total=total, note=note)
 
         yield advance
@@ -116,10 +130,29 @@ def _plain(label: str, unit: str) -> Advance:
     return advance
 
 
+# old spellings of options: still taken, never shown
+_ALIASES = {"--colour": "--color", "--licence": "--license"}
+
+
+class Command(click.Command):
+    """A command that also takes the old spellings of its options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Rename old spellings, then parse; what stands behind ``--`` is left as it is."""
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*map(_rename, args[:end]), *args[end:]])
+
+
+def _rename(word: str) -> str:
+    option, equals, value = word.partition("=")
+    return _ALIASES.get(option, option) + equals + value
+
+
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., dict[str, Any] | None]], click.Command]:
     r"""Make a click command from ``body(out, **parameters) -> result``; adds ``--json``.
 
-    The body returns the JSON-able result; errors are raised as :class:`lrfr.errors.LrfrError` and shown by the entry point.
+    The body returns the JSON-able result; errors are raised as :class:`lrfr.core.errors.LrfrError` and shown
+    by the entry point.
     """
 
     def wrap(body: Callable[..., dict[str, Any] | None]) -> click.Command:
@@ -131,8 +164,12 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., dict[str, A
             if as_json:
                 print_json({"ok": True, "code": 0, "error": None, "result": result})
 
-        made: click.Command = click.command(name, **attributes)(run)  # type: ignore[no-untyped-call]
-        made.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout and nothing else."))
+        made: click.Command = click.command(name, **{"cls": Command, **attributes})(run)  # type: ignore[no-untyped-call]
+        made.params.append(
+            click.Option(
+                ["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout and nothing else."
+            )
+        )
         return made
 
     return wrap

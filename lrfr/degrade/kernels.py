@@ -1,8 +1,10 @@
-"""Blur kernels and their exact convolution: weights are multiples of a power of two, so every sum is exact on every CPU.
+"""Blur kernels and their exact convolution: weights are multiples of a power of two, so every sum is exact on
+every CPU.
 
-With weights in units of 1/4096, products and sums of bytes fit the 24 bits of a float32, so it does not matter in which order,
-how wide or with which fused instructions OpenCV adds them up. Large kernels run through OpenCV's double-precision Fourier path,
-whose error (about 1e-9) is rounded away because the true sums are whole numbers. All kernels here are point-symmetric.
+With weights in units of 1/4096, products and sums of bytes fit the 24 bits of a float32, so it does not
+matter in which order, how wide or with which fused instructions OpenCV adds them up. Large kernels run
+through OpenCV's double-precision Fourier path, whose error (about 1e-9) is rounded away because the true sums
+are whole numbers. All kernels here are point-symmetric.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.image import ImageU8
+from lrfr.core.image import ImageU8
 
 Kernel = NDArray[np.float64]
 Weights = NDArray[np.int64]
@@ -26,27 +28,29 @@ BAND = 10
 _CPU_SSE3 = 3
 
 
-def quantise(kernel: Kernel, unit: int = UNIT) -> Weights:
-    """Round a point-symmetric kernel to whole weights with sum ``unit``: largest remainders, in symmetric pairs.
+def quantize(kernel: Kernel, unit: int = UNIT) -> Weights:
+    """Round a point-symmetric kernel to whole weights with sum ``unit``: largest remainders, in symmetric
+    pairs.
 
-    The result is exactly point-symmetric, so its centroid is exactly the centre.
+    The result is exactly point-symmetric, so its centroid is exactly the center.
     """
     flat = np.round(kernel.ravel() / kernel.sum() * unit, 6)
     half = flat.size // 2
     weights = np.floor(flat[:half]).astype(np.int64)
-    centre = math.floor(flat[half])
-    missing = unit - 2 * int(weights.sum()) - centre
+    center = math.floor(flat[half])
+    missing = unit - 2 * int(weights.sum()) - center
     order = np.argsort(weights - flat[:half], kind="stable")
     weights[order[: missing // 2]] += 1
-    centre = unit - 2 * int(weights.sum())
-    return np.concatenate([weights, [centre], weights[::-1]]).reshape(kernel.shape)
+    center = unit - 2 * int(weights.sum())
+    return np.concatenate([weights, [center], weights[::-1]]).reshape(kernel.shape)
 
 
-def quantise_line(taps: Sequence[float], unit: int) -> Weights:
-    """Round a symmetric line of taps to whole weights with sum ``unit`` so that the running sums from its ends stay within 1/2.
+def quantize_line(taps: Sequence[float], unit: int) -> Weights:
+    """Round a symmetric line of taps to whole weights with sum ``unit`` so that the running sums from its
+    ends stay within 1/2.
 
-    Coarse units need this: rounding tap by tap would drop the tails and make the kernel narrower than asked for.
-    (Plain numbers: for a few dozen taps they are faster than arrays.)
+    Coarse units need this: rounding tap by tap would drop the tails and make the kernel narrower than asked
+    for. (Plain numbers: for a few dozen taps they are faster than arrays.)
     """
     half = len(taps) // 2
     scale = unit / math.fsum(taps)
@@ -56,11 +60,11 @@ def quantise_line(taps: Sequence[float], unit: int) -> Weights:
 
 
 def trim(weights: Weights) -> Weights:
-    """Cut zero rows and columns from both ends alike, so that the centre stays the centre."""
+    """Cut zero rows and columns from both ends alike, so that the center stays the center."""
     rows, columns = np.nonzero(weights)
-    centre_y, centre_x = weights.shape[0] // 2, weights.shape[1] // 2
-    reach_y, reach_x = int(np.abs(rows - centre_y).max()), int(np.abs(columns - centre_x).max())
-    return weights[centre_y - reach_y : centre_y + reach_y + 1, centre_x - reach_x : centre_x + reach_x + 1]
+    center_y, center_x = weights.shape[0] // 2, weights.shape[1] // 2
+    reach_y, reach_x = int(np.abs(rows - center_y).max()), int(np.abs(columns - center_x).max())
+    return weights[center_y - reach_y : center_y + reach_y + 1, center_x - reach_x : center_x + reach_x + 1]
 
 
 def convolve(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
@@ -74,7 +78,10 @@ def convolve(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
     import cv2
 
     if weights.size < _direct_limit():
-        return np.asarray(cv2.filter2D(image, -1, (weights / UNIT).astype(np.float32), borderType=cv2.BORDER_REFLECT_101), np.uint8)
+        return np.asarray(
+            cv2.filter2D(image, -1, (weights / UNIT).astype(np.float32), borderType=cv2.BORDER_REFLECT_101),
+            np.uint8,
+        )
     if _direct_limit() > BAND**2 and 4 * np.count_nonzero(weights) < weights.size:
         return _convolve_line(image, weights)
     sums = cv2.filter2D(image, cv2.CV_64F, weights.astype(np.float64), borderType=cv2.BORDER_REFLECT_101)
@@ -82,11 +89,15 @@ def convolve(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
 
 
 def _convolve_line(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
-    """Convolve with a thin line, cut along its longer axis into pieces that OpenCV sums directly; shift and add up the pieces."""
+    """Convolve with a thin line, cut along its longer axis into pieces that OpenCV sums directly; shift and
+    add up the pieces.
+    """
     import cv2
 
     (height, width), reach = image.shape[:2], (weights.shape[0] // 2, weights.shape[1] // 2)
-    padded = cv2.copyMakeBorder(image, reach[0], reach[0], reach[1], reach[1], cv2.BORDER_REFLECT_101).astype(np.float32)
+    padded = cv2.copyMakeBorder(image, reach[0], reach[0], reach[1], reach[1], cv2.BORDER_REFLECT_101).astype(
+        np.float32
+    )
     axis = 0 if weights.shape[0] >= weights.shape[1] else 1
     total = np.zeros(image.shape, np.float32)
     for start in range(0, weights.shape[axis], BAND):
@@ -98,13 +109,17 @@ def _convolve_line(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
             top, left = int(rows.min()), int(columns.min())
             piece = band[top : rows.max() + 1, left : columns.max() + 1].astype(np.float32)
             part = padded[top : top + height + piece.shape[0] - 1, left : left + width + piece.shape[1] - 1]
-            moved = cv2.filter2D(part, cv2.CV_32F, piece, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED)
+            moved = cv2.filter2D(
+                part, cv2.CV_32F, piece, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED
+            )
             total += moved[:height, :width]
     return np.asarray(cv2.multiply(total, 1 / UNIT, dtype=cv2.CV_8U), np.uint8)
 
 
 def _direct_limit() -> int:
-    """Return from how many weights on OpenCV turns from exact sums to a single-precision Fourier transform."""
+    """Return from how many weights on OpenCV turns from exact sums to a single-precision Fourier
+    transform.
+    """
     import cv2
 
     return 130 if cv2.checkHardwareSupport(_CPU_SSE3) else 50
@@ -118,16 +133,19 @@ def round_u8(values: NDArray[Any]) -> NDArray[np.uint8]:
 def blur_separable(image: ImageU8, sigma: float) -> NDArray[np.uint8]:
     """Blur with an isotropic Gaussian of 2 ceil(3 sigma) + 1 taps, exactly.
 
-    Up to sigma 4 the taps are multiples of 1/256 (sums fit a float32), above that of 1/4096 (sums in double precision).
+    Up to sigma 4 the taps are multiples of 1/256 (sums fit a float32), above that of 1/4096 (sums in double
+    precision).
     """
     import cv2
 
     taps = gaussian_taps(sigma)
     if sigma <= 4.0:
-        line = (quantise_line(taps, UNIT_SEPARABLE) / UNIT_SEPARABLE).astype(np.float32)
+        line = (quantize_line(taps, UNIT_SEPARABLE) / UNIT_SEPARABLE).astype(np.float32)
         return np.asarray(cv2.sepFilter2D(image, -1, line, line, borderType=cv2.BORDER_REFLECT_101), np.uint8)
-    whole = quantise_line(taps, UNIT).astype(np.float64)
-    return round_u8(cv2.sepFilter2D(image, cv2.CV_64F, whole, whole, borderType=cv2.BORDER_REFLECT_101) / UNIT**2)
+    whole = quantize_line(taps, UNIT).astype(np.float64)
+    return round_u8(
+        cv2.sepFilter2D(image, cv2.CV_64F, whole, whole, borderType=cv2.BORDER_REFLECT_101) / UNIT**2
+    )
 
 
 def gaussian_taps(sigma: float) -> list[float]:
@@ -143,7 +161,9 @@ def _grid(size: int) -> tuple[Kernel, Kernel]:
 
 
 def mahalanobis(size: int, sigma_x: float, sigma_y: float, angle_deg: float) -> Kernel:
-    """Return x^T S^-1 x on a size x size grid; S has the axes sigma_x, sigma_y (px), turned by ``angle_deg`` (counter-clockwise)."""
+    """Return x^T S^-1 x on a size x size grid; S has the axes sigma_x, sigma_y (px), turned by ``angle_deg``
+    (counter-clockwise).
+    """
     x, y = _grid(size)
     cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     along, across = cosine * x - sine * y, sine * x + cosine * y
@@ -151,7 +171,9 @@ def mahalanobis(size: int, sigma_x: float, sigma_y: float, angle_deg: float) -> 
 
 
 def gaussian(size: int, sigma_x: float, sigma_y: float, angle_deg: float, beta: float = 1.0) -> Kernel:
-    """Return exp(-(x^T S^-1 x)^beta / 2); beta 1 is Gaussian, other betas the generalised family of Real-ESRGAN (section 3.1)."""
+    """Return exp(-(x^T S^-1 x)^beta / 2); beta 1 is Gaussian, other betas the generalized family of
+    Real-ESRGAN (section 3.1).
+    """
     return np.asarray(np.exp(-0.5 * mahalanobis(size, sigma_x, sigma_y, angle_deg) ** beta))
 
 
@@ -161,7 +183,9 @@ def plateau(size: int, sigma_x: float, sigma_y: float, angle_deg: float, beta: f
 
 
 def sinc(size: int, cutoff_rad: float) -> Kernel:
-    """Return the 2-D low-pass kernel w J1(w r) / (2 pi r) with cut-off ``w`` in radians a pixel (Real-ESRGAN, section 3.3)."""
+    """Return the 2-D low-pass kernel w J1(w r) / (2 pi r) with cut-off ``w`` in radians a pixel (Real-ESRGAN,
+    section 3.3).
+    """
     from scipy.special import j1
 
     x, y = _grid(size)
@@ -173,10 +197,10 @@ def sinc(size: int, cutoff_rad: float) -> Kernel:
 
 
 def motion(length_px: float, angle_deg: float) -> Kernel:
-    """Return an anti-aliased straight line of any length through the centre.
+    """Return an anti-aliased straight line of any length through the center.
 
-    Each step along the longer axis carries the share of the line that lies in that pixel column, split between the two pixels
-    that its height falls between. A line of 5 px at 0 degrees is five equal weights.
+    Each step along the longer axis carries the share of the line that lies in that pixel column, split
+    between the two pixels that its height falls between. A line of 5 px at 0 degrees is five equal weights.
 
     Args:
         length_px: length of the path, at least 1.

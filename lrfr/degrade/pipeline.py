@@ -1,4 +1,6 @@
-"""Run a spec on a batch of faces: every number comes from (seed, key, variant, step), so batching and order never matter."""
+"""Run a spec on a batch of faces: every number comes from (seed, key, variant, step), so batching and order
+never matter.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from lrfr.degrade.ops import find_op, known_ops
-from lrfr.degrade.spec import Spec
-from lrfr.degrade.steps import Step
-from lrfr.degrade.values import Draw, is_law, pick
-from lrfr.errors import DataError, SpecError
-from lrfr.image import ImageU8, check_image
-from lrfr.streams import Stream, sample_part, stream, streams_of
-from lrfr.yamlspec import did_you_mean
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.image import ImageU8, check_image
+from lrfr.core.streams import Stream, sample_part, stream, streams_of
+from lrfr.core.strict_yaml import did_you_mean
+from lrfr.degrade.ops.table import find_op, known_ops
+from lrfr.degrade.spec.model import Spec
+from lrfr.degrade.spec.steps import Step
+from lrfr.degrade.values.distributions import Draw, is_law, pick
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ class _Batch:
     def _one_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
         picked = [pick(step.weights, source.u(1)) for source in streams]
         for index, child in enumerate(step.children):
-            self._run_some(child, [row for row, chosen in zip(rows, picked, strict=True) if chosen == index], suffix)
+            self._run_some(
+                child, [row for row, chosen in zip(rows, picked, strict=True) if chosen == index], suffix
+            )
 
     def _some_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
         members: list[list[int]] = [[] for _ in step.children]
@@ -143,10 +147,16 @@ class _Batch:
             self._run_some(child, chosen, suffix)
 
     def _shuffle(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
-        orders = [_keep_order(_permutation(Draw(source), len(step.children)), step.in_order) for source in streams]
+        orders = [
+            _keep_order(_permutation(Draw(source), len(step.children)), step.in_order) for source in streams
+        ]
         for turn in range(len(step.children)):
             for index, child in enumerate(step.children):
-                self._run_some(child, [row for row, order in zip(rows, orders, strict=True) if order[turn] == index], suffix)
+                self._run_some(
+                    child,
+                    [row for row, order in zip(rows, orders, strict=True) if order[turn] == index],
+                    suffix,
+                )
 
     def _steps(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
         if step.count == 1:
@@ -189,7 +199,11 @@ def _expected_cost_ms(step: Step) -> float:
         return step.p * step.op.cost_ms
     costs = [_expected_cost_ms(child) for child in step.children]
     if step.kind == "one_of":
-        return step.p * sum(cost * weight for cost, weight in zip(costs, step.weights, strict=True)) / sum(step.weights)
+        return (
+            step.p
+            * sum(cost * weight for cost, weight in zip(costs, step.weights, strict=True))
+            / sum(step.weights)
+        )
     count = sum(step.count.extent()) / 2 if is_law(step.count) else float(step.count)  # type: ignore[union-attr, arg-type]
     if step.kind == "some_of":
         return step.p * sum(costs) * count / len(costs)
@@ -202,7 +216,8 @@ def key_text(key: bytes) -> str:
 
 
 def replay(trace: dict[str, Any], image: ImageU8) -> ImageU8:
-    """Apply the recorded ops with their recorded parameters and the same noise fields; the result equals the first run's bytes.
+    """Apply the recorded ops with their recorded parameters and the same noise fields; the result equals the
+    first run's bytes.
 
     Raises:
         DataError: the record lacks something or holds values that the op does not take.
@@ -213,7 +228,10 @@ def replay(trace: dict[str, Any], image: ImageU8) -> ImageU8:
         for step in trace["steps"]:
             op = find_op(step["op"])
             if op is None:
-                raise DataError(f"the trace names an unknown op '{step['op']}'", hint=did_you_mean(step["op"], known_ops()))
+                raise DataError(
+                    f"the trace names an unknown op '{step['op']}'",
+                    hint=did_you_mean(step["op"], known_ops()),
+                )
             source = stream(int(trace["seed"]), key, int(trace["variant"]), step["id"])
             image = op.apply([image], [step["params"]], [source])[0]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,4 +1,6 @@
-"""A third party's embedder, named on the command line as ``module:function``; nothing is ever loaded that was not named there."""
+"""A third party's embedder, named on the command line as ``module:function``; nothing is ever loaded that was
+not named there.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,15 @@ import importlib
 import sys
 from pathlib import Path
 
-from lrfr.errors import SpecError
-from lrfr.eval.faces import Embed
+from lrfr.core.errors import SpecError
+from lrfr.eval.embeddings import Embed
 
 
 def load_plugin(name: str, folder: Path | None = None) -> Embed:
     """Import ``module:function`` (the current folder is searched first) and return the callable.
 
-    The function is ``embed(list of uint8 HWC RGB images of any size) -> float32 [N, D]``. A class works too: it is called once
-    without arguments, and its instance is used.
+    The function is ``embed(list of uint8 HWC RGB images of any size) -> float32 [N, D]``. A class works too:
+    it is called once without arguments, and its instance is used.
 
     Raises:
         SpecError: the name is malformed, or the module or the function does not exist or fails to import.

@@ -1,4 +1,6 @@
-"""A result: one JSON object per protocol and pair of sizes, with all that a reader needs to trust or to repeat the number."""
+"""A result: one JSON object per protocol and pair of sizes, with all that a reader needs to trust or to
+repeat the number.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr import __version__
-from lrfr.errors import DataError
-from lrfr.eval.stats import Interval
+from lrfr.core.errors import DataError
+from lrfr.eval.scoring.intervals import Interval
 
 Result = dict[str, Any]
 FORMAT = "lrfr-result-1"
@@ -40,7 +42,8 @@ class Model:
         view_digest: of the view it was trained on, which names base, specs and HR files.
         parents: role to digest of the checkpoints it was made from.
         notes: anything else.
-        cost: for each input size: parameters, multiply-adds, images per second (see :mod:`lrfr.eval.cost`).
+        cost: for each input size: parameters, multiply-adds, images per second (see
+            :mod:`lrfr.eval.analysis.cost`).
 
     """
 
@@ -54,14 +57,27 @@ class Model:
     cost: list[dict[str, Any]] = field(default_factory=list)
 
 
-def metric(value: float, n: int, interval: Interval | None = None, *, resolvable: bool = True, **more: Any) -> dict[str, Any]:
-    """Return one metric: value (a fraction unless ``unit`` says otherwise), number of trials, interval, and whether it is resolvable."""
-    body = {"value": float(value), "n": int(n), "interval": interval.as_dict() if interval else None, "resolvable": bool(resolvable)}
+def metric(
+    value: float, n: int, interval: Interval | None = None, *, resolvable: bool = True, **more: Any
+) -> dict[str, Any]:
+    """Return one metric: value (a fraction unless ``unit`` says otherwise), number of trials, interval, and
+    whether it is resolvable.
+    """
+    body = {
+        "value": float(value),
+        "n": int(n),
+        "interval": interval.as_dict() if interval else None,
+        "resolvable": bool(resolvable),
+    }
     return {**body, **more}
 
 
-def make_result(model: Model, *, benchmark: str, protocol: str, metrics: dict[str, dict[str, Any]], **fields: Any) -> Result:
-    """Return a result with versions and time filled in; ``fields`` are the protocol's own (convention, flip, sizes_px, ...)."""
+def make_result(
+    model: Model, *, benchmark: str, protocol: str, metrics: dict[str, dict[str, Any]], **fields: Any
+) -> Result:
+    """Return a result with versions and time filled in; ``fields`` are the protocol's own (convention, flip,
+    sizes_px, ...).
+    """
     return {
         "format": FORMAT,
         "benchmark": benchmark,
@@ -71,7 +87,12 @@ def make_result(model: Model, *, benchmark: str, protocol: str, metrics: dict[st
         "channel_order": "RGB",
         "finetuned": "no",
         **fields,
-        "versions": {"lrfr": __version__, "python": platform.python_version(), "numpy": np.__version__, "torch": _version("torch")},
+        "versions": {
+            "lrfr": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": _version("torch"),
+        },
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -84,7 +105,9 @@ def _version(package: str) -> str | None:
 
 
 def pack(values: NDArray[Any]) -> str:
-    """Return little-endian bytes of an array as base64: scores and decisions travel with a result so that models can be compared."""
+    """Return little-endian bytes of an array as base64: scores and decisions travel with a result so that
+    models can be compared.
+    """
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
 
 
@@ -118,7 +141,9 @@ def read_results(paths: Iterable[Path]) -> list[Result]:
                 raise DataError(f"larger than {MAX_FILE_BYTES} bytes", file=str(path))
             body = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
         except OSError as error:
-            raise DataError(f"cannot read: {error.strerror}", file=str(path), hint="lrfr eval writes result files") from None
+            raise DataError(
+                f"cannot read: {error.strerror}", file=str(path), hint="lrfr eval writes result files"
+            ) from None
         except (ValueError, RecursionError) as error:
             raise DataError(f"not a result file: {str(error).splitlines()[0]}", file=str(path)) from None
         found += [_checked(item, place, path) for place, item in enumerate(_items(body, path))]
@@ -130,8 +155,16 @@ def _refuse(name: str) -> float:
 
 
 def _items(body: Any, path: Path) -> list[Any]:
-    if not isinstance(body, dict) or body.get("format") != FORMAT or not isinstance(body.get("results"), list):
-        raise DataError("not a result file", file=str(path), hint=f"expected an object with format '{FORMAT}' and a list of results")
+    if (
+        not isinstance(body, dict)
+        or body.get("format") != FORMAT
+        or not isinstance(body.get("results"), list)
+    ):
+        raise DataError(
+            "not a result file",
+            file=str(path),
+            hint=f"expected an object with format '{FORMAT}' and a list of results",
+        )
     return list(body["results"])
 
 
@@ -141,9 +174,13 @@ def _checked(item: Any, place: int, path: Path) -> Result:
         raise DataError(f"lacks {', '.join(missing)}", file=str(path), path=f"results[{place}]")
     model, metrics = item["model"], item["metrics"]
     if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not isinstance(metrics, dict):
-        raise DataError("'model' needs a name and 'metrics' must be an object", file=str(path), path=f"results[{place}]")
+        raise DataError(
+            "'model' needs a name and 'metrics' must be an object", file=str(path), path=f"results[{place}]"
+        )
     for name, body in metrics.items():
         value = body.get("value") if isinstance(body, dict) else None
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise DataError(f"metric '{name}' has no finite value", file=str(path), path=f"results[{place}].metrics")
+            raise DataError(
+                f"metric '{name}' has no finite value", file=str(path), path=f"results[{place}].metrics"
+            )
     return dict(item)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.errors import SpecError
-from lrfr.eval.conventions import CONVENTIONS
-from lrfr.eval.faces import FUSIONS, Embed, LowRes, Progress, Size, Source, embed_images
+from lrfr.core.errors import SpecError
+from lrfr.eval.embeddings import FUSIONS, Embed, LowRes, Progress, Size, Source, embed_images
 from lrfr.eval.results import Model
+from lrfr.eval.scoring.conventions import CONVENTIONS
 
 DEFAULT_SIZES: tuple[Size, ...] = (112, 56, 28, 14, 7)
 NATIVE: tuple[Size, ...] = (None,)
@@ -24,10 +24,10 @@ class Settings:
     """How to evaluate.
 
     Attributes:
-        sizes: LR sizes in px, names or paths of degradation specs, or ``None`` in it for the image as it is. None: the benchmark's
-            own. The largest is the HR side of cross-resolution tests.
+        sizes: LR sizes in px, names or paths of degradation specs, or ``None`` in it for the image as it is.
+            None: the benchmark's own. The largest is the HR side of cross-resolution tests.
         matching: ``same`` and/or ``cross``.
-        convention: ``A`` .. ``F``, see :mod:`lrfr.eval.conventions`.
+        convention: ``A`` .. ``F``, see :mod:`lrfr.eval.scoring.conventions`.
         flip: fusion of image and mirror image; None: the convention's or protocol's own.
         low_res: how small images are made.
         any_folds: let convention E run on folds of another size than 600.
@@ -73,8 +73,12 @@ class Settings:
                 raise SpecError(f"unknown {what} '{unknown[0]}'", hint=f"known: {', '.join(known)}")
         if not self.matching:
             raise SpecError("no matching given", hint="known: same, cross")
-        if self.sizes is not None and (not self.sizes or any(isinstance(s, int) and not 1 <= s <= 4096 for s in self.sizes)):
-            raise SpecError(f"sizes {list(self.sizes)}", hint="give sides from 1 to 4096 px, for example 112,28,14")
+        if self.sizes is not None and (
+            not self.sizes or any(isinstance(s, int) and not 1 <= s <= 4096 for s in self.sizes)
+        ):
+            raise SpecError(
+                f"sizes {list(self.sizes)}", hint="give sides from 1 to 4096 px, for example 112,28,14"
+            )
         if self.replicates < 0 or self.batch < 1:
             raise SpecError("replicates must be 0 or more and batch 1 or more")
 
@@ -84,7 +88,9 @@ class Settings:
 
 
 def size_cells(settings: Settings, default: Sequence[Size]) -> list[SizeCell]:
-    """List (matching, size of first image or gallery, size of second image or probe); the HR-HR cell always stands first."""
+    """List (matching, size of first image or gallery, size of second image or probe); the HR-HR cell always
+    stands first.
+    """
     sizes = list(dict.fromkeys(settings.sizes or default))
     largest = max(sizes, key=_extent)
     cells: list[SizeCell] = [("same", largest, largest)]
@@ -106,7 +112,8 @@ def _extent(size: Size) -> float:
 class Task:
     """What a benchmark's runner is given: who is evaluated, how, and where progress goes.
 
-    ``embed`` is the benchmark's callable: embeddings for most, attribute logits or class scores for those that say so.
+    ``embed`` is the benchmark's callable: embeddings for most, attribute logits or class scores for those
+    that say so.
     """
 
     embed: Embed

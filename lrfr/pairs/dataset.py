@@ -1,4 +1,6 @@
-"""Reading a view: rows become batches, HR and LR joined by row; batches are a pure function of (seed, epoch)."""
+"""Reading a view: rows become batches, HR and LR joined by row; batches are a pure function of (seed,
+epoch).
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lrfr.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.strict_yaml import did_you_mean
+from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
 from lrfr.pairs.order import epoch_order
-from lrfr.pairs.reader import VERIFY, ShardSet, open_lr
 from lrfr.pairs.store import Rows, Store
 from lrfr.pairs.views import draw_variants, select_rows, view_digest
-from lrfr.yamlspec import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +34,8 @@ class Batch:
 
     Attributes:
         hr_bchw: uint8 ``[B, 3, S, S]`` RGB.
-        lr_bchw: uint8 ``[B, 3, S, S]`` RGB, upsampled as the spec says (equal to ``hr_bchw`` in a view without variants).
+        lr_bchw: uint8 ``[B, 3, S, S]`` RGB, upsampled as the spec says (equal to ``hr_bchw`` in a view
+            without variants).
         size_px_b: int64 ``[B]``, native side of the LR image.
         label_b: int64 ``[B]``, 0 .. num_classes - 1; -1 for no identity.
         attributes_ba: int8 ``[B, A]``, 1, 0 or -1 for unknown.
@@ -64,7 +67,8 @@ def _to_float(images: torch.Tensor) -> torch.Tensor:
 
 
 class PairDataset:
-    """A view of a store, by position 0 .. len - 1; holds no open file, so it may be pickled and carried across a fork.
+    """A view of a store, by position 0 .. len - 1; holds no open file, so it may be pickled and carried
+    across a fork.
 
     Args:
         store: the store's folder.
@@ -78,7 +82,9 @@ class PairDataset:
 
     """
 
-    def __init__(self, store: Path | str, view: str = "default", *, split: str | None = None, verify: str = "always") -> None:
+    def __init__(
+        self, store: Path | str, view: str = "default", *, split: str | None = None, verify: str = "always"
+    ) -> None:
         if verify not in VERIFY:
             raise SpecError(f"no verify mode '{verify}'", hint=did_you_mean(verify, VERIFY))
         place = Store(Path(store))
@@ -87,10 +93,14 @@ class PairDataset:
         self._rows: Rows = place.rows(self.view["base"])
         base = place.base(self.view["base"])
         self.hr = ShardSet(base, place.base_manifest(self.view["base"]), self._rows, verify)
-        self.lr = [open_lr(place.lr(variant["action"]), self._rows, verify) for variant in self.view["variants"]]
+        self.lr = [
+            open_lr(place.lr(variant["action"]), self._rows, verify) for variant in self.view["variants"]
+        ]
         for lr in self.lr:
             if lr.manifest["content"] != self.hr.manifest["content"]:
-                raise DataError("the variant belongs to another base", file=str(lr.folder), hint="lrfr store verify")
+                raise DataError(
+                    "the variant belongs to another base", file=str(lr.folder), hint="lrfr store verify"
+                )
         self.rows = select_rows(self._rows, self.view["filter"], split)
         self._labels, self.label_names = _dense_labels(self._rows, self.rows)
 
@@ -170,7 +180,9 @@ class PairDataset:
             row_b=torch.from_numpy(base_rows),
         )
 
-    def _read_lr(self, base_rows: NDArray[np.int64], epoch: int, hr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def _read_lr(
+        self, base_rows: NDArray[np.int64], epoch: int, hr: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         if not self.lr:
             return hr, np.full(len(base_rows), self.size_px, np.int64)
         drawn = draw_variants(self.digest, epoch, base_rows, self.weights)
@@ -192,7 +204,9 @@ def _dense_labels(rows: Rows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int
     return dense.astype(np.int64), tuple(rows.label_names[number] for number in present)
 
 
-def _upsample(images: list[NDArray[np.uint8]], up: dict[str, Any], result: NDArray[np.uint8], members: NDArray[np.int64]) -> None:
+def _upsample(
+    images: list[NDArray[np.uint8]], up: dict[str, Any], result: NDArray[np.uint8], members: NDArray[np.int64]
+) -> None:
     """Resize to the HR size into ``result[members]``, all images of one size in one call."""
     from lrfr.degrade.ops.resize import resize_batch
 
@@ -202,20 +216,25 @@ def _upsample(images: list[NDArray[np.uint8]], up: dict[str, Any], result: NDArr
     for shape, indices in groups.items():
         stack = np.stack([images[index] for index in indices])
         same = shape == result.shape[1:]
-        result[members[indices]] = stack if same else resize_batch(stack, result.shape[1], up["filter"], up["antialias"])
+        result[members[indices]] = (
+            stack if same else resize_batch(stack, result.shape[1], up["filter"], up["antialias"])
+        )
 
 
 def _chw(images_bhwc: NDArray[np.uint8]) -> torch.Tensor:
-    """Return ``[B, 3, H, W]`` over the same bytes: torch's channels_last layout, which convolutions like and which costs no copy."""
+    """Return ``[B, 3, H, W]`` over the same bytes: torch's channels_last layout, which convolutions like and
+    which costs no copy.
+    """
     return torch.from_numpy(images_bhwc).permute(0, 3, 1, 2)
 
 
 class PairLoader:
     """Batches of a dataset in the order of an epoch, read ahead by threads.
 
-    The order is a pure function of (seed, epoch); global batch ``t`` holds the samples ``[t * G, (t + 1) * G)`` with
-    ``G = batch_size * world_size`` and each rank takes its slice. So (epoch, t) is all the state there is: a run may go on
-    with other threads and, at the same ``G``, another world size, without skipping or repeating a sample.
+    The order is a pure function of (seed, epoch); global batch ``t`` holds the samples ``[t * G, (t + 1) *
+    G)`` with ``G = batch_size * world_size`` and each rank takes its slice. So (epoch, t) is all the state
+    there is: a run may go on with other threads and, at the same ``G``, another world size, without skipping
+    or repeating a sample.
 
     Args:
         dataset: what to read.
@@ -242,7 +261,10 @@ class PairLoader:
         drop_last: bool = True,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
-            raise SpecError(f"batch size {batch_size}, rank {rank} of {world_size}", hint="batch size >= 1 and 0 <= rank < world size")
+            raise SpecError(
+                f"batch size {batch_size}, rank {rank} of {world_size}",
+                hint="batch size >= 1 and 0 <= rank < world size",
+            )
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
@@ -263,7 +285,10 @@ class PairLoader:
         order = epoch_order(len(self.dataset), self.seed, epoch, self.shuffle)
         share = self.batch_size * self.world_size
         first = self.rank * self.batch_size
-        return [order[t * share : (t + 1) * share][first : first + self.batch_size] for t in range(self.batches_per_epoch)]
+        return [
+            order[t * share : (t + 1) * share][first : first + self.batch_size]
+            for t in range(self.batches_per_epoch)
+        ]
 
     def iterate(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from batch ``start`` on (no batch before it is read)."""

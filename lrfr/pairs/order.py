@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.pairs.files import digest_of
-from lrfr.pairs.plan import UNIT_ROWS
+from lrfr.core.files import digest_of
+from lrfr.pairs.build.plan import UNIT_ROWS
 
 WINDOW_ROWS = 4096
 
@@ -19,8 +19,9 @@ def _random_words(seed: int, epoch: int, name: str, count: int) -> NDArray[np.ui
 def epoch_order(count: int, seed: int, epoch: int, shuffle: bool = True) -> NDArray[np.int64]:
     """Return a permutation of ``range(count)``.
 
-    Units of 64 neighbouring rows are permuted, then rows are shuffled inside windows of 4,096, so that reading touches few
-    pages at a time. Rows already lie in random order in a base, so batches are as mixed as those of a full shuffle.
+    Units of 64 neighboring rows are permuted, then rows are shuffled inside windows of 4,096, so that reading
+    touches few pages at a time. Rows already lie in random order in a base, so batches are as mixed as those
+    of a full shuffle.
     """
     if not shuffle:
         return np.arange(count, dtype=np.int64)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.errors import DataError, SpecError
-from lrfr.pairs.files import read_sealed, sha256_hex
-from lrfr.pairs.shard import FORMAT, LAYOUT
-from lrfr.yamlspec import did_you_mean
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import read_sealed, sha256_hex
+from lrfr.core.strict_yaml import did_you_mean
+from lrfr.pairs.format.shard import FORMAT, LAYOUT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -54,7 +54,10 @@ class Store:
 
         """
         if not _NAME.fullmatch(name):
-            raise SpecError(f"'{name}' is no name for a view", hint="letters, digits, '.', '_' and '-', starting with a letter or digit")
+            raise SpecError(
+                f"'{name}' is no name for a view",
+                hint="letters, digits, '.', '_' and '-', starting with a letter or digit",
+            )
         return self.root / "views" / f"{name}.json"
 
     def views(self) -> list[str]:
@@ -106,7 +109,11 @@ def check_layout(manifest: dict[str, Any], path: Path) -> None:
     """
     if manifest.get("layout") != LAYOUT:
         hint = "run lrfr make-pairs again: it is built anew; lrfr store gc removes the old one"
-        raise DataError(f"layout {manifest.get('layout')} of another version, this one reads {LAYOUT}", file=str(path), hint=hint)
+        raise DataError(
+            f"layout {manifest.get('layout')} of another version, this one reads {LAYOUT}",
+            file=str(path),
+            hint=hint,
+        )
 
 
 def _checked(path: Path, expected_id: str) -> dict[str, Any]:
@@ -115,7 +122,9 @@ def _checked(path: Path, expected_id: str) -> dict[str, Any]:
         raise DataError(f"format {manifest.get('format')!r}, this version reads {FORMAT}", file=str(path))
     check_layout(manifest, path)
     if manifest.get("id") != expected_id:
-        raise DataError(f"the manifest belongs to {manifest.get('id')}", file=str(path), hint="lrfr store verify")
+        raise DataError(
+            f"the manifest belongs to {manifest.get('id')}", file=str(path), hint="lrfr store verify"
+        )
     return manifest
 
 

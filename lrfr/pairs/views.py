@@ -1,4 +1,6 @@
-"""Views: what an experiment trains on, as a small sealed JSON over a base and some of its degraded variants."""
+"""Views: what an experiment trains on, as a small sealed JSON over a base and some of its degraded
+variants.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.errors import DataError, SpecError
-from lrfr.pairs.files import digest_of
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import digest_of
+from lrfr.core.strict_yaml import did_you_mean
 from lrfr.pairs.store import Rows
-from lrfr.yamlspec import did_you_mean
 
 
 def make_view(
@@ -28,14 +30,21 @@ def make_view(
     Args:
         name: for people; not part of the view's digest.
         base_id: the base.
-        variants: ``action``, ``weight``, ``spec`` (name), ``variant``, ``size_px`` and ``up`` of each variant; none for HR alone.
+        variants: ``action``, ``weight``, ``spec`` (name), ``variant``, ``size_px`` and ``up`` of each
+            variant; none for HR alone.
         min_per_id: keep identities with at least this many rows.
         ids: keep these identities; None keeps all.
         split: keep rows of this split; "" keeps all.
 
     """
     chosen = {"min_per_id": min_per_id, "ids": sorted(ids) if ids is not None else None, "split": split}
-    return {"format": "LRS1-view", "name": name, "base": base_id, "variants": [dict(variant) for variant in variants], "filter": chosen}
+    return {
+        "format": "LRS1-view",
+        "name": name,
+        "base": base_id,
+        "variants": [dict(variant) for variant in variants],
+        "filter": chosen,
+    }
 
 
 def view_digest(view: Mapping[str, Any]) -> str:
@@ -55,7 +64,9 @@ def select_rows(rows: Rows, chosen: Mapping[str, Any], split: str | None = None)
     for name in (chosen.get("split") or "", split or ""):
         if name:
             if name not in rows.split_names:
-                raise SpecError(f"no split '{name}'", hint=did_you_mean(name, [item for item in rows.split_names if item]))
+                raise SpecError(
+                    f"no split '{name}'", hint=did_you_mean(name, [item for item in rows.split_names if item])
+                )
             keep &= rows.splits == rows.split_names.index(name)
     if chosen.get("ids") is not None:
         keep &= np.isin(rows.labels, _numbers_of(rows, chosen["ids"]))
@@ -72,15 +83,20 @@ def _numbers_of(rows: Rows, ids: Sequence[str]) -> list[int]:
     place = {name: number for number, name in enumerate(rows.label_names)}
     missing = [name for name in ids if name not in place]
     if missing:
-        raise SpecError(f"{len(missing)} identities of the list are not in the base, the first is '{missing[0]}'")
+        raise SpecError(
+            f"{len(missing)} identities of the list are not in the base, the first is '{missing[0]}'"
+        )
     return [place[name] for name in ids]
 
 
-def draw_variants(digest: str, epoch: int, rows: NDArray[np.int64], weights: Sequence[float]) -> NDArray[np.int64]:
-    """Return the variant each row shows in an epoch: a pure function of (view, epoch, row) whose shares follow the weights.
+def draw_variants(
+    digest: str, epoch: int, rows: NDArray[np.int64], weights: Sequence[float]
+) -> NDArray[np.int64]:
+    """Return the variant each row shows in an epoch: a pure function of (view, epoch, row) whose shares
+    follow the weights.
 
-    The golden-ratio sequence over row numbers, turned by a hash of view and epoch, spreads every share evenly over the rows,
-    which lie in random order: the counts deviate from the weights by a few rows only.
+    The golden-ratio sequence over row numbers, turned by a hash of view and epoch, spreads every share evenly
+    over the rows, which lie in random order: the counts deviate from the weights by a few rows only.
     """
     start = int(digest_of([digest, "variant", epoch])[:16], 16)
     with np.errstate(over="ignore"):

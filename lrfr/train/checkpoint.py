@@ -1,8 +1,9 @@
-"""Checkpoints: a folder of safetensors and JSON with a sha256 of every file, renamed into place; no pickle anywhere.
+"""Checkpoints: a folder of safetensors and JSON with a sha256 of every file, renamed into place; no pickle
+anywhere.
 
 * ``model.safetensors``: weights and buffers of every network but frozen teachers;
 * ``ema.safetensors``: averaged weights, where a run keeps them;
-* ``state.safetensors``: optimiser tensors (absent in ``best``);
+* ``state.safetensors``: optimizer tensors (absent in ``best``);
 * ``state.json``: step, place in the data, loss scaler, evaluation, versions, threads;
 * ``manifest.json``: what the networks are, sizes and sha256 of the files, and its own digest; written last.
 """
@@ -21,11 +22,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lrfr.errors import DataError
-from lrfr.pairs.files import canonical, make_folder, seal, sha256_file, sync_folder, unseal, write_fault
-from lrfr.train.embedder import Embed
-from lrfr.train.nets import Nets
-from lrfr.train.teacher import FrozenTeacher
+from lrfr.core.errors import DataError
+from lrfr.core.files import canonical, make_folder, seal, sha256_file, sync_folder, unseal, write_fault
+from lrfr.train.backbones.embedder import Embed
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.teacher import FrozenTeacher
 
 SCHEMA = 1
 Tensors = dict[str, Tensor]
@@ -39,7 +40,7 @@ class Checkpoint:
         identity: method name, its options, number of classes, attribute names, digests of view and spec.
         model: tensors of the networks by name.
         state: JSON state of the run.
-        optimizer: tensors of the optimiser.
+        optimizer: tensors of the optimizer.
         ema: averaged weights by name.
 
     """
@@ -52,11 +53,15 @@ class Checkpoint:
 
 
 def model_tensors(nets: nn.ModuleDict) -> Tensors:
-    """Return the tensors of ``nets`` without frozen teachers; tensors that share memory (tied layers) stand once."""
+    """Return the tensors of ``nets`` without frozen teachers; tensors that share memory (tied layers) stand
+    once.
+    """
     result: Tensors = {}
     seen: set[int] = set()
     for name, tensor in nets.state_dict().items():
-        if isinstance(nets[name.split(".", 1)[0]], FrozenTeacher) or (tensor.numel() and tensor.data_ptr() in seen):
+        if isinstance(nets[name.split(".", 1)[0]], FrozenTeacher) or (
+            tensor.numel() and tensor.data_ptr() in seen
+        ):
             continue
         seen.add(tensor.data_ptr())
         result[name] = tensor.detach()
@@ -64,7 +69,8 @@ def model_tensors(nets: nn.ModuleDict) -> Tensors:
 
 
 def load_model(nets: nn.ModuleDict, model: Mapping[str, Tensor], place: str) -> None:
-    """Copy ``model`` into ``nets``; every tensor must find its namesake of the same shape, and none may be left.
+    """Copy ``model`` into ``nets``; every tensor must find its namesake of the same shape, and none may be
+    left.
 
     Raises:
         DataError: names or shapes disagree.
@@ -74,7 +80,10 @@ def load_model(nets: nn.ModuleDict, model: Mapping[str, Tensor], place: str) -> 
     missing, extra = sorted(wanted.keys() - model.keys()), sorted(model.keys() - wanted.keys())
     wrong = [name for name in wanted.keys() & model.keys() if wanted[name].shape != model[name].shape]
     if missing or extra or wrong:
-        raise DataError(f"weights do not fit: missing {missing[:3]}, unknown {extra[:3]}, other shape {wrong[:3]}", file=place)
+        raise DataError(
+            f"weights do not fit: missing {missing[:3]}, unknown {extra[:3]}, other shape {wrong[:3]}",
+            file=place,
+        )
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(model[name])
@@ -98,17 +107,29 @@ def save(folder: Path, checkpoint: Checkpoint) -> str:
         temporary.rename(folder)
         sync_folder(folder.parent)
     except OSError as error:
-        raise write_fault(error, folder, sum(tensor.nbytes for tensor in checkpoint.model.values())) from error
+        raise write_fault(
+            error, folder, sum(tensor.nbytes for tensor in checkpoint.model.values())
+        ) from error
     shutil.rmtree(discarded, ignore_errors=True)
     return digest
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> str:
-    for name, tensors in (("model", checkpoint.model), ("ema", checkpoint.ema), ("state", checkpoint.optimizer)):
+    for name, tensors in (
+        ("model", checkpoint.model),
+        ("ema", checkpoint.ema),
+        ("state", checkpoint.optimizer),
+    ):
         if tensors:
-            save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, folder / f"{name}.safetensors")
+            save_file(
+                {key: value.contiguous().cpu() for key, value in tensors.items()},
+                folder / f"{name}.safetensors",
+            )
     (folder / "state.json").write_bytes(canonical(checkpoint.state))
-    files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())}
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in sorted(folder.iterdir())
+    }
     manifest = seal({"schema": SCHEMA, "identity": checkpoint.identity, "files": files})
     (folder / "manifest.json").write_bytes(manifest)
     for path in (*folder.iterdir(), folder):
@@ -117,7 +138,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint after checking its own digest and the size and sha256 of every file.
+    """Return the manifest of a checkpoint after checking its own digest and the size and sha256 of every
+    file.
 
     Raises:
         DataError: not a checkpoint, of another schema, or damaged.
@@ -132,10 +154,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except DataError:
         raise DataError("the manifest is damaged", file=str(path), hint=older) from None
     if manifest.get("schema") != SCHEMA:
-        raise DataError(f"checkpoint of schema {manifest.get('schema')}, this version reads {SCHEMA}", file=str(path))
+        raise DataError(
+            f"checkpoint of schema {manifest.get('schema')}, this version reads {SCHEMA}", file=str(path)
+        )
     for name, entry in manifest["files"].items():
         file = folder / name
-        if not file.is_file() or file.stat().st_size != entry["bytes"] or sha256_file(file) != entry["sha256"]:
+        if (
+            not file.is_file()
+            or file.stat().st_size != entry["bytes"]
+            or sha256_file(file) != entry["sha256"]
+        ):
             raise DataError("the file is missing or damaged", file=str(file), hint=older)
     return manifest
 
@@ -184,7 +212,11 @@ def resolve(path: Path) -> Path:
         return path
     found = steps(path)
     if not found:
-        raise DataError("neither a checkpoint nor a run with one", file=str(path), hint="name a folder under 'runs', or a checkpoint in it")
+        raise DataError(
+            "neither a checkpoint nor a run with one",
+            file=str(path),
+            hint="name a folder under 'runs', or a checkpoint in it",
+        )
     return found[-1]
 
 

@@ -1,8 +1,8 @@
 """Recipes: one YAML of a method's options, loop settings, parents and data, with overrides by key.
 
 Keys: ``method``; ``about``, one line; ``options``, fields of the method; ``train``, fields of
-:class:`~lrfr.train.settings.TrainSettings`; ``parents``, role to ``{recipe, options, train}`` of the run that fills it; ``data``, what the
-view should hold (``spec`` makes the default view, the rest is for people).
+:class:`~lrfr.train.settings.TrainSettings`; ``parents``, role to ``{recipe, options, train}`` of the run that
+fills it; ``data``, what the view should hold (``spec`` makes the default view, the rest is for people).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lrfr.errors import SpecError
-from lrfr.train.methods import find_method
+from lrfr.core.errors import SpecError
+from lrfr.core.strict_yaml import Document, did_you_mean, load, parse
 from lrfr.train.methods.base import Method
+from lrfr.train.methods.table import find_method
 from lrfr.train.settings import TrainSettings
-from lrfr.yamlspec import Document, did_you_mean, load, parse
 
 _KEYS = {"method", "about", "options", "train", "parents", "data"}
 
@@ -55,13 +55,23 @@ class Recipe:
         """Return plain data, with the parents' recipes inside."""
         train = dataclasses.asdict(self.settings)
         parents = {role: parent.as_dict() for role, parent in self.parents.items()}
-        return {"method": self.method, "options": self.options, "train": train, "parents": parents, "data": self.data}
+        return {
+            "method": self.method,
+            "options": self.options,
+            "train": train,
+            "parents": parents,
+            "data": self.data,
+        }
 
 
 def recipe_names(method: str) -> list[str]:
     """Return the recipes that are shipped for ``method``."""
     folder = resources.files("lrfr.train") / "recipes"
-    names = [entry.name for entry in folder.iterdir() if entry.name.startswith(f"{method}.") and entry.name.endswith(".yaml")]
+    names = [
+        entry.name
+        for entry in folder.iterdir()
+        if entry.name.startswith(f"{method}.") and entry.name.endswith(".yaml")
+    ]
     return sorted(name.removeprefix(f"{method}.").removesuffix(".yaml") for name in names)
 
 
@@ -71,8 +81,8 @@ def load_recipe(method: str, recipe: str = "tiny", overrides: Sequence[str] = ()
     Args:
         method: name of the method.
         recipe: ``tiny``, ``paper``, another shipped name, or the path of a YAML file.
-        overrides: ``options.x=1``, ``train.lr=0.05``, ``parents.teacher.train.length=4``; a bare key goes to the method's
-            options or else to the loop's settings.
+        overrides: ``options.x=1``, ``train.lr=0.05``, ``parents.teacher.train.length=4``; a bare key goes to
+            the method's options or else to the loop's settings.
 
     Raises:
         SpecError: no such recipe, or malformed, with file and line.
@@ -85,7 +95,9 @@ def load_recipe(method: str, recipe: str = "tiny", overrides: Sequence[str] = ()
         raise document.error("a recipe is a mapping")
     _unknown(document, data, _KEYS, ())
     if data.get("method", method) != method:
-        raise document.error(f"this recipe is for '{data['method']}'", ("method",), f"lrfr train {data['method']}")
+        raise document.error(
+            f"this recipe is for '{data['method']}'", ("method",), f"lrfr train {data['method']}"
+        )
     for override in overrides:
         _override(data, override, method)
     return _resolve(document, data, method, recipe)
@@ -116,7 +128,15 @@ def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str
         _unknown(document, entry, {"recipe", "options", "train", "parents", "method"}, ("parents", role))
         parents[role] = _parent(document, entry, str(entry.get("method", parent_method)), name)
     plain = TypeAdapter(find_method(method)).dump_python(options, mode="json")
-    return Recipe(Path(name).stem, method, plain, settings, parents, dict(data.get("data") or {}), str(data.get("about", "")))
+    return Recipe(
+        Path(name).stem,
+        method,
+        plain,
+        settings,
+        parents,
+        dict(data.get("data") or {}),
+        str(data.get("about", "")),
+    )
 
 
 def _parent(document: Document, entry: Mapping[str, Any], method: str, name: str) -> Recipe:
@@ -132,7 +152,9 @@ def _parent(document: Document, entry: Mapping[str, Any], method: str, name: str
 def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     both = dict(base)
     for key, value in extra.items():
-        both[key] = _merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+        both[key] = (
+            _merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+        )
     return both
 
 
@@ -181,17 +203,26 @@ def _validated(document: Document, data: Any, kind: Any, part: str) -> Any:
     except ValidationError as error:
         faults = error.errors()
         places = [tuple(str(p) if not isinstance(p, int) else p for p in fault["loc"]) for fault in faults]
-        text = "; ".join(f"{'.'.join(map(str, place))}: {fault['msg']}" for place, fault in zip(places, faults, strict=True))
+        text = "; ".join(
+            f"{'.'.join(map(str, place))}: {fault['msg']}"
+            for place, fault in zip(places, faults, strict=True)
+        )
         raise document.error(text, (part, *places[0])) from None
 
 
 def _options(document: Document, data: Any, kind: type[Method]) -> Method:
-    """Return the method; a part of a nested option (``head.scale``) keeps the method's defaults for the rest."""
+    """Return the method; a part of a nested option (``head.scale``) keeps the method's defaults for the
+    rest.
+    """
     _unknown(document, data if data is not None else {}, _fields(kind), ("options",))
     defaults = TypeAdapter(kind).dump_python(kind(), mode="json")
     given = {_field(key): value for key, value in (data or {}).items()}
-    merged = _merge({key: value for key, value in defaults.items() if isinstance(value, dict) and key in given}, given)
-    method: Method = _validated(document, {key.removesuffix("_"): value for key, value in merged.items()}, kind, "options")
+    merged = _merge(
+        {key: value for key, value in defaults.items() if isinstance(value, dict) and key in given}, given
+    )
+    method: Method = _validated(
+        document, {key.removesuffix("_"): value for key, value in merged.items()}, kind, "options"
+    )
     return method
 
 
@@ -204,5 +235,7 @@ def method_from(name: str, options: Mapping[str, Any]) -> Method:
     """
     kind = find_method(name)
     document = Document({}, f"options of {name}", {})
-    method: Method = _validated(document, {key.removesuffix("_"): value for key, value in options.items()}, kind, "options")
+    method: Method = _validated(
+        document, {key.removesuffix("_"): value for key, value in options.items()}, kind, "options"
+    )
     return method

@@ -1,7 +1,8 @@
 """Run folders: what a run is, whether it is the same run, who its parents are.
 
-A folder ``runs/<name>`` holds ``run.json`` (the resolved recipe, digests of view and parents, threads, versions), ``journal.jsonl``
-(the loss trace), ``checkpoints/`` (the last full checkpoints) and, with an evaluation, ``best/``.
+A folder ``runs/<name>`` holds ``run.json`` (the resolved recipe, digests of view and parents, threads,
+versions), ``journal.jsonl`` (the loss trace), ``checkpoints/`` (the last full checkpoints) and, with an
+evaluation, ``best/``.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrfr import __version__
-from lrfr.errors import DataError, LockedError, SpecError
-from lrfr.pairs.files import canonical, make_folder, write_atomic
-from lrfr.pairs.lock import store_lock
+from lrfr.core.errors import DataError, LockedError, SpecError
+from lrfr.core.files import canonical, make_folder, write_atomic
+from lrfr.core.lock import store_lock
 from lrfr.train import checkpoint
-from lrfr.train.determinism import usable_cores
-from lrfr.train.distributed import World
-from lrfr.train.loaders import make_loader
-from lrfr.train.loop import FitResult, fit
+from lrfr.train.engine.determinism import usable_cores
+from lrfr.train.engine.distributed import World
+from lrfr.train.engine.loaders import make_loader
+from lrfr.train.engine.loop import FitResult, fit
 from lrfr.train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -52,10 +53,23 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """Return what two runs must share to be the same run."""
-        train = {key: value for key, value in dataclasses.asdict(self.recipe.settings).items() if key not in _COSMETIC}
-        digests = {role: checkpoint.read_manifest(checkpoint.resolve(path))["digest"] for role, path in sorted(self.parents.items())}
+        train = {
+            key: value
+            for key, value in dataclasses.asdict(self.recipe.settings).items()
+            if key not in _COSMETIC
+        }
+        digests = {
+            role: checkpoint.read_manifest(checkpoint.resolve(path))["digest"]
+            for role, path in sorted(self.parents.items())
+        }
         # through JSON, so that it compares equal to what is read back (tuples become lists)
-        plain = {"method": self.recipe.method, "options": self.recipe.options, "train": train, "view": self.view, "parents": digests}
+        plain = {
+            "method": self.recipe.method,
+            "options": self.recipe.options,
+            "train": train,
+            "view": self.view,
+            "parents": digests,
+        }
         return dict(json.loads(json.dumps(plain)))
 
 
@@ -96,7 +110,15 @@ def find(runs_dir: Path, plan: Plan) -> Path | None:
     return None
 
 
-def train(plan: Plan, dataset: PairDataset, run_dir: Path, *, world: World | None = None, device: str = "cpu", **options: Any) -> FitResult:
+def train(
+    plan: Plan,
+    dataset: PairDataset,
+    run_dir: Path,
+    *,
+    world: World | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> FitResult:
     """Train ``plan`` in ``run_dir``, or go on where it stopped, or find it finished.
 
     Args:
@@ -105,7 +127,7 @@ def train(plan: Plan, dataset: PairDataset, run_dir: Path, *, world: World | Non
         run_dir: folder of the run; made when it is not there.
         world: this process among its peers.
         device: where parents are loaded.
-        options: passed to :func:`lrfr.train.loop.fit`.
+        options: passed to :func:`lrfr.train.engine.loop.fit`.
 
     Raises:
         SpecError: the folder holds a run with other settings.
@@ -132,7 +154,9 @@ def _locked(run_dir: Path) -> Iterator[None]:
             yield
     except LockedError as error:
         raise LockedError(
-            error.message.replace("writes this store", "trains here"), file=str(run_dir), hint="wait for it or stop it"
+            error.message.replace("writes this store", "trains here"),
+            file=str(run_dir),
+            hint="wait for it or stop it",
         ) from None
 
 
@@ -142,7 +166,11 @@ def _open(plan: Plan, dataset: PairDataset, run_dir: Path, identity: dict[str, A
         differing = _differences(read_run(run_dir).get("identity", {}), identity)
         if differing:
             text = "; ".join(differing[:6])
-            raise SpecError(f"this folder holds another run: {text}", file=str(run_dir), hint="choose another --name, or remove the folder")
+            raise SpecError(
+                f"this folder holds another run: {text}",
+                file=str(run_dir),
+                hint="choose another --name, or remove the folder",
+            )
         return
     if checkpoint.steps(run_dir):
         raise DataError("checkpoints without a run.json", file=str(run_dir), hint="remove the folder")
@@ -162,7 +190,11 @@ def _open(plan: Plan, dataset: PairDataset, run_dir: Path, identity: dict[str, A
 def _differences(old: Any, new: Any, place: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
-        return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{place}.{key}".strip("."))]
+        return [
+            line
+            for key in keys
+            for line in _differences(old.get(key), new.get(key), f"{place}.{key}".strip("."))
+        ]
     return [] if old == new else [f"{place} is {_short(old)} there, {_short(new)} here"]
 
 
@@ -176,5 +208,16 @@ def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, world: World, options:
     settings = dataclasses.replace(plan.recipe.settings, threads=run["threads"])
     parents = {role: checkpoint.load_nets(path, world.device)[0] for role, path in plan.parents.items()}
     identity = {key: run["identity"][key] for key in ("method", "options", "view", "parents")}
-    identity["variants"] = [{key: variant[key] for key in ("spec", "action", "weight")} for variant in dataset.view["variants"]]
-    return fit(plan.recipe.make(), dataset, run_dir, settings, identity=identity, parents=parents, world=world, **options)
+    identity["variants"] = [
+        {key: variant[key] for key in ("spec", "action", "weight")} for variant in dataset.view["variants"]
+    ]
+    return fit(
+        plan.recipe.make(),
+        dataset,
+        run_dir,
+        settings,
+        identity=identity,
+        parents=parents,
+        world=world,
+        **options,
+    )

@@ -1,4 +1,4 @@
-"""Settings of the training loop, the learning-rate schedules and the optimiser."""
+"""Settings of the training loop, the learning-rate schedules and the optimizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lrfr.errors import SpecError
+from lrfr.core.errors import SpecError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,9 @@ class TrainSettings:
     """How a method is trained; all of it belongs to the identity of a run.
 
     Attributes:
-        unit: what ``length``, ``milestones`` and ``warmup`` count: epochs or optimiser steps.
+        unit: what ``length``, ``milestones`` and ``warmup`` count: epochs or optimizer steps.
         length: how long to train.
-        batch_size: pairs of one optimiser step, over all processes.
+        batch_size: pairs of one optimizer step, over all processes.
         accumulate: parts into which each process cuts its share of the batch, one backward pass each.
         optimizer: ``sgd`` or ``adamw``.
         lr: learning rate after the warm-up.
@@ -32,12 +32,14 @@ class TrainSettings:
         amp: ``none``, ``bf16`` or ``fp16`` (with loss scaling) autocast.
         channels_last: memory format of convolutions.
         ema_decay: decay of averaged weights, which are then the ones that embed; 0 keeps none.
-        flip: horizontal flip with p = 0.5: one draw a pair (``joint``), one a side (``independent``), or ``none``.
+        flip: horizontal flip with p = 0.5: one draw a pair (``joint``), one a side (``independent``), or
+            ``none``.
         seed: order of the data, first weights, flips and dropout.
         threads: CPU threads of torch, 0 for all usable cores; a run keeps the number it began with.
         shard_classes: spread the class weights over the processes.
         sample_rate: share of the other classes that a sharded head looks at in a step.
-        images_per_id: images of each identity in a batch, for methods that compare faces within one; 0 draws faces freely.
+        images_per_id: images of each identity in a batch, for methods that compare faces within one; 0 draws
+            faces freely.
         read_threads: threads that decode ahead, besides the one that always does.
         log_every, save_every, eval_every: in steps; 0 saves or evaluates only at the end.
         keep: full checkpoints to keep.
@@ -76,11 +78,22 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        positive = {"length": self.length, "batch_size": self.batch_size, "accumulate": self.accumulate, "log_every": self.log_every}
+        positive = {
+            "length": self.length,
+            "batch_size": self.batch_size,
+            "accumulate": self.accumulate,
+            "log_every": self.log_every,
+        }
         bad = [f"train.{name} must be positive, is {value}" for name, value in positive.items() if value <= 0]
-        bad += [f"train.{f.name} is {getattr(self, f.name)}" for f in fields(self) if not _finite(getattr(self, f.name))]
+        bad += [
+            f"train.{f.name} is {getattr(self, f.name)}"
+            for f in fields(self)
+            if not _finite(getattr(self, f.name))
+        ]
         if self.batch_size % self.accumulate:
-            bad.append(f"train.batch_size {self.batch_size} is not a multiple of train.accumulate {self.accumulate}")
+            bad.append(
+                f"train.batch_size {self.batch_size} is not a multiple of train.accumulate {self.accumulate}"
+            )
         if self.nesterov and self.momentum <= 0:
             bad.append("train.nesterov needs train.momentum above 0")
         if self.keep < 1:
@@ -91,13 +104,15 @@ class TrainSettings:
             raise SpecError("; ".join(bad))
 
     def total_steps(self, batches_per_epoch: int) -> int:
-        """Return the number of optimiser steps."""
+        """Return the number of optimizer steps."""
         return max(1, self._steps(self.length, batches_per_epoch))
 
     def lr_at(self, step: int, batches_per_epoch: int) -> float:
-        """Return the learning rate of ``step`` (from 0), a pure function, so that a resumed run needs no scheduler state.
+        """Return the learning rate of ``step`` (from 0), a pure function, so that a resumed run needs no
+        scheduler state.
 
-        ``poly`` is ``base * (1 - (step - w) / (T - w)) ** power`` after w warm-up steps (BTNet's code); ``cosine`` goes to zero at T.
+        ``poly`` is ``base * (1 - (step - w) / (T - w)) ** power`` after w warm-up steps (BTNet's code);
+        ``cosine`` goes to zero at T.
         """
         total, warmup = self.total_steps(batches_per_epoch), self._steps(self.warmup, batches_per_epoch)
         if step < warmup:
@@ -116,12 +131,17 @@ class TrainSettings:
         return round(amount * batches_per_epoch) if self.unit == "epoch" else round(amount)
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimiser over the parameters that want a gradient."""
+        """Return the optimizer over the parameters that want a gradient."""
         wanted = [parameter for parameter in parameters if parameter.requires_grad]
         if self.optimizer == "adamw":
             return torch.optim.AdamW(wanted, self.lr, weight_decay=self.weight_decay, foreach=True)
         return torch.optim.SGD(
-            wanted, self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay, foreach=True
+            wanted,
+            self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            foreach=True,
         )
 
 

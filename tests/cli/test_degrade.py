@@ -12,8 +12,8 @@ from PIL import Image
 
 from lrfr.cli.main import run
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.sheet import preset_names
-from lrfr.degrade.spec import load_spec
+from lrfr.degrade.spec.model import load_spec
+from lrfr.degrade.spec.resolve import preset_names
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,11 @@ def photos(folder: Path, names=("a.jpg", "sub/b.png", "sub/c.webp")):
 
 
 def tree(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_embedded_faces_without_input(capfd):
@@ -83,7 +87,10 @@ def test_bad_files_are_left_out_with_a_reason(capfd, tmp_path):
     code, out, _ = lrfr(capfd, "degrade", "--spec", "maug", folder, "--json")
     result = json.loads(out)["result"]
     assert code == 0
-    assert [(Path(item["file"]).name, item["code"]) for item in result["refused"]] == [("broken.png", "E_FORMAT"), ("empty.jpg", "E_EMPTY")]
+    assert [(Path(item["file"]).name, item["code"]) for item in result["refused"]] == [
+        ("broken.png", "E_FORMAT"),
+        ("empty.jpg", "E_EMPTY"),
+    ]
     code, _, err = lrfr(capfd, "degrade", "--spec", "maug", folder / "broken.png")
     assert code == 3
     assert "none of 1 files is a usable image" in err
@@ -101,7 +108,9 @@ def test_replay_reproduces_and_notices_what_is_not_the_same(capfd, tmp_path):
     assert lrfr(capfd, "degrade", "--spec", "waveresnet", folder, "--out", "one", "--variants", 3)[0] == 0
     code, _out, err = lrfr(capfd, "degrade", "--replay", "one/trace.jsonl", folder, "--out", "two")
     assert code == 0, err
-    images = {name: data for name, data in tree("one").items() if name.endswith(".png") and name != "contact.png"}
+    images = {
+        name: data for name, data in tree("one").items() if name.endswith(".png") and name != "contact.png"
+    }
     assert tree("two") == images
     Image.new("RGB", (112, 112)).save(folder / "a.jpg")
     code, _, err = lrfr(capfd, "degrade", "--replay", "one/trace.jsonl", folder, "--out", "three")
@@ -110,7 +119,15 @@ def test_replay_reproduces_and_notices_what_is_not_the_same(capfd, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"file": "../../outside.png"}, {"file": "/outside.png"}, {"fit_px": 10**9}, {"steps": "x"}, {"key": "another"}, {"key": 3}]
+    "change",
+    [
+        {"file": "../../outside.png"},
+        {"file": "/outside.png"},
+        {"fit_px": 10**9},
+        {"steps": "x"},
+        {"key": "another"},
+        {"key": 3},
+    ],
 )
 def test_a_forged_trace_is_refused(capfd, change):
     lrfr(capfd, "degrade", "--spec", "maug", "--limit", 1)
@@ -151,7 +168,17 @@ def test_stats_count_what_the_trace_says(capfd):
 
 def test_print_spec_prints_a_spec_that_means_the_same(capfd, tmp_path):
     code, out, _ = lrfr(
-        capfd, "degrade", "--spec", "bsrgan", "--set", "pipeline.j2.quality=55", "--seed", 5, "--variants", 7, "--print-spec"
+        capfd,
+        "degrade",
+        "--spec",
+        "bsrgan",
+        "--set",
+        "pipeline.j2.quality=55",
+        "--seed",
+        5,
+        "--variants",
+        7,
+        "--print-spec",
     )
     assert code == 0
     Path("again.yaml").write_text(out)
@@ -210,7 +237,10 @@ def test_spec_diff_names_the_places(capfd):
         *("name", "pipeline[3].filter", "pipeline[3].antialias", "store.up.filter", "store.up.antialias")
     }
     assert not result["same_pixels"]
-    assert json.loads(lrfr(capfd, "spec", "diff", "fskd", "fskd-paper", "--json")[1])["result"] == {"same_pixels": True, "differences": []}
+    assert json.loads(lrfr(capfd, "spec", "diff", "fskd", "fskd-paper", "--json")[1])["result"] == {
+        "same_pixels": True,
+        "differences": [],
+    }
 
 
 def test_spec_schema_is_json(capfd):
@@ -230,7 +260,16 @@ def test_init_writes_a_good_spec_once(capfd):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["degrade"], ["presets", "ls"], ["presets", "show"], ["spec", "check"], ["spec", "schema"], ["spec", "diff"], ["init"]]
+    "arguments",
+    [
+        ["degrade"],
+        ["presets", "ls"],
+        ["presets", "show"],
+        ["spec", "check"],
+        ["spec", "schema"],
+        ["spec", "diff"],
+        ["init"],
+    ],
 )
 def test_help_has_an_example(capfd, arguments):
     code, out, _ = lrfr(capfd, *arguments, "--help")

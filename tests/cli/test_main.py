@@ -9,9 +9,9 @@ import sys
 import click
 import pytest
 
-from lrfr import errors
 from lrfr.cli import main
 from lrfr.cli.output import Output, command
+from lrfr.core import errors
 
 HEAVY = ("torch", "ray", "scipy", "albumentations", "cv2", "matplotlib", "numpy")
 

@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from lrfr.image import decode, encode_jpeg, encode_png
+from lrfr.core.image import decode, encode_jpeg, encode_png
 from lrfr.pairs.sources.synthetic import render_face
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
@@ -25,7 +25,11 @@ def make_faces(folder: Path) -> None:
     (folder / "my_faces/p0/broken.jpg").write_bytes(b"<html>404</html>")
     same = [(f"p{p}/1.png", f"p{p}/{n}.png", 1) for p in range(8) for n in (2, 3, 4)]
     other = [(f"p{p}/1.png", f"p{(p + n) % 8}/2.png", 0) for p in range(8) for n in (1, 2, 3)]
-    lines = [f"my_faces/{a}\tmy_faces/{b}\t{label}" for pair in zip(same, other, strict=True) for a, b, label in pair]
+    lines = [
+        f"my_faces/{a}\tmy_faces/{b}\t{label}"
+        for pair in zip(same, other, strict=True)
+        for a, b, label in pair
+    ]
     (folder / "pairs.tsv").write_text("\n".join(lines) + "\n")
 
 
@@ -46,4 +50,15 @@ def test_the_tutorial_works_as_typed(lrfr, tmp_path):
 
 def test_the_tutorial_has_every_stage():
     words = {argv[0] for argv in commands()}
-    assert words >= {"presets", "degrade", "init", "spec", "make-pairs", "store", "train", "eval", "report", "export"}
+    assert words >= {
+        "presets",
+        "degrade",
+        "init",
+        "spec",
+        "make-pairs",
+        "store",
+        "train",
+        "eval",
+        "report",
+        "export",
+    }

@@ -1,5 +1,6 @@
-"""One step for each op, run on the stand-in faces; prints op -> digest of the bytes. Used in this process and in others."""
-# ruff: noqa: E501 - tables
+"""One step for each op, run on the stand-in faces; prints op -> digest of the bytes. Used in this process and
+in others.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ def digests(backwards: bool = False, batch: int = 12) -> dict[str, str]:
         results = {}
         for start in range(0, 18, batch):
             rows = order[start : start + batch]
-            results |= dict(zip(rows, run.run([names[r] for r in rows], [images[r] for r in rows]), strict=True))
+            results |= dict(
+                zip(rows, run.run([names[r] for r in rows], [images[r] for r in rows]), strict=True)
+            )
         digest = hashlib.sha256()
         for row in range(18):
             digest.update(str(results[row].image.shape).encode() + results[row].image.tobytes())

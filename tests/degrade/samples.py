@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.spec import parse_spec
+from lrfr.degrade.spec.model import parse_spec
 
 
 def face(number: int = 0, size: int = 112, width: int | None = None):
-    """Return a deterministic uint8 [size, width, 3] picture with gradients, an ellipse, stripes and fine texture."""
+    """Return a deterministic uint8 [size, width, 3] picture with gradients, an ellipse, stripes and fine
+    texture.
+    """
     width = width or size
     generator = np.random.Generator(np.random.Philox(key=number + 1))
     y, x = np.mgrid[0:size, 0:width] / (size - 1.0)

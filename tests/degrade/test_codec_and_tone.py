@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrfr.image import encode_jpeg
+from lrfr.core.image import encode_jpeg
 from tests.degrade.samples import face, faces, keys, one, pipeline
 
 
 def pillow_jpeg(image, quality, subsampling):
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling={"420": 2, "422": 1, "444": 0}[subsampling])
+    Image.fromarray(image).save(
+        buffer, "JPEG", quality=quality, subsampling={"420": 2, "422": 1, "444": 0}[subsampling]
+    )
     return buffer.getvalue()
 
 
@@ -39,11 +41,13 @@ def test_repeated_jpeg_is_jpeg_of_jpeg_with_its_own_qualities():
     np.testing.assert_array_equal(run.image, image)
 
 
-def test_webp_loses_more_at_lower_quality_and_keeps_colour_order():
+def test_webp_loses_more_at_lower_quality_and_keeps_color_order():
     image = np.zeros((64, 64, 3), np.uint8)
     image[:, :, 0] = 200
     assert np.abs(one("{op: webp, quality: 90}", image).image.astype(int) - image).max() < 6
-    losses = [np.abs(one(f"{{op: webp, quality: {q}}}").image.astype(int) - face()).mean() for q in (5, 40, 95)]
+    losses = [
+        np.abs(one(f"{{op: webp, quality: {q}}}").image.astype(int) - face()).mean() for q in (5, 40, 95)
+    ]
     assert losses[0] > losses[1] > losses[2]
 
 
@@ -135,12 +139,15 @@ def test_albumentations_is_reseeded_for_every_face_and_repeats_itself():
         ("{op: albumentations, transform: Lambda}", "no usable image transform"),
         ("{op: albumentations, transform: Compose}", "no usable image transform"),
         ("{op: albumentations, transform: GaussianBlur, params: {sigma_limt: [1, 2]}}", "sigma_limt"),
-        ("{op: albumentations, transform: GaussianBlur, params: {sigma_limit: [-5, 2]}}", "refuses its params"),
+        (
+            "{op: albumentations, transform: GaussianBlur, params: {sigma_limit: [-5, 2]}}",
+            "refuses its params",
+        ),
         ("{op: albumentations, transform: GaussianBlur, params: {p: 0.5}}", "the step's own 'p'"),
     ],
 )
 def test_albumentations_names_and_params_are_checked(step, expected):
-    from lrfr.errors import SpecError
+    from lrfr.core.errors import SpecError
 
     with pytest.raises(SpecError) as caught:
         pipeline(f"  - {step}")

@@ -1,5 +1,4 @@
 """Same spec, same face: same bytes, whatever the process, the environment and the CPU features."""
-# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 
@@ -17,13 +16,18 @@ import pytest
 import torch
 from PIL import Image
 
-from lrfr.degrade.ops import OPS
+from lrfr.degrade.ops.table import OPS
 from tests.degrade import golden
 from tests.degrade.samples import faces, keys, pipeline
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/data/degrade_golden.json"
-VERSIONS = {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": Image.__version__, "torch": torch.__version__.split("+")[0]}
+VERSIONS = {
+    "numpy": np.__version__,
+    "opencv": cv2.__version__,
+    "pillow": Image.__version__,
+    "torch": torch.__version__.split("+")[0],
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +69,23 @@ def test_batch_size_and_order(here, backwards, batch):
     [
         {"PYTHONHASHSEED": "0", "LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Auckland", "OMP_NUM_THREADS": "2"},
         {
-            **{"OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,AVX,FP16,SSE4.2,SSE4.1", "OPENCV_IPP": "disabled", "OPENCV_FOR_THREADS_NUM": "2"},
-            **{"ATEN_CPU_CAPABILITY": "default", "JSIMD_FORCENONE": "1", "PYTHONHASHSEED": "77", "LC_ALL": "C"},
+            **{
+                "OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,AVX,FP16,SSE4.2,SSE4.1",
+                "OPENCV_IPP": "disabled",
+                "OPENCV_FOR_THREADS_NUM": "2",
+            },
+            **{
+                "ATEN_CPU_CAPABILITY": "default",
+                "JSIMD_FORCENONE": "1",
+                "PYTHONHASHSEED": "77",
+                "LC_ALL": "C",
+            },
         },
-        {"ATEN_CPU_CAPABILITY": "avx2", "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX", "TZ": "UTC"},
+        {
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX",
+            "TZ": "UTC",
+        },
     ],
     ids=["hash seed, locale, threads", "opencv, torch and jpeg without SIMD", "numpy without SIMD"],
 )
@@ -82,7 +99,10 @@ def _one_batch(rows):
     torch.set_num_threads(1)
     run = pipeline(CHAIN)
     images, names = faces(24), keys(24)
-    return [hashlib.sha256(item.image.tobytes()).hexdigest() for item in run.run([names[r] for r in rows], [images[r] for r in rows], 1)]
+    return [
+        hashlib.sha256(item.image.tobytes()).hexdigest()
+        for item in run.run([names[r] for r in rows], [images[r] for r in rows], 1)
+    ]
 
 
 CHAIN = """\
@@ -115,9 +135,11 @@ def test_global_generators_are_neither_read_nor_moved():
 
 def test_reading_a_spec_imports_no_heavy_library():
     code = (
-        "import sys; from lrfr.degrade.spec import load_spec; from lrfr.degrade.schema import spec_schema; from lrfr.degrade.ops import OPS;"
+        "import sys; from lrfr.degrade.spec.model import load_spec; from lrfr.degrade.spec.json_schema import spec_schema; from lrfr.degrade.ops.table import OPS;"
         "load_spec('surveillance'); spec_schema();"
         "print([name for name in ('torch', 'albumentations', 'scipy', 'cv2', 'matplotlib') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=100
+    )
     assert done.stdout.strip() == "[]"

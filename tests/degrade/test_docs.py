@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lrfr.degrade.ops import OPS
-from lrfr.degrade.sheet import ALIASES, preset_names
-from lrfr.degrade.spec import parse_spec
-from lrfr.degrade.steps import CONTAINERS
+from lrfr.degrade.ops.table import OPS
+from lrfr.degrade.spec.model import parse_spec
+from lrfr.degrade.spec.resolve import ALIASES, preset_names
+from lrfr.degrade.spec.steps import CONTAINERS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -17,7 +17,11 @@ def test_every_op_and_parameter_is_on_the_page():
     text = (DOCS / "spec.md").read_text()
     rows = {match[1]: match[0] for match in re.finditer(r"^\| `(\w+)` \|.*$", text, re.MULTILINE)}
     for name, op in OPS.items():
-        missing = [field for field in op.model_fields if field not in {"severity", "sha256"} and f"`{field}`" not in rows[name]]
+        missing = [
+            field
+            for field in op.model_fields
+            if field not in {"severity", "sha256"} and f"`{field}`" not in rows[name]
+        ]
         assert not missing, (name, missing)
         assert rows[name].endswith(f"| {'yes' if op.portable else 'no'} |")
     assert all(f"`{kind}: [...]`" in text for kind in CONTAINERS)

@@ -1,5 +1,4 @@
 """Mutated and hostile specs: a spec or one SpecError, quickly, and nothing else."""
-# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 
@@ -11,13 +10,22 @@ import time
 
 import pytest
 
-from lrfr.degrade.sheet import preset_text
-from lrfr.degrade.spec import load_spec, parse_spec
-from lrfr.errors import SpecError
+from lrfr.core.errors import SpecError
+from lrfr.degrade.spec.model import load_spec, parse_spec
+from lrfr.degrade.spec.resolve import preset_text
 
 SOURCES = [
     "\n".join(line for line in preset_text(name).splitlines() if not line.startswith("#"))
-    for name in ("waveresnet-aa", "adaface-aug", "maug-paper", "fskd-random", "btnet-v2", "waveresnet-noaa", "digits", "fskd-eval")
+    for name in (
+        "waveresnet-aa",
+        "adaface-aug",
+        "maug-paper",
+        "fskd-random",
+        "btnet-v2",
+        "waveresnet-noaa",
+        "digits",
+        "fskd-eval",
+    )
 ]
 TOKENS = [
     "{", "}", "[", "]", ":", ",", "- ", "&a ", "*a", "!!python/object/apply:os.getcwd ", "!x ", "<<: ", "|", ">", "?", "#", "'", '"', "\t", "\n",
@@ -37,7 +45,11 @@ def mutate(text: str, rng: random.Random) -> str:
         elif kind == 1:
             text = text[:spot] + text[spot + rng.randint(1, 30) :]
         elif kind == 2:
-            text = text[:spot] + chr(rng.choice([0, 9, 10, 32, 45, 58, 91, 123, 233, 0x2028, 0xD800, 0x1F600])) + text[spot + 1 :]
+            text = (
+                text[:spot]
+                + chr(rng.choice([0, 9, 10, 32, 45, 58, 91, 123, 233, 0x2028, 0xD800, 0x1F600]))
+                + text[spot + 1 :]
+            )
         elif kind == 3:
             lines = text.split("\n")
             lines.insert(rng.randrange(len(lines)), rng.choice(lines))
@@ -75,7 +87,9 @@ def test_a_thousand_mutants_end_as_spec_or_spec_error(part):
     assert 300 < refused < 1000, "mutants that are all good or all bad test nothing"
 
 
-BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{chr(98 + k)}: &{chr(98 + k)} [{','.join(['*' + chr(97 + k)] * 9)}]\n" for k in range(8))
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{chr(98 + k)}: &{chr(98 + k)} [{','.join(['*' + chr(97 + k)] * 9)}]\n" for k in range(8)
+)
 HEAD = "version: 1\npipeline:\n"
 HOSTILE = {
     "alias bomb": BOMB,
@@ -173,7 +187,9 @@ def test_a_pipe_or_device_as_spec_does_not_block(tmp_path):
             load_spec(source)
 
 
-@pytest.mark.parametrize("name", ["alias bomb", "brackets", "python tag", "5,000 digits", "not UTF-8", "deep containers"])
+@pytest.mark.parametrize(
+    "name", ["alias bomb", "brackets", "python tag", "5,000 digits", "not UTF-8", "deep containers"]
+)
 def test_the_command_says_it_once_and_exits_2(name, tmp_path):
     text = HOSTILE[name]
     path = tmp_path / "hostile.yaml"

@@ -39,14 +39,16 @@ KERNELS = {
 
 
 @pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("optimised", [True, False])
-def test_convolution_equals_whole_number_arithmetic(name, optimised):
-    weights = kernels.quantise(KERNELS[name])
+@pytest.mark.parametrize("optimized", [True, False])
+def test_convolution_equals_whole_number_arithmetic(name, optimized):
+    weights = kernels.quantize(KERNELS[name])
     before = cv2.useOptimized()
-    cv2.setUseOptimized(optimised)
+    cv2.setUseOptimized(optimized)
     try:
         for image in (face(1), face(2, 77, 65), (face(3) > 100).astype(np.uint8) * 255):
-            np.testing.assert_array_equal(kernels.convolve(image, weights), reference(image, weights, kernels.UNIT))
+            np.testing.assert_array_equal(
+                kernels.convolve(image, weights), reference(image, weights, kernels.UNIT)
+            )
     finally:
         cv2.setUseOptimized(before)
 
@@ -54,16 +56,18 @@ def test_convolution_equals_whole_number_arithmetic(name, optimised):
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.7, 4.0, 6.0])
 def test_separable_blur_equals_whole_number_arithmetic(sigma):
     unit = kernels.UNIT_SEPARABLE if sigma <= 4 else kernels.UNIT
-    taps = kernels.quantise_line(kernels.gaussian_taps(sigma), unit)
+    taps = kernels.quantize_line(kernels.gaussian_taps(sigma), unit)
     image = face(5, 61, 45)
-    np.testing.assert_array_equal(kernels.blur_separable(image, sigma), reference(image, np.outer(taps, taps), unit**2))
+    np.testing.assert_array_equal(
+        kernels.blur_separable(image, sigma), reference(image, np.outer(taps, taps), unit**2)
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.6, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0])
 def test_the_taps_have_the_stated_width(sigma):
     unit = kernels.UNIT_SEPARABLE if sigma <= 4 else kernels.UNIT
     ideal = kernels.gaussian_taps(sigma)
-    weights = kernels.quantise_line(ideal, unit)
+    weights = kernels.quantize_line(ideal, unit)
     assert weights.sum() == unit
     np.testing.assert_array_equal(weights, weights[::-1])
     offsets = np.arange(len(ideal)) - len(ideal) // 2
@@ -77,8 +81,8 @@ def test_the_taps_have_the_stated_width(sigma):
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_quantised_kernels_sum_to_one_and_are_symmetric(name):
-    weights = kernels.quantise(KERNELS[name])
+def test_quantized_kernels_sum_to_one_and_are_symmetric(name):
+    weights = kernels.quantize(KERNELS[name])
     assert weights.sum() == kernels.UNIT
     np.testing.assert_array_equal(weights, weights[::-1, ::-1])
     ideal = KERNELS[name] / KERNELS[name].sum() * kernels.UNIT
@@ -86,9 +90,9 @@ def test_quantised_kernels_sum_to_one_and_are_symmetric(name):
 
 
 @pytest.mark.parametrize("length", [1, 1.5, 2, 3, 4.4, 7, 11, 20.5, 31])
-def test_motion_lines_are_centred_and_have_their_length_and_angle(length):
+def test_motion_lines_are_centered_and_have_their_length_and_angle(length):
     for angle in np.arange(0, 180, 7.5):
-        weights = kernels.quantise(kernels.motion(length, float(angle)))
+        weights = kernels.quantize(kernels.motion(length, float(angle)))
         y, x = np.mgrid[0 : weights.shape[0], 0 : weights.shape[1]]
         y, x = weights.shape[0] // 2 - y, x - weights.shape[1] // 2
         share = weights / kernels.UNIT
@@ -103,7 +107,7 @@ def test_motion_lines_are_centred_and_have_their_length_and_angle(length):
 
 
 def test_a_level_line_is_equal_weights():
-    weights = kernels.trim(kernels.quantise(kernels.motion(5, 0)))
+    weights = kernels.trim(kernels.quantize(kernels.motion(5, 0)))
     assert weights.shape == (1, 5)
     assert sorted(weights.ravel().tolist()) == [819, 819, 819, 819, 820]
 
@@ -130,7 +134,9 @@ def test_sinc_passes_low_and_stops_high_frequencies():
 
 
 def test_families_meet_in_the_gaussian_and_turn_with_the_angle():
-    np.testing.assert_allclose(kernels.gaussian(9, 2, 2, 0, beta=1.0), np.exp(-0.5 * kernels.mahalanobis(9, 2, 2, 77)))
+    np.testing.assert_allclose(
+        kernels.gaussian(9, 2, 2, 0, beta=1.0), np.exp(-0.5 * kernels.mahalanobis(9, 2, 2, 77))
+    )
     upright = kernels.gaussian(21, 4, 1, 90)
     assert upright[0, 10] > upright[10, 0]
     tilted = kernels.gaussian(21, 4, 1, 45)
@@ -158,7 +164,11 @@ def test_blurs_shift_nothing(step):
 
 
 def test_kernel_mix_records_only_what_its_family_uses():
-    families = {"iso": {"sigma_x"}, "plateau_aniso": {"sigma_x", "sigma_y", "angle", "beta_plateau"}, "sinc": {"cutoff"}}
+    families = {
+        "iso": {"sigma_x"},
+        "plateau_aniso": {"sigma_x", "sigma_y", "angle", "beta_plateau"},
+        "sinc": {"cutoff"},
+    }
     for family, used in families.items():
         params = one(f"{{op: kernel_mix, family: {family}, size: 12}}").trace["steps"][0]["params"]
         assert set(params) == {"family", "size"} | used

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lrfr.degrade import tables
+from lrfr.core.streams import stream
+from lrfr.degrade import noise_tables as tables
 from lrfr.degrade.ops.noise import GaussianNoise
-from lrfr.streams import stream
 from tests.degrade.samples import keys, one, pipeline
 
 FLAT = np.full((112, 112, 3), 128, np.uint8)
@@ -30,7 +30,7 @@ def test_gaussian_noise_has_its_sigma_and_no_mean(sigma):
     assert stats.kurtosis(noise, axis=None) == pytest.approx(0, abs=0.02)
 
 
-def test_channels_neighbours_and_faces_are_uncorrelated():
+def test_channels_neighbors_and_faces_are_uncorrelated():
     noise = residuals("{op: gaussian_noise, sigma: 20}", count=10) - 128
     pairs = [
         (noise[..., 0], noise[..., 1]),
@@ -44,7 +44,9 @@ def test_channels_neighbours_and_faces_are_uncorrelated():
 
 
 def test_gray_noise_is_the_same_in_all_channels_at_its_rate():
-    noise = residuals("{op: gaussian_noise, sigma: 20, gray_p: 0.4}", np.full((12, 12, 3), 128, np.uint8), 3000)
+    noise = residuals(
+        "{op: gaussian_noise, sigma: 20, gray_p: 0.4}", np.full((12, 12, 3), 128, np.uint8), 3000
+    )
     gray = (noise[..., 0] == noise[..., 1]).all(axis=(1, 2)).mean()
     assert gray == pytest.approx(0.4, abs=3 * np.sqrt(0.24 / 3000))
 
@@ -52,7 +54,9 @@ def test_gray_noise_is_the_same_in_all_channels_at_its_rate():
 @pytest.mark.parametrize("photons", [16, 100, 900])
 @pytest.mark.parametrize("level", [30, 120])
 def test_photon_counts_have_mean_equal_to_variance(photons, level):
-    counts = tables.poisson_field(np.full(400_000, level, np.uint8), photons, stream(1, b"k", 0, "s").words_u16(400_000)).astype(float)
+    counts = tables.poisson_field(
+        np.full(400_000, level, np.uint8), photons, stream(1, b"k", 0, "s").words_u16(400_000)
+    ).astype(float)
     expected = level / 255 * photons
     assert counts.mean() == pytest.approx(expected, rel=0.01)
     assert counts.var() / counts.mean() == pytest.approx(1, abs=0.02)
@@ -91,7 +95,9 @@ def test_speckle_scales_with_the_pixel_and_read_noise_does_not():
     for level in (40, 120):
         flat = np.full((112, 112, 3), level, np.uint8)
         assert residuals("{op: speckle, sigma: 0.1}", flat).std() == pytest.approx(0.1 * level, rel=0.01)
-        assert residuals("{op: read_noise, electrons: 20, full_well: 510}", flat).std() == pytest.approx(10, rel=0.01)
+        assert residuals("{op: read_noise, electrons: 20, full_well: 510}", flat).std() == pytest.approx(
+            10, rel=0.01
+        )
 
 
 def test_no_two_of_100_000_fields_are_equal():
@@ -106,7 +112,13 @@ def test_no_two_of_100_000_fields_are_equal():
 
 def test_another_sigma_is_another_size_of_the_same_field_but_seed_variant_and_step_are_not():
     def field(seed, variant, step):
-        return GaussianNoise.apply([FLAT], [{"sigma": 20.0, "gray": False}], [stream(seed, b"k", variant, step)])[0].astype(float).ravel()
+        return (
+            GaussianNoise.apply(
+                [FLAT], [{"sigma": 20.0, "gray": False}], [stream(seed, b"k", variant, step)]
+            )[0]
+            .astype(float)
+            .ravel()
+        )
 
     base = field(1, 0, "n")
     for other in (field(2, 0, "n"), field(1, 1, "n"), field(1, 0, "m")):

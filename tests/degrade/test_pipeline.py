@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lrfr.degrade.ops import OPS
+from lrfr.core.errors import DataError
 from lrfr.degrade.ops.base import Op
+from lrfr.degrade.ops.table import OPS
 from lrfr.degrade.pipeline import key_text, replay
-from lrfr.errors import DataError
 from tests.degrade.samples import face, faces, keys, pipeline
 
 TINY = np.full((4, 4, 3), 100, np.uint8)
@@ -40,7 +40,9 @@ def ids(item):
 
 
 def drawn(runs, step_id):
-    return [next((step["params"] for step in item.trace["steps"] if step["id"] == step_id), None) for item in runs]
+    return [
+        next((step["params"] for step in item.trace["steps"] if step["id"] == step_id), None) for item in runs
+    ]
 
 
 def many(steps, count, seed=1):
@@ -49,7 +51,9 @@ def many(steps, count, seed=1):
 
 def test_gates_fire_at_their_rate_and_independently():
     count = 25_000
-    steps = "".join(f"  - {{op: brightness, id: s{k}, p: {p}, factor: 1}}\n" for k, p in enumerate((0.5, 0.2, 0.9)))
+    steps = "".join(
+        f"  - {{op: brightness, id: s{k}, p: {p}, factor: 1}}\n" for k, p in enumerate((0.5, 0.2, 0.9))
+    )
     fired = np.array([[f"s{k}" in ids(item) for k in range(3)] for item in many(steps, count)], float)
     for rate, p in zip(fired.mean(axis=0), (0.5, 0.2, 0.9), strict=True):
         assert abs(rate - p) < 3 * math.sqrt(p * (1 - p) / count)
@@ -68,7 +72,12 @@ def test_gates_of_variants_and_seeds_are_independent():
 def test_one_of_follows_its_weights():
     steps = "  - {one_of: [{op: identity}, {op: grayscale}, {op: gamma, gamma: 1}], weights: [1, 1, 2]}\n"
     counts = Counter(ids(item)[0] for item in many(steps, 6000))
-    assert stats.chisquare([counts[f"one_of#0/{name}#0"] for name in ("identity", "grayscale", "gamma")], [1500, 1500, 3000]).pvalue > 1e-3
+    assert (
+        stats.chisquare(
+            [counts[f"one_of#0/{name}#0"] for name in ("identity", "grayscale", "gamma")], [1500, 1500, 3000]
+        ).pvalue
+        > 1e-3
+    )
 
 
 def test_some_of_picks_that_many_of_all_alike_in_listed_order():
@@ -99,12 +108,18 @@ def test_repeat_runs_again_with_new_draws():
     item = many(steps, 1)[0]
     assert ids(item) == ["r/brightness#0@0", "r/brightness#0@1", "r/brightness#0@2"]
     assert len({step["params"]["factor"] for step in item.trace["steps"]}) == 3
-    lengths = Counter(len(item.trace["steps"]) for item in many(steps.replace("repeat: 3", "repeat: {randint: [1, 2]}"), 600))
+    lengths = Counter(
+        len(item.trace["steps"])
+        for item in many(steps.replace("repeat: 3", "repeat: {randint: [1, 2]}"), 600)
+    )
     assert set(lengths) == {1, 2}
 
 
 def test_nested_repeats_have_streams_of_their_own():
-    steps = "  - {repeat: 2, id: r, steps: [{repeat: 2, id: q, steps: [{op: brightness, factor: {uniform: [0.9, 1.1]}}]}]}\n"
+    steps = (
+        "  - {repeat: 2, id: r, steps: [{repeat: 2, id: q, steps: [{op: brightness, factor: {uniform: "
+        "[0.9, 1.1]}}]}]}\n"
+    )
     item = many(steps, 1)[0]
     assert len(set(ids(item))) == 4
     assert len({step["params"]["factor"] for step in item.trace["steps"]}) == 4
@@ -144,8 +159,17 @@ def test_changing_a_probability_or_inserting_a_step_moves_no_other_draw():
     }
     for name, text in variants.items():
         other = pipeline(text).run(keys(60), faces(60))
-        for step_id in ("b1/gaussian_blur#0", "b1/motion_blur#0", "n1/gaussian_noise#0", "n1/poisson_noise#0", "j1", "d1"):
-            pairs = [(a, b) for a, b in zip(drawn(base, step_id), drawn(other, step_id), strict=True) if a and b]
+        for step_id in (
+            "b1/gaussian_blur#0",
+            "b1/motion_blur#0",
+            "n1/gaussian_noise#0",
+            "n1/poisson_noise#0",
+            "j1",
+            "d1",
+        ):
+            pairs = [
+                (a, b) for a, b in zip(drawn(base, step_id), drawn(other, step_id), strict=True) if a and b
+            ]
             assert pairs or name == "gate off"
             if not (name == "range" and step_id == "n1/gaussian_noise#0"):
                 assert all(a == b for a, b in pairs), (name, step_id)
@@ -159,7 +183,13 @@ def test_replay_gives_the_recorded_bytes_from_the_json_alone():
 
 
 @pytest.mark.parametrize(
-    "damage", [{"seed": "x"}, {"steps": [{"op": "nope", "id": "a", "params": {}}]}, {"steps": [{"op": "jpeg"}]}, {"steps": 3}]
+    "damage",
+    [
+        {"seed": "x"},
+        {"steps": [{"op": "nope", "id": "a", "params": {}}]},
+        {"steps": [{"op": "jpeg"}]},
+        {"steps": 3},
+    ],
 )
 def test_a_damaged_trace_is_a_data_error(damage):
     trace = pipeline("  - {op: jpeg, quality: 5}").run(keys(1), faces(1))[0].trace
@@ -194,7 +224,9 @@ def test_cost_and_portability_follow_the_tree():
     tree = "  - {repeat: 2, steps: [{one_of: [{op: jpeg, quality: 3}, {op: identity}], weights: [1, 3]}]}"
     assert pipeline(tree).cost_ms == pytest.approx(jpeg / 2)
     assert pipeline(CHAIN).portable
-    assert not pipeline(CHAIN.replace("filter: bicubic, antialias: true", "filter: cubic, antialias: false")).portable
+    assert not pipeline(
+        CHAIN.replace("filter: bicubic, antialias: true", "filter: cubic, antialias: false")
+    ).portable
 
 
 def test_the_table_holds_every_op_and_every_op_is_documented():
@@ -219,15 +251,21 @@ EXTRA = {
 
 @pytest.mark.parametrize("name", SEVERE)
 def test_severity_lowers_quality_step_by_step(name):
-    from lrfr.degrade.contact import enlarge
-    from lrfr.degrade.spec import parse_spec
-    from lrfr.degrade.stats import psnr_db
+    from lrfr.degrade.inspect.contact_sheet import enlarge
+    from lrfr.degrade.inspect.statistics import psnr_db
+    from lrfr.degrade.spec.model import parse_spec
 
     up = parse_spec("version: 1\npipeline: [{op: identity}]").store.up
     means = []
     for severity in (0.0, 0.25, 0.5, 0.75, 1.0):
-        run = pipeline(f"  - {{op: {name}, severity: {severity}{EXTRA.get(name, '')}}}").run(keys(6), faces(6))
-        means.append(np.mean([psnr_db(image, enlarge(item.image, up)) for image, item in zip(faces(6), run, strict=True)]))
+        run = pipeline(f"  - {{op: {name}, severity: {severity}{EXTRA.get(name, '')}}}").run(
+            keys(6), faces(6)
+        )
+        means.append(
+            np.mean(
+                [psnr_db(image, enlarge(item.image, up)) for image, item in zip(faces(6), run, strict=True)]
+            )
+        )
     assert all(np.diff(means) < 0.2), means
     assert means[0] - means[-1] > 3
 

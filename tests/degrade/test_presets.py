@@ -1,5 +1,6 @@
-"""The shipped recipes: loadable, sourced, with the weights that they state, and each doing what its paper shows."""
-# ruff: noqa: E501 - tables
+"""The shipped recipes: loadable, sourced, with the weights that they state, and each doing what its paper
+shows.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from lrfr.core.errors import LrfrError
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.sheet import ALIASES, preset_names, preset_text
-from lrfr.degrade.spec import load_spec, parse_spec
-from lrfr.errors import LrfrError
+from lrfr.degrade.spec.model import load_spec, parse_spec
+from lrfr.degrade.spec.resolve import ALIASES, preset_names, preset_text
 from tests.degrade.samples import faces, keys
 
 REQUIRED = {
@@ -22,7 +23,9 @@ REQUIRED = {
     *("waveresnet-aa", "waveresnet-noaa", "waveresnet-eval", "catface", "realesrgan-1", "realesrgan-2", "bsrgan", "adaface-aug", "sensor"),
     *("surveillance", "digits"),
 }  # fmt: skip
-LEARNED = {name for name in preset_names() if "turbulence" in preset_text(name) or "op: style" in preset_text(name)}
+LEARNED = {
+    name for name in preset_names() if "turbulence" in preset_text(name) or "op: style" in preset_text(name)
+}
 SIZES = {
     "maug-paper": {7: 1, 14: 1, 20: 2},
     "maug-official": {7: 1, 20: 1},
@@ -64,7 +67,9 @@ def test_presets_load_resolve_and_state_their_source(name):
     spec = spec_of(name)
     assert spec.name == name
     assert parse_spec(spec.canonical()).digest == spec.digest
-    assert len({load_spec(short).digest for short, full in ALIASES.items() if full == name} | {spec.digest}) == 1
+    assert (
+        len({load_spec(short).digest for short, full in ALIASES.items() if full == name} | {spec.digest}) == 1
+    )
 
 
 @pytest.mark.parametrize("name", sorted(set(preset_names()) - LEARNED))
@@ -113,17 +118,23 @@ def test_antialiased_recipes_equal_pillow(name):
         assert np.abs(item.image.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("name", ["fskd-paper", "fskd-official", "fskd-eval", "btnet-eval", "waveresnet-eval", "digits"])
+@pytest.mark.parametrize(
+    "name", ["fskd-paper", "fskd-official", "fskd-eval", "btnet-eval", "waveresnet-eval", "digits"]
+)
 def test_sampled_recipes_equal_opencv_both_ways(name):
-    from lrfr.degrade.contact import enlarge
+    from lrfr.degrade.inspect.contact_sheet import enlarge
 
     spec = load_spec(name)
     images, results = runs(name, 24)
-    code = {"linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST, "cubic": cv2.INTER_CUBIC}[spec.store.up.filter]
+    code = {"linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST, "cubic": cv2.INTER_CUBIC}[
+        spec.store.up.filter
+    ]
     for image, item in zip(images, results, strict=True):
         small = cv2.resize(image, item.image.shape[:2], interpolation=code)
         np.testing.assert_array_equal(item.image, small)
-        np.testing.assert_array_equal(enlarge(item.image, spec.store.up), cv2.resize(small, image.shape[:2], interpolation=code))
+        np.testing.assert_array_equal(
+            enlarge(item.image, spec.store.up), cv2.resize(small, image.shape[:2], interpolation=code)
+        )
 
 
 def test_in_reading_1_of_waveresnet_noise_fades_and_in_reading_2_it_stays():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lrfr.core.errors import SpecError
 from lrfr.degrade.ops.resize import light_to_srgb, resize_batch, srgb_to_light
-from lrfr.errors import SpecError
 from tests.degrade.samples import face, faces, keys, one, pipeline
 
 SIZES = (7, 14, 20, 28, 56)
@@ -49,12 +49,16 @@ def test_sampled_filters_equal_opencv(name, size):
 @pytest.mark.parametrize("size", SIZES)
 def test_nearest_exact_is_pillows_nearest(size):
     image = face(3)
-    np.testing.assert_array_equal(resize_batch(image[None], size, "nearest_exact", False)[0], pillow(image, size, "nearest"))
+    np.testing.assert_array_equal(
+        resize_batch(image[None], size, "nearest_exact", False)[0], pillow(image, size, "nearest")
+    )
 
 
 def test_the_two_bicubics_differ_as_much_as_the_docs_say():
     images = np.stack(faces(8))
-    gap = np.abs(resize_batch(images, 7, "bicubic", True).astype(int) - resize_batch(images, 7, "cubic", False))
+    gap = np.abs(
+        resize_batch(images, 7, "bicubic", True).astype(int) - resize_batch(images, 7, "cubic", False)
+    )
     assert gap.mean() > 4
 
 
@@ -80,7 +84,8 @@ def test_srgb_curve_is_its_own_inverse_and_knows_the_standards_points():
 
 
 @pytest.mark.parametrize(
-    ("name", "antialias", "hint"), [("bicubic", False, "'cubic'"), ("linear", True, "'bilinear'"), ("nearest", True, "box")]
+    ("name", "antialias", "hint"),
+    [("bicubic", False, "'cubic'"), ("linear", True, "'bilinear'"), ("nearest", True, "box")],
 )
 def test_a_filter_of_the_other_library_is_refused_with_its_twin(name, antialias, hint):
     with pytest.raises(SpecError) as caught:
@@ -100,7 +105,10 @@ def test_down_never_enlarges_up_never_shrinks_resize_does_both():
     assert one("{op: down, size: 56, filter: bicubic, antialias: true}", small).image.shape == (20, 20, 3)
     assert one("{op: up, size: 56, filter: bicubic, antialias: true}", small).image.shape == (56, 56, 3)
     assert one("{op: up, size: 7, filter: bicubic, antialias: true}", small).image.shape == (20, 20, 3)
-    assert [one(f"{{op: resize, size: {s}, filter: bicubic, antialias: true}}", small).image.shape[0] for s in (7, 56)] == [7, 56]
+    assert [
+        one(f"{{op: resize, size: {s}, filter: bicubic, antialias: true}}", small).image.shape[0]
+        for s in (7, 56)
+    ] == [7, 56]
 
 
 def test_down_up_is_down_then_up():
@@ -111,9 +119,9 @@ def test_down_up_is_down_then_up():
 
 
 def test_a_drawn_size_and_filter_is_each_faces_own():
-    batch = pipeline("  - {op: down, size: {randint: [4, 112]}, filter: {choice: [linear, area]}, antialias: false}").run(
-        keys(40), faces(40)
-    )
+    batch = pipeline(
+        "  - {op: down, size: {randint: [4, 112]}, filter: {choice: [linear, area]}, antialias: false}"
+    ).run(keys(40), faces(40))
     assert len({item.image.shape for item in batch}) > 20
     for image, item in zip(faces(40), batch, strict=True):
         drawn = item.trace["steps"][0]["params"]

@@ -1,5 +1,4 @@
 """The spec language: what is accepted, what is refused and how it is said."""
-# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 
@@ -9,10 +8,10 @@ import jsonschema
 import pytest
 import yaml
 
-from lrfr.degrade.schema import spec_schema
-from lrfr.degrade.sheet import ALIASES, preset_names, preset_text
-from lrfr.degrade.spec import load_spec, parse_spec
-from lrfr.errors import SpecError
+from lrfr.core.errors import SpecError
+from lrfr.degrade.spec.json_schema import spec_schema
+from lrfr.degrade.spec.model import load_spec, parse_spec
+from lrfr.degrade.spec.resolve import ALIASES, preset_names, preset_text
 
 DOWN = "{op: down, id: d1, size: 14, filter: bicubic, antialias: true}"
 EXAMPLE = """\
@@ -62,7 +61,12 @@ def test_the_resolved_spec_is_loadable_and_means_the_same():
 
 def test_the_digest_sees_meaning_and_not_spelling():
     base = parse_spec(EXAMPLE)
-    assert parse_spec(EXAMPLE.replace("p: 0.5", "p: 5e-1").replace("[1, 30]", "[1.0, 30]") + "# comment\n").digest == base.digest
+    assert (
+        parse_spec(
+            EXAMPLE.replace("p: 0.5", "p: 5e-1").replace("[1, 30]", "[1.0, 30]") + "# comment\n"
+        ).digest
+        == base.digest
+    )
     for old, new in (
         ("seed: 1", "seed: 2"),
         ("gray_p: 0.4", "gray_p: 0.5"),
@@ -72,7 +76,11 @@ def test_the_digest_sees_meaning_and_not_spelling():
         changed = parse_spec(EXAMPLE.replace(old, new))
         assert changed.digest != base.digest
         assert changed.pixel_digest != base.pixel_digest
-    for old, new in (("name: example", "name: other"), ("variants: 2", "variants: 3"), ("lr: native", "lr: upsampled")):
+    for old, new in (
+        ("name: example", "name: other"),
+        ("variants: 2", "variants: 3"),
+        ("lr: native", "lr: upsampled"),
+    ):
         changed = parse_spec(EXAMPLE.replace(old, new))
         assert changed.digest != base.digest
         assert changed.pixel_digest == base.pixel_digest
@@ -87,17 +95,24 @@ def test_canonical_json_is_sorted_and_writes_defaults_out():
 
 
 @pytest.mark.parametrize("terms", ["CC BY-NC 4.0", {"lfw": "research only", "synthetic": "none"}])
-def test_the_licence_is_carried_and_changes_no_digest(terms):
+def test_the_license_is_carried_and_changes_no_digest(terms):
     base = parse_spec(EXAMPLE)
     spec = parse_spec(f"{EXAMPLE}license: {json.dumps(terms)}\n")
     assert base.license is None
-    assert spec.license == terms == spec.with_(seed=spec.seed).license == parse_spec(yaml.safe_dump(spec.as_json())).license
+    assert (
+        spec.license
+        == terms
+        == spec.with_(seed=spec.seed).license
+        == parse_spec(yaml.safe_dump(spec.as_json())).license
+    )
     assert (spec.digest, spec.pixel_digest) == (base.digest, base.pixel_digest)
     assert jsonschema.Draft202012Validator(spec_schema()).is_valid(spec.as_json())
 
 
 def test_image_transfer_is_the_default_of_resizes():
-    spec = parse_spec(f"version: 1\nimage: {{transfer: linear}}\npipeline: [{DOWN}, {DOWN.replace('d1', 'd2')[:-1]}, transfer: srgb}}]")
+    spec = parse_spec(
+        f"version: 1\nimage: {{transfer: linear}}\npipeline: [{DOWN}, {DOWN.replace('d1', 'd2')[:-1]}, transfer: srgb}}]"
+    )
     assert [step.op.transfer for step in spec.steps] == ["linear", "srgb"]
 
 
@@ -153,7 +168,9 @@ def test_errors_carry_file_line_place_and_hint(text, line, place, expected):
 
 
 def test_every_fault_is_reported_at_once_each_with_its_place():
-    error = fault("version: 1\nsead: 1\npipeline:\n  - {op: jpg}\n  - {op: jpeg, quality: 0}\n  - {op: down, size: 3}")
+    error = fault(
+        "version: 1\nsead: 1\npipeline:\n  - {op: jpg}\n  - {op: jpeg, quality: 0}\n  - {op: down, size: 3}"
+    )
     for part in ("s.yaml:2:1: sead", "s.yaml:4:6: pipeline[0].op", "s.yaml:5:", "s.yaml:6:"):
         assert part in str(error)
 
@@ -234,7 +251,9 @@ def test_a_missing_file_falls_back_to_the_preset_and_a_present_one_wins(tmp_path
     assert load_spec("fskd.yaml").digest != load_spec("fskd").digest
 
 
-@pytest.mark.parametrize("name", ["nowhere.yaml", "no/such/file.yaml", "x" * 5000, "a\0b", "", ".", "/dev/zero", "/etc"])
+@pytest.mark.parametrize(
+    "name", ["nowhere.yaml", "no/such/file.yaml", "x" * 5000, "a\0b", "", ".", "/dev/zero", "/etc"]
+)
 def test_unusable_sources_are_one_spec_error(name):
     with pytest.raises(SpecError):
         load_spec(name)

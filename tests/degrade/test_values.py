@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lrfr.degrade.fields import Real, Whole, Word
-from lrfr.degrade.values import Draw, pick, tidy, value_json
-from lrfr.streams import stream
+from lrfr.core.streams import stream
+from lrfr.degrade.values.distributions import Draw, pick, tidy, value_json
+from lrfr.degrade.values.params import Real, Whole, Word
 
 ANY = Real(-1000, 1000)
 

@@ -1,20 +1,15 @@
 """Fixtures of the pair store's tests."""
 
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
 def folder():
     """A new folder in memory, removed afterwards; open shards are closed on both sides."""
-    from toy import fast_folder
-
-    from lrfr.pairs.registry import REGISTRY
+    from lrfr.pairs.format.lmdb_files import REGISTRY
+    from tests.pairs.toy import fast_folder
 
     made = fast_folder()
     yield made
@@ -25,7 +20,7 @@ def folder():
 @pytest.fixture
 def store(folder):
     """A finished toy store."""
-    from toy import build
+    from tests.pairs.toy import build
 
     build(folder / "store")
     return folder / "store"

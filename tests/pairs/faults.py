@@ -15,13 +15,15 @@ from pathlib import Path
 
 import lmdb
 
-from lrfr.pairs import shard
+from lrfr.pairs.format import shard
 
 
 class Shim:
     """Count the I/O operations below ``root``; operation ``n`` fails (once, or it and all later ones)."""
 
-    def __init__(self, root: Path, n: int = 0, code: int = 0, persistent: bool = False, die: bool = False) -> None:
+    def __init__(
+        self, root: Path, n: int = 0, code: int = 0, persistent: bool = False, die: bool = False
+    ) -> None:
         self.root = str(root)
         self.n = n
         self.code = code

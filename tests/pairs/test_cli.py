@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from zoo import picture, save
 
-from lrfr.errors import DataError
+from lrfr.core.errors import DataError
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.sources import open_source
-from lrfr.pairs.sources.verification import read_bin
+from lrfr.pairs.sources.bin_file import read_bin
+from lrfr.pairs.sources.table import open_source
+from tests.pairs.zoo import picture, save
 
 SMALL = ("--source", "synthetic:ids=6,per_id=4", "--spec", "fskd", "--executor", "serial")
 
@@ -81,7 +81,16 @@ def test_verify_and_repair(made, tmp_path):
 
 
 def test_gc_keeps_what_views_use(made, tmp_path):
-    other = ("--source", "synthetic:ids=2,per_id=3", "--spec", "fskd", "--executor", "serial", "--view", "other")
+    other = (
+        "--source",
+        "synthetic:ids=2,per_id=3",
+        "--spec",
+        "fskd",
+        "--executor",
+        "serial",
+        "--view",
+        "other",
+    )
     assert made("make-pairs", *other)[0] == 0
     (tmp_path / "store" / "views" / "other.json").unlink()
     would = result(made("store", "gc", "--dry-run", "--json"))
@@ -109,7 +118,10 @@ def test_diff(made):
 
 def hr_bytes(folder="store"):
     dataset = PairDataset(folder)
-    return {dataset.key(position): bytes(dataset.hr.record(int(dataset.rows[position])).payload) for position in range(len(dataset))}
+    return {
+        dataset.key(position): bytes(dataset.hr.record(int(dataset.rows[position])).payload)
+        for position in range(len(dataset))
+    }
 
 
 def test_folders_round_trip(made, tmp_path):
@@ -131,7 +143,7 @@ def test_lr_leaves_as_lossless_png(made, tmp_path):
     part = next(path for path in (tmp_path / "out").iterdir() if path.name != "hr")
     pixels = {dataset.lr[0].record(row).pixels().tobytes() for row in range(24)}
     source = open_source(str(part))
-    from lrfr.image import decode
+    from lrfr.core.image import decode
 
     assert {decode(source.read(face.place)).tobytes() for face in source.faces()} == pixels
 
@@ -150,7 +162,9 @@ def test_webdataset_round_trip(made, tmp_path):
     for position in range(len(dataset)):
         face = faces[dataset.key(position).decode()]
         assert face.label == dataset.label_names[dataset.labels[position]]
-        assert [face.attributes[name] for name in dataset.attribute_names] == dataset.attributes[position].tolist()
+        assert [face.attributes[name] for name in dataset.attribute_names] == dataset.attributes[
+            position
+        ].tolist()
 
 
 def test_bin_round_trip(made, tmp_path):
@@ -168,7 +182,13 @@ def test_bin_round_trip(made, tmp_path):
 def test_card(made):
     code, text, _ = made("store", "card")
     assert code == 0
-    for phrase in ("# Data card", "no real person", "24 of 24 images, 6 identities", "licence", "same bytes on every CPU"):
+    for phrase in (
+        "# Data card",
+        "no real person",
+        "24 of 24 images, 6 identities",
+        "license",
+        "same bytes on every CPU",
+    ):
         assert phrase in text
     assert made("store", "card", "--out", "CARD.md")[0] == 0
 
@@ -176,7 +196,9 @@ def test_card(made):
 def test_bad_files_are_counted_and_listed(lrfr, tmp_path):
     for index in range(4):
         (tmp_path / "f" / f"id{index}").mkdir(parents=True)
-        (tmp_path / "f" / f"id{index}" / "a.png").write_bytes(save(picture(index, 112), "PNG") if index else b"nothing")
+        (tmp_path / "f" / f"id{index}" / "a.png").write_bytes(
+            save(picture(index, 112), "PNG") if index else b"nothing"
+        )
     code, out, _ = lrfr("make-pairs", "--source", "f", "--hr-only")
     assert code == 0 and "E_FORMAT 1" in out and "quarantine.jsonl" in out
     assert lrfr("make-pairs", "--source", "f", "--hr-only", "--strict", "--store", "s2")[0] == 3
@@ -185,7 +207,7 @@ def test_bad_files_are_counted_and_listed(lrfr, tmp_path):
 
 
 def test_alignment_by_landmarks(lrfr, tmp_path):
-    from lrfr.pairs.align import TEMPLATE
+    from lrfr.core.landmarks import TEMPLATE
     from lrfr.pairs.sources.synthetic import render_face
 
     lines = []
@@ -195,7 +217,9 @@ def test_alignment_by_landmarks(lrfr, tmp_path):
         wide[30:142, 40:152] = face
         (tmp_path / "f" / f"p{person}").mkdir(parents=True)
         (tmp_path / "f" / f"p{person}" / "0.png").write_bytes(save(wide, "PNG"))
-        lines.append(f"p{person}/0.png " + " ".join(f"{value:.3f}" for value in np.add(TEMPLATE, [40, 30]).ravel()))
+        lines.append(
+            f"p{person}/0.png " + " ".join(f"{value:.3f}" for value in np.add(TEMPLATE, [40, 30]).ravel())
+        )
     (tmp_path / "marks.txt").write_text("\n".join(lines[:2]))
     made = result(lrfr("make-pairs", "--source", "f", "--hr-only", "--align", "marks.txt", "--json"))
     assert made["rows"] == 2 and made["refused"] == {"E_LANDMARK": 1}
@@ -230,7 +254,10 @@ def test_usage_errors_are_one_message(lrfr, tmp_path, arguments, phrase):
     assert not (tmp_path / "store" / "views").exists()
 
 
-@pytest.mark.parametrize("words", [("make-pairs",), *(("store", name) for name in "ls info verify diff gc repair export card".split())])
+@pytest.mark.parametrize(
+    "words",
+    [("make-pairs",), *(("store", name) for name in "ls info verify diff gc repair export card".split())],
+)
 def test_every_command_has_help_with_an_example(lrfr, words):
     code, out, _ = lrfr(*words, "--help")
     assert code == 0 and "Example" in out and "--json" in out

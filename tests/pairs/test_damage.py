@@ -6,20 +6,25 @@ import shutil
 
 import numpy as np
 import pytest
-from toy import build, ingest, tree
 
-from lrfr.errors import DataError, LrfrError, SpecError
+from lrfr.core.errors import DataError, LrfrError, SpecError
+from lrfr.pairs.care.repair import repair
+from lrfr.pairs.care.verify import verify
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.executors import Runner
-from lrfr.pairs.registry import REGISTRY
-from lrfr.pairs.repair import repair
+from lrfr.pairs.executors.local import Runner
+from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.store import Store
-from lrfr.pairs.verify import verify
+from tests.pairs.toy import SPEC, build, ingest, tree
 
 
 def files_of(store):
     """Every file whose bytes are promised: shards, sidecars, manifests, row tables, the view."""
-    return sorted(path for part in ("base", "lr", "views") for path in (store / part).rglob("*") if path.is_file() and path.stat().st_size)
+    return sorted(
+        path
+        for part in ("base", "lr", "views")
+        for path in (store / part).rglob("*")
+        if path.is_file() and path.stat().st_size
+    )
 
 
 def read_all(store):
@@ -49,7 +54,11 @@ def flips(store, count, seed):
     files = files_of(store)
     originals = {path: path.read_bytes() for path in files}
     for index in range(count):
-        path = files[index % len(files)] if index % 4 else source.choice([item for item in files if item.suffix == ".mdb"])
+        path = (
+            files[index % len(files)]
+            if index % 4
+            else source.choice([item for item in files if item.suffix == ".mdb"])
+        )
         place, bit = source.randrange(len(originals[path])), source.randrange(8)
         flip(path, place, bit)
         REGISTRY.clear()
@@ -111,7 +120,9 @@ def test_reader_refuses_a_flipped_shard_on_first_use(store):
 
 
 def test_record_checks_alone_see_every_flip_in_a_record(store):
-    """With the file hash switched off, a flip inside the records is still refused, and the message names store, shard and row."""
+    """With the file hash switched off, a flip inside the records is still refused, and the message names
+    store, shard and row.
+    """
     path = next(item for item in files_of(store) if item.name == "hr-00001.mdb")
     original = path.read_bytes()
     place = original.index(bytes(PairDataset(store, verify="never").hr.record(70).payload)) + 11
@@ -151,7 +162,7 @@ def test_swapped_and_missing_files_are_reported(store):
 
 
 def test_a_manifest_of_another_store_is_reported(store, folder):
-    build(folder / "other", spec=__import__("toy").SPEC.replace("seed: 3", "seed: 4"))
+    build(folder / "other", spec=SPEC.replace("seed: 3", "seed: 4"))
     mine, theirs = (next((root / "lr").iterdir()) / "manifest.json" for root in (store, folder / "other"))
     shutil.copy(theirs, mine)
     assert str(mine) in {finding.file for finding in verify(Store(store))}
@@ -161,7 +172,11 @@ def test_a_manifest_of_another_store_is_reported(store, folder):
 def test_repair_restores_every_byte(store):
     before = tree(store)
     source = random.Random(7)
-    shards = [path for path in files_of(store) if path.suffix in {".mdb", ".npz", ".npy"} or path.name[:3] in {"hr-", "lr-"}]
+    shards = [
+        path
+        for path in files_of(store)
+        if path.suffix in {".mdb", ".npz", ".npy"} or path.name[:3] in {"hr-", "lr-"}
+    ]
     for path in source.sample(shards, 5):
         flip(path, source.randrange(path.stat().st_size), 2)
     source.choice([path for path in shards if path.suffix == ".mdb"]).unlink()
@@ -185,13 +200,15 @@ def test_repair_then_make_pairs_restores_manifests_and_views(store):
 def test_repair_refuses_another_source(store):
     path = next(item for item in files_of(store) if item.name == "hr-00000.mdb")
     flip(path, 5000, 0)
-    from toy import ToySource
+    from tests.pairs.toy import ToySource
 
     with pytest.raises(SpecError, match="this source gives the base"):
         repair(Store(store), ingest(ToySource(salt=1)), Runner("serial"))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": 1}', '{"a":' * 5000, "\0" * 100, json.dumps({"format": "LRS1"})])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"digest": 1}', '{"a":' * 5000, "\0" * 100, json.dumps({"format": "LRS1"})]
+)
 def test_malformed_manifests_are_one_clear_error(store, text):
     path = next((store / "base").iterdir()) / "manifest.json"
     path.write_text(text)

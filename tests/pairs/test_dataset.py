@@ -1,4 +1,6 @@
-"""Reading: the right pixels, an order that is a pure function of (seed, epoch), exact resume, and safe sharing of files."""
+"""Reading: the right pixels, an order that is a pure function of (seed, epoch), exact resume, and safe
+sharing of files.
+"""
 
 import multiprocessing
 import os
@@ -8,22 +10,24 @@ import threading
 import numpy as np
 import pytest
 import torch
-from toy import SPEC, ToySource, build, ingest
 
+from lrfr.core.errors import SpecError
+from lrfr.core.image import decode, encode_jpeg
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.spec import parse_spec
-from lrfr.errors import SpecError
-from lrfr.image import decode, encode_jpeg
-from lrfr.pairs.build import ViewOptions, make_pairs
+from lrfr.degrade.spec.model import parse_spec
+from lrfr.pairs.build.make import ViewOptions, make_pairs
 from lrfr.pairs.dataset import PairDataset, PairLoader
+from lrfr.pairs.format.lmdb_files import REGISTRY, Registry
 from lrfr.pairs.order import epoch_order
-from lrfr.pairs.registry import REGISTRY, Registry
 from lrfr.pairs.store import Store
 from lrfr.pairs.views import draw_variants
+from tests.pairs.toy import SPEC, ToySource, build, ingest
 
 
 def test_batches_hold_the_pixels_that_the_source_and_spec_give(store):
-    """Independent path: read the source, encode, decode, degrade and resize image by image, with no store between."""
+    """Independent path: read the source, encode, decode, degrade and resize image by image, with no store
+    between.
+    """
     from PIL import Image
 
     dataset, source = PairDataset(store), ToySource()
@@ -77,13 +81,17 @@ def test_order_reads_blocks_together():
 
 
 def test_identities_per_batch_are_as_mixed_as_a_full_shuffle():
-    """400 identities x 50 images, listed by identity: at least 105 distinct ones per batch of 128 on average, never below 90."""
-    from lrfr.pairs.plan import row_key
+    """400 identities x 50 images, listed by identity: at least 105 distinct ones per batch of 128 on average,
+    never below 90.
+    """
+    from lrfr.pairs.build.plan import row_key
 
     keys = sorted((row_key(0, b"id%03d/%02d" % (i, k)), i) for i in range(400) for k in range(50))
     labels = np.array([label for _, label in keys])
     order = epoch_order(len(labels), 1, 0)
-    distinct = [len(set(labels[order[start : start + 128]].tolist())) for start in range(0, len(labels) - 127, 128)]
+    distinct = [
+        len(set(labels[order[start : start + 128]].tolist())) for start in range(0, len(labels) - 127, 128)
+    ]
     assert np.mean(distinct) >= 105
     assert min(distinct) >= 90
 
@@ -95,7 +103,9 @@ def batches(loader, epoch, start=0):
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_threads_change_nothing(store, threads):
     dataset = PairDataset(store)
-    assert batches(PairLoader(dataset, 20, seed=1, threads=threads), 2) == batches(PairLoader(dataset, 20, seed=1, threads=0), 2)
+    assert batches(PairLoader(dataset, 20, seed=1, threads=threads), 2) == batches(
+        PairLoader(dataset, 20, seed=1, threads=0), 2
+    )
 
 
 @pytest.mark.parametrize("start", [0, 1, 5, 8])
@@ -122,14 +132,16 @@ def test_an_epoch_shows_every_row_once(store):
     assert sorted(rows) == list(range(192))
 
 
-def test_weights_are_honoured():
+def test_weights_are_honored():
     rows = np.arange(100_000)
     drawn = draw_variants("d", 0, rows, (1.0, 1.0, 2.0))
     counts = np.bincount(drawn)
     assert np.abs(counts - [25_000, 25_000, 50_000]).max() <= 4
     assert np.array_equal(drawn[::7], draw_variants("d", 0, rows[::7], (1.0, 1.0, 2.0)))
     # over epochs every row meets every variant with its weight
-    seen = np.array([draw_variants("d", epoch, np.array([17, 4711]), (1.0, 1.0, 2.0)) for epoch in range(2000)])
+    seen = np.array(
+        [draw_variants("d", epoch, np.array([17, 4711]), (1.0, 1.0, 2.0)) for epoch in range(2000)]
+    )
     for column in seen.T:
         assert np.abs(np.bincount(column) / 2000 - [0.25, 0.25, 0.5]).max() < 0.05
 
@@ -148,9 +160,17 @@ def test_two_specs_share_one_base_and_mix_by_weight(folder):
 
 
 def test_filters_and_splits(folder):
-    from lrfr.pairs.ingest import WithSplits
+    from lrfr.pairs.build.ingest import WithSplits
 
-    source = WithSplits(ToySource(), {f"id{i:03d}/{k}": "dev" if i < 4 else "train" for i in range(24) for k in range(8) if k < 7 or i % 2})
+    source = WithSplits(
+        ToySource(),
+        {
+            f"id{i:03d}/{k}": "dev" if i < 4 else "train"
+            for i in range(24)
+            for k in range(8)
+            if k < 7 or i % 2
+        },
+    )
     store = Store(folder / "s")
     make_pairs(store, ingest(source), [], view=ViewOptions("eight", min_per_id=8, split="train"))
     dataset = PairDataset(store.root, "eight")
@@ -203,7 +223,7 @@ def test_pickled_dataset_carries_no_open_file(store):
 
 def test_many_threads_and_few_open_files(store):
     """More shards than may be open, read from eight threads at once."""
-    from lrfr.pairs import reader
+    from lrfr.pairs.format import reader
 
     dataset = PairDataset(store)
     expected = dataset.batch(np.arange(192), 0)
@@ -244,25 +264,3 @@ def test_upsampled_stores_keep_the_native_size(folder):
     one, two = (PairDataset(folder / name).batch(np.arange(64), 0) for name in "sn")
     assert torch.equal(one.size_px_b, two.size_px_b)
     assert torch.equal(one.lr_bchw, two.lr_bchw)
-
-
-def test_side_arrays_belong_to_a_base_and_a_checkpoint(store):
-    from lrfr.errors import DataError
-    from lrfr.pairs.sidecar import read_side, write_side
-
-    place = Store(store)
-    base = place.bases()[0]
-    values = np.random.default_rng(0).standard_normal((192, 8)).astype(np.float32)
-    assert read_side(place, base, "embedding", "ab" * 32) is None
-    path = write_side(place, base, "embedding", "ab" * 32, values)
-    assert np.array_equal(read_side(place, base, "embedding", "ab" * 32), values)
-    assert read_side(place, base, "embedding", "cd" * 32) is None
-    with pytest.raises(DataError, match="191 entries"):
-        write_side(place, base, "embedding", "ab" * 32, values[1:])
-    with pytest.raises(SpecError):
-        write_side(place, base, "../x", "ab" * 32, values)
-    data = bytearray(path.read_bytes())
-    data[200] ^= 1
-    path.write_bytes(bytes(data))
-    with pytest.raises(DataError, match="damaged"):
-        read_side(place, base, "embedding", "ab" * 32)

@@ -1,4 +1,6 @@
-"""Promise P2 by fault injection: killed or failing at any moment, run again, the store is the one of an uninterrupted run."""
+"""Promise P2 by fault injection: killed or failing at any moment, run again, the store is the one of an
+uninterrupted run.
+"""
 
 import errno
 import os
@@ -6,14 +8,14 @@ import shutil
 import time
 
 import pytest
-from faults import Shim, forked, injected, killed_at, moments
-from toy import ToySource, tree
-from toy import build as build_toy
 
-from lrfr.errors import EnvironmentFault
-from lrfr.pairs.executors import Runner
+from lrfr.core.errors import EnvironmentFault
+from lrfr.pairs.care.verify import verify
+from lrfr.pairs.executors.local import Runner
 from lrfr.pairs.store import Store
-from lrfr.pairs.verify import verify
+from tests.pairs.faults import Shim, forked, injected, killed_at, moments
+from tests.pairs.toy import ToySource, tree
+from tests.pairs.toy import build as build_toy
 
 SOURCE = ToySource(ids=13, per_id=10)  # 64 + 64 + 2 rows: the fewest that make three shards
 
@@ -36,7 +38,9 @@ def whole(tmp_path_factory):
 
 
 def kill_and_resume(folder, whole, runner, kills, per_store, seed):
-    """Kill builds at random moments, several in a row per store, then let one finish; return (kills that hit, differing stores)."""
+    """Kill builds at random moments, several in a row per store, then let one finish; return (kills that hit,
+    differing stores).
+    """
     expected, seconds = whole
     hits = differing = 0
     delays = moments(seed, kills, seconds * 1.1 + 0.02)
@@ -59,7 +63,9 @@ def test_killed_serial_builds_resume_to_the_same_bytes(folder, whole):
 def test_killed_process_builds_resume_to_the_same_bytes(folder, whole):
     runner = Runner("process", workers=2, start="fork")
     expected, seconds = whole
-    hits, differing = kill_and_resume(folder, (expected, seconds * 2.5), runner, kills=40, per_store=2, seed=2)
+    hits, differing = kill_and_resume(
+        folder, (expected, seconds * 2.5), runner, kills=40, per_store=2, seed=2
+    )
     assert differing == 0
     assert hits > 8
 
@@ -67,7 +73,9 @@ def test_killed_process_builds_resume_to_the_same_bytes(folder, whole):
 @pytest.mark.soak
 def test_two_thousand_kills(folder, whole):
     hits, differing = kill_and_resume(folder, whole, Runner("serial"), kills=1600, per_store=4, seed=3)
-    more, also = kill_and_resume(folder, (whole[0], whole[1] * 2.5), Runner("process", workers=2, start="fork"), 400, 2, 4)
+    more, also = kill_and_resume(
+        folder, (whole[0], whole[1] * 2.5), Runner("process", workers=2, start="fork"), 400, 2, 4
+    )
     print(f"\nkills {2000}, hit at work {hits + more}, differing stores {differing + also}")
     assert differing + also == 0
 
@@ -80,7 +88,9 @@ def operations(folder) -> int:
 
 
 def fail_at(folder, n, code, persistent):
-    """Build with operation ``n`` failing, check what is there, build again; return what went wrong, "" if nothing."""
+    """Build with operation ``n`` failing, check what is there, build again; return what went wrong, "" if
+    nothing.
+    """
     root = folder / "store"
     shutil.rmtree(root, ignore_errors=True)
     outcome = "finished"
@@ -103,7 +113,9 @@ def test_every_failing_operation_leaves_a_store_that_resumes(folder, whole, code
         outcome, findings, files = fail_at(folder, n, code, persistent)
         assert not findings, f"operation {n}: {findings}"
         assert files == whole[0], f"operation {n} ({outcome}): the resumed store differs"
-        assert not persistent or outcome != "finished" or n > count - 3, f"operation {n} failed for good and nobody noticed"
+        assert not persistent or outcome != "finished" or n > count - 3, (
+            f"operation {n} failed for good and nobody noticed"
+        )
 
 
 def test_dying_at_every_operation(folder, whole):
@@ -141,7 +153,7 @@ def test_disk_full_names_the_bytes(folder, monkeypatch):
     import shutil as tools
 
     real = tools.disk_usage
-    monkeypatch.setattr("lrfr.pairs.files.shutil.disk_usage", lambda path: real(path)._replace(free=10))
+    monkeypatch.setattr("lrfr.core.files.shutil.disk_usage", lambda path: real(path)._replace(free=10))
     with pytest.raises(EnvironmentFault, match=r"bytes needed, 10 free"):
         build(folder / "store")
     assert not list((folder / "store").rglob("*.mdb"))

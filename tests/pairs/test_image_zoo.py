@@ -1,4 +1,6 @@
-"""Promise P4: every kind of file ends as a record or in the quarantine with its reason; nothing stops a run."""
+"""Promise P4: every kind of file ends as a record or in the quarantine with its reason; nothing stops a
+run.
+"""
 
 import json
 import os
@@ -10,24 +12,26 @@ import tracemalloc
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from toy import ToySource
-from zoo import exif, picture, rgba, save, zoo
 
-from lrfr.errors import DataError
-from lrfr.image import REASONS, REMARKS, ImageFault, decode, probe, remarks
-from lrfr.pairs.build import ViewOptions, make_pairs
+from lrfr.core.errors import DataError
+from lrfr.core.image import REASONS, REMARKS, ImageFault, decode, probe, remarks
+from lrfr.pairs.build.make import ViewOptions, make_pairs
+from lrfr.pairs.build.plan import BaseOptions
+from lrfr.pairs.build.prepare import Prepare
+from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.executors import Runner
-from lrfr.pairs.plan import BaseOptions
-from lrfr.pairs.prepare import Prepare
-from lrfr.pairs.scan import Ingest
+from lrfr.pairs.executors.local import Runner
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.store import Store
+from tests.pairs.toy import ToySource
+from tests.pairs.zoo import exif, picture, rgba, save, zoo
 
 RSS_CAP_BYTES = 1500 * 1024 * 1024
 
 
-@pytest.mark.parametrize(("name", "data", "expected"), list(zoo()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "data", "expected"), list(zoo()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_kind(name, data, expected):
     if isinstance(expected, str):
         with pytest.raises(ImageFault) as caught:
@@ -90,9 +94,9 @@ def test_a_chunk_that_claims_gigabytes_takes_none():
 
 
 def test_sixteen_bits_are_scaled_not_clipped():
-    grey = picture()[..., 0]
-    data = save(Image.fromarray(grey.astype(np.uint16) * 257), "PNG")
-    assert np.array_equal(decode(data)[..., 1], grey)
+    gray = picture()[..., 0]
+    data = save(Image.fromarray(gray.astype(np.uint16) * 257), "PNG")
+    assert np.array_equal(decode(data)[..., 1], gray)
 
 
 def test_cmyk_agrees_with_pillow():
@@ -154,7 +158,9 @@ def test_two_hundred_thousand_mutants():
 
 
 def lay_out(folder):
-    """Write the zoo as files plus what only a file system can offer; return the kinds that must be refused."""
+    """Write the zoo as files plus what only a file system can offer; return the kinds that must be
+    refused.
+    """
     refused = {}
     for index, (_, data, expected) in enumerate(zoo()):
         path = folder / f"id{index % 7}" / f"{index:03d}.jpg"
@@ -180,7 +186,11 @@ def lay_out(folder):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(special / "s.jpg"))
     listener.close()
-    refused |= {"special/fifo.jpg": "E_NOTFILE", "special/folder.jpg": "E_NOTFILE", "special/s.jpg": "E_NOTFILE|E_READ"}
+    refused |= {
+        "special/fifo.jpg": "E_NOTFILE",
+        "special/folder.jpg": "E_NOTFILE",
+        "special/s.jpg": "E_NOTFILE|E_READ",
+    }
     refused |= {"special/dangling.jpg": "E_READ", "special/loop.jpg": "E_READ"}
     if os.geteuid() != 0:
         (special / "secret.png").write_bytes(good)
@@ -197,7 +207,10 @@ def test_a_run_over_the_whole_zoo_completes(tmp_path, folder):
     refused = lay_out(tmp_path / "zoo")
     store = Store(folder / "store")
     done = make_pairs(store, ingest(tmp_path / "zoo"), [], view=ViewOptions())
-    lines = [json.loads(line) for line in (store.base(done.base["id"]) / "quarantine.jsonl").read_bytes().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (store.base(done.base["id"]) / "quarantine.jsonl").read_bytes().splitlines()
+    ]
     found = {line["key"]: line["code"] for line in lines if "code" in line}
     assert found.keys() == refused.keys()
     assert all(code in refused[key].split("|") for key, code in found.items())
@@ -249,16 +262,16 @@ def test_duplicate_keys_are_an_error(folder):
         def faces(self):
             return [*super().faces(), *super().faces()]
 
-    from toy import ingest as toy_ingest
-
-    from lrfr.errors import SpecError
+    from lrfr.core.errors import SpecError
+    from tests.pairs.toy import ingest as toy_ingest
 
     with pytest.raises(SpecError, match="two faces have the key"):
         make_pairs(Store(folder / "store"), toy_ingest(Twice()), [])
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "expected"), [entry for entry in zoo() if entry[0].startswith(("jpeg", "grey jpeg", "cmyk", "prog"))]
+    ("name", "data", "expected"),
+    [entry for entry in zoo() if entry[0].startswith(("jpeg", "gray jpeg", "cmyk", "prog"))],
 )
 def test_only_plain_upright_jpegs_keep_their_bytes(name, data, expected):
     """The header reader against Pillow: kept as they are only where size, mode and orientation allow it."""

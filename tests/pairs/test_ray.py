@@ -1,4 +1,6 @@
-"""The Ray executor: the bytes of a serial run, and a store that resumes when workers, nodes or the driver are killed."""
+"""The Ray executor: the bytes of a serial run, and a store that resumes when workers, nodes or the driver are
+killed.
+"""
 
 import os
 import random
@@ -11,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from toy import ToySource, build, tree
 
-from lrfr.errors import DataError, EnvironmentFault
-from lrfr.pairs.executors import Runner, execute
+from lrfr.core.errors import DataError, EnvironmentFault
+from lrfr.pairs.executors.local import Runner, execute
+from tests.pairs.toy import ToySource, build, tree
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -91,11 +93,11 @@ def mine(folder: str) -> set[int]:
 @pytest.fixture(scope="module")
 def session():
     """One local Ray for the tests of this file."""
-    from lrfr.pairs.ray_executor import ray_session
+    from lrfr.pairs.executors.ray import ray_session
 
     before, home = ray_folders(), set(Path.home().glob(".ray*"))
     patch = pytest.MonkeyPatch()
-    patch.setenv("PYTHONPATH", os.path.dirname(__file__))  # the toy source and tasks live here
+    patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # the toy source and tasks live here
     with ray_session(2):
         patch.undo()
         (folder,) = ray_folders() - before
@@ -147,7 +149,9 @@ def kill_workers(folder: str, until: threading.Event, kills: list[int]) -> None:
 
 
 def test_workers_killed_at_random_moments(folder, session):
-    """Seven kills; a task that is killed more often than it is retried ends the run with one message, and the same command goes on."""
+    """Seven kills; a task that is killed more often than it is retried ends the run with one message, and the
+    same command goes on.
+    """
     build(folder / "serial", source=SlowSource())
     done, kills = threading.Event(), []
     killer = threading.Thread(target=kill_workers, args=(session, done, kills))
@@ -173,18 +177,23 @@ _DRIVER = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_ray import SlowSource
-from toy import build
-from lrfr.pairs.executors import Runner
+from tests.pairs.test_ray import SlowSource
+from tests.pairs.toy import build
+from lrfr.pairs.executors.local import Runner
 print("ready", flush=True)
 build(Path(sys.argv[1]), source=SlowSource(), runner=Runner("ray", workers=2))
 """
 
 
 def kill_driver(folder: Path, after_s: float) -> bool:
-    """Start a build with its own Ray, kill it ``after_s`` after its start, and wait until Ray's processes have gone."""
+    """Start a build with its own Ray, kill it ``after_s`` after its start, and wait until Ray's processes
+    have gone.
+    """
     before = ray_folders()
-    driver = subprocess.Popen([sys.executable, "-c", _DRIVER.format(tests=os.path.dirname(__file__)), str(folder)], stdout=subprocess.PIPE)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER.format(tests=str(Path(__file__).parents[2])), str(folder)],
+        stdout=subprocess.PIPE,
+    )
     assert driver.stdout.readline() == b"ready\n"
     time.sleep(after_s)
     driver.kill()
@@ -216,9 +225,9 @@ os.environ.update(PYTHONPATH={tests!r}, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0
 from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
-from toy import build, tree
-from test_ray import SlowSource
-from lrfr.pairs.executors import Runner
+from tests.pairs.toy import build, tree
+from tests.pairs.test_ray import SlowSource
+from lrfr.pairs.executors.local import Runner
 node = dict(num_cpus=1, object_store_memory=80 * 1024 * 1024, include_dashboard=False)
 cluster = Cluster(initialize_head=True, head_node_args=node)
 second = cluster.add_node(**node)
@@ -235,10 +244,14 @@ finally:
 
 
 def test_two_nodes_write_the_bytes_of_one(folder):
-    """Ray's own two-node cluster on this machine, one store, shards built in a local scratch folder and moved."""
+    """Ray's own two-node cluster on this machine, one store, shards built in a local scratch folder and
+    moved.
+    """
     build(folder / "serial", source=SlowSource())
-    code = _CLUSTER.format(tests=os.path.dirname(__file__))
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=200, check=False)
+    code = _CLUSTER.format(tests=str(Path(__file__).parents[2]))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "nodes 2" in done.stdout
     assert tree(folder / "two") == tree(folder / "serial")

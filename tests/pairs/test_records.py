@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrfr.errors import DataError
-from lrfr.pairs.records import RAW, Record, pack_block, read_block, store_seed, unpack
+from lrfr.core.errors import DataError
+from lrfr.pairs.format.records import RAW, Record, pack_block, read_block, store_seed, unpack
 
 SEED = store_seed("0123456789abcdef")
 
@@ -17,14 +17,21 @@ def raw(row: int, side: int = 2, tail: bytes = b"") -> Record:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 9), st.binary(max_size=20)), min_size=1, max_size=12), st.integers(0, 2**31))
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.binary(max_size=20)), min_size=1, max_size=12),
+    st.integers(0, 2**31),
+)
 def test_round_trip(shapes, first):
     records = [raw(first + index, side, tail) for index, (side, tail) in enumerate(shapes)]
     block = pack_block(records, SEED)
     assert len(read_block(memoryview(block)).offsets) == len(records) + 1
     for slot, record in enumerate(records):
         found = unpack(read_block(memoryview(block)), slot, record.row, SEED)
-        assert (bytes(found.payload), bytes(found.tail), found.height) == (record.payload, record.tail, record.height)
+        assert (bytes(found.payload), bytes(found.tail), found.height) == (
+            record.payload,
+            record.tail,
+            record.height,
+        )
         assert np.array_equal(found.pixels(), record.pixels())
 
 

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zoo import picture, save
 
-from lrfr.errors import DataError, LrfrError, SpecError
-from lrfr.image import ImageFault, decode
-from lrfr.pairs.canary import looks_swapped
-from lrfr.pairs.sources import SOURCES, open_source
+from lrfr.core.errors import DataError, LrfrError, SpecError
+from lrfr.core.image import ImageFault, decode
+from lrfr.pairs.build.channel_order import looks_swapped
+from lrfr.pairs.sources.bin_file import BinSource, read_bin, write_bin
 from lrfr.pairs.sources.folder import FolderSource, LfwSource, read_pairs_txt
 from lrfr.pairs.sources.recordio import MAGIC, RecordIOSource, read_record, scan
-from lrfr.pairs.sources.verification import BinSource, read_bin, write_bin
+from lrfr.pairs.sources.table import SOURCES, open_source
+from tests.pairs.zoo import picture, save
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -71,7 +71,11 @@ def test_real_file_without_its_index(tmp_path):
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(
-        st.lists(st.one_of(st.just(struct.pack("<I", MAGIC)), st.binary(max_size=9)), max_size=6).map(b"".join), min_size=1, max_size=6
+        st.lists(st.one_of(st.just(struct.pack("<I", MAGIC)), st.binary(max_size=9)), max_size=6).map(
+            b"".join
+        ),
+        min_size=1,
+        max_size=6,
     )
 )
 def test_records_are_read_as_written(tmp_path_factory, payloads):
@@ -84,7 +88,11 @@ def test_records_are_read_as_written(tmp_path_factory, payloads):
 
 def test_labels_of_both_kinds_and_pixels(tmp_path):
     images = [save(picture(seed, 112), "JPEG") for seed in range(3)]
-    payloads = [header(0, 5.0, 1) + images[0], header(2, 0.0, 2, (6.0, 1.0)) + images[1], header(0, 7.0, 3) + images[2]]
+    payloads = [
+        header(0, 5.0, 1) + images[0],
+        header(2, 0.0, 2, (6.0, 1.0)) + images[1],
+        header(0, 7.0, 3) + images[2],
+    ]
     (tmp_path / "t.rec").write_bytes(b"".join(map(record, payloads)))
     source = RecordIOSource(tmp_path / "t.rec")
     assert [face.label for face in source.faces()] == ["0000005", "0000006", "0000007"]
@@ -113,7 +121,9 @@ def test_hostile_records_are_refused(tmp_path, data):
 
 
 def test_labels_that_are_no_numbers_are_refused_one_by_one(tmp_path):
-    (tmp_path / "t.rec").write_bytes(record(header(0, float("nan"), 1) + b"x") + record(header(0, 2.0, 2) + b"y"))
+    (tmp_path / "t.rec").write_bytes(
+        record(header(0, float("nan"), 1) + b"x") + record(header(0, 2.0, 2) + b"y")
+    )
     assert [face.fault for face in RecordIOSource(tmp_path / "t.rec").faces()] == ["E_LABEL", ""]
     (tmp_path / "list.csv").write_text("path,identity\na.png,nan\nb.png,7\n")
     assert [face.fault for face in open_source(str(tmp_path / "list.csv")).faces()] == ["E_LABEL", ""]
@@ -139,15 +149,15 @@ def test_real_bin_files(name):
         assert decode(image).shape == (112, 112, 3)
 
 
-def test_both_flavours_hold_the_same_images():
+def test_both_flavors_hold_the_same_images():
     assert read_bin(DATA / "toy_numpy.bin") == read_bin(DATA / "toy_bytes.bin")
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("flavour", ["bytes", "numpy"])
-def test_every_protocol_reads_back(tmp_path, protocol, flavour):
+@pytest.mark.parametrize("flavor", ["bytes", "numpy"])
+def test_every_protocol_reads_back(tmp_path, protocol, flavor):
     images = [save(picture(seed, 16), "PNG") for seed in range(4)]
-    packed = images if flavour == "bytes" else [np.frombuffer(image, np.uint8) for image in images]
+    packed = images if flavor == "bytes" else [np.frombuffer(image, np.uint8) for image in images]
     (tmp_path / "x.bin").write_bytes(pickle.dumps((packed, [True, False]), protocol=protocol))
     assert read_bin(tmp_path / "x.bin") == (images, [True, False])
 
@@ -206,7 +216,9 @@ def test_hostile_bins_are_refused_without_running_or_allocating(tmp_path, number
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_mutated_bins_give_images_or_a_refusal(tmp_path_factory, data):
-    original = bytearray(pickle.dumps(([np.arange(9, dtype=np.uint8), b"yy"], [True]), protocol=data.draw(st.integers(0, 5))))
+    original = bytearray(
+        pickle.dumps(([np.arange(9, dtype=np.uint8), b"yy"], [True]), protocol=data.draw(st.integers(0, 5)))
+    )
     for _ in range(data.draw(st.integers(1, 4))):
         original[data.draw(st.integers(0, len(original) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("bin") / "x.bin"
@@ -235,7 +247,12 @@ def test_identity_folders(tmp_path):
     (tmp_path / "a" / "notes.txt").write_text("no image")
     found = by_key(FolderSource(tmp_path))
     assert {key: data for key, (_, data) in found.items()} == files
-    assert {key: face.label for key, (face, _) in found.items()} == {"a/1.png": "a", "a/2.png": "a", "b/c/1.png": "b", "loose.png": ""}
+    assert {key: face.label for key, (face, _) in found.items()} == {
+        "a/1.png": "a",
+        "a/2.png": "a",
+        "b/c/1.png": "b",
+        "loose.png": "",
+    }
 
 
 def test_folder_without_images(tmp_path):
@@ -246,8 +263,18 @@ def test_folder_without_images(tmp_path):
 
 
 def test_lfw_layout_and_pairs(tmp_path):
-    lay_folders(tmp_path, ("Ann_Bee/Ann_Bee_0001.jpg", "Ann_Bee/Ann_Bee_0002.jpg", "Cy_Dee/Cy_Dee_0001.jpg", "Eff_Gee/Eff_Gee_0001.jpg"))
-    (tmp_path / "pairs.txt").write_text("2\t1\nAnn_Bee\t1\t2\nAnn_Bee\t1\tCy_Dee\t1\n\nAnn_Bee\t2\t1\nCy_Dee\t1\tAnn_Bee\t2\n")
+    lay_folders(
+        tmp_path,
+        (
+            "Ann_Bee/Ann_Bee_0001.jpg",
+            "Ann_Bee/Ann_Bee_0002.jpg",
+            "Cy_Dee/Cy_Dee_0001.jpg",
+            "Eff_Gee/Eff_Gee_0001.jpg",
+        ),
+    )
+    (tmp_path / "pairs.txt").write_text(
+        "2\t1\nAnn_Bee\t1\t2\nAnn_Bee\t1\tCy_Dee\t1\n\nAnn_Bee\t2\t1\nCy_Dee\t1\tAnn_Bee\t2\n"
+    )
     pairs = read_pairs_txt(tmp_path / "pairs.txt")
     assert pairs[0] == ("Ann_Bee/Ann_Bee_0001", "Ann_Bee/Ann_Bee_0002", True, 0)
     assert pairs[3] == ("Cy_Dee/Cy_Dee_0001", "Ann_Bee/Ann_Bee_0002", False, 1)
@@ -264,7 +291,13 @@ def test_csv_with_attributes_and_splits(tmp_path):
     with (tmp_path / "list.csv").open("w", newline="") as handle:
         rows = csv.writer(handle)
         rows.writerow(["path", "identity", "split", "Male", "Bald", "eye_distance"])
-        rows.writerows([["a/1.png", "A", "train", 1, "", 40.5], ["a/2.png", "A", "dev", 1, 0, 41], ["b/c/1.png", "B", "train", 0, 1, 9]])
+        rows.writerows(
+            [
+                ["a/1.png", "A", "train", 1, "", 40.5],
+                ["a/2.png", "A", "dev", 1, 0, 41],
+                ["b/c/1.png", "B", "train", 0, 1, 9],
+            ]
+        )
     (tmp_path / "more.csv").write_text("path,Smiling\na/2.png,1\n")
     found = by_key(open_source(f"csv:{tmp_path}/list.csv,root={tmp_path}/img,with={tmp_path}/more.csv"))
     assert found.keys() == {"a/1.png", "a/2.png", "b/c/1.png"}
@@ -298,7 +331,10 @@ def test_parquet_list(tmp_path):
     from pyarrow import parquet
 
     lay_folders(tmp_path)
-    parquet.write_table(pyarrow.table({"path": ["a/1.png", "b/c/1.png"], "identity": [1, 2], "Male": [1, None]}), tmp_path / "list.parquet")
+    parquet.write_table(
+        pyarrow.table({"path": ["a/1.png", "b/c/1.png"], "identity": [1, 2], "Male": [1, None]}),
+        tmp_path / "list.parquet",
+    )
     found = by_key(open_source(str(tmp_path / "list.parquet")))
     assert found["a/1.png"][0].attributes == {"Male": 1}
     assert found["b/c/1.png"][0].label == "2"
@@ -408,12 +444,12 @@ def test_svhn_mat_and_digits_npz(tmp_path):
     from scipy.io import savemat
     from sklearn.datasets import load_digits
 
-    colour = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 5), dtype=np.uint8)
-    savemat(tmp_path / "svhn.mat", {"X": colour, "y": np.array([[1], [10], [3], [10], [9]])})
+    color = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 5), dtype=np.uint8)
+    savemat(tmp_path / "svhn.mat", {"X": color, "y": np.array([[1], [10], [3], [10], [9]])})
     source = open_source(str(tmp_path / "svhn.mat"))
     faces = source.faces()
     assert [face.label for face in faces] == ["1", "0", "3", "0", "9"]
-    assert np.array_equal(source.read(faces[2].place), colour[..., 2])
+    assert np.array_equal(source.read(faces[2].place), color[..., 2])
     digits = load_digits()
     np.savez(tmp_path / "digits.npz", data=digits.data, target=digits.target)
     source = open_source(str(tmp_path / "digits.npz"))
@@ -423,7 +459,11 @@ def test_svhn_mat_and_digits_npz(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [{"images": np.zeros((3, 8, 8))}, {"images": np.zeros((3, 8, 8)), "y": [1, np.nan, 2]}, {"images": np.zeros((2, 5)), "y": [0, 1]}],
+    [
+        {"images": np.zeros((3, 8, 8))},
+        {"images": np.zeros((3, 8, 8)), "y": [1, np.nan, 2]},
+        {"images": np.zeros((2, 5)), "y": [0, 1]},
+    ],
 )
 def test_bad_arrays_are_refused(tmp_path, content):
     np.savez(tmp_path / "x.npz", **content)
@@ -437,7 +477,7 @@ def test_pickled_arrays_are_refused(tmp_path):
         open_source(str(tmp_path / "x.npz")).faces()
 
 
-def test_colour_canary():
+def test_color_canary():
     from lrfr.pairs.sources.synthetic import render_face
 
     faces = [render_face(person, 0, 0)[0] for person in range(24)]
@@ -447,21 +487,35 @@ def test_colour_canary():
 
 
 def test_canary_swaps_back_and_warns(tmp_path):
-    from lrfr.pairs.ingest import open_ingest
+    from lrfr.pairs.build.ingest import open_ingest
     from lrfr.pairs.sources.synthetic import render_face
 
     for person in range(12):
         (tmp_path / f"p{person}").mkdir()
-        (tmp_path / f"p{person}" / "0.png").write_bytes(save(np.ascontiguousarray(render_face(person, 0, 0)[0][..., ::-1]), "PNG"))
-    auto, kept = (open_ingest(str(tmp_path), colour=colour) for colour in ("auto", "rgb"))
-    assert auto.options.prepare.colour == "bgr" and auto.warnings
-    assert kept.options.prepare.colour == "rgb" and kept.warnings
+        (tmp_path / f"p{person}" / "0.png").write_bytes(
+            save(np.ascontiguousarray(render_face(person, 0, 0)[0][..., ::-1]), "PNG")
+        )
+    auto, kept = (open_ingest(str(tmp_path), color=color) for color in ("auto", "rgb"))
+    assert auto.options.prepare.color == "bgr" and auto.warnings
+    assert kept.options.prepare.color == "rgb" and kept.warnings
     content = auto.source.read("p3/0.png")
     assert np.array_equal(auto.options.prepare.pixels(content), render_face(3, 0, 0)[0])
 
 
 def test_table_of_sources_and_suggestions():
-    assert set(SOURCES) >= {"synthetic", "folder", "lfw", "recordio", "bin", "csv", "parquet", "celeba", "tar", "lmdb", "arrays"}
+    assert set(SOURCES) >= {
+        "synthetic",
+        "folder",
+        "lfw",
+        "recordio",
+        "bin",
+        "csv",
+        "parquet",
+        "celeba",
+        "tar",
+        "lmdb",
+        "arrays",
+    }
     with pytest.raises(SpecError, match="did you mean 'recordio'"):
         open_source("recordo:train.rec")
     with pytest.raises(SpecError, match="did you mean 'per_id'"):

@@ -1,25 +1,28 @@
-"""make-pairs: the same bytes from every executor, nothing made twice, ids that depend on what matters and on nothing else."""
+"""make-pairs: the same bytes from every executor, nothing made twice, ids that depend on what matters and on
+nothing else.
+"""
 
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from toy import SPEC, ToySource, build, ingest, tree
 
-from lrfr.degrade.spec import parse_spec
-from lrfr.errors import LockedError, SpecError
-from lrfr.pairs.build import ViewOptions, make_pairs
+from lrfr.core.errors import LockedError, SpecError
+from lrfr.core.lock import store_lock
+from lrfr.degrade.spec.model import parse_spec
+from lrfr.pairs.build.make import ViewOptions, make_pairs
+from lrfr.pairs.build.plan import MAX_SHARD_ROWS, rows_per_shard
+from lrfr.pairs.care.verify import verify
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.executors import Runner, Stopped
-from lrfr.pairs.lock import store_lock
-from lrfr.pairs.plan import MAX_SHARD_ROWS, rows_per_shard
-from lrfr.pairs.shard import MAP_SIZE
+from lrfr.pairs.executors.local import Runner, Stopped
+from lrfr.pairs.format.shard import MAP_SIZE
 from lrfr.pairs.store import Store
-from lrfr.pairs.verify import verify
+from tests.pairs.toy import SPEC, ToySource, build, ingest, tree
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -44,7 +47,7 @@ sys.path.insert(0, {tests!r})
 import cv2
 cv2.setNumThreads({threads})
 from pathlib import Path
-from toy import build
+from tests.pairs.toy import build
 build(Path(sys.argv[1]))
 """
 
@@ -61,23 +64,36 @@ build(Path(sys.argv[1]))
             "umask": "077",
             "threads": "2",
         },
-        {"PYTHONHASHSEED": "random", "LC_ALL": "tr_TR.UTF-8", "TZ": "America/St_Johns", "umask": "002", "cwd": "/"},
+        {
+            "PYTHONHASHSEED": "random",
+            "LC_ALL": "tr_TR.UTF-8",
+            "TZ": "America/St_Johns",
+            "umask": "002",
+            "cwd": "/",
+        },
     ],
 )
 def test_surroundings_change_nothing(folder, store, case):
     case = dict(case)
     umask, cwd, threads = case.pop("umask", "022"), case.pop("cwd", str(folder)), case.pop("threads", "1")
-    code = _RUN.format(tests=os.path.dirname(__file__), threads=threads)
+    code = _RUN.format(tests=str(Path(__file__).parents[2]), threads=threads)
     environment = {**os.environ, **case, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run(
-        [sys.executable, "-c", code, str(folder / "other")], check=True, cwd=cwd, env=environment, umask=int(umask, 8), timeout=120
+        [sys.executable, "-c", code, str(folder / "other")],
+        check=True,
+        cwd=cwd,
+        env=environment,
+        umask=int(umask, 8),
+        timeout=120,
     )
     assert tree(folder / "other") == tree(store)
 
 
 def test_a_second_run_makes_nothing(store, monkeypatch):
     monkeypatch.setattr("lrfr.degrade.pipeline.Pipeline.run", lambda *_: pytest.fail("an image was degraded"))
-    monkeypatch.setattr("lrfr.pairs.prepare.Prepare.jpeg", lambda *_: pytest.fail("an image was encoded"))
+    monkeypatch.setattr(
+        "lrfr.pairs.build.prepare.Prepare.jpeg", lambda *_: pytest.fail("an image was encoded")
+    )
     before = tree(store)
     done = build(store)
     assert (done.hr_written, done.lr_written) == (0, 0)
@@ -99,7 +115,10 @@ def ids_of(root):
 
 def test_ids_depend_on_content_only(folder, store):
     base, action = ids_of(store)
-    build(folder / "renamed", spec=SPEC.replace("name: toy", "name: other").replace("version: 1", "version: 1\nvariants: 1"))
+    build(
+        folder / "renamed",
+        spec=SPEC.replace("name: toy", "name: other").replace("version: 1", "version: 1\nvariants: 1"),
+    )
     assert ids_of(folder / "renamed") == (base, action)
     build(folder / "seed", spec=SPEC.replace("seed: 3", "seed: 4"))
     assert ids_of(folder / "seed")[0] == base and ids_of(folder / "seed")[1] != action
@@ -107,7 +126,7 @@ def test_ids_depend_on_content_only(folder, store):
     assert ids_of(folder / "pixels")[0] != base and ids_of(folder / "pixels")[1] != action
 
 
-class Relabelled(ToySource):
+class Relabeled(ToySource):
     """The same faces under other names."""
 
     def faces(self):
@@ -117,8 +136,10 @@ class Relabelled(ToySource):
 
 
 def test_new_labels_share_degraded_pixels(folder, store):
-    """Another label array is another base, but the degraded variants are found: they depend on pixels and keys only."""
-    done = build(store, source=Relabelled())
+    """Another label array is another base, but the degraded variants are found: they depend on pixels and
+    keys only.
+    """
+    done = build(store, source=Relabeled())
     assert len(Store(store).bases()) == 2
     assert done.lr_written == 0
 
@@ -139,8 +160,8 @@ def test_rows_are_strangers(store):
 
 def test_sizes(folder):
     """HR stays within 1.03 of its payload, raw LR of 14 px within 1.10 (records of 6 kB and 588 B)."""
-    from lrfr.pairs.records import JPEG, RAW, Record
-    from lrfr.pairs.shard import ShardPlace, write_shard
+    from lrfr.pairs.format.records import JPEG, RAW, Record
+    from lrfr.pairs.format.shard import ShardPlace, write_shard
 
     rng = np.random.default_rng(0)
     (folder / "tmp").mkdir()
@@ -149,7 +170,9 @@ def test_sizes(folder):
         ("lr", RAW, 14, np.full(8192, 588), 64, 1.10),
     ):
         records = (Record(row, codec, side, side, rng.bytes(int(size))) for row, size in enumerate(sizes))
-        sidecar = write_shard(ShardPlace(folder, name, "0123456789abcdef", 0, len(sizes), block), records, folder / "tmp")
+        sidecar = write_shard(
+            ShardPlace(folder, name, "0123456789abcdef", 0, len(sizes), block), records, folder / "tmp"
+        )
         assert sidecar["bytes"] <= limit * sizes.sum(), name
     assert MAP_SIZE == 1 << 30
 
@@ -182,7 +205,7 @@ def test_a_held_lock_names_its_holder(store):
     code = f"""
 import time
 from pathlib import Path
-from lrfr.pairs.lock import store_lock
+from lrfr.core.lock import store_lock
 with store_lock(Path({str(store)!r})):
     print("held", flush=True)
     time.sleep(60)
@@ -203,10 +226,13 @@ with store_lock(Path({str(store)!r})):
 
 def test_two_builders_race_and_one_wins(folder, store):
     """Both start at once in one folder: the store is whole, and who loses says who holds the lock."""
-    from faults import forked
+    from tests.pairs.faults import forked
 
     root = folder / "race"
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in [forked(lambda: build(root)) for _ in range(3)]]
+    codes = [
+        os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        for pid in [forked(lambda: build(root)) for _ in range(3)]
+    ]
     assert 0 in codes
     assert verify(Store(root), deep=True) == []
     assert tree(root) == tree(store)
@@ -225,7 +251,12 @@ def test_stop_finishes_running_shards_and_goes_on_later(folder, store):
 
 def test_progress_counts_images(folder):
     seen = []
-    build(folder / "s", runner=Runner("serial", on_progress=lambda done, total, **info: seen.append((info["phase"], done, total))))
+    build(
+        folder / "s",
+        runner=Runner(
+            "serial", on_progress=lambda done, total, **info: seen.append((info["phase"], done, total))
+        ),
+    )
     assert ("HR", 192, 192) in seen and ("toy.v0", 192, 192) in seen
     assert ("HR", 64, 192) in seen
 
@@ -235,8 +266,12 @@ def test_wrong_requests_write_nothing(folder):
     for request in (
         lambda: make_pairs(Store(folder / "s"), ingest(), [big]),
         lambda: make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions("../out")),
-        lambda: make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions(weights=(1.0, 2.0))),
-        lambda: make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions(weights=(-1.0,))),
+        lambda: make_pairs(
+            Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions(weights=(1.0, 2.0))
+        ),
+        lambda: make_pairs(
+            Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions(weights=(-1.0,))
+        ),
     ):
         with pytest.raises(SpecError):
             request()
@@ -244,10 +279,9 @@ def test_wrong_requests_write_nothing(folder):
 
 
 def test_scan_cache_saves_reading_and_is_never_trusted_blindly(tmp_path, folder, monkeypatch):
-    from toy import ingest as toy_ingest
-    from zoo import picture, save
-
     from lrfr.pairs.sources.folder import FolderSource
+    from tests.pairs.toy import ingest as toy_ingest
+    from tests.pairs.zoo import picture, save
 
     root = tmp_path / "faces"
     for index in range(3):
@@ -270,19 +304,28 @@ def test_scan_cache_saves_reading_and_is_never_trusted_blindly(tmp_path, folder,
     make_pairs(store, toy_ingest(FolderSource(root)), [])
 
 
-def test_the_card_states_the_licence_of_every_spec(folder):
-    from lrfr.pairs.card import card
+def test_the_card_states_the_license_of_every_spec(folder):
+    from lrfr.pairs.care.data_card import card
 
     licensed = parse_spec(SPEC.replace("name: toy", "name: toy\nlicense: CC BY 4.0"))
     make_pairs(Store(folder / "s"), ingest(), [licensed, parse_spec(SPEC.replace("seed: 3", "seed: 4"))])
     text = card(Store(folder / "s"), "default")
-    assert text.count("licence stated in the spec: CC BY 4.0") == 1
-    assert text.count("licence stated in the spec: not stated") == 1
-    by_kind = parse_spec(SPEC.replace("name: toy", "name: toy\nlicense: {toy: for tests only, lfw: other terms}"))
+    assert text.count("license stated in the spec: CC BY 4.0") == 1
+    assert text.count("license stated in the spec: not stated") == 1
+    by_kind = parse_spec(
+        SPEC.replace("name: toy", "name: toy\nlicense: {toy: for tests only, lfw: other terms}")
+    )
     make_pairs(Store(folder / "s"), ingest(), [by_kind], view=ViewOptions("kinds"))
-    assert "licence stated in the spec: for tests only\n" in card(Store(folder / "s"), "kinds")
+    assert "license stated in the spec: for tests only\n" in card(Store(folder / "s"), "kinds")
     build(folder / "plain")
     plain, view = Store(folder / "plain"), Store(folder / "s").view("default")
-    assert view["variants"][0]["action"] == plain.view("default")["variants"][0]["action"], "a licence changes no pixel and no id"
-    for phrase in ("192 of 192 images, 24 identities", view["base"], view["variants"][0]["spec_digest"], '"op": "down"'):
+    assert view["variants"][0]["action"] == plain.view("default")["variants"][0]["action"], (
+        "a license changes no pixel and no id"
+    )
+    for phrase in (
+        "192 of 192 images, 24 identities",
+        view["base"],
+        view["variants"][0]["spec_digest"],
+        '"op": "down"',
+    ):
         assert phrase in text

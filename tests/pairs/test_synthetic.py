@@ -16,7 +16,9 @@ GOLDEN = {1: "62469c07d32046823d775b37ef30d6fbad849e06d725cbbde978a59ddd4548c4"}
 
 def test_golden_pixels():
     """Equal bytes on every machine; when this fails on purpose, raise RENDERER."""
-    digest = hashlib.sha256(b"".join(render_face(i, k, 0)[0].tobytes() for i, k in ((0, 0), (1, 2), (7, 5)))).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(render_face(i, k, 0)[0].tobytes() for i, k in ((0, 0), (1, 2), (7, 5)))
+    ).hexdigest()
     assert digest == GOLDEN[RENDERER]
 
 
@@ -40,14 +42,24 @@ def test_attributes_belong_to_the_identity_and_are_balanced_enough():
 
 
 def test_landmarks_lie_near_the_template():
-    """Project the five points of many poses: like aligned real faces, they scatter by a few pixels around the template."""
+    """Project the five points of many poses: like aligned real faces, they scatter by a few pixels around the
+    template.
+    """
     offsets = []
     for number in range(120):
         person = identity_of(number, 0)
         seen = appearance_of(person, number, number % 7, 0)
         camera = Camera.of(Head.of(person), person, seen)
         corner = person.mouth_w + 1.2 * max(0.0, seen.smile)
-        marks = np.array([[-person.eye_x, 0], [person.eye_x, 0], [0, person.nose_y], [-corner, person.mouth_y], [corner, person.mouth_y]])
+        marks = np.array(
+            [
+                [-person.eye_x, 0],
+                [person.eye_x, 0],
+                [0, person.nose_y],
+                [-corner, person.mouth_y],
+                [corner, person.mouth_y],
+            ]
+        )
         offsets.append(camera.project(marks, np.array([0, 0, person.nose_len, 0, 0])) - TEMPLATE)
     assert np.abs(np.mean(offsets, axis=0)).max() < 1.5
     assert np.sqrt(np.mean(np.square(offsets))) < 5
@@ -59,7 +71,9 @@ def gallery():
 
 
 def rank_one(gallery, side):
-    """Share of images whose nearest other image (colour-normalised pixels at ``side`` px) shows the same person."""
+    """Share of images whose nearest other image (color-normalized pixels at ``side`` px) shows the same
+    person.
+    """
     flat = []
     for image in gallery.reshape(-1, 112, 112, 3):
         small = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC), np.float64)
@@ -75,7 +89,9 @@ def rank_one(gallery, side):
 
 def test_identity_can_be_told_but_not_trivially(gallery):
     accuracy = rank_one(gallery, 56)
-    assert 0.3 < accuracy < 0.99, "chance is 4 %; a pixel comparison must do better, but leave something to learn"
+    assert 0.3 < accuracy < 0.99, (
+        "chance is 4 %; a pixel comparison must do better, but leave something to learn"
+    )
 
 
 def test_very_low_resolution_is_harder(gallery):

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lrfr.degrade.spec import parse_spec
-from lrfr.pairs.build import Outcome, ViewOptions, make_pairs
-from lrfr.pairs.executors import Runner
-from lrfr.pairs.plan import BaseOptions
-from lrfr.pairs.prepare import Prepare
-from lrfr.pairs.scan import Ingest
+from lrfr.degrade.spec.model import parse_spec
+from lrfr.pairs.build.make import Outcome, ViewOptions, make_pairs
+from lrfr.pairs.build.plan import BaseOptions
+from lrfr.pairs.build.prepare import Prepare
+from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.executors.local import Runner
 from lrfr.pairs.sources.base import Face, Source
 from lrfr.pairs.store import Store
 
@@ -42,7 +42,11 @@ class ToySource(Source):
     kind = "toy"
 
     def faces(self) -> list[Face]:
-        return [Face(f"id{i:03d}/{k}", f"id{i:03d}", (i, k), {"Odd": i % 2}) for i in range(self.ids) for k in range(self.per_id)]
+        return [
+            Face(f"id{i:03d}/{k}", f"id{i:03d}", (i, k), {"Odd": i % 2})
+            for i in range(self.ids)
+            for k in range(self.per_id)
+        ]
 
     def read(self, place):
         words = hashlib.shake_128(repr((self.salt, *place)).encode()).digest(SIDE * SIDE * 3)
@@ -56,17 +60,32 @@ def ingest(source: Source | None = None, **options) -> Ingest:
 _parsed = functools.cache(parse_spec)
 
 
-def build(root: Path, source: Source | None = None, runner: Runner | None = None, spec: str = SPEC, **options) -> Outcome:
+def build(
+    root: Path, source: Source | None = None, runner: Runner | None = None, spec: str = SPEC, **options
+) -> Outcome:
     """Write a toy store (24 x 8 images: three shards of 64 rows)."""
-    return make_pairs(Store(root), ingest(source), [_parsed(spec)], view=ViewOptions(), runner=runner or Runner("serial"), **options)
+    return make_pairs(
+        Store(root),
+        ingest(source),
+        [_parsed(spec)],
+        view=ViewOptions(),
+        runner=runner or Runner("serial"),
+        **options,
+    )
 
 
 def tree(root: Path) -> dict[str, str]:
     """Return sha256 of every file that counts (no log, lock or cache)."""
-    files = [path for part in ("base", "lr", "views", "tmp") for path in (root / part).rglob("*") if path.is_file()]
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+    files = [
+        path for part in ("base", "lr", "views", "tmp") for path in (root / part).rglob("*") if path.is_file()
+    ]
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)
+    }
 
 
 def fast_folder() -> Path:
     """Return a new folder in memory where there is one (fsync costs nothing there)."""
-    return Path(tempfile.mkdtemp(prefix="lrfr-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    return Path(
+        tempfile.mkdtemp(prefix="lrfr-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    )

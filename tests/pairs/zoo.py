@@ -1,6 +1,7 @@
 """The image zoo: files as they are met in the wild, each with what must become of it.
 
-``zoo()`` yields (name, bytes, expected): a reason code, or a set of remarks that the accepted image must carry.
+``zoo()`` yields (name, bytes, expected): a reason code, or a set of remarks that the accepted image must
+carry.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Entry = tuple[str, bytes, str | set[str]]
 
 
 def picture(seed: int = 0, side: int = 64) -> np.ndarray:
-    """Smooth colourful noise, uint8 [side, side, 3]."""
+    """Smooth colorful noise, uint8 [side, side, 3]."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
     return np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
@@ -33,7 +34,10 @@ def png_claiming(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header claims any size."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 64)), (b"IEND", b"")]
-    body = b"".join(struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data)) for tag, data in chunks)
+    body = b"".join(
+        struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+        for tag, data in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -47,14 +51,18 @@ def zoo() -> Iterator[Entry]:
     yield from _truncated()
     yield from _not_images()
     yield from _extents()
-    yield from _colours()
+    yield from _colors()
     yield from _containers()
     yield from _metadata()
 
 
 def _truncated() -> Iterator[Entry]:
     rgb = picture()
-    for kind, data in (("jpeg", save(rgb, "JPEG", quality=90)), ("png", save(rgb, "PNG")), ("webp", save(rgb, "WEBP", lossless=True))):
+    for kind, data in (
+        ("jpeg", save(rgb, "JPEG", quality=90)),
+        ("png", save(rgb, "PNG")),
+        ("webp", save(rgb, "WEBP", lossless=True)),
+    ):
         for percent in range(5, 100, 5):
             cut = data[: len(data) * percent // 100]
             yield f"{kind} cut to {percent} %", cut, "E_TRUNCATED|E_FORMAT"
@@ -88,21 +96,21 @@ def _extents() -> Iterator[Entry]:
     yield "3x2000", save(np.zeros((3, 2000, 3), np.uint8), "PNG"), "E_SIZE|E_ASPECT"
     yield "8x2000", save(np.zeros((8, 2000, 3), np.uint8), "PNG"), "E_ASPECT"
     yield "all black", save(np.zeros((64, 64, 3), np.uint8), "PNG"), {"W_CONSTANT"}
-    yield "constant grey", save(np.full((64, 64, 3), 127, np.uint8), "JPEG"), {"W_CONSTANT"}
+    yield "constant gray", save(np.full((64, 64, 3), 127, np.uint8), "JPEG"), {"W_CONSTANT"}
 
 
-def _colours() -> Iterator[Entry]:
+def _colors() -> Iterator[Entry]:
     rgb = Image.fromarray(picture())
     yield "cmyk jpeg", save(rgb.convert("CMYK"), "JPEG", quality=95), set()
-    yield "grey jpeg", save(rgb.convert("L"), "JPEG"), set()
-    yield "grey png", save(rgb.convert("L"), "PNG"), set()
+    yield "gray jpeg", save(rgb.convert("L"), "JPEG"), set()
+    yield "gray png", save(rgb.convert("L"), "PNG"), set()
     yield "one-bit png", save(rgb.convert("1"), "PNG"), set()
     yield "palette png", save(rgb.quantize(16), "PNG"), set()
     yield "palette png with transparency", save(rgb.quantize(16), "PNG", transparency=3), {"W_ALPHA"}
     yield "rgba png", save(rgba(), "PNG"), {"W_ALPHA"}
     yield "rgba webp", save(rgba(), "WEBP", lossless=True), {"W_ALPHA"}
-    yield "grey and alpha png", save(rgba().convert("LA"), "PNG"), {"W_ALPHA"}
-    yield "16-bit grey png", save(Image.fromarray(picture()[..., 0].astype(np.uint16) * 257), "PNG"), set()
+    yield "gray and alpha png", save(rgba().convert("LA"), "PNG"), {"W_ALPHA"}
+    yield "16-bit gray png", save(Image.fromarray(picture()[..., 0].astype(np.uint16) * 257), "PNG"), set()
     yield "progressive jpeg", save(rgb, "JPEG", progressive=True), set()
     yield "jpeg with restart markers", save(rgb, "JPEG", restart_marker_blocks=4), set()
 
@@ -117,7 +125,11 @@ def _containers() -> Iterator[Entry]:
     rgb, other = Image.fromarray(picture()), Image.fromarray(picture(1))
     yield "animated gif", save(rgb, "GIF", save_all=True, append_images=[other], duration=40), {"W_ANIMATED"}
     yield "animated png", save(rgb, "PNG", save_all=True, append_images=[other]), {"W_ANIMATED"}
-    yield "animated webp", save(rgb, "WEBP", save_all=True, append_images=[other], lossless=True), {"W_ANIMATED"}
+    yield (
+        "animated webp",
+        save(rgb, "WEBP", save_all=True, append_images=[other], lossless=True),
+        {"W_ANIMATED"},
+    )
     yield "multi-page tiff", save(rgb, "TIFF", save_all=True, append_images=[other]), "E_FORMAT"
     yield "float tiff", save(Image.fromarray(picture()[..., 0].astype(np.float32)), "TIFF"), "E_FORMAT"
     yield "mpo", save(rgb, "MPO", save_all=True, append_images=[other]), "E_FORMAT"
@@ -133,6 +145,14 @@ def _metadata() -> Iterator[Entry]:
     rgb = Image.fromarray(picture())
     for orientation in range(1, 9):
         flags = {"W_ROTATED"} if orientation > 1 else set()
-        yield f"jpeg with orientation {orientation}", save(rgb, "JPEG", quality=95, exif=exif(orientation)), flags
+        yield (
+            f"jpeg with orientation {orientation}",
+            save(rgb, "JPEG", quality=95, exif=exif(orientation)),
+            flags,
+        )
     yield "jpeg with broken exif", save(rgb, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff\0\0"), set()
-    yield "jpeg with a colour profile", save(rgb, "JPEG", icc_profile=b"not really a profile" * 8), {"W_PROFILE"}
+    yield (
+        "jpeg with a color profile",
+        save(rgb, "JPEG", icc_profile=b"not really a profile" * 8),
+        {"W_PROFILE"},
+    )

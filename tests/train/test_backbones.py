@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lrfr.errors import DataError, SpecError
-from lrfr.train.backbones import BACKBONES, build_backbone
+from lrfr.core.errors import DataError, SpecError
 from lrfr.train.backbones.btnet import BTNet, branch_arguments, owned_stage, select_branch
 from lrfr.train.backbones.iresnet import btnet_strides
 from lrfr.train.backbones.mobilefacenet import Conv2d, ConvBlock
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.checkpoint import model_tensors
-from lrfr.train.nets import Nets
 
 
 def count_m(net):
@@ -74,7 +74,12 @@ def make_btnet(name="tiny", sides=(28, 14, 7)):
 def test_branch_parameter_counts_of_the_paper(px, own_m):
     net = make_btnet("iresnet50", (px,))
     branch = net.net(px)
-    norms = {id(p) for m in branch.modules() if isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) for p in m.parameters()}
+    norms = {
+        id(p)
+        for m in branch.modules()
+        if isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
+        for p in m.parameters()
+    }
     trunk = {id(p) for p in net.trunk.parameters()}
     mine = [p for p in branch.parameters() if id(p) not in trunk]
     rest_bn = norms - {id(p) for name, p in branch.named_parameters() if _before(name, net.tap(px))}
@@ -142,7 +147,10 @@ def test_branch_indicators():
     assert [select_branch(10, 21, sides, which, "ceil") for which in ("max", "min", "avg")] == [28, 14, 28]
 
 
-@pytest.mark.parametrize("pair", [("iresnet18", "wave-iresnet18"), ("facex-resnet50", "wave-facex-resnet50"), ("tiny", "wave-tiny")])
+@pytest.mark.parametrize(
+    "pair",
+    [("iresnet18", "wave-iresnet18"), ("facex-resnet50", "wave-facex-resnet50"), ("tiny", "wave-tiny")],
+)
 def test_wavelet_twin_has_the_same_parameters(pair):
     with torch.device("meta"):
         plain, wave = (dict(build_backbone(name).named_parameters()) for name in pair)
@@ -154,12 +162,24 @@ def test_tap_shapes_of_iresnet():
     net = build_backbone("iresnet18").eval()
     with torch.no_grad():
         features = net.run(torch.zeros(1, 3, 112, 112), ("layer1", "layer2.0", "layer3", "layer4.1"))
-    assert [tuple(t.shape[1:]) for t in features.taps] == [(64, 56, 56), (128, 28, 28), (256, 14, 14), (512, 7, 7)]
+    assert [tuple(t.shape[1:]) for t in features.taps] == [
+        (64, 56, 56),
+        (128, 28, 28),
+        (256, 14, 14),
+        (512, 7, 7),
+    ]
 
 
 def test_iresnet_has_insightface_names():
     names = build_backbone("tiny").state_dict().keys()
-    wanted = {"conv1.weight", "bn1.running_var", "prelu.weight", "layer1.0.bn1.weight", "layer2.0.downsample.0.weight", "layer4.0.bn3.bias"}
+    wanted = {
+        "conv1.weight",
+        "bn1.running_var",
+        "prelu.weight",
+        "layer1.0.bn1.weight",
+        "layer2.0.downsample.0.weight",
+        "layer4.0.bn3.bias",
+    }
     assert wanted | {"bn2.weight", "fc.bias", "features.running_mean"} <= names
 
 
@@ -195,7 +215,10 @@ def test_mobilefacenet_with_still_statistics_folds_them_exactly():
         block.forward = block.layers.forward
     plain = trunk(images)
     torch.testing.assert_close(folded, plain, rtol=1e-9, atol=1e-9)
-    for grad, expected in zip(*(torch.autograd.grad(out.square().sum(), list(trunk.parameters())) for out in (folded, plain)), strict=True):
+    for grad, expected in zip(
+        *(torch.autograd.grad(out.square().sum(), list(trunk.parameters())) for out in (folded, plain)),
+        strict=True,
+    ):
         torch.testing.assert_close(grad, expected, rtol=1e-7, atol=1e-9 * float(expected.abs().max()))
 
 

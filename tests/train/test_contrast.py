@@ -8,19 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from lrfr.errors import SpecError
-from lrfr.train.contrast import TeacherQueue
+from lrfr.core.errors import SpecError
+from lrfr.train.losses.contrast import TeacherQueue
 
 
 def cosine(x: Tensor, y: Tensor) -> float:
-    return sum(float(a) * float(b) for a, b in zip(x, y, strict=True)) / (math.hypot(*x.tolist()) * math.hypot(*y.tolist()))
+    return sum(float(a) * float(b) for a, b in zip(x, y, strict=True)) / (
+        math.hypot(*x.tolist()) * math.hypot(*y.tolist())
+    )
 
 
-def by_hand(student: Tensor, teacher: Tensor, labels: list[int], seen: list[tuple[Tensor, int]], scale: float) -> float:
-    """Mean of -log(e^{s c} / (e^{s c} + sum of e^{s c_k})) over other people's faces in ``seen``, the batch's own among them."""
+def by_hand(
+    student: Tensor, teacher: Tensor, labels: list[int], seen: list[tuple[Tensor, int]], scale: float
+) -> float:
+    """Mean of -log(e^{s c} / (e^{s c} + sum of e^{s c_k})) over other people's faces in ``seen``, the batch's
+    own among them.
+    """
     losses = []
     for s, t, label in zip(student, teacher, labels, strict=True):
-        others = [math.exp(scale * cosine(s, face)) for face, other in seen if not (other == label >= 0) and face is not t]
+        others = [
+            math.exp(scale * cosine(s, face))
+            for face, other in seen
+            if not (other == label >= 0) and face is not t
+        ]
         own = math.exp(scale * cosine(s, t))
         losses.append(-math.log(own / (own + sum(others))))
     return sum(losses) / len(losses)

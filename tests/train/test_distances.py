@@ -1,4 +1,6 @@
-"""Every distance against a plain-Python evaluation of its equation, and its gradient by finite differences."""
+"""Every distance against a plain-Python evaluation of its equation, and its gradient by finite
+differences.
+"""
 
 import math
 
@@ -7,9 +9,9 @@ import pytest
 import pywt
 import torch
 
-from lrfr.train import distances as D
-from lrfr.train.backbones.wavelet import dwt_ll, low_pass_taps
-from lrfr.train.features import Features
+from lrfr.train.backbones.features import Features
+from lrfr.train.backbones.parts.wavelet import dwt_ll, low_pass_taps
+from lrfr.train.losses import distances as D
 
 torch.manual_seed(0)
 S, T = torch.randn(3, 2, 4, 4, dtype=torch.float64), torch.randn(3, 2, 4, 4, dtype=torch.float64)
@@ -38,7 +40,9 @@ def py_cosine(s, t):
 
 
 def py_fitnet(s, t):
-    return mean((x - y) ** 2 for a, b in zip(flat(s), flat(t), strict=True) for x, y in zip(a, b, strict=True))
+    return mean(
+        (x - y) ** 2 for a, b in zip(flat(s), flat(t), strict=True) for x, y in zip(a, b, strict=True)
+    )
 
 
 def py_norm(s, t):
@@ -53,7 +57,9 @@ def py_attention(s, t):
             found.append([v / norm(a) for v in a])
         return found
 
-    return mean((x - y) ** 2 for a, b in zip(maps(s), maps(t), strict=True) for x, y in zip(a, b, strict=True))
+    return mean(
+        (x - y) ** 2 for a, b in zip(maps(s), maps(t), strict=True) for x, y in zip(a, b, strict=True)
+    )
 
 
 def py_smooth_l1(x, y):
@@ -69,7 +75,11 @@ def py_rkd(s, t):
         scale = mean(v for row in gap for v in row if v > 0)
 
         def unit(i, j):
-            return [0.0] * len(x[0]) if i == j else [(a - b) / gap[i][j] for a, b in zip(x[i], x[j], strict=True)]
+            return (
+                [0.0] * len(x[0])
+                if i == j
+                else [(a - b) / gap[i][j] for a, b in zip(x[i], x[j], strict=True)]
+            )
 
         angles = [dot(unit(i, a), unit(k, a)) for a in range(n) for i in range(n) for k in range(n)]
         return [v / scale for row in gap for v in row], angles
@@ -86,7 +96,11 @@ def py_logexp(s, t, p=1.0):
 
 
 def py_logexp_official(s, t):
-    terms = [math.exp(abs(x - y)) - 1 for a, b in zip(s.tolist(), t.tolist(), strict=True) for x, y in zip(a, b, strict=True)]
+    terms = [
+        math.exp(abs(x - y)) - 1
+        for a, b in zip(s.tolist(), t.tolist(), strict=True)
+        for x, y in zip(a, b, strict=True)
+    ]
     return math.log(1 + sum(terms)) / len(s)
 
 
@@ -96,7 +110,9 @@ def py_kl(s, t, temperature=4.0):
         return [x / sum(e) for x in e]
 
     pairs = [(soft(b), soft(a)) for a, b in zip(s.tolist(), t.tolist(), strict=True)]
-    return temperature**2 * mean(sum(q * math.log(q / p) for q, p in zip(tq, sp, strict=True)) for tq, sp in pairs)
+    return temperature**2 * mean(
+        sum(q * math.log(q / p) for q, p in zip(tq, sp, strict=True)) for tq, sp in pairs
+    )
 
 
 def py_wavelet(s, t):

@@ -5,21 +5,27 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lrfr.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError
 from lrfr.train import checkpoint
-from lrfr.train.backbones import build_backbone
 from lrfr.train.backbones.btnet import BTNet
+from lrfr.train.backbones.table import build_backbone
 from lrfr.train.checkpoint import load_embedder, load_nets
-from lrfr.train.export import export, run_onnx
-from lrfr.train.import_weights import import_weights
 from lrfr.train.recipe import load_recipe
+from lrfr.train.weights.export_model import export, run_onnx
+from lrfr.train.weights.import_weights import import_weights
 
 
 def write_checkpoint(folder, name, options=(), parents=None):
     torch.manual_seed(0)
     recipe = load_recipe(name, "tiny", options)
     nets = recipe.make().build(4, parents)
-    identity = {"method": name, "options": recipe.options, "num_classes": 4, "attribute_names": [], "view": "v"}
+    identity = {
+        "method": name,
+        "options": recipe.options,
+        "num_classes": 4,
+        "attribute_names": [],
+        "view": "v",
+    }
     state = {"step": 7, "metrics": {"accuracy": 0.5}, "best": None}
     checkpoint.save(folder, checkpoint.Checkpoint(identity, checkpoint.model_tensors(nets), state, {}, {}))
     return folder
@@ -28,7 +34,13 @@ def write_checkpoint(folder, name, options=(), parents=None):
 def test_onnx_equals_torch_at_any_batch_size(tmp_path):
     pytest.importorskip("onnxruntime")
     folder = write_checkpoint(tmp_path / "ckpt", "baseline")
-    files = export(folder, tmp_path / "out", onnx=True, safetensors=True, card={"Licence": "CC0", "Data": "invented faces"})
+    files = export(
+        folder,
+        tmp_path / "out",
+        onnx=True,
+        safetensors=True,
+        card={"License": "CC0", "Data": "invented faces"},
+    )
     assert [file.name for file in files] == ["baseline-112.onnx", "baseline-112.safetensors", "model-card.md"]
     x = torch.rand(5, 3, 112, 112) * 2 - 1
     net = load_nets(folder)[0]["net"]
@@ -63,7 +75,10 @@ def test_import_of_safetensors_with_insightface_names(tmp_path):
     import_weights(tmp_path / "w.safetensors", tmp_path / "rgb", "tiny")
     import_weights(tmp_path / "w.safetensors", tmp_path / "bgr", "tiny", bgr=True)
     image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
-    rgb, bgr = load_embedder(tmp_path / "rgb")([image]), load_embedder(tmp_path / "bgr")([image[:, :, ::-1].copy()])
+    rgb, bgr = (
+        load_embedder(tmp_path / "rgb")([image]),
+        load_embedder(tmp_path / "bgr")([image[:, :, ::-1].copy()]),
+    )
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
     assert np.allclose(rgb, net(x).detach().numpy(), atol=1e-5)
     assert np.allclose(rgb, bgr, atol=1e-5)

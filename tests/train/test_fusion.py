@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from lrfr.train.backbones import build_backbone
+from lrfr.train.backbones.fusion import FUSIONS, ChannelAttention, CrossAttention, Fused
 from lrfr.train.backbones.multibranch import MultiBranch, SelfAttention, attend, tokens
-from lrfr.train.fusion import FUSIONS, ChannelAttention, CrossAttention, Fused
+from lrfr.train.backbones.table import build_backbone
 
 
 def slow_attention(q, k, v, heads):
@@ -17,7 +17,9 @@ def slow_attention(q, k, v, heads):
         for h in range(heads):
             part = slice(h * d, (h + 1) * d)
             for i in range(q.shape[1]):
-                weights = [math.exp(float(q[b, i, part] @ k[b, j, part]) / math.sqrt(d)) for j in range(k.shape[1])]
+                weights = [
+                    math.exp(float(q[b, i, part] @ k[b, j, part]) / math.sqrt(d)) for j in range(k.shape[1])
+                ]
                 out[b, i, part] = sum(w * v[b, j, part] for j, w in enumerate(weights)) / sum(weights)
     return out
 

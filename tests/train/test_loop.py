@@ -1,4 +1,6 @@
-"""The loop: numeric faults, interrupts, locks, other settings, damaged checkpoints, evaluation, several processes."""
+"""The loop: numeric faults, interrupts, locks, other settings, damaged checkpoints, evaluation, several
+processes.
+"""
 
 import json
 import os
@@ -13,21 +15,28 @@ import numpy as np
 import pytest
 import torch
 
-from lrfr.errors import DataError, LockedError, NumericFault, SpecError
-from lrfr.pairs.lock import store_lock
+from lrfr.core.errors import DataError, LockedError, NumericFault, SpecError
+from lrfr.core.lock import store_lock
 from lrfr.train import checkpoint
+from lrfr.train.backbones.teacher import FrozenTeacher
 from lrfr.train.checkpoint import load_embedder
-from lrfr.train.distributed import World
-from lrfr.train.journal import loss_trace, read
-from lrfr.train.loaders import PkLoader
-from lrfr.train.margins import HeadSpec
+from lrfr.train.engine.distributed import World
+from lrfr.train.engine.journal import loss_trace, read
+from lrfr.train.engine.loaders import PkLoader
+from lrfr.train.heads.margins import HeadSpec
+from lrfr.train.heads.partial_fc import shard_head
 from lrfr.train.methods.baseline import Baseline
-from lrfr.train.partial_fc import shard_head
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, finished, train
-from lrfr.train.teacher import FrozenTeacher
 
-FAST = ["train.unit=step", "train.length=4", "train.milestones=[]", "train.batch_size=8", "train.threads=1", "train.save_every=2"]
+FAST = [
+    "train.unit=step",
+    "train.length=4",
+    "train.milestones=[]",
+    "train.batch_size=8",
+    "train.threads=1",
+    "train.save_every=2",
+]
 
 
 def plan(dataset, method="baseline", overrides=(), parents=None):
@@ -42,17 +51,23 @@ def run(dataset, tmp_path_factory):
     return folder
 
 
-def test_finished_run_is_recognised_and_left_alone(dataset, run):
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+def test_finished_run_is_recognized_and_left_alone(dataset, run):
+    before = {
+        path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"
+    }
     result = train(plan(dataset), dataset, run)
     assert finished(run) and result.started_at == result.total == 4
-    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"
+    }
 
 
 def test_other_settings_in_the_same_folder_are_refused(dataset, run):
     with pytest.raises(SpecError, match=r"train.lr is 0.1 there, 0.2 here"):
         train(plan(dataset, overrides=["lr=0.2"]), dataset, run)
-    train(plan(dataset, overrides=["log_every=3", "keep=1"]), dataset, run)  # how a run is watched is not what it is
+    train(
+        plan(dataset, overrides=["log_every=3", "keep=1"]), dataset, run
+    )  # how a run is watched is not what it is
 
 
 def test_two_trainings_in_one_folder(dataset, run):
@@ -61,7 +76,9 @@ def test_two_trainings_in_one_folder(dataset, run):
 
 
 @pytest.mark.parametrize("place", ["loss", "gradient"])
-def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(dataset, tmp_path, monkeypatch, place):
+def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    dataset, tmp_path, monkeypatch, place
+):
     plain = Baseline.losses
 
     def poisoned(self, nets, batch, step):
@@ -99,7 +116,9 @@ def test_a_signal_saves_and_the_same_command_goes_on(dataset, tmp_path, run, num
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, on_term)
-    before_int = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    before_int = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores it
     sent = []
 
     def interrupt(done, total, **info):
@@ -121,7 +140,10 @@ def test_a_signal_saves_and_the_same_command_goes_on(dataset, tmp_path, run, num
 def test_max_steps_stops_early_on_the_whole_schedule(dataset, tmp_path, run):
     short = train(plan(dataset), dataset, tmp_path / "run", max_steps=3)
     assert (short.steps, short.total) == (3, 4) and not finished(tmp_path / "run")
-    assert train(plan(dataset), dataset, tmp_path / "run").digest == checkpoint.read_manifest(checkpoint.resolve(run))["digest"]
+    assert (
+        train(plan(dataset), dataset, tmp_path / "run").digest
+        == checkpoint.read_manifest(checkpoint.resolve(run))["digest"]
+    )
 
 
 def test_every_flipped_byte_and_truncation_of_a_checkpoint_is_seen(run, tmp_path):
@@ -170,11 +192,23 @@ def test_evaluation_chooses_best_and_uses_averaged_weights(dataset, tmp_path):
         seen.append(embed([np.zeros((112, 112, 3), np.uint8)]))
         return {"accuracy": next(values)}
 
-    result = train(plan(dataset, overrides=["eval_every=1", "ema_decay=0.5"]), dataset, tmp_path / "run", evaluate=evaluate)
+    result = train(
+        plan(dataset, overrides=["eval_every=1", "ema_decay=0.5"]),
+        dataset,
+        tmp_path / "run",
+        evaluate=evaluate,
+    )
     assert result.metrics == {"accuracy": 0.6}
     assert checkpoint.load(tmp_path / "run" / "best").state["step"] == 2
-    assert np.allclose(load_embedder(tmp_path / "run" / "best")([np.zeros((112, 112, 3), np.uint8)]), seen[1], atol=1e-5)
-    assert [line["eval"]["accuracy"] for line in read(tmp_path / "run/journal.jsonl") if "eval" in line] == [0.5, 0.9, 0.7, 0.6]
+    assert np.allclose(
+        load_embedder(tmp_path / "run" / "best")([np.zeros((112, 112, 3), np.uint8)]), seen[1], atol=1e-5
+    )
+    assert [line["eval"]["accuracy"] for line in read(tmp_path / "run/journal.jsonl") if "eval" in line] == [
+        0.5,
+        0.9,
+        0.7,
+        0.6,
+    ]
 
 
 def test_training_reads_the_store_and_writes_nothing_there(dataset, store, tmp_path):
@@ -231,7 +265,9 @@ def test_sharded_head_alone_equals_the_plain_head(kind):
     a, b = plain(one, labels), sharded(two, labels)
     a.backward(), b.backward()
     assert a.item() == pytest.approx(b.item(), rel=1e-5)
-    assert torch.allclose(one.grad, two.grad, atol=1e-5) and torch.allclose(plain.weight.grad, sharded.weight.grad, atol=1e-5)
+    assert torch.allclose(one.grad, two.grad, atol=1e-5) and torch.allclose(
+        plain.weight.grad, sharded.weight.grad, atol=1e-5
+    )
 
 
 def test_a_sampled_head_is_the_plain_head_over_its_targets_and_some_others():
@@ -254,8 +290,8 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from lrfr.pairs.dataset import PairDataset
-from lrfr.train.distributed import join_world
-from lrfr.train.loaders import make_loader
+from lrfr.train.engine.distributed import join_world
+from lrfr.train.engine.loaders import make_loader
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, train
 store, out = sys.argv[1:3]
@@ -275,14 +311,21 @@ def test_two_processes_see_the_same_global_batches_and_shards_change_nothing(sto
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for command in ([sys.executable], launch):
-        done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(
+            [*command, *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
         assert done.returncode == 0, done.stderr[-2000:]
-    whole, *parts = (json.loads(Path(tmp_path, f"rows-{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
+    whole, *parts = (
+        json.loads(Path(tmp_path, f"rows-{name}.json").read_text()) for name in ("1-0", "2-0", "2-1")
+    )
     assert whole == [a + b for a, b in zip(*parts, strict=True)]
     plain, sharded = (loss_trace(tmp_path / name / "journal.jsonl") for name in ("plain-2", "sharded-2"))
     for (_, a), (_, b) in zip(plain[:2], sharded[:2], strict=True):
         assert a["total"] == pytest.approx(b["total"], rel=1e-4)
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
-    saved = [checkpoint.load(checkpoint.resolve(tmp_path / name)).model["head.weight"] for name in ("plain-2", "sharded-2")]
+    saved = [
+        checkpoint.load(checkpoint.resolve(tmp_path / name)).model["head.weight"]
+        for name in ("plain-2", "sharded-2")
+    ]
     assert saved[0].shape == saved[1].shape
     assert World().leads

@@ -5,8 +5,17 @@ import math
 import pytest
 import torch
 
-from lrfr.errors import SpecError
-from lrfr.train.margins import MARGINS, AdaFace, ArcFace, CosFace, CurricularFace, Head, HeadSpec, add_angle
+from lrfr.core.errors import SpecError
+from lrfr.train.heads.margins import (
+    MARGINS,
+    AdaFace,
+    ArcFace,
+    CosFace,
+    CurricularFace,
+    Head,
+    HeadSpec,
+    add_angle,
+)
 
 COSINES = torch.tensor([[0.5, 0.2, 0.1]], dtype=torch.float64)
 
@@ -56,7 +65,9 @@ def test_adaface_alone_in_a_batch_keeps_its_deviation():
 def test_arcface_beyond_pi_minus_m_is_the_monotone_continuation():
     c = torch.linspace(-1, 1, 4001, dtype=torch.float64)
     turned = add_angle(c, 0.5)
-    assert float(add_angle(torch.tensor(-0.95, dtype=torch.float64), 0.5)) == pytest.approx(-1.189713, abs=1e-6)
+    assert float(add_angle(torch.tensor(-0.95, dtype=torch.float64), 0.5)) == pytest.approx(
+        -1.189713, abs=1e-6
+    )
     inside = c > math.cos(math.pi - 0.5)
     expected = [math.cos(math.acos(float(x)) + 0.5) for x in c[inside][:-1]]
     assert torch.allclose(turned[inside][:-1], torch.tensor(expected, dtype=torch.float64), atol=1e-6)
@@ -87,14 +98,18 @@ def test_gradients_agree_with_finite_differences(kind):
     head = HeadSpec(kind, 8.0, 0.3).build(5, 4).double().eval()
     labels = torch.tensor([0, 3, 1])
     emb = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
-    if kind == "adaface":  # its margin reads the norm, which the loss does not differentiate: compare along directions of equal norm
+    if (
+        kind == "adaface"
+    ):  # its margin reads the norm, which the loss does not differentiate: compare along directions of equal norm
         grad = torch.autograd.grad(head(emb, labels), emb)[0]
         angle = 1e-6
         along = torch.randn_like(emb)
         along -= (along * emb).sum(1, keepdim=True) / emb.square().sum(1, keepdim=True) * emb
         along *= emb.norm(dim=1, keepdim=True) / along.norm(dim=1, keepdim=True)
         turned = [head(emb * math.cos(a) + along * math.sin(a), labels) for a in (angle, -angle)]
-        assert float((turned[0] - turned[1]) / (2 * angle)) == pytest.approx(float((grad * along).sum()), rel=1e-5)
+        assert float((turned[0] - turned[1]) / (2 * angle)) == pytest.approx(
+            float((grad * along).sum()), rel=1e-5
+        )
         return
     assert torch.autograd.gradcheck(lambda e: head(e, labels), emb)
 

@@ -1,4 +1,6 @@
-"""Every method: loss falls, what is frozen stays, losses equal their formula, the embedder serves any size."""
+"""Every method: loss falls, what is frozen stays, losses equal their formula, the embedder serves any
+size.
+"""
 
 import dataclasses
 
@@ -7,13 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lrfr.errors import DataError, SpecError
-from lrfr.train.distances import logexp, mse
-from lrfr.train.distributed import World
-from lrfr.train.methods import METHODS, find_method
+from lrfr.core.errors import DataError, SpecError
+from lrfr.train.engine.distributed import World
+from lrfr.train.engine.state import Run, flip
+from lrfr.train.losses.distances import logexp, mse
 from lrfr.train.methods.octuplet import batch_hard, pairwise
+from lrfr.train.methods.table import METHODS, find_method
 from lrfr.train.recipe import load_recipe, recipe_names
-from lrfr.train.run import Run, flip
 from lrfr.train.settings import TrainSettings
 
 VARIANTS = [*METHODS, "catface step 2"]
@@ -25,7 +27,10 @@ def make(variant, dataset):
     recipe = load_recipe(name, "tiny", ["options.step=2"] if rest else [])
     torch.manual_seed(0)
     method = recipe.make()
-    parents = {role: p.make().build(dataset.num_classes, None, dataset.attribute_names) for role, p in recipe.parents.items()}
+    parents = {
+        role: p.make().build(dataset.num_classes, None, dataset.attribute_names)
+        for role, p in recipe.parents.items()
+    }
     return method, method.build(dataset.num_classes, parents, dataset.attribute_names), parents
 
 
@@ -52,7 +57,10 @@ def test_loss_falls_on_one_batch_and_frozen_tensors_stay(variant, dataset, batch
 def test_embedder_takes_any_size_and_keeps_order(variant, dataset):
     method, nets, _ = make(variant, dataset)
     generator = np.random.default_rng(0)
-    images = [generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((112, 112), (20, 24), (7, 7), (112, 112))]
+    images = [
+        generator.integers(0, 256, (h, w, 3), dtype=np.uint8)
+        for h, w in ((112, 112), (20, 24), (7, 7), (112, 112))
+    ]
     embed = method.embedder(nets)
     together = embed(images)
     assert together.dtype == np.float32 and together.shape[0] == 4
@@ -76,7 +84,9 @@ def test_distillation_alone_leaves_the_classifier_as_it_is(dataset, batch):
     alone = dataclasses.replace(method, margin_weight=0.0, lambda_=1.0, distance="embedding")
     student, teacher = nets["net"](batch.as_float().lr_bchw), nets["teacher"](batch.as_float().hr_bchw)
     expected = 1 - F.cosine_similarity(student.double(), teacher.double()).mean()
-    assert float(alone.losses(nets, batch.as_float(), 0)["total"].detach()) == pytest.approx(float(expected.detach()), abs=1e-6)
+    assert float(alone.losses(nets, batch.as_float(), 0)["total"].detach()) == pytest.approx(
+        float(expected.detach()), abs=1e-6
+    )
     head = nets["head"].weight.clone()
     Run(alone, nets, TrainSettings(weight_decay=0.0), World()).step(batch, 0, 0.1)
     assert torch.equal(nets["head"].weight, head)
@@ -90,7 +100,14 @@ def test_fskd_total_is_margin_plus_lambda_times_mean_cosine_distance(dataset, ba
     student, teacher = nets["net"].run(batch.lr_bchw), nets["teacher"].run(batch.hr_bchw)
     distance = 0.0
     for s, t in zip(student.taps, teacher.taps, strict=True):
-        distance += sum(float(1 - (a @ b) / (a.norm() * b.norm())) for a, b in zip(s.flatten(1), t.flatten(1), strict=True)) / 16 / 4
+        distance += (
+            sum(
+                float(1 - (a @ b) / (a.norm() * b.norm()))
+                for a, b in zip(s.flatten(1), t.flatten(1), strict=True)
+            )
+            / 16
+            / 4
+        )
     margin = float(nets["head"](student.embedding_bd, batch.label_b))
     assert float(losses["total"]) == pytest.approx(margin + 5 * distance, rel=1e-4)
 
@@ -108,7 +125,9 @@ def test_fskd_adds_the_weighted_contrast_of_student_and_teacher(dataset, batch):
         others = sum(value for j, value in enumerate(row) if batch.label_b[j] != batch.label_b[i])
         contrast -= np.log(row[i] / (row[i] + others)) / len(row)
     assert float(found["contrast"].detach()) == pytest.approx(contrast, rel=1e-4)
-    assert float(found["total"].detach()) == pytest.approx(float(without["total"].detach()) + 0.3 * contrast, rel=1e-4)
+    assert float(found["total"].detach()) == pytest.approx(
+        float(without["total"].detach()) + 0.3 * contrast, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"contrast_weight": -1}, {"contrast_scale": 0}, {"contrast_queue": 0}])
@@ -122,7 +141,11 @@ def test_maug_total_is_its_formula(dataset, batch):
     nets.eval()
     batch = batch.as_float()
     hr, lr = nets["net"](batch.hr_bchw), nets["net"](batch.lr_bchw)
-    want = logexp(F.normalize(hr), F.normalize(lr)) + 0.5 * nets["head"](hr, batch.label_b) + 0.5 * nets["head"](lr, batch.label_b)
+    want = (
+        logexp(F.normalize(hr), F.normalize(lr))
+        + 0.5 * nets["head"](hr, batch.label_b)
+        + 0.5 * nets["head"](lr, batch.label_b)
+    )
     assert float(method.losses(nets, batch, 0)["total"]) == pytest.approx(float(want), rel=1e-5)
     official = dataclasses.replace(method, reduction="official").losses(nets, batch, 0)
     assert float(official["distance"]) != pytest.approx(float(method.losses(nets, batch, 0)["distance"]))
@@ -137,7 +160,10 @@ def test_btnet_branch_compares_with_its_trunk(dataset, batch):
     small = F.interpolate(batch.hr_bchw, size=(14, 14), mode="bilinear", antialias=True)
     branch = nets["net"].net(14).run(small, ("layer2.0",))
     assert float(losses["feature_14"]) == pytest.approx(float(mse(branch.taps[0], trunk.taps[0])), rel=1e-5)
-    want = sum(losses[f"margin_{px}"] + 0.5 * (losses[f"feature_{px}"] + losses[f"embedding_{px}"]) for px in (28, 14, 7))
+    want = sum(
+        losses[f"margin_{px}"] + 0.5 * (losses[f"feature_{px}"] + losses[f"embedding_{px}"])
+        for px in (28, 14, 7)
+    )
     assert float(losses["total"]) == pytest.approx(float(want), rel=1e-5)
 
 
@@ -152,7 +178,14 @@ def test_btnet_keeps_the_classifier_and_its_t(dataset, batch):
 
 
 def test_btnet_ablations_build_and_train(dataset, batch):
-    for change in ({"fix_trunk": False}, {"bct": False}, {"pretrained": False}, {"bn": "official"}, {"shift": 1}, {"distill": 0.0}):
+    for change in (
+        {"fix_trunk": False},
+        {"bct": False},
+        {"pretrained": False},
+        {"bn": "official"},
+        {"shift": 1},
+        {"distill": 0.0},
+    ):
         recipe = load_recipe("btnet-branch", "tiny")
         method = dataclasses.replace(recipe.make(), branches_px=(14,), **change)
         trunk = recipe.parents["trunk"].make().build(dataset.num_classes)
@@ -226,7 +259,10 @@ def test_flip_is_one_draw_a_pair_and_a_function_of_seed_epoch_and_row(dataset):
     joint, again = flip(whole, "joint", 7, 2), flip(dataset.batch(np.arange(20, 48), 0), "joint", 7, 2)
     turned = [not torch.equal(a, b) for a, b in zip(joint.hr_bchw, whole.hr_bchw, strict=True)]
     assert 10 < sum(turned) < 38
-    assert all(torch.equal(joint.lr_bchw[i], whole.lr_bchw[i].flip(2) if turned[i] else whole.lr_bchw[i]) for i in range(48))
+    assert all(
+        torch.equal(joint.lr_bchw[i], whole.lr_bchw[i].flip(2) if turned[i] else whole.lr_bchw[i])
+        for i in range(48)
+    )
     assert torch.equal(joint.hr_bchw[20:], again.hr_bchw)
     apart = flip(whole, "independent", 7, 2)
     assert torch.equal(apart.hr_bchw, joint.hr_bchw) and not torch.equal(apart.lr_bchw, joint.lr_bchw)
@@ -234,7 +270,7 @@ def test_flip_is_one_draw_a_pair_and_a_function_of_seed_epoch_and_row(dataset):
 
 
 def test_every_method_has_recipes_help_and_defaults():
-    from lrfr.cli.train import METHOD_HELP
+    from lrfr.cli.train.train import METHOD_HELP
 
     assert METHOD_HELP.keys() == METHODS.keys()
     for name, kind in METHODS.items():
@@ -252,14 +288,23 @@ def test_every_method_has_recipes_help_and_defaults():
 @pytest.mark.parametrize(("backbone", "strided"), [("wave-tiny", False), ("tiny", True)])
 def test_waveresnet_halves_maps_as_its_backbone_says(backbone, strided):
     net = METHODS["waveresnet"](backbone=backbone).build(5)["net"]
-    strides = [module.stride for part in (net.layer1, net.layer2) for module in part.modules() if isinstance(module, torch.nn.Conv2d)]
+    strides = [
+        module.stride
+        for part in (net.layer1, net.layer2)
+        for module in part.modules()
+        if isinstance(module, torch.nn.Conv2d)
+    ]
     assert ((2, 2) in strides) is strided
 
 
 def test_a_reloaded_catface_names_its_attributes_as_it_learned_them():
     view = ("Bald", "Male", "Young")
-    learned = METHODS["catface"](backbone="tiny", attribute_weights={"Male": 1.0, "Bald": 0.5}).build(3, None, view)["attributes"]
-    reloaded = METHODS["catface"](backbone="tiny", attribute_weights={"Bald": 0.5, "Male": 1.0}).build(3, None, view)["attributes"]
+    learned = METHODS["catface"](backbone="tiny", attribute_weights={"Male": 1.0, "Bald": 0.5}).build(
+        3, None, view
+    )["attributes"]
+    reloaded = METHODS["catface"](backbone="tiny", attribute_weights={"Bald": 0.5, "Male": 1.0}).build(
+        3, None, view
+    )["attributes"]
     assert learned.names == reloaded.names == ["Bald", "Male"]
     logits, truth = torch.tensor([[9.0, -9.0]]), torch.tensor([[1, 0, -1]])
     assert float(learned(logits, truth)) < 0.01

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrfr.train.backbones.prelu import PReLU
+from lrfr.train.backbones.parts.prelu import PReLU
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2, 5, 4, 3)])
@@ -33,7 +33,9 @@ def test_finite_differences() -> None:
     torch.manual_seed(1)
     layer = PReLU(4).double()
     x = torch.randn(2, 4, 3, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, w: torch.func.functional_call(layer, {"weight": w}, (x,)), (x, layer.weight))
+    assert torch.autograd.gradcheck(
+        lambda x, w: torch.func.functional_call(layer, {"weight": w}, (x,)), (x, layer.weight)
+    )
 
 
 def test_autocast_keeps_the_slope_in_float32() -> None:
@@ -41,5 +43,7 @@ def test_autocast_keeps_the_slope_in_float32() -> None:
     x = torch.randn(8, 4, 56, 56, dtype=torch.bfloat16, requires_grad=True)
     layer(x).float().sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.dtype == torch.float32
-    torch.testing.assert_close(layer.weight.grad, x.detach().float().clamp(max=0).sum((0, 2, 3)), rtol=2**-8, atol=0)
+    torch.testing.assert_close(
+        layer.weight.grad, x.detach().float().clamp(max=0).sum((0, 2, 3)), rtol=2**-8, atol=0
+    )
     assert x.grad is not None and x.grad.dtype == torch.bfloat16

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lrfr.errors import SpecError
-from lrfr.train.methods import METHODS
+from lrfr.core.errors import SpecError
+from lrfr.train.methods.table import METHODS
 from lrfr.train.recipe import load_recipe, method_from, recipe_names
 from lrfr.train.settings import TrainSettings
 
@@ -22,16 +22,33 @@ def test_numbers_of_the_papers():
     assert fskd.settings.milestones == (18000, 28000, 36000, 44000)
     assert load_recipe("fskd", "official").options["lambda_"] == 20
     maug = load_recipe("maug", "paper")
-    assert (maug.options["head"]["scale"], maug.options["head"]["margin"], maug.settings.length) == (48, 0.4, 28)
+    assert (maug.options["head"]["scale"], maug.options["head"]["margin"], maug.settings.length) == (
+        48,
+        0.4,
+        28,
+    )
     wave = load_recipe("waveresnet", "paper")
-    assert (wave.options["lambda1"], wave.options["lambda2"], wave.settings.milestones) == (1, 0.05, (10, 13, 16))
+    assert (wave.options["lambda1"], wave.options["lambda2"], wave.settings.milestones) == (
+        1,
+        0.05,
+        (10, 13, 16),
+    )
     assert load_recipe("btnet-branch", "paper").options["distill"] == 0.5
 
 
 def test_overrides_go_where_they_belong():
-    recipe = load_recipe("fskd", "tiny", ["lambda=20", "lr=0.05", "head.scale=64", "parents.teacher.train.length=2", "train.seed=9"])
+    recipe = load_recipe(
+        "fskd",
+        "tiny",
+        ["lambda=20", "lr=0.05", "head.scale=64", "parents.teacher.train.length=2", "train.seed=9"],
+    )
     assert recipe.options["lambda_"] == 20
-    assert recipe.options["head"] == {**recipe.options["head"], "scale": 64, "margin": 0.25, "kind": "cosface"}
+    assert recipe.options["head"] == {
+        **recipe.options["head"],
+        "scale": 64,
+        "margin": 0.25,
+        "kind": "cosface",
+    }
     assert (recipe.settings.lr, recipe.settings.seed) == (0.05, 9)
     assert recipe.parents["teacher"].settings.length == 2
     assert load_recipe("catface", "tiny", ["step=2"]).parents["step1"].options["step"] == 1
@@ -83,7 +100,9 @@ def test_poly_schedule_of_btnet():
 
 def test_step_schedule_changes_at_the_milestone():
     settings = load_recipe("fskd", "paper").settings
-    assert [settings.lr_at(step, 1917) for step in (17_999, 18_000, 43_999, 44_000)] == pytest.approx([0.1, 0.01, 1e-4, 1e-5])
+    assert [settings.lr_at(step, 1917) for step in (17_999, 18_000, 43_999, 44_000)] == pytest.approx(
+        [0.1, 0.01, 1e-4, 1e-5]
+    )
 
 
 def test_cosine_schedule_ends_at_zero():

@@ -1,4 +1,6 @@
-"""Killed at random steps and started again, every method gives the losses and weights of a run that was left alone, bit for bit."""
+"""Killed at random steps and started again, every method gives the losses and weights of a run that was left
+alone, bit for bit.
+"""
 
 import json
 import subprocess
@@ -9,9 +11,16 @@ import pytest
 import torch
 
 from lrfr.train import checkpoint
-from lrfr.train.journal import loss_trace
+from lrfr.train.engine.journal import loss_trace
 
-FAST = ["train.unit=step", "train.length=6", "train.milestones=[3]", "train.batch_size=8", "train.threads=1", "train.save_every=1"]
+FAST = [
+    "train.unit=step",
+    "train.length=6",
+    "train.milestones=[3]",
+    "train.batch_size=8",
+    "train.threads=1",
+    "train.save_every=1",
+]
 # name: (method, overrides, parents by role)
 CASES = {
     "baseline": ("baseline", [], {}),
@@ -50,7 +59,13 @@ def trainer(store):
         def run(case, folder, kills):
             method, overrides, parents = CASES[case]
             paths = {role: str(folder.parent / "whole" / name) for role, name in parents.items()}
-            job = {"method": method, "overrides": FAST + overrides, "parents": paths, "run": str(folder / case), "kills": kills}
+            job = {
+                "method": method,
+                "overrides": FAST + overrides,
+                "parents": paths,
+                "run": str(folder / case),
+                "kills": kills,
+            }
             process.stdin.write(json.dumps(job) + "\n")
             process.stdin.flush()
             answer = process.stdout.readline()

@@ -1,4 +1,5 @@
-"""A warm process that forks trainings and kills them: one JSON job a line on stdin, one JSON answer a line on stdout.
+"""A warm process that forks trainings and kills them: one JSON job a line on stdin, one JSON answer a line on
+stdout.
 
 It never runs a backward pass itself, so that its children may.
 """
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-import torch._dynamo  # an optimiser imports it on first use; here once instead of in every child
+import torch._dynamo  # an optimizer imports it on first use; here once instead of in every child
 
 from lrfr.pairs.dataset import PairDataset
 from lrfr.train.recipe import load_recipe
@@ -28,7 +29,9 @@ def run_child(job, dataset, pipe):
 
 
 def attempt(job, dataset, kill_at, delay_s):
-    """Fork one training; SIGKILL it ``delay_s`` after its ``kill_at``-th step (None: let it finish). Return whether it was killed."""
+    """Fork one training; SIGKILL it ``delay_s`` after its ``kill_at``-th step (None: let it finish). Return
+    whether it was killed.
+    """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -1,4 +1,6 @@
-"""Any image transform of albumentations 2.0.8 by name, reseeded for every face and variant from our own streams."""
+"""Any image transform of albumentations 2.0.8 by name, reseeded for every face and variant from our own
+streams.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,33 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, field_validator
 
+from lrfr.core.errors import SpecError
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
+from lrfr.core.strict_yaml import did_you_mean
 from lrfr.degrade.ops.base import Op, Params
-from lrfr.degrade.values import Draw
-from lrfr.errors import SpecError
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
-from lrfr.yamlspec import did_you_mean
+from lrfr.degrade.values.distributions import Draw
 
 # transforms that run code or read files of the user's choice
-_REFUSED = frozenset({"Lambda", "FDA", "HistogramMatching", "PixelDistributionAdaptation", "TemplateTransform", "MixUp", "OverlayElements"})
+_REFUSED = frozenset(
+    {
+        "Lambda",
+        "FDA",
+        "HistogramMatching",
+        "PixelDistributionAdaptation",
+        "TemplateTransform",
+        "MixUp",
+        "OverlayElements",
+    }
+)
 
 
 class Albumentations(Op):
-    """One transform of albumentations: ``transform`` (class name) and its ``params`` (with albumentations' own ranges).
+    """One transform of albumentations: ``transform`` (class name) and its ``params`` (with albumentations'
+    own ranges).
 
-    The transform always runs (its ``p`` is 1; the step's ``p`` is the gate). Its draws depend on the face and variant alone. Not
+    The transform always runs (its ``p`` is 1; the step's ``p`` is the gate). Its draws depend on the face and
+    variant alone. Not
     portable: many of its filters round differently from one CPU or OpenCV version to the next.
     """
 
@@ -51,7 +65,9 @@ class Albumentations(Op):
         return {"transform": self.transform, "params": self.params}
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Run the transform on each image (see :class:`Op`)."""
         built: dict[str, Any] = {}
         result = []
@@ -63,7 +79,10 @@ class Albumentations(Op):
             transform.set_random_seed(stream.seed32())
             changed = np.asarray(transform(image=image)["image"])
             if changed.dtype != np.uint8 or changed.ndim != 3 or changed.shape[2] != 3:
-                raise SpecError(f"albumentations.{p['transform']} gave {changed.dtype} {list(changed.shape)}, not a uint8 RGB image")
+                raise SpecError(
+                    f"albumentations.{p['transform']} gave {changed.dtype} {list(changed.shape)}, not a "
+                    f"uint8 RGB image"
+                )
             result.append(changed)
         return result
 
@@ -79,9 +98,16 @@ def _library() -> Any:
 def _build(name: str, params: dict[str, Any]) -> Any:
     library = _library()
     kind = getattr(library, name, None)
-    if name in _REFUSED or not (isinstance(kind, type) and issubclass(kind, library.ImageOnlyTransform | library.DualTransform)):
-        known = [word for word in dir(library) if isinstance(getattr(library, word), type) and word not in _REFUSED]
-        raise SpecError(f"albumentations has no usable image transform '{name}'", hint=did_you_mean(name, known).split("? ")[0])
+    if name in _REFUSED or not (
+        isinstance(kind, type) and issubclass(kind, library.ImageOnlyTransform | library.DualTransform)
+    ):
+        known = [
+            word for word in dir(library) if isinstance(getattr(library, word), type) and word not in _REFUSED
+        ]
+        raise SpecError(
+            f"albumentations has no usable image transform '{name}'",
+            hint=did_you_mean(name, known).split("? ")[0],
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

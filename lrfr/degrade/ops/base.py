@@ -23,17 +23,19 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from lrfr.degrade.fields import Real
-from lrfr.degrade.values import Draw, Law, Value, tidy, value_json
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
+from lrfr.degrade.values.distributions import Draw, Law, Value, tidy, value_json
+from lrfr.degrade.values.params import Real
 
 Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Span:
-    """What severity 0 and severity 1 mean for one parameter: linear between ``mild`` and ``worst``, or geometric, or whole."""
+    """What severity 0 and severity 1 mean for one parameter: linear between ``mild`` and ``worst``, or
+    geometric, or whole.
+    """
 
     mild: float
     worst: float
@@ -53,10 +55,13 @@ class Op(BaseModel):
     """Base of all operators: a frozen set of validated parameters, each a scalar or a law.
 
     Class attributes:
-        portable: same bytes on every CPU kind (see docs/spec.md); False for floating-point networks and a few OpenCV filters.
-        cost_ms: rough cost in milliseconds of one 112x112 image on one core; the pair store plans shards with it.
+        portable: same bytes on every CPU kind (see docs/spec.md); False for floating-point networks and a few
+            OpenCV filters.
+        cost_ms: rough cost in milliseconds of one 112x112 image on one core; the pair store plans shards with
+            it.
         iso: component of ISO/IEC 29794-5 that the op lowers, or None.
-        severity_range: parameter -> :class:`Span`; non-empty where ``severity`` may stand in place of these parameters.
+        severity_range: parameter -> :class:`Span`; non-empty where ``severity`` may stand in place of these
+            parameters.
 
     """
 
@@ -72,7 +77,9 @@ class Op(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _severity_stands_alone(cls, raw: Any) -> Any:
-        """With ``severity`` its parameters must be absent; they are filled with the mild end and never read."""
+        """With ``severity`` its parameters must be absent; they are filled with the mild end and never
+        read.
+        """
         if not isinstance(raw, dict) or raw.get("severity") is None:
             return raw
         if not cls.severity_range:
@@ -83,7 +90,9 @@ class Op(BaseModel):
         return {**raw, **{name: span.at(0.0) for name, span in cls.severity_range.items()}}
 
     def sample(self, draw: Draw) -> Params:
-        """Draw the concrete, JSON-able parameters of one face; always the same number of slots in the same order."""
+        """Draw the concrete, JSON-able parameters of one face; always the same number of slots in the same
+        order.
+        """
         params: Params = {}
         if self.severity is not None:
             params["severity"] = severity = draw(self.severity)
@@ -101,7 +110,8 @@ class Op(BaseModel):
         """What ``sample`` goes by, kept because it runs for every face.
 
         Returns:
-            All parameters; those that are laws, each with the number of scalars between it and the law before; the scalars after the last.
+            All parameters; those that are laws, each with the number of scalars between it and the law
+            before; the scalars after the last.
 
         """
         hidden = {"severity", *(self.severity_range if self.severity is not None else ())}
@@ -117,11 +127,13 @@ class Op(BaseModel):
 
     @classmethod
     @abstractmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Return the degraded images: a pure function of the three lists, image by image.
 
-        The result for one image never depends on the others in the batch. Nothing but ``params`` and ``streams`` enters, so
-        a recorded trace reproduces the pixels. Inputs are never written to.
+        The result for one image never depends on the others in the batch. Nothing but ``params`` and
+        ``streams`` enters, so a recorded trace reproduces the pixels. Inputs are never written to.
         """
 
     def prepare(self) -> None:

@@ -1,4 +1,6 @@
-"""Blurs: Gaussian, motion, defocus and the kernel families of Real-ESRGAN; all exact, none shifts the image."""
+"""Blurs: Gaussian, motion, defocus and the kernel families of Real-ESRGAN; all exact, none shifts the
+image.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,21 @@ from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
 from lrfr.degrade import kernels
-from lrfr.degrade.fields import Real, Whole, Word
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.values import Draw, Value, tidy
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
+from lrfr.degrade.values.distributions import Draw, Value, tidy
+from lrfr.degrade.values.params import Real, Whole, Word
 
 SHARPNESS = "sharpness (7.3.8)"
 FAMILIES = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc")
 
 
 class GaussianBlur(Op):
-    """Gaussian blur: ``sigma`` (px), or ``sigma_x``, ``sigma_y`` and ``angle`` (degrees); 2 ceil(3 sigma) + 1 taps."""
+    """Gaussian blur: ``sigma`` (px), or ``sigma_x``, ``sigma_y`` and ``angle`` (degrees); 2 ceil(3 sigma) + 1
+    taps.
+    """
 
     iso: ClassVar[str | None] = SHARPNESS
     cost_ms: ClassVar[float] = 0.1
@@ -46,7 +50,9 @@ class GaussianBlur(Op):
         return drawn
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Blur each image (see :class:`Op`)."""
         return [cls._one(image, p) for image, p in zip(images, params, strict=True)]
 
@@ -56,11 +62,13 @@ class GaussianBlur(Op):
             return kernels.blur_separable(image, p["sigma"])
         size = 2 * math.ceil(3 * max(p["sigma_x"], p["sigma_y"])) + 1
         kernel = kernels.gaussian(size, p["sigma_x"], p["sigma_y"], p["angle"])
-        return kernels.convolve(image, kernels.trim(kernels.quantise(kernel)))
+        return kernels.convolve(image, kernels.trim(kernels.quantize(kernel)))
 
 
 class MotionBlur(Op):
-    """Straight, centred, anti-aliased motion: ``length`` (px, any real from 1) along ``angle`` (degrees, counter-clockwise)."""
+    """Straight, centered, anti-aliased motion: ``length`` (px, any real from 1) along ``angle`` (degrees,
+    counter-clockwise).
+    """
 
     iso: ClassVar[str | None] = SHARPNESS
     cost_ms: ClassVar[float] = 0.13
@@ -70,9 +78,11 @@ class MotionBlur(Op):
     angle: Annotated[Value, Real(-360, 360)]
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Blur each image (see :class:`Op`)."""
-        lines = [kernels.quantise(kernels.motion(p["length"], p["angle"])) for p in params]
+        lines = [kernels.quantize(kernels.motion(p["length"], p["angle"])) for p in params]
         return [kernels.convolve(image, line) for image, line in zip(images, lines, strict=True)]
 
 
@@ -86,18 +96,21 @@ class Defocus(Op):
     radius: Annotated[Value, Real(0, 40)]
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Blur each image (see :class:`Op`)."""
-        disks = [kernels.trim(kernels.quantise(kernels.disk(p["radius"]))) for p in params]
+        disks = [kernels.trim(kernels.quantize(kernels.disk(p["radius"]))) for p in params]
         return [kernels.convolve(image, disk) for image, disk in zip(images, disks, strict=True)]
 
 
 class KernelMix(Op):
     """The blur of Real-ESRGAN: one of seven kernel families with drawn size and shape.
 
-    ``size`` (even draws count one up), ``sigma_x`` and ``sigma_y`` (px), ``angle`` (degrees), ``beta`` of the generalised and
-    ``beta_plateau`` of the plateau families, ``cutoff`` (radians a pixel) of ``sinc``; without ``cutoff`` it is uniform in
-    [pi/3, pi) below size 13 and in [pi/5, pi) from there on, as in the paper's code. The ``iso`` families use ``sigma_x`` alone.
+    ``size`` (even draws count one up), ``sigma_x`` and ``sigma_y`` (px), ``angle`` (degrees), ``beta`` of the
+    generalized and ``beta_plateau`` of the plateau families, ``cutoff`` (radians a pixel) of ``sinc``;
+    without ``cutoff`` it is uniform in [pi/3, pi) below size 13 and in [pi/5, pi) from there on, as in the
+    paper's code. The ``iso`` families use ``sigma_x`` alone.
     """
 
     iso: ClassVar[str | None] = SHARPNESS
@@ -114,14 +127,20 @@ class KernelMix(Op):
     cutoff: Annotated[Value | None, Real(0.1, math.pi)] = None
 
     def sample(self, draw: Draw) -> Params:
-        """Draw the family and its shape; parameters that the family does not use are left out of the record."""
+        """Draw the family and its shape; parameters that the family does not use are left out of the
+        record.
+        """
         drawn = super().sample(draw)
         drawn["size"] |= 1
         if drawn["cutoff"] is None:
             lowest = math.pi / 3 if drawn["size"] < 13 else math.pi / 5
             drawn["cutoff"] = tidy(lowest + (math.pi - lowest) * draw.uniform())
         family = drawn["family"]
-        used = {"severity", "family", "size", "cutoff"} if family == "sinc" else {"severity", "family", "size", "sigma_x"}
+        used = (
+            {"severity", "family", "size", "cutoff"}
+            if family == "sinc"
+            else {"severity", "family", "size", "sigma_x"}
+        )
         if family.endswith("aniso"):
             used |= {"sigma_y", "angle"}
         if family.startswith("generalized"):
@@ -131,9 +150,11 @@ class KernelMix(Op):
         return {name: value for name, value in drawn.items() if name in used}
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Blur each image (see :class:`Op`)."""
-        weights = [kernels.trim(kernels.quantise(cls.kernel(p))) for p in params]
+        weights = [kernels.trim(kernels.quantize(cls.kernel(p))) for p in params]
         return [kernels.convolve(image, kernel) for image, kernel in zip(images, weights, strict=True)]
 
     @staticmethod

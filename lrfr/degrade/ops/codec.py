@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from lrfr.degrade.fields import Whole, Word
+from lrfr.core.image import ImageU8, encode_jpeg
+from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.values import Draw, Value
-from lrfr.image import ImageU8, encode_jpeg
-from lrfr.streams import Stream
+from lrfr.degrade.values.distributions import Draw, Value
+from lrfr.degrade.values.params import Whole, Word
 
 COMPRESSION = "compression artifacts (7.3.9)"
 MAX_TIMES = 16
@@ -24,7 +24,9 @@ def _decode(data: Any) -> ImageU8:
 
 
 class Jpeg(Op):
-    """Baseline JPEG at ``quality`` 1 to 100 with chroma ``subsampling``, ``times`` times in a row (a quality drawn for each)."""
+    """Baseline JPEG at ``quality`` 1 to 100 with chroma ``subsampling``, ``times`` times in a row (a quality
+    drawn for each).
+    """
 
     iso: ClassVar[str | None] = COMPRESSION
     cost_ms: ClassVar[float] = 0.17
@@ -45,7 +47,9 @@ class Jpeg(Op):
         return params
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Encode and decode each image (see :class:`Op`)."""
         result = []
         for image, p in zip(images, params, strict=True):
@@ -66,7 +70,9 @@ class Webp(Op):
     quality: Annotated[Value, Whole(1, 100)]
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Encode and decode each image (see :class:`Op`)."""
         import cv2
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.degrade.fields import Real
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
+from lrfr.degrade.noise_tables import normal_field, poisson_field, snap_photons
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.tables import normal_field, poisson_field, snap_photons
-from lrfr.degrade.values import Draw, Value, is_law
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
+from lrfr.degrade.values.distributions import Draw, Value, is_law
+from lrfr.degrade.values.params import Real
 
 MAX_PHOTONS = 10_000
 
@@ -43,7 +43,9 @@ def _with_coin(params: Params, draw: Draw) -> Params:
 
 
 class GaussianNoise(Op):
-    """Additive Gaussian noise: ``sigma`` in grey levels; with probability ``gray_p`` the same in all channels."""
+    """Additive Gaussian noise: ``sigma`` in gray levels; with probability ``gray_p`` the same in all
+    channels.
+    """
 
     cost_ms: ClassVar[float] = 0.13
     severity_range: ClassVar[dict[str, Span]] = {"sigma": Span(1, 80)}
@@ -52,11 +54,13 @@ class GaussianNoise(Op):
     gray_p: Annotated[Value, Real(0, 1)] = 0.0
 
     def sample(self, draw: Draw) -> Params:
-        """Draw sigma and whether the field is grey."""
+        """Draw sigma and whether the field is gray."""
         return _with_coin(super().sample(draw), draw)
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Add a field to each image (see :class:`Op`)."""
         result = []
         for image, p, stream in zip(images, params, streams, strict=True):
@@ -69,8 +73,9 @@ class GaussianNoise(Op):
 class PoissonNoise(Op):
     """Photon noise: ``photons`` at white, so a pixel of level v holds Poisson(v / 255 * photons) photons.
 
-    A drawn photon count is snapped to the nearest 2^(k/8) (at most 4.4 % away; the trace records what was used), a fixed one is
-    used as it is. With probability ``gray_p`` the noise of the luminance is added to all channels.
+    A drawn photon count is snapped to the nearest 2^(k/8) (at most 4.4 % away; the trace records what was
+    used), a fixed one is used as it is. With probability ``gray_p`` the noise of the luminance is added to
+    all channels.
     """
 
     cost_ms: ClassVar[float] = 0.2
@@ -80,14 +85,16 @@ class PoissonNoise(Op):
     gray_p: Annotated[Value, Real(0, 1)] = 0.0
 
     def sample(self, draw: Draw) -> Params:
-        """Draw the photon count and whether the noise is grey."""
+        """Draw the photon count and whether the noise is gray."""
         params = _with_coin(super().sample(draw), draw)
         if is_law(self.photons) or self.severity is not None:
             params["photons"] = snap_photons(params["photons"])
         return params
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Replace each image by a photon count (see :class:`Op`)."""
         return [cls._one(image, p, stream) for image, p, stream in zip(images, params, streams, strict=True)]
 
@@ -103,7 +110,9 @@ class PoissonNoise(Op):
 
 
 def expose(image: ImageU8, photons: float, white: float, stream: Stream) -> ImageU8:
-    """Return the picture of a sensor that gets ``photons`` photons from a white pixel and shows ``white`` photons as 255."""
+    """Return the picture of a sensor that gets ``photons`` photons from a white pixel and shows ``white``
+    photons as 255.
+    """
     import cv2
 
     counts = poisson_field(image, photons, stream.words_u16(image.size))
@@ -120,11 +129,13 @@ class Speckle(Op):
     gray_p: Annotated[Value, Real(0, 1)] = 0.0
 
     def sample(self, draw: Draw) -> Params:
-        """Draw sigma and whether the field is grey."""
+        """Draw sigma and whether the field is gray."""
         return _with_coin(super().sample(draw), draw)
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Modulate each image (see :class:`Op`)."""
         result = []
         for image, p, stream in zip(images, params, streams, strict=True):
@@ -136,7 +147,9 @@ class Speckle(Op):
 
 
 class ReadNoise(Op):
-    """Read-out noise of a sensor: ``electrons`` (rms) against a ``full_well`` of electrons at white; Gaussian, in every pixel."""
+    """Read-out noise of a sensor: ``electrons`` (rms) against a ``full_well`` of electrons at white;
+    Gaussian, in every pixel.
+    """
 
     cost_ms: ClassVar[float] = 0.13
     severity_range: ClassVar[dict[str, Span]] = {"electrons": Span(1, 60)}
@@ -145,7 +158,9 @@ class ReadNoise(Op):
     full_well: Annotated[Value, Real(10, 200_000)] = 1000.0
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Add a field to each image (see :class:`Op`)."""
         result = []
         for image, p, stream in zip(images, params, streams, strict=True):

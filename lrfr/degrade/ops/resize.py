@@ -1,10 +1,13 @@
-"""Resizing: ``down``, ``up`` and ``down_up`` with every filter of Pillow (antialiased) and of OpenCV (not antialiased).
+"""Resizing: ``down``, ``up`` and ``down_up`` with every filter of Pillow (antialiased) and of OpenCV (not
+antialiased).
 
-"Bicubic" names two operators: Pillow's widens its cubic (a = -0.5) with the scale, OpenCV's samples four pixels (a = -0.75). At
-112 -> 7 they differ by 18 grey levels on average, so ``antialias`` has no default anywhere.
+"Bicubic" names two operators: Pillow's widens its cubic (a = -0.5) with the scale, OpenCV's samples four
+pixels (a = -0.75). At 112 -> 7 they differ by 18 gray levels on average, so ``antialias`` has no default
+anywhere.
 
-Bilinear and bicubic with antialias run through PyTorch's uint8 kernel, which follows Pillow's fixed-point arithmetic (at most one
-level apart) and takes a whole batch at once. The other Pillow filters run through Pillow, the rest through OpenCV.
+Bilinear and bicubic with antialias run through PyTorch's uint8 kernel, which follows Pillow's fixed-point
+arithmetic (at most one level apart) and takes a whole batch at once. The other Pillow filters run through
+Pillow, the rest through OpenCV.
 """
 
 from __future__ import annotations
@@ -16,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from lrfr.degrade.fields import Real, Whole, Word
+from lrfr.core.errors import SpecError
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.values import Choice, Draw, Value
-from lrfr.errors import SpecError
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
+from lrfr.degrade.values.distributions import Choice, Draw, Value
+from lrfr.degrade.values.params import Real, Whole, Word
 
 FloatBatch = NDArray[np.float32]
 
@@ -46,7 +49,10 @@ def check_filter(name: str, antialias: bool) -> str:
         other = {"bilinear": "linear", "bicubic": "cubic", "lanczos": "lanczos4"}
         twin = other.get(name) or {value: key for key, value in other.items()}.get(name)
         hint = f"with antialias: {flag} it is called '{twin}'" if twin in known else None
-        raise SpecError(f"filter '{name}' does not exist with antialias: {flag}; expected one of {', '.join(known)}", hint=hint)
+        raise SpecError(
+            f"filter '{name}' does not exist with antialias: {flag}; expected one of {', '.join(known)}",
+            hint=hint,
+        )
     return name
 
 
@@ -58,9 +64,11 @@ def resize_batch(
     Args:
         images_nhwc: uint8 [N, H, W, 3] RGB.
         size_px: side of the square result, or (height, width).
-        filter: one of :data:`ANTIALIASED` when ``antialias`` (Pillow's operators), else one of :data:`SAMPLED` (OpenCV's).
+        filter: one of :data:`ANTIALIASED` when ``antialias`` (Pillow's operators), else one of
+            :data:`SAMPLED` (OpenCV's).
         antialias: widen the filter with the scale, so that every input pixel counts.
-        transfer: ``srgb`` works on the stored values, ``linear`` on light (decoded by the sRGB curve and encoded again).
+        transfer: ``srgb`` works on the stored values, ``linear`` on light (decoded by the sRGB curve and
+            encoded again).
 
     Returns:
         uint8 [N, height, width, 3]; the input itself when the size does not change.
@@ -115,11 +123,16 @@ def _pillow(image: ImageU8, height: int, width: int, filter: str) -> NDArray[np.
 def _pillow_float(image: NDArray[np.float32], height: int, width: int, filter: str) -> FloatBatch:
     from PIL import Image
 
-    planes = [Image.fromarray(image[:, :, c]).resize((width, height), Image.Resampling[filter.upper()]) for c in range(3)]
+    planes = [
+        Image.fromarray(image[:, :, c]).resize((width, height), Image.Resampling[filter.upper()])
+        for c in range(3)
+    ]
     return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
 
-def _resize_light(images_nhwc: ImageU8, height: int, width: int, filter: str, antialias: bool) -> NDArray[np.uint8]:
+def _resize_light(
+    images_nhwc: ImageU8, height: int, width: int, filter: str, antialias: bool
+) -> NDArray[np.uint8]:
     """Resize in linear light, in float32 with one rounding at the end."""
     light = srgb_to_light(np.arange(256) / 255.0).astype(np.float32)[images_nhwc]
     if not antialias:
@@ -138,11 +151,16 @@ def srgb_to_light(value: NDArray[Any]) -> NDArray[Any]:
 
 def light_to_srgb(light: NDArray[Any]) -> NDArray[Any]:
     """Encode linear light in [0, 1] to sRGB values (IEC 61966-2-1)."""
-    return np.asarray(np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055))
+    return np.asarray(
+        np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+    )
 
 
-def resize_each(images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], params: Sequence[Params], key: str) -> list[ImageU8]:
-    """Resize each image to its own size with the filter ``params[key]``; those that share shape, size and filter run as one batch.
+def resize_each(
+    images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], params: Sequence[Params], key: str
+) -> list[ImageU8]:
+    """Resize each image to its own size with the filter ``params[key]``; those that share shape, size and
+    filter run as one batch.
 
     Raises:
         SpecError: a target side is above :data:`MAX_SIDE_PX`.
@@ -156,7 +174,9 @@ def resize_each(images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], 
     result: list[ImageU8] = list(images)
     for (_, size_hw, operator), rows in groups.items():
         if max(size_hw) > MAX_SIDE_PX:
-            raise SpecError(f"a resize asks for {size_hw[1]}x{size_hw[0]} px; {MAX_SIDE_PX} is the largest side")
+            raise SpecError(
+                f"a resize asks for {size_hw[1]}x{size_hw[0]} px; {MAX_SIDE_PX} is the largest side"
+            )
         resized = resize_batch(np.stack([images[row] for row in rows]), size_hw, *operator)
         for row, image in zip(rows, resized, strict=True):
             result[row] = image
@@ -168,8 +188,9 @@ class Resize(Op):
 
     One target (``size`` in px, ``ratio`` or ``factor``), a filter and ``antialias``:
 
-    ``size`` gives a square of that side; ``ratio`` multiplies both sides, ``factor`` divides them (rounded, at least 1 px).
-    ``filter`` may be a ``choice``; ``antialias`` has no default on purpose; ``transfer`` defaults to the spec's ``image.transfer``.
+    ``size`` gives a square of that side; ``ratio`` multiplies both sides, ``factor`` divides them (rounded,
+    at least 1 px). ``filter`` may be a ``choice``; ``antialias`` has no default on purpose; ``transfer``
+    defaults to the spec's ``image.transfer``.
     """
 
     iso: ClassVar[str | None] = "inter-eye distance (7.4.8)"
@@ -210,7 +231,9 @@ class Resize(Op):
         return {name: value for name, value in super().sample(draw).items() if value is not None}
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Resize each image to its own target (see :class:`Op`)."""
         sizes = [cls.target_hw(image, p) for image, p in zip(images, params, strict=True)]
         return resize_each(images, sizes, params, "filter")
@@ -230,7 +253,9 @@ class Down(Resize):
     severity_range: ClassVar[dict[str, Span]] = {"size": Span(112, 7, geometric=True, whole=True)}
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Resize each image to its own target (see :class:`Op`)."""
         sizes = []
         for image, p in zip(images, params, strict=True):
@@ -245,7 +270,9 @@ class Up(Resize):
     iso: ClassVar[str | None] = None
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Resize each image to its own target (see :class:`Op`)."""
         sizes = []
         for image, p in zip(images, params, strict=True):
@@ -255,7 +282,9 @@ class Up(Resize):
 
 
 class DownUp(Resize):
-    """Shrink to the target and return to the size before; ``up_filter`` (default: the filter drawn for the way down)."""
+    """Shrink to the target and return to the size before; ``up_filter`` (default: the filter drawn for the
+    way down).
+    """
 
     severity_range: ClassVar[dict[str, Span]] = Down.severity_range
     cost_ms: ClassVar[float] = 0.05
@@ -263,7 +292,9 @@ class DownUp(Resize):
     up_filter: Annotated[Value | None, Word((*ANTIALIASED, *SAMPLED))] = None
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Resize each image down and back (see :class:`Op`)."""
         small = Down.apply(images, params, streams)
         sizes = [(image.shape[0], image.shape[1]) for image in images]

@@ -1,7 +1,8 @@
-"""The learned degradation ``style``: the same person in the style of an unlabelled low-quality target set (CFSM).
+"""The learned degradation ``style``: the same person in the style of an unlabeled low-quality target set
+(CFSM).
 
-Source: Liu, Kim, Jain, Liu, "Controllable and Guided Face Synthesis for Unconstrained Face Recognition", ECCV 2022; used by
-CATFace for half of its degraded faces.
+Source: Liu, Kim, Jain, Liu, "Controllable and Guided Face Synthesis for Unconstrained Face Recognition", ECCV
+2022; used by CATFace for half of its degraded faces.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import PrivateAttr, StrictBool, StrictStr, model_validator
 
-from lrfr.degrade.fields import Real, Whole
+from lrfr.core.errors import LrfrError
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.stylegan.card import find_weights, read_weights
-from lrfr.degrade.values import Chi, Draw, Value, tidy
-from lrfr.errors import LrfrError
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
+from lrfr.degrade.style.generator_card import find_weights, read_weights
+from lrfr.degrade.values.distributions import Chi, Draw, Value, tidy
+from lrfr.degrade.values.params import Real, Whole
 
 RANDOM = "random"
 MAX_MAGNITUDE = 6.0
@@ -40,7 +41,9 @@ class Direction(Whole):
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema."""
-        return {"anyOf": [{"const": RANDOM}, {"type": "string", "pattern": "^basis [0-9]+$"}, super().schema()]}
+        return {
+            "anyOf": [{"const": RANDOM}, {"type": "string", "pattern": "^basis [0-9]+$"}, super().schema()]
+        }
 
 
 class Style(Op):
@@ -48,12 +51,13 @@ class Style(Op):
 
     Attributes:
         weights: name of shipped weights (``tiny``) or path of a file that ``lrfr train cfsm`` wrote.
-        sha256: digest of that file; filled in when the spec is read, so that the spec's own digest names the pixels.
-        magnitude: how far from the input: 0 gives it back, 3 is typical, beyond 6 is outside of the training. The default is
-            the law of the training, the norm of ten normals.
+        sha256: digest of that file; filled in when the spec is read, so that the spec's own digest names the
+            pixels.
+        magnitude: how far from the input: 0 gives it back, 3 is typical, beyond 6 is outside of the training.
+            The default is the law of the training, the norm of ten normals.
         direction: ``random`` (uniform on the sphere), or the number of a basis direction.
-        calibrated: the magnitude m asks for the identity distance C(m), through the curve measured after training; otherwise
-            it is the norm of the style coordinates as it is.
+        calibrated: the magnitude m asks for the identity distance C(m), through the curve measured after
+            training; otherwise it is the norm of the style coordinates as it is.
 
     """
 
@@ -86,13 +90,18 @@ class Style(Op):
     def _direction_exists(self) -> Style:
         count = self._n_basis = read_weights(find_weights(self.weights)).card.layout.n_basis
         direction = self.direction
-        last = direction if isinstance(direction, int) else 0 if direction == RANDOM else direction.extent()[1]  # type: ignore[union-attr]
+        if isinstance(direction, int):
+            last: float = direction
+        else:
+            last = 0 if direction == RANDOM else direction.extent()[1]  # type: ignore[union-attr]
         if last >= count:
             raise ValueError(f"direction {last:g} of {count}: they are numbered from 0")
         return self
 
     def sample(self, draw: Draw) -> Params:
-        """Draw magnitude and unit direction; the direction's normals come first, whether they are used or not."""
+        """Draw magnitude and unit direction; the direction's normals come first, whether they are used or
+        not.
+        """
         normals = [NormalDist().inv_cdf(max(draw.uniform(), 2.0**-54)) for _ in range(self._n_basis)]
         params = super().sample(draw)
         if params["direction"] == RANDOM:
@@ -104,20 +113,24 @@ class Style(Op):
 
     def prepare(self) -> None:
         """Load the generator, so that damaged weights stop a run before its first face."""
-        from lrfr.degrade.stylegan.weights import cached_weights
+        from lrfr.degrade.style.weight_files import cached_weights
 
         assert self.sha256 is not None
         cached_weights(self.weights, self.sha256)
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Return the faces in their styles, each at its own size; loads the weights once in each process."""
-        from lrfr.degrade.stylegan.render import render_style
-        from lrfr.degrade.stylegan.weights import cached_weights
+        from lrfr.degrade.style.render import render_style
+        from lrfr.degrade.style.weight_files import cached_weights
 
         result = []
         for image, drawn, stream in zip(images, params, streams, strict=True):
             model = cached_weights(drawn["weights"], drawn["sha256"])
             norm = model.card.norm_for(drawn["magnitude"]) if drawn["calibrated"] else drawn["magnitude"]
-            result += render_style(model.generator, [image], [[norm * x for x in drawn["direction"]]], [stream])
+            result += render_style(
+                model.generator, [image], [[norm * x for x in drawn["direction"]]], [stream]
+            )
         return result

@@ -1,4 +1,6 @@
-"""Light and colour: tone curves by table, exposure with photon noise, uneven light, colour cast, grey, occlusion, identity."""
+"""Light and color: tone curves by table, exposure with photon noise, uneven light, color cast, gray,
+occlusion, identity.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,14 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.degrade.fields import Real, Whole
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
 from lrfr.degrade.kernels import round_u8
+from lrfr.degrade.noise_tables import snap_photons
 from lrfr.degrade.ops.base import Op, Params, Span
 from lrfr.degrade.ops.noise import MAX_PHOTONS, expose
-from lrfr.degrade.tables import snap_photons
-from lrfr.degrade.values import Draw, Value, is_law, tidy
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
+from lrfr.degrade.values.distributions import Draw, Value, is_law, tidy
+from lrfr.degrade.values.params import Real, Whole
 
 EXPOSURE = "under-exposure prevention"
 LEVELS = np.arange(256, dtype=np.float64)
@@ -43,9 +45,14 @@ class Gamma(Op):
     gamma: Annotated[Value, Real(0.05, 20)]
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Apply the curve to each image (see :class:`Op`)."""
-        return [_look_up(image, _table(255 * (LEVELS / 255) ** p["gamma"])) for image, p in zip(images, params, strict=True)]
+        return [
+            _look_up(image, _table(255 * (LEVELS / 255) ** p["gamma"]))
+            for image, p in zip(images, params, strict=True)
+        ]
 
 
 class Brightness(Op):
@@ -58,9 +65,13 @@ class Brightness(Op):
     factor: Annotated[Value, Real(0, 10)]
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Scale each image (see :class:`Op`)."""
-        return [_look_up(image, _table(LEVELS * p["factor"])) for image, p in zip(images, params, strict=True)]
+        return [
+            _look_up(image, _table(LEVELS * p["factor"])) for image, p in zip(images, params, strict=True)
+        ]
 
 
 class Contrast(Op):
@@ -73,7 +84,9 @@ class Contrast(Op):
     factor: Annotated[Value, Real(0, 10)]
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Stretch each image (see :class:`Op`)."""
         result = []
         for image, p in zip(images, params, strict=True):
@@ -91,16 +104,18 @@ def _gray(image: ImageU8) -> NDArray[np.uint8]:
 
 
 class Saturation(Op):
-    """Blend with the luminance: 0 is grey, 1 the image, above 1 more colourful."""
+    """Blend with the luminance: 0 is gray, 1 the image, above 1 more colorful."""
 
-    iso: ClassVar[str | None] = "natural colour"
+    iso: ClassVar[str | None] = "natural color"
     cost_ms: ClassVar[float] = 0.15
     severity_range: ClassVar[dict[str, Span]] = {"factor": Span(1.0, 0.0)}
 
     factor: Annotated[Value, Real(0, 10)]
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Blend each image (see :class:`Op`)."""
         result = []
         for image, p in zip(images, params, strict=True):
@@ -110,9 +125,11 @@ class Saturation(Op):
 
 
 class LowLight(Op):
-    """Too little light: a white pixel gets ``exposure`` * ``photons`` photons where ``photons`` would show as 255; Poisson noise.
+    """Too little light: a white pixel gets ``exposure`` * ``photons`` photons where ``photons`` would show as
+    255; Poisson noise.
 
-    The image becomes darker and noisier together. Drawn light is snapped so that exposure * photons is a power 2^(k/8).
+    The image becomes darker and noisier together. Drawn light is snapped so that exposure * photons is a
+    power 2^(k/8).
     """
 
     iso: ClassVar[str | None] = EXPOSURE
@@ -126,11 +143,15 @@ class LowLight(Op):
         """Draw exposure and photons."""
         params = super().sample(draw)
         if is_law(self.exposure) or is_law(self.photons) or self.severity is not None:
-            params["exposure"] = tidy(snap_photons(params["exposure"] * params["photons"]) / params["photons"])
+            params["exposure"] = tidy(
+                snap_photons(params["exposure"] * params["photons"]) / params["photons"]
+            )
         return params
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Expose each image (see :class:`Op`)."""
         return [
             expose(image, tidy(p["exposure"] * p["photons"]), p["photons"], stream)
@@ -139,7 +160,9 @@ class LowLight(Op):
 
 
 class Illumination(Op):
-    """Uneven light from one side: gain 1 + ``strength`` sin(pi/2 t), t from -1 (shadow) to 1 (light) along ``angle`` (degrees)."""
+    """Uneven light from one side: gain 1 + ``strength`` sin(pi/2 t), t from -1 (shadow) to 1 (light) along
+    ``angle`` (degrees).
+    """
 
     iso: ClassVar[str | None] = "illumination uniformity"
     cost_ms: ClassVar[float] = 0.35
@@ -149,9 +172,13 @@ class Illumination(Op):
     angle: Annotated[Value, Real(-360, 360)]
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Light each image (see :class:`Op`)."""
-        return [round_u8(image * cls.gain(image, p)[:, :, None]) for image, p in zip(images, params, strict=True)]
+        return [
+            round_u8(image * cls.gain(image, p)[:, :, None]) for image, p in zip(images, params, strict=True)
+        ]
 
     @staticmethod
     def gain(image: ImageU8, p: Params) -> NDArray[np.float64]:
@@ -166,7 +193,7 @@ class Illumination(Op):
 class ColorCast(Op):
     """Gain of each channel: ``red``, ``green``, ``blue``."""
 
-    iso: ClassVar[str | None] = "natural colour"
+    iso: ClassVar[str | None] = "natural color"
     cost_ms: ClassVar[float] = 0.08
     severity_range: ClassVar[dict[str, Span]] = {"blue": Span(1.0, 0.4)}
 
@@ -175,7 +202,9 @@ class ColorCast(Op):
     blue: Annotated[Value, Real(0, 4)] = 1.0
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Tint each image (see :class:`Op`)."""
         result = []
         for image, p in zip(images, params, strict=True):
@@ -187,22 +216,25 @@ class ColorCast(Op):
 class Grayscale(Op):
     """Luminance (BT.601) in all three channels."""
 
-    iso: ClassVar[str | None] = "natural colour"
+    iso: ClassVar[str | None] = "natural color"
     cost_ms: ClassVar[float] = 0.02
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
-        """Make each image grey (see :class:`Op`)."""
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
+        """Make each image gray (see :class:`Op`)."""
         import cv2
 
         return [np.asarray(cv2.cvtColor(_gray(image), cv2.COLOR_GRAY2RGB), np.uint8) for image in images]
 
 
 class Occlude(Op):
-    """Cover a box: ``area`` (share of the image), ``aspect`` (width / height), place ``x``, ``y`` (0 left or top, 1 right or bottom).
+    """Cover a box: ``area`` (share of the image), ``aspect`` (width / height), place ``x``, ``y`` (0 left or
+    top, 1 right or bottom).
 
-    The box is filled with the level ``fill``. With ``outside: true`` the box is kept and everything around it is filled: a crop
-    pasted at its place.
+    The box is filled with the level ``fill``. With ``outside: true`` the box is kept and everything around it
+    is filled: a crop pasted at its place.
     """
 
     iso: ClassVar[str | None] = "face occlusion prevention"
@@ -217,7 +249,9 @@ class Occlude(Op):
     outside: bool = False
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Cover a box in each image (see :class:`Op`)."""
         return [cls._one(image, p) for image, p in zip(images, params, strict=True)]
 
@@ -239,6 +273,8 @@ class Identity(Op):
     cost_ms: ClassVar[float] = 0.0
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Return the images (see :class:`Op`)."""
         return list(images)

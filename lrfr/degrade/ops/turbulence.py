@@ -1,7 +1,7 @@
 """Atmospheric turbulence: position-dependent shift and blur with the statistics of Kolmogorov turbulence.
 
-Strength is D/r0, aperture over Fried's parameter; geometry is given in metres. The physics is in ``lrfr.degrade.turbulence``
-(imported when the op runs, as it needs torch); see docs/turbulence.md.
+Strength is D/r0, aperture over Fried's parameter; geometry is given in meters. The physics is in
+``lrfr.degrade.turbulence`` (imported when the op runs, as it needs torch); see docs/turbulence.md.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
 
-from lrfr.degrade.fields import Real
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.turbulence.calibration import CALIBRATIONS, MAX_BLUR_D_OVER_R0
-from lrfr.degrade.turbulence.optics import Optics
-from lrfr.degrade.values import Draw, Value, is_law, tidy
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
+from lrfr.degrade.turbulence.physics.optics import Optics
+from lrfr.degrade.turbulence.strength import CALIBRATIONS, MAX_BLUR_D_OVER_R0
+from lrfr.degrade.values.distributions import Draw, Value, is_law, tidy
+from lrfr.degrade.values.params import Real
 
 _STRENGTHS = ("D_over_r0", "r0_m", "Cn2")
 _OPTICS = ("aperture_m", "range_m", "wavelength_nm", "pixel_m")
@@ -29,7 +29,9 @@ _WEIGHTS = Path(__file__).parent.parent / "turbulence" / "weights"
 
 
 class Temporal(BaseModel):
-    """A coherent sequence: variant v is frame v % ``frames``; ``rho`` is the tilt's correlation from one frame to the next."""
+    """A coherent sequence: variant v is frame v % ``frames``; ``rho`` is the tilt's correlation from one
+    frame to the next.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     frames: Annotated[int, Field(ge=1, le=256)]
@@ -40,18 +42,22 @@ class Turbulence(Op):
     """Look at a face through turbulent air.
 
     Attributes:
-        D_over_r0: strength; 0.25 to 2 is CATFace's range, 10 is severe. In place of it ``r0_m`` (Fried's parameter in metres
-            at the stated wavelength, spherical wave) or ``Cn2`` (in m^(-2/3), constant along the path).
-        aperture_m: lens diameter D in metres.
-        range_m: distance to the face in metres.
-        wavelength_nm: mean wavelength in nanometres.
-        pixel_m: size of a pixel on the face in metres. The defaults give Nyquist sampling, q = 2 pixels per lambda/D.
+        D_over_r0: strength; 0.25 to 2 is CATFace's range, 10 is severe. In place of it ``r0_m`` (Fried's
+            parameter in meters at the stated wavelength, spherical wave) or ``Cn2`` (in m^(-2/3), constant
+            along the path).
+        aperture_m: lens diameter D in meters.
+        range_m: distance to the face in meters.
+        wavelength_nm: mean wavelength in nanometers.
+        pixel_m: size of a pixel on the face in meters. The defaults give Nyquist sampling, q = 2 pixels per
+            lambda/D.
         mode: ``learned`` (phase-to-space network; needs q = 2) or ``exact`` (matrix DFT; q 0.5 to 4).
-        calibration: ``physical``, or ``p2s2021`` / ``p2s2021_port`` with the strengths of the public P2S code (CATFace).
+        calibration: ``physical``, or ``p2s2021`` / ``p2s2021_port`` with the strengths of the public P2S code
+            (CATFace).
         optics: ``diffraction`` includes the blur of a perfect lens of that aperture, ``none`` takes it out.
-        outer_scale_m: von Karman outer scale in metres; not given is Kolmogorov's infinity.
+        outer_scale_m: von Karman outer scale in meters; not given is Kolmogorov's infinity.
         temporal: variants become frames of a sequence, with one strength for all frames.
-        sha256: digest of the shipped banks; filled in when the spec is read, so that the spec's own digest names the pixels.
+        sha256: digest of the shipped banks; filled in when the spec is read, so that the spec's own digest
+            names the pixels.
 
     """
 
@@ -92,16 +98,25 @@ class Turbulence(Op):
             got = f"both {given[0]} and {given[1]}" if given else "none"
             raise ValueError(f"give the strength as one of D_over_r0, r0_m [m] or Cn2 [m^(-2/3)], got {got}")
         q = self._camera.pixels_per_airy
-        how = f"q = {q:.3g} pixels per lambda/D (= wavelength {self.wavelength_nm:g} nm x range {self.range_m:g} m"
+        how = (
+            f"q = {q:.3g} pixels per lambda/D (= wavelength {self.wavelength_nm:g} nm x range "
+            f"{self.range_m:g} m"
+        )
         how += f" / (aperture {self.aperture_m:g} m x pixel {self.pixel_m:g} m))"
         if not _MIN_Q <= q <= _MAX_Q:
             raise ValueError(f"{how}; expected {_MIN_Q:g} to {_MAX_Q:g}")
         if self.mode == "learned" and not _LEARNED_Q[0] <= q <= _LEARNED_Q[1]:
-            raise ValueError(f"{how}; the learned banks are for q = 2: use 'mode: exact', or pixel_m {self.pixel_m * q / 2:.4g}")
+            raise ValueError(
+                f"{how}; the learned banks are for q = 2: use 'mode: exact', or pixel_m "
+                f"{self.pixel_m * q / 2:.4g}"
+            )
         strongest = MAX_BLUR_D_OVER_R0 / CALIBRATIONS[self.calibration].blur
         worst = max(self._strength(given[0], end) for end in _extent(getattr(self, given[0])))
         if worst > strongest:
-            raise ValueError(f"D/r0 reaches {worst:.4g} (aperture {self.aperture_m:g} m); '{self.calibration}' covers 0 to {strongest:.4g}")
+            raise ValueError(
+                f"D/r0 reaches {worst:.4g} (aperture {self.aperture_m:g} m); '{self.calibration}' covers 0 "
+                f"to {strongest:.4g}"
+            )
         return self
 
     @property
@@ -149,7 +164,9 @@ class Turbulence(Op):
             shipped_bank(name)
 
     @classmethod
-    def apply(cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
         """Degrade each image (see :class:`Op`); sizes may differ."""
         from lrfr.degrade.turbulence.batch import run_batch
 

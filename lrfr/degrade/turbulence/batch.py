@@ -1,4 +1,6 @@
-"""Run recorded parameters on a batch: group by geometry, draw the noise from the streams, hand over to the simulator."""
+"""Run recorded parameters on a batch: group by geometry, draw the noise from the streams, hand over to the
+simulator.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
+from lrfr.core.image import ImageU8
+from lrfr.core.streams import Stream
 from lrfr.degrade.turbulence.field import Geometry, normals_from_words
-from lrfr.degrade.turbulence.optics import Optics
+from lrfr.degrade.turbulence.physics.optics import Optics
 from lrfr.degrade.turbulence.simulator import Simulator, simulator
-from lrfr.image import ImageU8
-from lrfr.streams import Stream
 
 Params = dict[str, Any]
 
 
-def run_batch(images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]) -> list[ImageU8]:
+def run_batch(
+    images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+) -> list[ImageU8]:
     """Degrade images of any sizes by the parameters that the op ``turbulence`` sampled."""
     simulators = [_simulator_for(image, p) for image, p in zip(images, params, strict=True)]
     done: dict[int, ImageU8] = {}
@@ -26,7 +30,9 @@ def run_batch(images: Sequence[ImageU8], params: Sequence[Params], streams: Sequ
         strengths = [params[row]["D_over_r0"] for row in rows]
         calibrations = [params[row]["calibration"] for row in rows]
         normals = (_normals(one, params[row], streams[row]) for row in rows)
-        done.update(zip(rows, one.run([images[row] for row in rows], strengths, calibrations, normals), strict=True))
+        done.update(
+            zip(rows, one.run([images[row] for row in rows], strengths, calibrations, normals), strict=True)
+        )
     return [done[row] for row in range(len(images))]
 
 
@@ -53,5 +59,7 @@ def _normals(one: Simulator, p: Params, stream: Stream) -> Tensor:
     first = stream.of_variant(stream.variant - frame)
     normals = normals_from_words(first.words_u16(count))
     for k in range(1, frame + 1):
-        normals = one.field.next_frame(normals, normals_from_words(first.words_u16(count, f"frame{k}")), p["temporal"]["rho"], modes)
+        normals = one.field.next_frame(
+            normals, normals_from_words(first.words_u16(count, f"frame{k}")), p["temporal"]["rho"], modes
+        )
     return normals

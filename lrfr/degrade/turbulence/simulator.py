@@ -1,7 +1,9 @@
-"""The turbulence simulator: tilt warps the picture, then every pixel is blurred with its own point-spread function.
+"""The turbulence simulator: tilt warps the picture, then every pixel is blurred with its own point-spread
+function.
 
-Tilt comes before blur: a point is first displaced and then smeared (Chan, arXiv 2207.06377). The blur gathers, so a constant
-picture stays constant. Strength is D/r0; per picture it is only two amplitudes, nothing has to be set up again for it.
+Tilt comes before blur: a point is first displaced and then smeared (Chan, arXiv 2207.06377). The blur
+gathers, so a constant picture stays constant. Strength is D/r0; per picture it is only two amplitudes,
+nothing has to be set up again for it.
 """
 
 from __future__ import annotations
@@ -17,19 +19,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lrfr.core.image import ImageU8
 from lrfr.degrade.turbulence.banks import bank_for
-from lrfr.degrade.turbulence.calibration import CALIBRATIONS, Calibration
 from lrfr.degrade.turbulence.field import Geometry, field_model
+from lrfr.degrade.turbulence.gather import Renderer, Workspace
 from lrfr.degrade.turbulence.p2s import Bank
-from lrfr.degrade.turbulence.render import Renderer, Workspace
-from lrfr.degrade.turbulence.theory import undo_diffraction
-from lrfr.image import ImageU8
+from lrfr.degrade.turbulence.physics.theory import undo_diffraction
+from lrfr.degrade.turbulence.strength import CALIBRATIONS, Calibration
 
 Mode = Literal["learned", "exact"]
 Optics = Literal["diffraction", "none"]
 
 
-_GROUP = 16  # pictures that go through one stage after another: what a stage multiplies by stays in the second-level cache
+# pictures that go through one stage after another: what a stage multiplies by stays in the second-level cache
+_GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class _Job:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: sums in a GEMM may depend on the thread count, and small ones are no faster with more."""
+    """Run torch on one thread: sums in a GEMM may depend on the thread count, and small ones are no faster
+    with more.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -66,9 +71,10 @@ class Simulator:
 
     Attributes:
         geometry: sizes and sampling.
-        mode: ``learned`` predicts PSFs with the phase-to-space network, ``exact`` computes them by matrix DFT. Blur stronger
-            than D/r0 = 4 is always exact: no bank has a network there.
-        optics: ``diffraction`` blurs like a perfect lens of the same aperture even at D/r0 = 0; ``none`` takes that blur out.
+        mode: ``learned`` predicts PSFs with the phase-to-space network, ``exact`` computes them by matrix
+            DFT. Blur stronger than D/r0 = 4 is always exact: no bank has a network there.
+        optics: ``diffraction`` blurs like a perfect lens of the same aperture even at D/r0 = 0; ``none``
+            takes that blur out.
 
     """
 
@@ -76,16 +82,26 @@ class Simulator:
         self.geometry, self.mode, self.optics = geometry, mode, optics
         with one_thread():
             self.field = field_model(geometry)
-        y, x = torch.meshgrid(torch.arange(geometry.height_px), torch.arange(geometry.width_px), indexing="ij")
+        y, x = torch.meshgrid(
+            torch.arange(geometry.height_px), torch.arange(geometry.width_px), indexing="ij"
+        )
         self._pixels = torch.stack([x, y]).float()
         self._half_extent = torch.tensor([geometry.width_px - 1, geometry.height_px - 1]).view(2, 1, 1) / 2
 
     def num_modes(self, d_over_r0: float, calibration: str) -> int:
-        """Return up to which Noll mode a strength is simulated; ``field.num_normals`` of it is the noise it takes."""
-        return bank_for(CALIBRATIONS[calibration].blur * d_over_r0, self.geometry.pixels_per_airy).psf.num_modes
+        """Return up to which Noll mode a strength is simulated; ``field.num_normals`` of it is the noise it
+        takes.
+        """
+        return bank_for(
+            CALIBRATIONS[calibration].blur * d_over_r0, self.geometry.pixels_per_airy
+        ).psf.num_modes
 
     def run(
-        self, images: Sequence[ImageU8], d_over_r0: Sequence[float], calibrations: Sequence[str], normals: Iterable[Tensor]
+        self,
+        images: Sequence[ImageU8],
+        d_over_r0: Sequence[float],
+        calibrations: Sequence[str],
+        normals: Iterable[Tensor],
     ) -> list[ImageU8]:
         """Degrade pictures; each result is computed by itself and does not depend on the others.
 
@@ -103,7 +119,10 @@ class Simulator:
             while group := list(itertools.islice(jobs, _GROUP)):
                 moved = [self._moved(job) for job in group]
                 phases = [self._phases(job) for job in group]
-                coefficients = [self._bank(job).coefficients(phase, self.mode == "exact") for job, phase in zip(group, phases, strict=True)]
+                coefficients = [
+                    self._bank(job).coefficients(phase, self.mode == "exact")
+                    for job, phase in zip(group, phases, strict=True)
+                ]
                 blurred = map(self._blurred, group, moved, coefficients, itertools.repeat(spaces))
                 done += [_to_image(picture) for picture in blurred]
         return done
@@ -119,7 +138,9 @@ class Simulator:
         strength: float = job.blur_d_over_r0 ** (5 / 6)
         return self.field.zernike(job.normals, self._bank(job).psf.num_modes) * strength
 
-    def _blurred(self, job: _Job, moved: Tensor, coefficients: Tensor, spaces: dict[str, Workspace]) -> Tensor:
+    def _blurred(
+        self, job: _Job, moved: Tensor, coefficients: Tensor, spaces: dict[str, Workspace]
+    ) -> Tensor:
         bank = self._bank(job)
         renderer = _renderer(self.geometry, bank)
         if bank.name not in spaces:
@@ -128,13 +149,19 @@ class Simulator:
             return renderer(moved, coefficients, spaces[bank.name])
         # what turbulence adds to diffraction, applied to the picture as it was before diffraction
         sharp = undo_diffraction(moved, self.geometry.pixels_per_airy)
-        added: Tensor = renderer(sharp, coefficients - bank.diffraction(self.mode == "exact"), spaces[bank.name])
+        added: Tensor = renderer(
+            sharp, coefficients - bank.diffraction(self.mode == "exact"), spaces[bank.name]
+        )
         return moved + added
 
     def warp(self, picture_chw: Tensor, shifts_px: Tensor) -> Tensor:
-        """Move a picture float32 [3, H, W] by shifts (x, y) [2, H, W] in pixels: bilinear, reflecting borders."""
+        """Move a picture float32 [3, H, W] by shifts (x, y) [2, H, W] in pixels: bilinear, reflecting
+        borders.
+        """
         grid = ((self._pixels + shifts_px) / self._half_extent - 1).permute(1, 2, 0)[None]
-        return torch.nn.functional.grid_sample(picture_chw[None], grid, padding_mode="reflection", align_corners=True)[0]
+        return torch.nn.functional.grid_sample(
+            picture_chw[None], grid, padding_mode="reflection", align_corners=True
+        )[0]
 
     def _bank(self, job: _Job) -> Bank:
         return bank_for(job.blur_d_over_r0, self.geometry.pixels_per_airy)

@@ -1,4 +1,6 @@
-"""Soft-biometric attributes (CelebA, LFWA) and digit classification (SVHN): the model hands over logits instead of embeddings."""
+"""Soft-biometric attributes (CelebA, LFWA) and digit classification (SVHN): the model hands over logits
+instead of embeddings.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.errors import DataError, EnvironmentFault, SpecError
-from lrfr.eval.faces import Bools, Ints, Size, Source, describe_specs
+from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.eval.embeddings import Bools, Ints, Size, Source, describe_specs
 from lrfr.eval.protocols.identify import digest_of
 from lrfr.eval.protocols.layout import inside, lines_of, load_mat, need, rows_of
 from lrfr.eval.results import Result, make_result, metric
+from lrfr.eval.scoring.intervals import wilson
 from lrfr.eval.settings import NATIVE, Task, size_cells
-from lrfr.eval.stats import wilson
-from lrfr.pairs.sources.table import open_table
+from lrfr.pairs.sources.tabular import open_table
 
 CATFACE_ATTRIBUTES = ("Bald", "Big_Nose", "Chubby", "Male", "Narrow_Eyes")
 CELEBA_TREE = """
@@ -30,8 +32,9 @@ lfw_att_40.mat, indices_train_test.mat      MATLAB 7.3 files, read with the pack
 lfw/Name/Name_0001.jpg
 or list_attr_lfwa.txt, list_eval_partition.txt in CelebA's form"""
 LIST_TREE = """
-list.csv[,root=FOLDER][,with=MORE.csv]      columns path, attributes (1 or 0, empty unknown) [, split]; as make-pairs --source csv:...
-                                            of the splits test, dev and val the first that there is is measured, else all rows"""
+list.csv[,root=FOLDER][,with=MORE.csv]      columns path, attributes (1 or 0, empty unknown) [, split];
+                                            as make-pairs --source csv:...; of the splits test, dev and
+                                            val the first that there is is measured, else all rows"""
 SVHN_TREE = """
 test_32x32.mat                  variables X [32, 32, 3, N] and y (10 stands for 0)"""
 
@@ -47,8 +50,12 @@ class AttributeList:
     digest: str
 
 
-def attribute_accuracy(logits: NDArray[np.float32], value: NDArray[np.int8], names: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Return the accuracy of each attribute at sigmoid 0.5 (logit 0), missing labels left out, and their mean."""
+def attribute_accuracy(
+    logits: NDArray[np.float32], value: NDArray[np.int8], names: Sequence[str]
+) -> dict[str, dict[str, object]]:
+    """Return the accuracy of each attribute at sigmoid 0.5 (logit 0), missing labels left out, and their
+    mean.
+    """
     body: dict[str, dict[str, object]] = {}
     for column, name in enumerate(names):
         known = value[:, column] >= 0
@@ -56,7 +63,10 @@ def attribute_accuracy(logits: NDArray[np.float32], value: NDArray[np.int8], nam
             continue
         correct: Bools = (logits[known, column] > 0) == (value[known, column] == 1)
         body[name] = metric(
-            float(correct.mean()), len(correct), wilson(int(correct.sum()), len(correct)), share=float(value[known, column].mean())
+            float(correct.mean()),
+            len(correct),
+            wilson(int(correct.sum()), len(correct)),
+            share=float(value[known, column].mean()),
         )
     if not body:
         raise DataError("no image has a known attribute")
@@ -65,11 +75,14 @@ def attribute_accuracy(logits: NDArray[np.float32], value: NDArray[np.int8], nam
 
 
 def run_attributes(data: Path, task: Task, *, name: str) -> list[Result]:
-    """Evaluate attribute accuracy on the test part; ``task.embed`` returns logits and names its ``attribute_names``."""
+    """Evaluate attribute accuracy on the test part; ``task.embed`` returns logits and names its
+    ``attribute_names``.
+    """
     names = getattr(task.embed, "attribute_names", None)
     if not names:
         raise SpecError(
-            f"{name} needs a model that predicts attributes", hint="for example a checkpoint of catface; a plug-in sets attribute_names"
+            f"{name} needs a model that predicts attributes",
+            hint="for example a checkpoint of catface; a plug-in sets attribute_names",
         )
     readers = {"celeba": read_celeba, "lfwa": read_lfwa, "attributes-csv": read_list}
     listed = readers[name](data, names)
@@ -86,7 +99,9 @@ def evaluate_attributes(task: Task, listed: AttributeList) -> list[Result]:
         if logits.shape[1] != len(names):
             raise SpecError(f"the model names {len(names)} attributes and returns {logits.shape[1]} logits")
         metrics = attribute_accuracy(logits[:, columns], listed.value, listed.attributes)
-        results.append(_result(task, size, metrics, name=listed.name, protocol="attributes", digest=listed.digest))
+        results.append(
+            _result(task, size, metrics, name=listed.name, protocol="attributes", digest=listed.digest)
+        )
     return results
 
 
@@ -94,7 +109,9 @@ def _sizes(task: Task) -> list[Size]:
     return list(dict.fromkeys(cell[2] for cell in size_cells(task.settings, NATIVE)))
 
 
-def _result(task: Task, size: Size, metrics: dict[str, dict[str, object]], *, name: str, protocol: str, digest: str) -> Result:
+def _result(
+    task: Task, size: Size, metrics: dict[str, dict[str, object]], *, name: str, protocol: str, digest: str
+) -> Result:
     return make_result(
         task.model,
         benchmark=name,
@@ -148,14 +165,22 @@ def read_list(data: Path, wanted: Sequence[str]) -> AttributeList:
     source = open_table(str(data))
     faces = source.faces()
     split = next((name for name in ("test", "dev", "val") if any(face.split == name for face in faces)), None)
-    faces = [face for face in faces if split in {None, face.split} and any(name in face.attributes for name in wanted)]
+    faces = [
+        face
+        for face in faces
+        if split in {None, face.split} and any(name in face.attributes for name in wanted)
+    ]
     names = tuple(name for name in wanted if any(name in face.attributes for face in faces))
     if not names:
         raise SpecError(f"no row has one of the attributes {', '.join(wanted)}", file=str(source.path))
     value = np.array([[face.attributes.get(name, -1) for name in names] for face in faces], np.int8)
     images = [inside(source.root, face.key) for face in faces]
     return AttributeList(
-        "attributes-csv", images, names, value, digest_of([f"{face.key} {row}" for face, row in zip(faces, value.tolist(), strict=True)])
+        "attributes-csv",
+        images,
+        names,
+        value,
+        digest_of([f"{face.key} {row}" for face, row in zip(faces, value.tolist(), strict=True)]),
     )
 
 
@@ -175,7 +200,9 @@ def read_lfwa(data: Path, wanted: Sequence[str]) -> AttributeList:
         raise DataError(f"indices outside 1..{len(files)}", file=str(split))
     chosen = value[rows][:, [names.index(attribute) for attribute in wanted]]
     images = [inside(folder, files[row]) for row in rows]
-    return AttributeList("lfwa", images, tuple(wanted), chosen.astype(np.int8), digest_of([files[row] for row in rows]))
+    return AttributeList(
+        "lfwa", images, tuple(wanted), chosen.astype(np.int8), digest_of([files[row] for row in rows])
+    )
 
 
 def _read_lfwa_mat(path: Path) -> tuple[list[str], list[str], NDArray[np.int8]]:
@@ -183,7 +210,10 @@ def _read_lfwa_mat(path: Path) -> tuple[list[str], list[str], NDArray[np.int8]]:
     try:
         with h5py.File(path, "r") as file:
             texts = [
-                ["".join(map(chr, np.asarray(file[cell]).reshape(-1))) for cell in np.asarray(file[key]).reshape(-1)]
+                [
+                    "".join(map(chr, np.asarray(file[cell]).reshape(-1)))
+                    for cell in np.asarray(file[key]).reshape(-1)
+                ]
                 for key in ("AttrName", "name")
             ]
             label = np.asarray(file["label"], np.float64)
@@ -207,7 +237,10 @@ def _h5py() -> Any:
     try:
         return importlib.import_module("h5py")
     except ImportError:
-        hint = "pip install h5py, or write the labels in CelebA's form as list_attr_lfwa.txt and list_eval_partition.txt"
+        hint = (
+            "pip install h5py, or write the labels in CelebA's form as list_attr_lfwa.txt and "
+            "list_eval_partition.txt"
+        )
         raise EnvironmentFault("MATLAB 7.3 files need the package 'h5py'", hint=hint) from None
 
 
@@ -223,7 +256,9 @@ def run_svhn(data: Path, task: Task) -> list[Result]:
         if scores.shape[1] != 10:
             raise SpecError(f"svhn needs a model with 10 classes, this one returns {scores.shape[1]}")
         correct = scores.argmax(axis=1) == label
-        metrics = {"accuracy": metric(float(correct.mean()), len(correct), wilson(int(correct.sum()), len(correct)))}
+        metrics = {
+            "accuracy": metric(float(correct.mean()), len(correct), wilson(int(correct.sum()), len(correct)))
+        }
         results.append(_result(task, size, metrics, name="svhn", protocol="classification", digest=digest))
     return results
 
@@ -232,7 +267,10 @@ def read_digits(x: NDArray[np.generic], y: NDArray[np.generic], path: Path) -> t
     """Return images and labels 0..9 of an SVHN array pair; class 10 is the digit 0."""
     label = np.asarray(y, np.int64).reshape(-1)
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[2] != 3 or x.shape[3] != len(label):
-        raise DataError(f"X is {x.dtype} {list(x.shape)}, y has {len(label)} labels; expected uint8 [32, 32, 3, N]", file=str(path))
+        raise DataError(
+            f"X is {x.dtype} {list(x.shape)}, y has {len(label)} labels; expected uint8 [32, 32, 3, N]",
+            file=str(path),
+        )
     if len(label) == 0 or label.min() < 0 or label.max() > 10:
         raise DataError("labels outside 0..10", file=str(path))
     pixels = np.ascontiguousarray(x.transpose(3, 0, 1, 2))

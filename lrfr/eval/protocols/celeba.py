@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lrfr.errors import DataError
-from lrfr.eval.faces import PairList, Source, pair_list
+from lrfr.core.errors import DataError
+from lrfr.eval.embeddings import PairList, Source, pair_list
 from lrfr.eval.protocols.layout import inside, need, rows_of
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result
@@ -24,8 +24,8 @@ img_align_celeba/000001.jpg     (or aligned/)"""
 def draw_pairs(data: Path, seed: int, count: int = PAIRS) -> PairList:
     """Draw balanced pairs of the test part's people, each at most once, in ten folds.
 
-    The paper does not publish its pairs: the same seed gives the same ones here, and their digest is in the result. With 5,000
-    impostors the smallest FAR that can be told from zero is 2e-4.
+    The paper does not publish its pairs: the same seed gives the same ones here, and their digest is in the
+    result. With 5,000 impostors the smallest FAR that can be told from zero is 2e-4.
     """
     folder = need(data, ("aligned", "img_align_celeba"), TREE)
     test = {row[0] for row in rows_of(need(data, "list_eval_partition.txt", TREE), 2) if row[1] == "2"}
@@ -35,7 +35,9 @@ def draw_pairs(data: Path, seed: int, count: int = PAIRS) -> PairList:
             people.setdefault(person, []).append(file)
     several = [name for name, files in people.items() if len(files) > 1]
     if len(people) < 2 or not several:
-        raise DataError(f"the test part has {len(people)} people, {len(several)} with two pictures", file=str(data))
+        raise DataError(
+            f"the test part has {len(people)} people, {len(several)} with two pictures", file=str(data)
+        )
     generator, names = np.random.default_rng(seed), list(people)
     drawn: tuple[dict[frozenset[str], Two], dict[frozenset[str], Two]] = ({}, {})
     for _ in range(20 * count):  # a small set has fewer different pairs than asked
@@ -47,10 +49,14 @@ def draw_pairs(data: Path, seed: int, count: int = PAIRS) -> PairList:
     rows = [(a, b, bool(kind)) for kind in (1, 0) for a, b in drawn[kind].values()]
     rows = [rows[place] for place in generator.permutation(len(rows))]  # so that each fold holds both kinds
     pairs: list[tuple[Source, Source]] = [(inside(folder, a[0]), inside(folder, b[0])) for a, b, _ in rows]
-    return pair_list(pairs, [same for *_, same in rows], identities=[(a[1], b[1]) for a, b, _ in rows], name="celeba-pairs")
+    return pair_list(
+        pairs, [same for *_, same in rows], identities=[(a[1], b[1]) for a, b, _ in rows], name="celeba-pairs"
+    )
 
 
-def _two(generator: np.random.Generator, people: dict[str, list[str]], names: list[str], *, same: bool) -> Two:
+def _two(
+    generator: np.random.Generator, people: dict[str, list[str]], names: list[str], *, same: bool
+) -> Two:
     """Return two (file, person): two pictures of one person, or one each of two."""
     if same:
         person = names[generator.integers(len(names))]

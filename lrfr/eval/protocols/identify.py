@@ -1,4 +1,6 @@
-"""Closed-set and open-set identification from lists: TinyFace, SCface and plain gallery/probe/distractor lists."""
+"""Closed-set and open-set identification from lists: TinyFace, SCface and plain gallery/probe/distractor
+lists.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lrfr.errors import DataError
-from lrfr.eval.faces import Bools, Ints, Size, Source, describe_specs
+from lrfr.core.errors import DataError
+from lrfr.eval.embeddings import Bools, Ints, Size, Source, describe_specs
 from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need, rows_of
-from lrfr.eval.protocols.pairs import images_root
+from lrfr.eval.protocols.pair_lists import images_root
 from lrfr.eval.results import Result, make_result, metric
-from lrfr.eval.search import F32, Search, search, tpir_at_fpir
+from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
+from lrfr.eval.scoring.search import F32, Search, search, tpir_at_fpir
 from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells
-from lrfr.eval.stats import Resampling, bootstrap_mean
 
 TINYFACE_RANKS = (1, 5, 10, 20)
 DISTRACTOR = -100
@@ -29,7 +31,8 @@ mugshot_frontal_cropped_all/001_frontal.JPG
 surveillance_cameras_distance_1/cam_1/001_cam1_1.jpg    (likewise distance 2 and 3, cameras 1 to 5)
 test_ids.txt                                            (optional: the 80 test identities, one a line)"""
 LISTS_TREE = """
-gallery.tsv, probe.tsv [, distractor.tsv]     path <tab> identity; paths below the lists' folder, images/ or aligned/"""
+gallery.tsv, probe.tsv [, distractor.tsv]     path <tab> identity; paths below the lists'
+                                              folder, images/ or aligned/"""
 
 
 @dataclass(frozen=True)
@@ -47,22 +50,33 @@ class SearchList:
 
 
 def identify(
-    task: Task, lists: SearchList, *, ranks: Sequence[int], flip: str, sizes: Sequence[Size], fpirs: Sequence[float] = ()
+    task: Task,
+    lists: SearchList,
+    *,
+    ranks: Sequence[int],
+    flip: str,
+    sizes: Sequence[Size],
+    fpirs: Sequence[float] = (),
 ) -> list[Result]:
-    """Search the probes in gallery plus distractors at several sizes; a hit at rank k is any image of the person among the k best.
+    """Search the probes in gallery plus distractors at several sizes; a hit at rank k is any image of the
+    person among the k best.
 
     Args:
         task: embedder, settings and model.
         lists: what to search.
         ranks: ranks to report.
         flip: the protocol's flip fusion, unless the settings name another.
-        sizes: the protocol's sizes, unless the settings name others; the gallery keeps the largest in cross-resolution tests.
+        sizes: the protocol's sizes, unless the settings name others; the gallery keeps the largest in
+            cross-resolution tests.
         fpirs: also report TPIR at these FPIR, with the distractors as probes without a mate.
 
     """
     known = np.isin(lists.probe_id, lists.gallery_id)
     if not known.all():
-        raise DataError(f"{lists.name}: {int((~known).sum())} of {len(known)} probes have no image of their person in the gallery")
+        raise DataError(
+            f"{lists.name}: {int((~known).sum())} of {len(known)} probes have no image of their person in "
+            f"the gallery"
+        )
     parts = _Parts(task, lists, task.settings.fusion(flip))
     results = []
     for cell in size_cells(task.settings, sizes):
@@ -70,11 +84,18 @@ def identify(
         gallery, probe = parts.get("gallery", gallery_size), parts.get("probe", probe_size)
         strangers = parts.get("distractor", gallery_size)
         label = np.concatenate([lists.gallery_id, np.full(len(strangers), DISTRACTOR)])
-        found = search(probe, lists.probe_id, np.concatenate([gallery, strangers.reshape(-1, gallery.shape[1])]), label)
+        found = search(
+            probe, lists.probe_id, np.concatenate([gallery, strangers.reshape(-1, gallery.shape[1])]), label
+        )
         metrics = rank_metrics(found, lists.probe_id, ranks, task)
         if fpirs and lists.distractor:
             alone = search(probe, lists.probe_id, gallery, lists.gallery_id)
-            outside = search(parts.get("distractor", probe_size), np.full(len(strangers), DISTRACTOR), gallery, lists.gallery_id)
+            outside = search(
+                parts.get("distractor", probe_size),
+                np.full(len(strangers), DISTRACTOR),
+                gallery,
+                lists.gallery_id,
+            )
             metrics |= open_set_metrics(alone, outside, fpirs)
         results.append(_result(task, lists, cell, parts.fusion, metrics))
     return results
@@ -99,27 +120,38 @@ class _Parts:
         return self.made[part, size]
 
 
-def rank_metrics(found: Search, probe_id: Ints, ranks: Sequence[int], task: Task) -> dict[str, dict[str, object]]:
+def rank_metrics(
+    found: Search, probe_id: Ints, ranks: Sequence[int], task: Task
+) -> dict[str, dict[str, object]]:
     """Return rank-k accuracies with bootstrap intervals over the probes' people."""
     resampling = Resampling(len(found.rank), probe_id, None, task.settings.replicates, task.settings.seed)
     body = {}
     for k in ranks:
         hit: Bools = np.asarray(found.rank <= k)
-        body[f"rank-{k}"] = metric(float(hit.mean()), len(hit), bootstrap_mean(hit, resampling) if task.settings.replicates else None)
+        body[f"rank-{k}"] = metric(
+            float(hit.mean()), len(hit), bootstrap_mean(hit, resampling) if task.settings.replicates else None
+        )
     return body
 
 
-def open_set_metrics(mated: Search, unmated: Search, fpirs: Sequence[float], rank_limit: int = 1) -> dict[str, dict[str, object]]:
+def open_set_metrics(
+    mated: Search, unmated: Search, fpirs: Sequence[float], rank_limit: int = 1
+) -> dict[str, dict[str, object]]:
     """Return TPIR at each FPIR; what the unmated probes cannot resolve is marked."""
     body = {}
     for target in fpirs:
         point = tpir_at_fpir(mated, unmated.best_other, target, rank_limit)
         name = f"TPIR@FPIR={target:g}" if rank_limit == 1 else f"TPIR{rank_limit}@FPIR={target:g}"
-        body[name] = metric(point.tpir, len(mated.rank), resolvable=point.resolvable) | {"fpir": point.fpir, "threshold": point.threshold}
+        body[name] = metric(point.tpir, len(mated.rank), resolvable=point.resolvable) | {
+            "fpir": point.fpir,
+            "threshold": point.threshold,
+        }
     return body
 
 
-def _result(task: Task, lists: SearchList, cell: SizeCell, fusion: str, metrics: dict[str, dict[str, object]]) -> Result:
+def _result(
+    task: Task, lists: SearchList, cell: SizeCell, fusion: str, metrics: dict[str, dict[str, object]]
+) -> Result:
     return make_result(
         task.model,
         benchmark=lists.name,
@@ -153,7 +185,10 @@ def run_lists(data: Path, task: Task) -> list[Result]:
     optional = [path for name in ("distractor.tsv", "dev_distractor.tsv") if (path := folder / name).exists()]
     rows = {part: rows_of(path, 2, "\t") for part, path in found.items()}
     rows["distractor"] = rows_of(optional[0], 1, "\t") if optional else []
-    people = {name: number for number, name in enumerate(dict.fromkeys(row[1] for row in rows["gallery"] + rows["probe"]))}
+    people = {
+        name: number
+        for number, name in enumerate(dict.fromkeys(row[1] for row in rows["gallery"] + rows["probe"]))
+    }
     lists = SearchList(
         name="identify-tsv",
         gallery=[inside(root, row[0]) for row in rows["gallery"]],
@@ -171,7 +206,9 @@ def run_tinyface(data: Path, task: Task) -> list[Result]:
     """Evaluate TinyFace: gallery match plus distractors, images as they are, flips averaged."""
     root = data if (data / "Testing_Set").exists() else data / "tinyface"
     test = need(root, "Testing_Set", TINYFACE_TREE)
-    gallery_mat, probe_mat = (need(test, f"{part}_img_ID_pairs.mat", TINYFACE_TREE) for part in ("gallery_match", "probe"))
+    gallery_mat, probe_mat = (
+        need(test, f"{part}_img_ID_pairs.mat", TINYFACE_TREE) for part in ("gallery_match", "probe")
+    )
     gallery = load_mat(gallery_mat, ("gallery_set", "gallery_ids"))
     probe = load_mat(probe_mat, ("probe_set", "probe_ids"))
     names, probes = cell_strings(gallery["gallery_set"]), cell_strings(probe["probe_set"])
@@ -197,12 +234,15 @@ def _ids(values: object, names: list[str], path: Path) -> Ints:
 
 
 def run_scface(data: Path, task: Task) -> list[Result]:
-    """Evaluate SCface at d1, d2 and d3: one mugshot for each of 80 people, five cameras each; one result per distance.
+    """Evaluate SCface at d1, d2 and d3: one mugshot for each of 80 people, five cameras each; one result per
+    distance.
 
-    The published list of the 80 people is in no public repository: give ``test_ids.txt``, or a split is drawn from the seed. Either
-    way the result carries the split's hash.
+    The published list of the 80 people is in no public repository: give ``test_ids.txt``, or a split is drawn
+    from the seed. Either way the result carries the split's hash.
     """
-    shots = sorted(path for path in need(data, "mugshot_frontal_cropped_all", SCFACE_TREE).iterdir() if path.is_file())
+    shots = sorted(
+        path for path in need(data, "mugshot_frontal_cropped_all", SCFACE_TREE).iterdir() if path.is_file()
+    )
     people = sorted({path.name[:3] for path in shots})
     chosen, split = _scface_split(data, people, task.settings.seed)
     gallery = [path for path in shots if path.name[:3] in chosen]
@@ -211,7 +251,9 @@ def run_scface(data: Path, task: Task) -> list[Result]:
         folder = need(data, f"surveillance_cameras_distance_{distance}", SCFACE_TREE)
         probe = sorted(p for cam in range(1, 6) for p in folder.glob(f"cam_{cam}/*") if p.name[:3] in chosen)
         if not probe:
-            raise DataError("no probe of a test identity", file=str(folder), hint=f"expected tree:\n{SCFACE_TREE.strip()}")
+            raise DataError(
+                "no probe of a test identity", file=str(folder), hint=f"expected tree:\n{SCFACE_TREE.strip()}"
+            )
         lists = SearchList(
             name=f"scface-d{distance}",
             gallery=gallery,

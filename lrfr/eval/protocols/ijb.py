@@ -1,9 +1,10 @@
-"""IJB-B and IJB-C: template verification (1:1) and template identification (1:N, both published computations, named).
+"""IJB-B and IJB-C: template verification (1:1) and template identification (1:N, both published computations,
+named).
 
-A template is a set of images and video frames of one person. Faces are aligned with the five landmarks of the list, embedded,
-averaged within each medium, and summed over media. The letters N, D and F are those of ``ijb_11.py``: N1 keeps the norm of each
-image's embedding, N0 makes it one; D1 weights by the detector score; F1 adds the mirror image's embedding. (``ijb_evals.py`` calls
-the opposite of N1 "use_norm_score".)
+A template is a set of images and video frames of one person. Faces are aligned with the five landmarks of the
+list, embedded, averaged within each medium, and summed over media. The letters N, D and F are those of
+``ijb_11.py``: N1 keeps the norm of each image's embedding, N0 makes it one; D1 weights by the detector score;
+F1 adds the mirror image's embedding. (``ijb_evals.py`` calls the opposite of N1 "use_norm_score".)
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-from lrfr.errors import DataError
-from lrfr.eval.faces import Embedded, Floats, Ints, Size, checked_embedding, load_image, unit
-from lrfr.eval.metrics import F64, auc, eer, is_resolvable, roc, tar_at_far, thin
+from lrfr.core.errors import DataError
+from lrfr.core.image import ImageU8
+from lrfr.eval.embeddings import Embedded, Floats, Ints, Size, checked_embedding, load_image, unit
 from lrfr.eval.protocols.layout import file_digest, inside, int_table, integer, need, rows_of
 from lrfr.eval.results import Result, make_result, metric
-from lrfr.eval.search import F32, GALLERY_BLOCK, PROBE_BLOCK, hit_scores, search
+from lrfr.eval.scoring.intervals import wilson
+from lrfr.eval.scoring.metrics import F64, auc, eer, is_resolvable, roc, tar_at_far, thin
+from lrfr.eval.scoring.search import F32, GALLERY_BLOCK, PROBE_BLOCK, hit_scores, search
 from lrfr.eval.settings import Task, size_cells
-from lrfr.eval.stats import wilson
-from lrfr.image import ImageU8
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (0.01, 0.1)
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
 # ArcFace's five points in a 112x112 crop (the 96-wide template moved by 8 px): eyes, nose, mouth corners
 TEMPLATE_POINTS = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], dtype=np.float64
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
+    dtype=np.float64,
 )
 TREE = """
 loose_crop/1.jpg ...
@@ -42,7 +44,9 @@ meta/{name}_1N_gallery_{a}.csv, _{b}.csv, meta/{name}_1N_probe_mixed.csv        
 
 @dataclass(frozen=True)
 class Media:
-    """The images of all templates: file names, landmarks [N, 5, 2] in px, detector scores [N], template and medium numbers [N]."""
+    """The images of all templates: file names, landmarks [N, 5, 2] in px, detector scores [N], template and
+    medium numbers [N].
+    """
 
     files: list[Path]
     points: Floats
@@ -52,17 +56,24 @@ class Media:
 
 
 def align(image: ImageU8, points: Floats) -> ImageU8:
-    """Warp the face to ArcFace's 112x112 template by the least-squares similarity transform (Umeyama, PAMI 13, 1991)."""
+    """Warp the face to ArcFace's 112x112 template by the least-squares similarity transform (Umeyama, PAMI
+    13, 1991).
+    """
     import cv2
 
-    return np.asarray(cv2.warpAffine(image, similarity_transform(points, TEMPLATE_POINTS), (112, 112), borderValue=0.0), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(image, similarity_transform(points, TEMPLATE_POINTS), (112, 112), borderValue=0.0),
+        np.uint8,
+    )
 
 
 def similarity_transform(source: Floats, target: Floats) -> Floats:
-    """Return the 2x3 matrix of scale, rotation and shift that takes ``source`` [K, 2] nearest to ``target`` [K, 2]."""
+    """Return the 2x3 matrix of scale, rotation and shift that takes ``source`` [K, 2] nearest to ``target``
+    [K, 2].
+    """
     a, b = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    centre_a, centre_b = a.mean(axis=0), b.mean(axis=0)
-    x, y = a - centre_a, b - centre_b
+    center_a, center_b = a.mean(axis=0), b.mean(axis=0)
+    x, y = a - center_a, b - center_b
     # in complex numbers a similarity is one multiplication: least squares gives it directly
     z, w = x[:, 0] + 1j * x[:, 1], y[:, 0] + 1j * y[:, 1]
     power = float((z * z.conj()).real.sum())
@@ -70,11 +81,13 @@ def similarity_transform(source: Floats, target: Floats) -> Floats:
         raise DataError("the five landmarks are one point")
     factor = (z.conj() * w).sum() / power
     linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
-    return np.concatenate([linear, (centre_b - linear @ centre_a)[:, None]], axis=1)
+    return np.concatenate([linear, (center_b - linear @ center_a)[:, None]], axis=1)
 
 
 def image_features(embedded: Embedded, detector: Floats, *, norm: str, use_detector: bool, flip: bool) -> F32:
-    """Return one feature per image under the N, D and F switches: ``norm`` is ``keep`` (N1) or ``unit`` (N0)."""
+    """Return one feature per image under the N, D and F switches: ``norm`` is ``keep`` (N1) or ``unit``
+    (N0).
+    """
     feature = embedded.fuse("sum" if flip else "none")
     if norm == "unit":
         feature = unit(feature)
@@ -82,7 +95,9 @@ def image_features(embedded: Embedded, detector: Floats, *, norm: str, use_detec
 
 
 def template_features(feature: F32, template: Ints, medium: Ints) -> tuple[F32, Ints]:
-    """Return unit template features [T, D] and their numbers in ascending order: mean within a medium, sum over media."""
+    """Return unit template features [T, D] and their numbers in ascending order: mean within a medium, sum
+    over media.
+    """
     pairs, place = np.unique(np.stack([template, medium]), axis=1, return_inverse=True)
     total = np.zeros((pairs.shape[1], feature.shape[1]), np.float64)
     np.add.at(total, place.reshape(-1), feature)
@@ -93,10 +108,14 @@ def template_features(feature: F32, template: Ints, medium: Ints) -> tuple[F32, 
     return unit(summed.astype(np.float32)), names.astype(np.int64)
 
 
-def legacy_merged(probe: F32, probe_id: Ints, gallery: F32, gallery_id: Ints, fpirs: Sequence[float]) -> dict[float, float]:
-    """Return what ``ijb_1n.py`` prints: share of mated similarities above the ceil(Q * FPIR)-th largest of ALL non-mated ones.
+def legacy_merged(
+    probe: F32, probe_id: Ints, gallery: F32, gallery_id: Ints, fpirs: Sequence[float]
+) -> dict[float, float]:
+    """Return what ``ijb_1n.py`` prints: share of mated similarities above the ceil(Q * FPIR)-th largest of
+    ALL non-mated ones.
 
-    It merges both galleries and asks for no rank, so it is not a TPIR at an FPIR; BTNet's Tables 7 and 8 are made this way.
+    It merges both galleries and asks for no rank, so it is not a TPIR at an FPIR; BTNet's Tables 7 and 8 are
+    made this way.
     """
     keep = max(math.ceil(len(probe) * f) for f in fpirs)
     best, mates = np.empty(0, np.float32), np.full(len(probe), -2.0, np.float32)
@@ -136,7 +155,9 @@ def run_ijb(data: Path, task: Task, *, name: str) -> list[Result]:
         found = [_verification(templates, task)]
         if (data / "meta" / f"{name}_1N_probe_mixed.csv").exists():
             found.append(_identification(templates, task))
-        results += [result | _common(task, name) | {"matching": cell, "sizes": [size_a, size_b]} for result in found]
+        results += [
+            result | _common(task, name) | {"matching": cell, "sizes": [size_a, size_b]} for result in found
+        ]
     return results
 
 
@@ -161,7 +182,9 @@ def _read_media(data: Path, name: str, tree: str) -> Media:
 
 
 def _embed_media(task: Task, media: Media, size: Size, mirror_size: Size) -> Embedded:
-    """Embed the aligned crops at ``size`` and their mirror images at ``mirror_size`` (they differ in BTNet's cross-resolution test)."""
+    """Embed the aligned crops at ``size`` and their mirror images at ``mirror_size`` (they differ in BTNet's
+    cross-resolution test).
+    """
     plain, mirrored = [], []
     shrink, batch = task.settings.low_res, task.settings.batch
     for start in range(0, len(media.files), batch):
@@ -181,7 +204,9 @@ def _common(task: Task, name: str) -> dict[str, object]:
     flip = settings.fusion("sum")
     return {
         "benchmark": name,
-        "switches": f"N{int(settings.template_norm == 'keep')}D{int(settings.detector_score)}F{int(flip == 'sum')}",
+        "switches": (
+            f"N{int(settings.template_norm == 'keep')}D{int(settings.detector_score)}F{int(flip == 'sum')}"
+        ),
         "flip": flip,
         **settings.low_res.describe(),
         "alignment": "five landmarks to the ArcFace template",
@@ -238,7 +263,9 @@ def _verification(templates: Templates, task: Task) -> Result:
 
 
 def pair_scores(features: F32, left: Ints, right: Ints, block: int = 20_000) -> F64:
-    """Return the cosine of each pair of rows in blocks, so that fifteen million pairs need no copy of their features."""
+    """Return the cosine of each pair of rows in blocks, so that fifteen million pairs need no copy of their
+    features.
+    """
     rows = unit(features)
     out = np.empty(len(left), np.float64)
     for start in range(0, len(left), block):
@@ -252,10 +279,14 @@ def _identification(templates: Templates, task: Task) -> Result:
     paths = [templates.list_file(part) for part in (*parts, "1N_probe_mixed.csv")]
     tables = [int_table(path, 2, delimiter=",", skip=1) for path in paths]
     *galleries, (probe, probe_id) = [
-        (templates.features[templates.rows(table[:, 0], path)], table[:, 1]) for table, path in zip(tables, paths, strict=True)
+        (templates.features[templates.rows(table[:, 0], path)], table[:, 1])
+        for table, path in zip(tables, paths, strict=True)
     ]
     metrics = per_gallery(probe, probe_id, galleries)
-    merged, merged_id = np.concatenate([g for g, _ in galleries]), np.concatenate([label for _, label in galleries])
+    merged, merged_id = (
+        np.concatenate([g for g, _ in galleries]),
+        np.concatenate([label for _, label in galleries]),
+    )
     for target, value in legacy_merged(probe, probe_id, merged, merged_id, FPIRS).items():
         metrics[f"legacy-merged@{target:g}"] = metric(value, len(probe))
     return make_result(
@@ -269,11 +300,14 @@ def _identification(templates: Templates, task: Task) -> Result:
     )
 
 
-def per_gallery(probe: F32, probe_id: Ints, galleries: Sequence[tuple[F32, Ints]]) -> dict[str, dict[str, object]]:
-    """Return what ``ijb_evals.py`` prints: TPIR as the mean of the galleries, strangers being the other gallery's people.
+def per_gallery(
+    probe: F32, probe_id: Ints, galleries: Sequence[tuple[F32, Ints]]
+) -> dict[str, dict[str, object]]:
+    """Return what ``ijb_evals.py`` prints: TPIR as the mean of the galleries, strangers being the other
+    gallery's people.
 
-    Its threshold is the strangers' best scores in descending order at index ``max(int(n * FPIR) - 1, 0)``; a hit lies above it and
-    above everybody else in the gallery. Ranks 1, 5 and 10 are over all probes.
+    Its threshold is the strangers' best scores in descending order at index ``max(int(n * FPIR) - 1, 0)``; a
+    hit lies above it and above everybody else in the gallery. Ranks 1, 5 and 10 are over all probes.
     """
     tpir: dict[float, list[float]] = {target: [] for target in FPIRS}
     ranks, fewest = [], len(probe)
@@ -293,5 +327,7 @@ def per_gallery(probe: F32, probe_id: Ints, galleries: Sequence[tuple[F32, Ints]
     body = {}
     for target, values in tpir.items():
         resolvable = is_resolvable(target, fewest)
-        body[f"TPIR@FPIR={target:g}"] = metric(float(np.mean(values)), len(rank), resolvable=resolvable, per_gallery=values)
+        body[f"TPIR@FPIR={target:g}"] = metric(
+            float(np.mean(values)), len(rank), resolvable=resolvable, per_gallery=values
+        )
     return body | {f"rank-{k}": metric(float((rank <= k).mean()), len(rank)) for k in (1, 5, 10)}

@@ -1,4 +1,6 @@
-"""Reading the layouts in which benchmarks are distributed: what is missing is named, with the expected tree beside it."""
+"""Reading the layouts in which benchmarks are distributed: what is missing is named, with the expected tree
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lrfr.errors import DataError
-from lrfr.eval.faces import Ints
+from lrfr.core.errors import DataError
+from lrfr.eval.embeddings import Ints
 
 MAX_LIST_BYTES = 2 * 1024**3
 MAX_MAT_BYTES = 256 * 1024 * 1024
@@ -30,7 +32,13 @@ def need(root: Path, choices: str | Sequence[str], tree: str) -> Path:
         if (root / name).exists():
             return root / name
     missing = " or ".join(f"'{name}'" for name in names)
-    what = f"{missing} is missing" if root.is_dir() else "a file; the folder around it is wanted" if root.exists() else "no such folder"
+    what = (
+        f"{missing} is missing"
+        if root.is_dir()
+        else "a file; the folder around it is wanted"
+        if root.exists()
+        else "no such folder"
+    )
     raise DataError(what, file=str(root), hint=f"expected tree:\n{tree.strip()}")
 
 
@@ -45,9 +53,15 @@ def lines_of(path: Path) -> list[str]:
 
 
 def rows_of(path: Path, columns: int, separator: str | None = None, *, skip: int = 0) -> list[list[str]]:
-    """Return the fields of each line after the first ``skip``; every line must have at least ``columns`` of them."""
+    """Return the fields of each line after the first ``skip``; every line must have at least ``columns`` of
+    them.
+    """
     lines = lines_of(path)[skip:]
-    rows = list(csv.reader(lines, delimiter=separator)) if separator == "," else [line.split(separator) for line in lines]
+    rows = (
+        list(csv.reader(lines, delimiter=separator))
+        if separator == ","
+        else [line.split(separator) for line in lines]
+    )
     for number, row in enumerate(rows, skip + 1):
         if len(row) < columns:
             raise DataError(f"{len(row)} fields, expected {columns}", file=str(path), line=number)
@@ -65,13 +79,19 @@ def integer(text: str, path: Path, line: int) -> int:
 
 
 def int_table(path: Path, columns: int, *, delimiter: str | None = None, skip: int = 0) -> Ints:
-    """Return the first ``columns`` integer columns of a long list, [rows, columns]; fifteen million rows take seconds."""
+    """Return the first ``columns`` integer columns of a long list, [rows, columns]; fifteen million rows take
+    seconds.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return np.loadtxt(path, np.int64, delimiter=delimiter, skiprows=skip, usecols=range(columns), ndmin=2)
+            return np.loadtxt(
+                path, np.int64, delimiter=delimiter, skiprows=skip, usecols=range(columns), ndmin=2
+            )
     except (ValueError, IndexError, UserWarning) as error:
-        raise DataError(f"not {columns} columns of integers: {str(error).splitlines()[0]}", file=str(path)) from None
+        raise DataError(
+            f"not {columns} columns of integers: {str(error).splitlines()[0]}", file=str(path)
+        ) from None
 
 
 def file_digest(*paths: Path) -> str:
@@ -112,10 +132,15 @@ def load_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
         raise DataError(f"not a readable MATLAB file: {type(error).__name__}", file=str(path)) from None
     missing = [name for name in names if name not in found]
     if missing:
-        raise DataError(f"has no variable '{missing[0]}'", file=str(path), hint=f"expected: {', '.join(names)}")
+        raise DataError(
+            f"has no variable '{missing[0]}'", file=str(path), hint=f"expected: {', '.join(names)}"
+        )
     return dict(found)
 
 
 def cell_strings(cells: Any) -> list[str]:
     """Flatten a MATLAB cell array of strings."""
-    return [str(cell.item()) if isinstance(cell, np.ndarray) and cell.size == 1 else str(cell) for cell in np.asarray(cells).reshape(-1)]
+    return [
+        str(cell.item()) if isinstance(cell, np.ndarray) and cell.size == 1 else str(cell)
+        for cell in np.asarray(cells).reshape(-1)
+    ]

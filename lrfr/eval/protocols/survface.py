@@ -1,7 +1,9 @@
-"""QMUL-SurvFace: open-set identification (TPIR20 at FPIR, area) and verification, compared by the identities of its own lists.
+"""QMUL-SurvFace: open-set identification (TPIR20 at FPIR, area) and verification, compared by the identities
+of its own lists.
 
-The published scripts number identities by first appearance, separately in gallery and probes, and so assume that both lists have the
-same order of people. Here the ids of the two files are compared, whatever their order.
+The published scripts number identities by first appearance, separately in gallery and probes, and so assume
+that both lists have the same order of people. Here the ids of the two files are compared, whatever their
+order.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lrfr.errors import DataError
-from lrfr.eval.faces import Ints, Size, pair_list, unit
+from lrfr.core.errors import DataError
+from lrfr.eval.embeddings import Ints, Size, pair_list, unit
 from lrfr.eval.protocols.identify import digest_of, open_set_metrics
 from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result, make_result, metric
-from lrfr.eval.search import F32, Search, official_sweep, open_set_auc, search
+from lrfr.eval.scoring.search import F32, Search, official_sweep, open_set_auc, search
 from lrfr.eval.settings import NATIVE, Task, size_cells
 
 RANK_LIMIT = 20
@@ -31,7 +33,9 @@ Face_Verification_Test_Set/positive_pairs_names.mat, negative_pairs_names.mat"""
 
 
 def templates(features: F32, ids: Ints, mean: str) -> tuple[F32, Ints]:
-    """Return one template per person: the mean of ``raw`` or of ``unit`` features, and the people's ids in ascending order."""
+    """Return one template per person: the mean of ``raw`` or of ``unit`` features, and the people's ids in
+    ascending order.
+    """
     people, place = np.unique(ids, return_inverse=True)
     total = np.zeros((len(people), features.shape[1]), np.float64)
     np.add.at(total, place, unit(features) if mean == "unit" else features)
@@ -40,7 +44,11 @@ def templates(features: F32, ids: Ints, mean: str) -> tuple[F32, Ints]:
 
 def run_survface(data: Path, task: Task) -> list[Result]:
     """Evaluate whichever of the two test sets is there."""
-    root = data if (data / "Face_Identification_Test_Set").exists() or not (data / "QMUL-SurvFace").exists() else data / "QMUL-SurvFace"
+    root = (
+        data
+        if (data / "Face_Identification_Test_Set").exists() or not (data / "QMUL-SurvFace").exists()
+        else data / "QMUL-SurvFace"
+    )
     parts = [root / "Face_Identification_Test_Set", root / "Face_Verification_Test_Set"]
     if not any(part.exists() for part in parts):
         need(root, [part.name for part in parts], TREE)
@@ -57,24 +65,35 @@ def _identification(root: Path, task: Task) -> list[Result]:
     for folder, stem in (("gallery", "gallery"), ("mated_probe", "mated_probe")):
         path = need(root, f"{stem}_img_ID_pairs.mat", TREE)
         found = load_mat(path, (f"{stem}_set", f"{stem}_ids"))
-        names, ids = cell_strings(found[f"{stem}_set"]), np.asarray(found[f"{stem}_ids"], np.int64).reshape(-1)
+        names, ids = (
+            cell_strings(found[f"{stem}_set"]),
+            np.asarray(found[f"{stem}_ids"], np.int64).reshape(-1),
+        )
         if len(names) != len(ids):
             raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
         lists[stem] = ([inside(need(root, folder, TREE), name) for name in names], ids)
     unmated = sorted(path for path in need(root, "unmated_probe", TREE).iterdir() if path.is_file())
     if not unmated:
         raise DataError("no unmated probes", file=str(root / "unmated_probe"))
-    digest = digest_of(*[[path.name for path in part] for part in (lists["gallery"][0], lists["mated_probe"][0], unmated)])
+    digest = digest_of(
+        *[[path.name for path in part] for part in (lists["gallery"][0], lists["mated_probe"][0], unmated)]
+    )
     return [_one_size(task, lists, unmated, size, digest) for _, _, size in size_cells(task.settings, NATIVE)]
 
 
-def _one_size(task: Task, lists: dict[str, tuple[list[Path], Ints]], unmated: list[Path], size: Size, digest: str) -> Result:
+def _one_size(
+    task: Task, lists: dict[str, tuple[list[Path], Ints]], unmated: list[Path], size: Size, digest: str
+) -> Result:
     fusion = task.settings.fusion("none")
-    gallery, people = templates(task.embedded(lists["gallery"][0], size, fusion), lists["gallery"][1], task.settings.gallery_mean)
+    gallery, people = templates(
+        task.embedded(lists["gallery"][0], size, fusion), lists["gallery"][1], task.settings.gallery_mean
+    )
     mated_id = lists["mated_probe"][1]
     if not np.isin(mated_id, people).all():
         raise DataError("a mated probe's identity is not in the gallery")
-    mated = search(task.embedded(lists["mated_probe"][0], size, fusion), mated_id, gallery, people, top=RANK_LIMIT)
+    mated = search(
+        task.embedded(lists["mated_probe"][0], size, fusion), mated_id, gallery, people, top=RANK_LIMIT
+    )
     strangers = task.embedded(unmated, size, fusion)
     outside = search(strangers, np.full(len(strangers), -1), gallery, people)
     return make_result(
@@ -101,7 +120,9 @@ def _areas(mated: Search, outside: Search, task: Task) -> dict[str, dict[str, ob
     body = {"AUC": metric(open_set_auc(mated, outside.best_other, RANK_LIMIT), n)}
     if task.settings.official_sweep:
         values, area = official_sweep(mated, outside.best_other, FPIRS, RANK_LIMIT)
-        body |= {f"TPIR20@FPIR={target:g} (official sweep)": metric(value, n) for target, value in values.items()}
+        body |= {
+            f"TPIR20@FPIR={target:g} (official sweep)": metric(value, n) for target, value in values.items()
+        }
         body["AUC (official sweep)"] = metric(area, n)
     return body
 
@@ -112,7 +133,9 @@ def _verification(root: Path, task: Task) -> list[Result]:
     for name, label in (("positive_pairs_names", True), ("negative_pairs_names", False)):
         cells = np.asarray(load_mat(need(root, f"{name}.mat", TREE), (name,))[name])
         if cells.ndim != 2 or cells.shape[1] != 2:
-            raise DataError(f"expected two columns, found {list(cells.shape)}", file=str(root / f"{name}.mat"))
+            raise DataError(
+                f"expected two columns, found {list(cells.shape)}", file=str(root / f"{name}.mat")
+            )
         first, second = cell_strings(cells[:, 0]), cell_strings(cells[:, 1])
         pairs += [(inside(images, a), inside(images, b)) for a, b in zip(first, second, strict=True)]
         same += [label] * len(first)

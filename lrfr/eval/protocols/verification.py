@@ -1,4 +1,6 @@
-"""Pair verification at any sizes: same-resolution and cross-resolution, every convention, every number with its interval."""
+"""Pair verification at any sizes: same-resolution and cross-resolution, every convention, every number with
+its interval.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,21 @@ import time
 
 import numpy as np
 
-from lrfr.eval import conventions
-from lrfr.eval.faces import Bools, Embed, Embedded, PairList, Progress, Size, describe_specs, embed_images
-from lrfr.eval.metrics import F64, Roc, auc, eer, is_resolvable, roc, tar_at_far, thin
+from lrfr.eval.embeddings import (
+    Bools,
+    Embed,
+    Embedded,
+    PairList,
+    Progress,
+    Size,
+    describe_specs,
+    embed_images,
+)
 from lrfr.eval.results import Model, Result, make_result, metric, pack
+from lrfr.eval.scoring import conventions
+from lrfr.eval.scoring.intervals import Interval, Resampling, bootstrap_mean, bootstrap_tar, wilson
+from lrfr.eval.scoring.metrics import F64, Roc, auc, eer, is_resolvable, roc, tar_at_far, thin
 from lrfr.eval.settings import DEFAULT_SIZES, Settings, SizeCell, Task, size_cells
-from lrfr.eval.stats import Interval, Resampling, bootstrap_mean, bootstrap_tar, wilson
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _MAX_KEPT_SCORES = 200_000
@@ -19,16 +30,20 @@ _MAX_BOOTSTRAP_CELLS = 2e8
 
 
 def verify_pairs(
-    embed: Embed, pairs: PairList, settings: Settings | None = None, model: Model | None = None, on_progress: Progress | None = None
+    embed: Embed,
+    pairs: PairList,
+    settings: Settings | None = None,
+    model: Model | None = None,
+    on_progress: Progress | None = None,
 ) -> list[Result]:
     """Verify a list of pairs at several sizes and return one result for each combination.
 
-    Same-resolution puts both images at size r. Cross-resolution leaves the first image of each pair at the largest size and puts the
-    second at r. Each distinct image is embedded once per size.
+    Same-resolution puts both images at size r. Cross-resolution leaves the first image of each pair at the
+    largest size and puts the second at r. Each distinct image is embedded once per size.
 
     Args:
         embed: ``embed(list of uint8 HWC images of any size) -> float32 [N, D]``, raw.
-        pairs: see :func:`lrfr.eval.faces.pair_list`.
+        pairs: see :func:`lrfr.eval.embeddings.pair_list`.
         settings: sizes, convention, intervals.
         model: what is evaluated, for the record.
         on_progress: ``on_progress(done, total, size=...)`` in images.
@@ -68,12 +83,16 @@ def _embed_sizes(
     return found
 
 
-def _one(pairs: PairList, settings: Settings, model: Model, cell: SizeCell, embedded: dict[Size, Embedded]) -> Result:
+def _one(
+    pairs: PairList, settings: Settings, model: Model, cell: SizeCell, embedded: dict[Size, Embedded]
+) -> Result:
     matching, first, second = cell
     started = time.monotonic()
     left = embedded[first].fuse(settings.fusion())[pairs.left]
     right = embedded[second].fuse(settings.fusion())[pairs.right]
-    outcome = conventions.evaluate(settings.convention, left, right, pairs.same, pairs.fold, any_folds=settings.any_folds)
+    outcome = conventions.evaluate(
+        settings.convention, left, right, pairs.same, pairs.fold, any_folds=settings.any_folds
+    )
     curve = roc(outcome.scores, pairs.same)
     extra = {}
     if settings.convention == "A":
@@ -102,7 +121,9 @@ def _one(pairs: PairList, settings: Settings, model: Model, cell: SizeCell, embe
     )
 
 
-def _metrics(outcome: conventions.Verification, curve: Roc, pairs: PairList, settings: Settings) -> dict[str, dict[str, object]]:
+def _metrics(
+    outcome: conventions.Verification, curve: Roc, pairs: PairList, settings: Settings
+) -> dict[str, dict[str, object]]:
     n, resampling = len(pairs.same), _resampling(pairs, settings)
     fars = [far for far in FARS if far in FARS[:3] or is_resolvable(far * 10, curve.n_neg)]
     accuracy_interval: Interval | None = None
@@ -112,10 +133,16 @@ def _metrics(outcome: conventions.Verification, curve: Roc, pairs: PairList, set
         tar_intervals = bootstrap_tar(outcome.scores, pairs.same, fars, resampling)
     elif settings.replicates:
         accuracy_interval = wilson(int(outcome.correct.sum()), n)
-    found = {"accuracy": metric(outcome.accuracy, n, accuracy_interval, folds=outcome.folds.tolist(), spread=outcome.spread)}
+    found = {
+        "accuracy": metric(
+            outcome.accuracy, n, accuracy_interval, folds=outcome.folds.tolist(), spread=outcome.spread
+        )
+    }
     for far, resampled in zip(fars, tar_intervals, strict=True):
         point = tar_at_far(curve, far)
-        interval = resampled or (wilson(round(point.tar * curve.n_pos), curve.n_pos) if settings.replicates else None)
+        interval = resampled or (
+            wilson(round(point.tar * curve.n_pos), curve.n_pos) if settings.replicates else None
+        )
         body = metric(point.tar, curve.n_pos, interval, resolvable=point.resolvable)
         found[f"TAR@FAR={far:g}"] = body | {"far": point.far, "threshold": _finite(point.threshold)}
     return found | {"EER": metric(eer(curve), n), "AUC": metric(auc(curve), n)}
@@ -130,14 +157,20 @@ def _resampling(pairs: PairList, settings: Settings) -> Resampling | None:
     n = len(pairs.same)
     if settings.replicates == 0 or n * settings.replicates > _MAX_BOOTSTRAP_CELLS:
         return None
-    left, right = (None, None) if pairs.identity is None else (pairs.identity[pairs.left], pairs.identity[pairs.right])
+    left, right = (
+        (None, None) if pairs.identity is None else (pairs.identity[pairs.left], pairs.identity[pairs.right])
+    )
     return Resampling(n, left, right, settings.replicates, settings.seed)
 
 
 def _histogram(scores: F64, same: Bools) -> dict[str, list[float]]:
     edges = np.linspace(-1.0, 1.0, 51)
     clipped = np.clip(scores, -1, 1)
-    return {"edges": edges.round(6).tolist(), "same": _counts(clipped[same], edges), "different": _counts(clipped[~same], edges)}
+    return {
+        "edges": edges.round(6).tolist(),
+        "same": _counts(clipped[same], edges),
+        "different": _counts(clipped[~same], edges),
+    }
 
 
 def _counts(scores: F64, edges: F64) -> list[float]:
@@ -145,7 +178,9 @@ def _counts(scores: F64, edges: F64) -> list[float]:
 
 
 def _kept(outcome: conventions.Verification, pairs: PairList) -> dict[str, object]:
-    """Keep scores and decisions of lists of moderate length, so that two models can be tested on the same pairs later."""
+    """Keep scores and decisions of lists of moderate length, so that two models can be tested on the same
+    pairs later.
+    """
     if len(pairs.same) > _MAX_KEPT_SCORES:
         return {}
     return {

@@ -13,7 +13,7 @@ def draw_beard(canvas: Canvas, person: Identity) -> None:
     """Draw full beard, goatee or moustache."""
     if person.beard in {"none", "stubble"}:
         return
-    colour = mix(person.hair, person.skin, 0.16)
+    color = mix(person.hair, person.skin, 0.16)
     w, y = person.mouth_w, person.mouth_y
     chin = person.chin_y
     if person.beard == "full":
@@ -32,7 +32,7 @@ def draw_beard(canvas: Canvas, person: Identity) -> None:
         )
         left, right = canvas.camera.outline(np.linspace(18.0, chin + 2.9, 24), 1.0)
         edge = np.concatenate([right, left[::-1]])
-        canvas.fill(np.concatenate([canvas.camera.project(top), edge]), colour, 0.85)
+        canvas.fill(np.concatenate([canvas.camera.project(top), edge]), color, 0.85)
     if person.beard == "goatee":
         ring = [
             (-w - 1.5, y - 5),
@@ -44,7 +44,7 @@ def draw_beard(canvas: Canvas, person: Identity) -> None:
             (-w * 0.7, chin - 3),
             (-w - 1.2, y + 6),
         ]
-        canvas.patch(smooth([(float(a), float(b)) for a, b in ring], 5), colour, 0.85)
+        canvas.patch(smooth([(float(a), float(b)) for a, b in ring], 5), color, 0.85)
     if person.beard == "moustache":
         line = [
             (-w - 1.5, y + 0.5),
@@ -56,10 +56,20 @@ def draw_beard(canvas: Canvas, person: Identity) -> None:
             (0, y - 2.6),
             (-w * 0.5, y - 2.0),
         ]
-        canvas.patch(smooth([(float(a), float(b)) for a, b in line], 5), colour, 0.85)
+        canvas.patch(smooth([(float(a), float(b)) for a, b in line], 5), color, 0.85)
     if person.beard in {"full", "goatee"}:
-        gap = smooth([(-w - 0.6, y - 1.4), (0, y - 3.4), (w + 0.6, y - 1.4), (w * 0.5, y + 5.0), (0, y + 6.0), (-w * 0.5, y + 5.0)], 5)
-        canvas.patch(gap, mix(person.skin, colour, 0.25))
+        gap = smooth(
+            [
+                (-w - 0.6, y - 1.4),
+                (0, y - 3.4),
+                (w + 0.6, y - 1.4),
+                (w * 0.5, y + 5.0),
+                (0, y + 6.0),
+                (-w * 0.5, y + 5.0),
+            ],
+            5,
+        )
+        canvas.patch(gap, mix(person.skin, color, 0.25))
 
 
 def draw_hair_behind(canvas: Canvas, person: Identity) -> None:
@@ -79,16 +89,47 @@ def draw_hair_behind(canvas: Canvas, person: Identity) -> None:
     ]
     mirrored = [(-x, y) for x, y in reversed(shape[1:])]
     points = smooth([*shape, *mirrored], 5)
-    canvas.fill(canvas.camera.project3(np.column_stack([points, np.full(len(points), -14.0)])), shade(person.hair, 0.72), 0.4)
+    canvas.fill(
+        canvas.camera.project3(np.column_stack([points, np.full(len(points), -14.0)])),
+        shade(person.hair, 0.72),
+        0.4,
+    )
 
 
 def _hairline(person: Identity) -> list[tuple[float, float]]:
     """Return the front edge of the hair from left to right, on the face."""
     w, top, part = person.width, person.hairline, person.parting
     lines = {
-        "short": [(-0.97, -8), (-0.93, -20), (-0.7, top + 3), (-0.3, top - 1), (0.3, top - 1), (0.7, top + 3), (0.93, -20), (0.97, -8)],
-        "curly": [(-1.0, -2), (-0.9, -20), (-0.62, top + 5), (-0.2, top + 1), (0.25, top + 1), (0.65, top + 5), (0.9, -20), (1.0, -2)],
-        "fringe": [(-1.0, 8), (-0.86, -8), (-0.66, -16), (-0.2, -17.5), (0.25, -17), (0.68, -16), (0.86, -8), (1.0, 8)],
+        "short": [
+            (-0.97, -8),
+            (-0.93, -20),
+            (-0.7, top + 3),
+            (-0.3, top - 1),
+            (0.3, top - 1),
+            (0.7, top + 3),
+            (0.93, -20),
+            (0.97, -8),
+        ],
+        "curly": [
+            (-1.0, -2),
+            (-0.9, -20),
+            (-0.62, top + 5),
+            (-0.2, top + 1),
+            (0.25, top + 1),
+            (0.65, top + 5),
+            (0.9, -20),
+            (1.0, -2),
+        ],
+        "fringe": [
+            (-1.0, 8),
+            (-0.86, -8),
+            (-0.66, -16),
+            (-0.2, -17.5),
+            (0.25, -17),
+            (0.68, -16),
+            (0.86, -8),
+            (1.0, 8),
+        ],
         "receding": [
             (-0.98, -8),
             (-0.97, -24),
@@ -109,7 +150,16 @@ def _hairline(person: Identity) -> list[tuple[float, float]]:
             (0.92, -20),
             (0.97, -6),
         ],
-        "long": [(-1.0, 24), (-0.94, -6), (-0.74, -24), (part / w, top - 4), (0.45, -30), (0.78, -22), (0.94, -6), (1.0, 24)],
+        "long": [
+            (-1.0, 24),
+            (-0.94, -6),
+            (-0.74, -24),
+            (part / w, top - 4),
+            (0.45, -30),
+            (0.78, -22),
+            (0.94, -6),
+            (1.0, 24),
+        ],
     }
     return [(x * w, float(y)) for x, y in lines[person.hair_style]]
 
@@ -140,4 +190,6 @@ def _strands(canvas: Canvas, person: Identity, line: F64, left: F64, right: F64)
         bulge = (1.0 - share) * left[len(left) // 2] + share * right[len(right) // 2]
         middle = 0.5 * (start + crown) * 0.7 + 0.3 * bulge
         tone = (0.82, 1.16, 0.93, 1.3)[index // 2 % 4]
-        canvas.stroke(smooth(np.array([start, middle, crown]), 5, closed=False), shade(person.hair, tone), 0.8, 0.6)
+        canvas.stroke(
+            smooth(np.array([start, middle, crown]), 5, closed=False), shade(person.hair, tone), 0.8, 0.6
+        )

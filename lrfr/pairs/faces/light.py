@@ -1,6 +1,7 @@
 """Light on the face: normals of the head with soft bumps for its relief, and tints of the skin.
 
-Only additions, products, quotients and square roots act on pixels, so that the same bytes come out on every IEEE machine.
+Only additions, products, quotients and square roots act on pixels, so that the same bytes come out on every
+IEEE machine.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ def relief(person: Identity) -> list[Bump]:
             (side * 0.78 * nose_w, nose_y + 1.0, 0.55 * nose_w, 5.6, 0.14 * rise),
             (side * person.eye_x, 0.0, 13.0, 9.5, -2.6),
             (side * person.eye_x, 0.0, person.eye_w, 5.2, 1.6),
-            (side * (person.eye_x - 1.0), person.brow_y - 1.0, 14.0, 6.0, 1.2 + (0.8 if person.male else 0.0)),
+            (
+                side * (person.eye_x - 1.0),
+                person.brow_y - 1.0,
+                14.0,
+                6.0,
+                1.2 + (0.8 if person.male else 0.0),
+            ),
             (side * (person.eye_x + 6.0), 14.0, 13.0, 10.0, person.cheekbone),
         ]
     return bumps
@@ -46,10 +53,19 @@ def tints(person: Identity) -> list[tuple[float, float, float, float, tuple[floa
     for side in (-1.0, 1.0):
         marks += [
             (side * 24.0, 19.0, 13.0, 11.0, (0.02, -blush, -blush)),
-            (side * (person.eye_x - 5.0), 4.0, 9.0, 6.0, (-0.1 - 0.1 * person.age, -0.12 - 0.1 * person.age, -0.08)),
+            (
+                side * (person.eye_x - 5.0),
+                4.0,
+                9.0,
+                6.0,
+                (-0.1 - 0.1 * person.age, -0.12 - 0.1 * person.age, -0.08),
+            ),
         ]
     if person.beard == "stubble":
-        marks += [(0.0, person.mouth_y + 8.0, 32.0, 22.0, (-0.26, -0.22, -0.18)), (0.0, person.mouth_y + 8.0, 13.0, 7.0, (0.2, 0.18, 0.15))]
+        marks += [
+            (0.0, person.mouth_y + 8.0, 32.0, 22.0, (-0.26, -0.22, -0.18)),
+            (0.0, person.mouth_y + 8.0, 13.0, 7.0, (0.2, 0.18, 0.15)),
+        ]
     return marks
 
 
@@ -79,8 +95,13 @@ def normals(camera: Camera, person: Identity, x: F32, y: F32) -> tuple[F32, F32,
     dx = -steep
     dy = np.clip(c1 + d1 * s + steep * r * w1, np.float32(-6.0), np.float32(6.0))
     bumps = relief(person)
-    for (cx, cy, rx, ry, height), at in zip(bumps, _windows(camera, [bump[:4] for bump in bumps], x.shape[0]), strict=True):
-        u, v = (x[at] - np.float32(cx)) * np.float32(1.0 / rx), (y[at] - np.float32(cy)) * np.float32(1.0 / ry)
+    for (cx, cy, rx, ry, height), at in zip(
+        bumps, _windows(camera, [bump[:4] for bump in bumps], x.shape[0]), strict=True
+    ):
+        u, v = (
+            (x[at] - np.float32(cx)) * np.float32(1.0 / rx),
+            (y[at] - np.float32(cy)) * np.float32(1.0 / ry),
+        )
         fall = _falloff(u, v) * np.float32(-4.0 * height)
         dx[at] += fall * u * np.float32(1.0 / rx)
         dy[at] += fall * v * np.float32(1.0 / ry)
@@ -91,7 +112,9 @@ def normals(camera: Camera, person: Identity, x: F32, y: F32) -> tuple[F32, F32,
 
 
 def shading(camera: Camera, person: Identity, seen: Appearance, size: int) -> tuple[F32, F32]:
-    """Return the light that multiplies colours ``[size, size, 3]`` and the highlight that adds to them ``[size, size, 1]``."""
+    """Return the light that multiplies colors ``[size, size, 3]`` and the highlight that adds to them
+    ``[size, size, 1]``.
+    """
     x, y = camera.surface(size)
     nx, ny, nz = normals(camera, person, x, y)
     lx, ly, lz = (np.float32(value) for value in seen.light)
@@ -101,8 +124,12 @@ def shading(camera: Camera, person: Identity, seen: Appearance, size: int) -> tu
     light = np.float32(seen.ambient) + np.float32(1.12 - seen.ambient) * diffuse
     gain = np.repeat(light[:, :, None], 3, axis=2)
     spots = tints(person)
-    for (cx, cy, rx, ry, channel), at in zip(spots, _windows(camera, [spot[:4] for spot in spots], size), strict=True):
-        fall = _falloff((x[at] - np.float32(cx)) * np.float32(1.0 / rx), (y[at] - np.float32(cy)) * np.float32(1.0 / ry))
+    for (cx, cy, rx, ry, channel), at in zip(
+        spots, _windows(camera, [spot[:4] for spot in spots], size), strict=True
+    ):
+        fall = _falloff(
+            (x[at] - np.float32(cx)) * np.float32(1.0 / rx), (y[at] - np.float32(cy)) * np.float32(1.0 / ry)
+        )
         gain[at] *= np.float32(1.0) + (fall * fall)[:, :, None] * np.asarray(channel, np.float32)
     hx, hy, hz = lx, ly, lz + np.float32(1.0)
     norm = np.float32(1.0 / float(hx * hx + hy * hy + hz * hz) ** 0.5)

@@ -7,17 +7,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lrfr.streams import Stream, stream
+from lrfr.core.streams import Stream, stream
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 T = TypeVar("T")
 
-SKIN_LIGHT: Colour = (236.0, 196.0, 172.0)
-SKIN_TAN: Colour = (198.0, 146.0, 112.0)
-SKIN_DARK: Colour = (104.0, 68.0, 50.0)
-HAIR_COLOURS: tuple[Colour, ...] = ((26, 22, 22), (44, 30, 24), (74, 48, 32), (112, 74, 44), (172, 132, 82), (132, 62, 34))
-GREY_HAIR: Colour = (158.0, 156.0, 154.0)
-IRIS_COLOURS: tuple[Colour, ...] = ((60, 36, 22), (78, 50, 30), (100, 84, 50), (76, 108, 90), (92, 122, 152), (112, 122, 128))
+SKIN_LIGHT: Color = (236.0, 196.0, 172.0)
+SKIN_TAN: Color = (198.0, 146.0, 112.0)
+SKIN_DARK: Color = (104.0, 68.0, 50.0)
+HAIR_COLOURS: tuple[Color, ...] = (
+    (26, 22, 22),
+    (44, 30, 24),
+    (74, 48, 32),
+    (112, 74, 44),
+    (172, 132, 82),
+    (132, 62, 34),
+)
+GREY_HAIR: Color = (158.0, 156.0, 154.0)
+IRIS_COLOURS: tuple[Color, ...] = (
+    (60, 36, 22),
+    (78, 50, 30),
+    (100, 84, 50),
+    (76, 108, 90),
+    (92, 122, 152),
+    (112, 122, 128),
+)
 HAIR_STYLES = ("short", "side", "fringe", "long", "curly", "receding")
 
 
@@ -38,7 +52,9 @@ class Dice:
         return low + (high - low) * self.unit()
 
     def bell(self, spread: float) -> float:
-        """Return a bell-shaped number of standard deviation ``spread``, within 3.47 of them (a sum of four uniforms)."""
+        """Return a bell-shaped number of standard deviation ``spread``, within 3.47 of them (a sum of four
+        uniforms).
+        """
         return (sum(self.unit() for _ in range(4)) - 2.0) * 1.7320508 * spread
 
     def chance(self, probability: float) -> bool:
@@ -52,7 +68,9 @@ class Dice:
 
 @dataclass(frozen=True)
 class Identity:
-    """What stays the same in all photographs of one person; lengths in pixels of the 112 px crop, eyes at height 0."""
+    """What stays the same in all photographs of one person; lengths in pixels of the 112 px crop, eyes at
+    height 0.
+    """
 
     male: bool
     bald: bool
@@ -82,10 +100,10 @@ class Identity:
     hair_style: str
     beard: str
     glasses: float
-    skin: Colour
-    hair: Colour
-    iris: Colour
-    lips: Colour
+    skin: Color
+    hair: Color
+    iris: Color
+    lips: Color
     marks: tuple[tuple[float, float, float], ...]
     cheekbone: float
     parting: float
@@ -115,7 +133,7 @@ class Appearance:
     shift_y: float
     scale: float
     light: tuple[float, float, float]
-    tint: Colour
+    tint: Color
     ambient: float
     exposure: float
     shine: float
@@ -125,32 +143,32 @@ class Appearance:
     lids: float
     gaze: float
     glasses: bool
-    frame: Colour
-    shirt: Colour
+    frame: Color
+    shirt: Color
     grain: float
 
 
-def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """Return the colour that is ``share`` of the way from ``a`` to ``b``."""
+def mix(a: Color, b: Color, share: float) -> Color:
+    """Return the color that is ``share`` of the way from ``a`` to ``b``."""
     return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
 
 
-def shade(colour: Colour, factor: float) -> Colour:
-    """Return the colour, darker (factor below 1) or lighter."""
-    return (colour[0] * factor, colour[1] * factor, colour[2] * factor)
+def shade(color: Color, factor: float) -> Color:
+    """Return the color, darker (factor below 1) or lighter."""
+    return (color[0] * factor, color[1] * factor, color[2] * factor)
 
 
-def _skin(dice: Dice) -> Colour:
+def _skin(dice: Dice) -> Color:
     tone, warmth = dice.unit(), dice.between(-1.0, 1.0)
     base = mix(SKIN_LIGHT, SKIN_TAN, tone * 2.0) if tone < 0.5 else mix(SKIN_TAN, SKIN_DARK, tone * 2.0 - 1.0)
     return (base[0] + 6.0 * warmth, base[1], base[2] - 8.0 * warmth)
 
 
-def _hair_colour(dice: Dice, age: float, skin: Colour) -> Colour:
+def _hair_color(dice: Dice, age: float, skin: Color) -> Color:
     known = HAIR_COLOURS if skin[0] > 190.0 else HAIR_COLOURS[:3]
-    colour = dice.pick(known)
-    greying = max(0.0, age - 0.6) * 2.4 * dice.unit()
-    return mix(colour, GREY_HAIR, min(1.0, greying))
+    color = dice.pick(known)
+    graying = max(0.0, age - 0.6) * 2.4 * dice.unit()
+    return mix(color, GREY_HAIR, min(1.0, graying))
 
 
 def _beard(dice: Dice, male: bool) -> str:
@@ -167,13 +185,16 @@ def identity_of(number: int, seed: int) -> Identity:
     chubby = dice.unit()
     bald = dice.chance(0.06 + 0.34 * m * age)
     skin = _skin(dice)
-    hair = _hair_colour(dice, age, skin)
+    hair = _hair_color(dice, age, skin)
     big_nose = dice.chance(0.3)
     narrow = dice.chance(0.25)
     style = dice.pick(HAIR_STYLES if male else HAIR_STYLES[1:5])
     width = 36.0 + dice.bell(1.3) + 3.4 * (chubby - 0.4)
     lips = mix(skin, (150.0, 50.0, 56.0), dice.between(0.25, 0.5) if male else dice.between(0.4, 0.85))
-    marks = tuple((dice.between(-26, 26), dice.between(-24, 50), dice.between(0.7, 1.3)) for _ in range(dice.pick((0, 0, 1, 1, 2, 3))))
+    marks = tuple(
+        (dice.between(-26, 26), dice.between(-24, 50), dice.between(0.7, 1.3))
+        for _ in range(dice.pick((0, 0, 1, 1, 2, 3)))
+    )
     return Identity(
         male=male,
         bald=bald,

@@ -1,7 +1,8 @@
 """The head as a surface, and the way from that surface to pixels of an aligned crop.
 
-Head coordinates: x to the right, y down, z towards the camera, in pixels of the crop, the point between the eyes at (0, 0).
-The head is a stack of ellipses: at height y it has half-width w(y), half-depth d(y) and its centre at z = c(y).
+Head coordinates: x to the right, y down, z towards the camera, in pixels of the crop, the point between the
+eyes at (0, 0). The head is a stack of ellipses: at height y it has half-width w(y), half-depth d(y) and its
+center at z = c(y).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from lrfr.pairs.faces.people import Appearance, Identity
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 TOP, BOTTOM, STEP = -72.0, 84.0, 0.25
 
 
@@ -84,12 +87,16 @@ def _curve(grid: F64, y: F64, values: F64) -> F64:
     """Interpolate through knots by cubic Hermite pieces with limited slopes (no overshoot)."""
     step = np.diff(y)
     slope = np.diff(values) / step
-    inner = np.where(slope[1:] * slope[:-1] > 0, 2.0 * slope[1:] * slope[:-1] / (slope[1:] + slope[:-1] + 1e-12), 0.0)
+    inner = np.where(
+        slope[1:] * slope[:-1] > 0, 2.0 * slope[1:] * slope[:-1] / (slope[1:] + slope[:-1] + 1e-12), 0.0
+    )
     m = np.concatenate([slope[:1], inner, slope[-1:]])
     i = np.clip(np.searchsorted(y, grid, side="right") - 1, 0, len(step) - 1)
     t = np.clip((grid - y[i]) / step[i], 0.0, 1.0)
     a, b = values[i], values[i + 1]
-    return np.asarray(a + t * t * (3.0 - 2.0 * t) * (b - a) + step[i] * t * (1.0 - t) * (m[i] * (1.0 - t) - m[i + 1] * t))
+    return np.asarray(
+        a + t * t * (3.0 - 2.0 * t) * (b - a) + step[i] * t * (1.0 - t) * (m[i] * (1.0 - t) - m[i + 1] * t)
+    )
 
 
 @dataclass(frozen=True)
@@ -103,17 +110,32 @@ class Camera:
 
     @classmethod
     def of(cls, head: Head, person: Identity, seen: Appearance) -> Camera:
-        """Pose the head, then align it by its landmarks as a face pipeline would, with a little jitter left."""
+        """Pose the head, then align it by its landmarks as a face pipeline would, with a little jitter
+        left.
+        """
         rotation = _rotation(seen.yaw, seen.pitch)
         raw = cls(head, rotation, np.eye(2), np.zeros(2))
         corner = person.mouth_w + 1.2 * max(0.0, seen.smile)
-        marks = np.array([[-person.eye_x, 0], [person.eye_x, 0], [0, person.nose_y], [-corner, person.mouth_y], [corner, person.mouth_y]])
+        marks = np.array(
+            [
+                [-person.eye_x, 0],
+                [person.eye_x, 0],
+                [0, person.nose_y],
+                [-corner, person.mouth_y],
+                [corner, person.mouth_y],
+            ]
+        )
         flat = raw.project(marks, np.array([0.0, 0.0, person.nose_len, 0.0, 0.0]))
         matrix, shift = _similarity(flat, TEMPLATE)
         cos, sin = math.cos(seen.roll) * seen.scale, math.sin(seen.roll) * seen.scale
         turn = np.array([[cos, -sin], [sin, cos]])
-        centre = np.array([56.0, 72.0])
-        return cls(head, rotation, turn @ matrix, turn @ (shift - centre) + centre + np.array([seen.shift_x, seen.shift_y]))
+        center = np.array([56.0, 72.0])
+        return cls(
+            head,
+            rotation,
+            turn @ matrix,
+            turn @ (shift - center) + center + np.array([seen.shift_x, seen.shift_y]),
+        )
 
     def project(self, xy: F64, raised: float | F64 = 0.0) -> F64:
         """Return crop pixels ``[n, 2]`` of points on the face, raised above it by ``raised``."""
@@ -124,7 +146,9 @@ class Camera:
         return np.asarray((xyz @ self.rotation.T)[:, :2] @ self.matrix.T + self.shift)
 
     def outline(self, y: F64, grow: float | F64 = 0.0) -> tuple[F64, F64]:
-        """Return the left and right silhouette ``[n, 2]`` of the head at heights ``y``, moved outwards by ``grow``."""
+        """Return the left and right silhouette ``[n, 2]`` of the head at heights ``y``, moved outwards by
+        ``grow``.
+        """
         head, cos, sin = self.head, self.rotation[0, 0], self.rotation[0, 2]
         w, d, middle = head.at(y)
         half = np.sqrt((w * cos) ** 2 + (d * sin) ** 2) + grow
@@ -133,7 +157,9 @@ class Camera:
         return flat[0] @ self.matrix.T + self.shift, flat[1] @ self.matrix.T + self.shift
 
     def surface(self, size: int) -> tuple[F32, F32]:
-        """Return the head coordinates (x, y) seen by each pixel of a ``size`` x ``size`` crop, by fixed-point iteration."""
+        """Return the head coordinates (x, y) seen by each pixel of a ``size`` x ``size`` crop, by fixed-point
+        iteration.
+        """
         axis = np.arange(size) + 0.5
         back = np.linalg.inv(self.matrix @ self.rotation[:2, :2])
         tilt = (np.linalg.inv(self.rotation[:2, :2]) @ self.rotation[:2, 2]).astype(np.float32)

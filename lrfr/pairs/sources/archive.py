@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lrfr.errors import DataError, SpecError
-from lrfr.image import IMAGE_SUFFIXES, ImageFault
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.image import IMAGE_SUFFIXES, ImageFault
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 _LABEL_SUFFIXES = (".cls", ".txt", ".id")
@@ -19,9 +19,11 @@ _MAX_META_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class TarSource(Source):
-    """One ``.tar`` or a folder of them. A sample is all files with one stem; its label comes from ``.json``, ``.cls`` or its folder.
+    """One ``.tar`` or a folder of them. A sample is all files with one stem; its label comes from ``.json``,
+    ``.cls`` or its folder.
 
-    Where a sample has several images (``000.hr.jpg``, ``000.lr.png``), ``.hr`` is taken, else the first by name.
+    Where a sample has several images (``000.hr.jpg``, ``000.lr.png``), ``.hr`` is taken, else the first by
+    name.
     """
 
     path: Path
@@ -79,7 +81,10 @@ def _samples(path: Path) -> dict[str, dict[str, tuple[int, int]]]:
                 if not member.isreg() or member.issparse():
                     continue
                 if member.offset_data + member.size > total:
-                    raise DataError(f"member {member.name!r} claims {member.size} bytes, the archive ends before", file=str(path))
+                    raise DataError(
+                        f"member {member.name!r} claims {member.size} bytes, the archive ends before",
+                        file=str(path),
+                    )
                 folder, name = os.path.split(member.name)
                 stem, dot, suffix = name.partition(".")
                 parts = samples.setdefault(os.path.join(folder, stem), {})
@@ -93,7 +98,9 @@ def _samples(path: Path) -> dict[str, dict[str, tuple[int, int]]]:
 
 def _image_of(members: dict[str, tuple[int, int]]) -> str | None:
     images = sorted(
-        suffix for suffix in members if os.path.splitext(suffix)[1].lower() in IMAGE_SUFFIXES or suffix.lower() in IMAGE_SUFFIXES
+        suffix
+        for suffix in members
+        if os.path.splitext(suffix)[1].lower() in IMAGE_SUFFIXES or suffix.lower() in IMAGE_SUFFIXES
     )
     return next((suffix for suffix in images if suffix.startswith(".hr")), images[0] if images else None)
 
@@ -106,7 +113,11 @@ def _face(path: Path, key: str, members: dict[str, tuple[int, int]], place: Plac
             meta = _meta(handle.fileno(), members[".json"], path)
             key = str(meta.get("key", key))
             label = str(meta.get("label", meta.get("identity", label)))
-            attributes = {str(name): int(value) for name, value in dict(meta.get("attributes", {})).items() if value in {0, 1}}
+            attributes = {
+                str(name): int(value)
+                for name, value in dict(meta.get("attributes", {})).items()
+                if value in {0, 1}
+            }
         else:
             for suffix in _LABEL_SUFFIXES:
                 if suffix in members and members[suffix][1] <= 256:

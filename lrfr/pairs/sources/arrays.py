@@ -1,4 +1,6 @@
-"""The source ``arrays``: images as one array, in ``.mat`` (SVHN) or ``.npz`` (scikit-learn's digits and the like)."""
+"""The source ``arrays``: images as one array, in ``.mat`` (SVHN) or ``.npz`` (scikit-learn's digits and the
+like).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.errors import DataError, SpecError
-from lrfr.image import ImageFault
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.image import ImageFault
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 _IMAGES, _LABELS = ("images", "X", "x", "data"), ("y", "labels", "target", "label")
@@ -20,7 +22,9 @@ MAX_BYTES = 8 * 1024**3
 
 @dataclass(frozen=True)
 class ArraySource(Source):
-    """Images ``[N, H, W]``, ``[N, H, W, 3]``, ``[N, H*H]`` or SVHN's ``[H, W, 3, N]``, with labels ``[N]``."""
+    """Images ``[N, H, W]``, ``[N, H, W, 3]``, ``[N, H*H]`` or SVHN's ``[H, W, 3, N]``, with labels
+    ``[N]``.
+    """
 
     path: Path
     kind = "arrays"
@@ -57,7 +61,11 @@ def _load(path: Path, stamp: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
     images = next((table[name] for name in _IMAGES if name in table), None)
     labels = next((table[name] for name in _LABELS if name in table), None)
     if images is None or labels is None:
-        raise DataError(f"no images ({'/'.join(_IMAGES)}) with labels ({'/'.join(_LABELS)})", file=str(path), hint=f"found {sorted(table)}")
+        raise DataError(
+            f"no images ({'/'.join(_IMAGES)}) with labels ({'/'.join(_LABELS)})",
+            file=str(path),
+            hint=f"found {sorted(table)}",
+        )
     numbers = np.asarray(labels).reshape(-1)
     if not np.issubdtype(numbers.dtype, np.number) or not np.isfinite(numbers.astype(np.float64)).all():
         raise DataError("a label is not a number", file=str(path))
@@ -73,7 +81,9 @@ def _tables(path: Path) -> dict[str, Any]:
             from scipy.io import loadmat
 
             return {
-                name: value for name, value in loadmat(path, verify_compressed_data_integrity=True).items() if not name.startswith("__")
+                name: value
+                for name, value in loadmat(path, verify_compressed_data_integrity=True).items()
+                if not name.startswith("__")
             }
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -82,7 +92,8 @@ def _tables(path: Path) -> dict[str, Any]:
 
 
 def as_images(images: NDArray[Any], count: int, file: str) -> NDArray[np.uint8]:
-    """Return uint8 ``[N, h, w, 3]`` from the usual layouts; floats in [0, 1] or [0, 16] are scaled to [0, 255].
+    """Return uint8 ``[N, h, w, 3]`` from the usual layouts; floats in [0, 1] or [0, 16] are scaled to [0,
+    255].
 
     Raises:
         DataError: the shape fits no layout.
@@ -96,7 +107,11 @@ def as_images(images: NDArray[Any], count: int, file: str) -> NDArray[np.uint8]:
     if images.ndim == 3:
         images = np.repeat(images[..., None], 3, axis=3)
     if images.ndim != 4 or images.shape[0] != count or images.shape[3] != 3:
-        raise DataError(f"images of shape {list(images.shape)} for {count} labels", file=file, hint="[N, H, W], [N, H, W, 3], [H, W, 3, N]")
+        raise DataError(
+            f"images of shape {list(images.shape)} for {count} labels",
+            file=file,
+            hint="[N, H, W], [N, H, W, 3], [H, W, 3, N]",
+        )
     if images.dtype == np.uint8:
         return np.asarray(images)
     values = images.astype(np.float64)

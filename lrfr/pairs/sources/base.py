@@ -41,7 +41,9 @@ class Face:
 
 
 class Source:
-    """A list of faces with their bytes. Sources are small, picklable values; ``read`` works in any process."""
+    """A list of faces with their bytes. Sources are small, picklable values; ``read`` works in any
+    process.
+    """
 
     kind = ""
     # rough cost of reading one face, for choosing an executor
@@ -67,11 +69,15 @@ class Source:
         raise NotImplementedError
 
     def fingerprint(self, place: Place) -> str | None:
-        """Return a digest that names the content without reading it, or None where only the bytes can tell."""
+        """Return a digest that names the content without reading it, or None where only the bytes can
+        tell.
+        """
         return None
 
     def stamp(self, place: Place) -> tuple[int, ...] | None:
-        """Return (size, mtime, inode) of the file behind a face, for the scan cache; None where it must be read."""
+        """Return (size, mtime, inode) of the file behind a face, for the scan cache; None where it must be
+        read.
+        """
         return None
 
     def describe(self) -> dict[str, Any]:

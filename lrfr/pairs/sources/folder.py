@@ -1,4 +1,6 @@
-"""The sources ``folder`` (one folder per identity, any depth) and ``lfw`` (the same, with the images of a ``pairs.txt``)."""
+"""The sources ``folder`` (one folder per identity, any depth) and ``lfw`` (the same, with the images of a
+``pairs.txt``).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrfr.errors import SpecError
-from lrfr.image import IMAGE_SUFFIXES, read_bytes
+from lrfr.core.errors import SpecError
+from lrfr.core.image import IMAGE_SUFFIXES, read_bytes
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 
@@ -29,9 +31,15 @@ class FolderSource(Source):
             for name in sorted([*files, *(item for item in folders if _looks_like_image(item))]):
                 if _looks_like_image(name):
                     relative = os.path.relpath(os.path.join(folder, name), self.root).replace(os.sep, "/")
-                    found.append(Face(relative, relative.split("/", 1)[0] if "/" in relative else "", relative))
+                    found.append(
+                        Face(relative, relative.split("/", 1)[0] if "/" in relative else "", relative)
+                    )
         if not found:
-            raise SpecError("no image files here", file=str(self.root), hint=f"known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}")
+            raise SpecError(
+                "no image files here",
+                file=str(self.root),
+                hint=f"known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}",
+            )
         return found
 
     def read(self, place: Place) -> Content:
@@ -62,7 +70,9 @@ def file_stamp(path: Path) -> tuple[int, ...] | None:
 
 @dataclass(frozen=True)
 class LfwSource(FolderSource):
-    """The layout of Labeled Faces in the Wild: ``<Name>/<Name>_0001.jpg``; a ``pairs.txt`` beside the names picks its images."""
+    """The layout of Labeled Faces in the Wild: ``<Name>/<Name>_0001.jpg``; a ``pairs.txt`` beside the names
+    picks its images.
+    """
 
     kind = "lfw"
 
@@ -76,7 +86,9 @@ class LfwSource(FolderSource):
         chosen = [face for face in faces if face.key.rsplit(".", 1)[0] in wanted]
         if len(chosen) < len(wanted):
             missing = sorted(wanted - {face.key.rsplit(".", 1)[0] for face in chosen})
-            raise SpecError(f"{len(missing)} images of the list are missing, the first is {missing[0]}", file=str(index))
+            raise SpecError(
+                f"{len(missing)} images of the list are missing, the first is {missing[0]}", file=str(index)
+            )
         return chosen
 
 
@@ -92,7 +104,9 @@ def read_pairs_txt(path: Path) -> list[tuple[str, str, bool, int]]:
     """
     lines = path.read_text("utf-8").splitlines()
     header = lines[0].split() if lines else []
-    folds, per_fold = (int(header[0]), int(header[1])) if len(header) == 2 and all(map(str.isdigit, header)) else (1, 0)
+    folds, per_fold = (
+        (int(header[0]), int(header[1])) if len(header) == 2 and all(map(str.isdigit, header)) else (1, 0)
+    )
     pairs: list[tuple[str, str, bool, int]] = []
     for number, line in enumerate(lines[1:] if header and header[0].isdigit() else lines, 2):
         parts = line.split()

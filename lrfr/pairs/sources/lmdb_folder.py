@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrfr.errors import DataError, SpecError
-from lrfr.image import ImageFault
-from lrfr.pairs.registry import REGISTRY, Expected
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.image import ImageFault
+from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 _META_LINE = re.compile(r"(?P<name>.+?)(?:\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*(?P<c>\d+))?\)(?:\s+\d+)?)?")
@@ -19,7 +19,9 @@ _LMDB_MAGIC = 0xBEEFC0DE
 
 @dataclass(frozen=True)
 class LmdbFolderSource(Source):
-    """Images listed in ``meta_info.txt`` as ``name.png (h,w,c) level``; the part before a '/' is the identity."""
+    """Images listed in ``meta_info.txt`` as ``name.png (h,w,c) level``; the part before a '/' is the
+    identity.
+    """
 
     path: Path
     kind = "lmdb"
@@ -50,7 +52,9 @@ class LmdbFolderSource(Source):
             raise ImageFault("E_READ", error.message, file=str(self.path)) from None
 
     def _expected(self) -> Expected:
-        """Check that the file is as long as its own header says: a shorter one would end the process when it is mapped."""
+        """Check that the file is as long as its own header says: a shorter one would end the process when it
+        is mapped.
+        """
         path = self.path / "data.mdb"
         try:
             size = path.stat().st_size
@@ -77,7 +81,11 @@ def needed_bytes(pages: bytes, file: str) -> int:
     best = (-1, 0)
     page_size = struct.unpack_from("<I", pages, 40)[0] if len(pages) >= 152 else 0
     for start in (0, page_size):
-        if page_size < 512 or len(pages) < start + 152 or struct.unpack_from("<I", pages, start + 16)[0] != _LMDB_MAGIC:
+        if (
+            page_size < 512
+            or len(pages) < start + 152
+            or struct.unpack_from("<I", pages, start + 16)[0] != _LMDB_MAGIC
+        ):
             continue
         last_page, transaction = struct.unpack_from("<QQ", pages, start + 136)
         best = max(best, (transaction, (last_page + 1) * page_size))

@@ -1,8 +1,9 @@
 """The source ``recordio``: insightface's ``train.rec`` with ``train.idx``, read without MXNet.
 
-A record is the magic 0xced7230a, a word of 3 bits part flag and 29 bits length, and the payload padded to 4 bytes. Payloads
-that contain the magic are split there into parts (flags 1, 2, 3), which are joined again with the magic between them. The
-payload starts with ``flag, label, id, id2`` (``<IfQQ``); a flag above 0 is the number of float32 labels that follow.
+A record is the magic 0xced7230a, a word of 3 bits part flag and 29 bits length, and the payload padded to 4
+bytes. Payloads that contain the magic are split there into parts (flags 1, 2, 3), which are joined again with
+the magic between them. The payload starts with ``flag, label, id, id2`` (``<IfQQ``); a flag above 0 is the
+number of float32 labels that follow.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lrfr.errors import DataError, SpecError
-from lrfr.image import ImageFault
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.image import ImageFault
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 MAGIC = 0xCED7230A
@@ -36,7 +37,9 @@ class RecordIOSource(Source):
         """List the image records: by the ``.idx`` file where there is one, else by scanning."""
         with _open(self.path) as handle:
             size = os.fstat(handle.fileno()).st_size
-            places = self._index(size) or [(number, offset) for number, offset in enumerate(scan(handle, size))]
+            places = self._index(size) or [
+                (number, offset) for number, offset in enumerate(scan(handle, size))
+            ]
             if not places:
                 raise DataError("no records", file=str(self.path))
             first, stop = _image_range(handle, size, places)
@@ -45,7 +48,14 @@ class RecordIOSource(Source):
                 if first <= number < stop:
                     label = _label_at(handle, size, offset)
                     known = label is not None
-                    faces.append(Face(f"{number:08d}", f"{label:07d}" if known else "", offset, fault="" if known else "E_LABEL"))
+                    faces.append(
+                        Face(
+                            f"{number:08d}",
+                            f"{label:07d}" if known else "",
+                            offset,
+                            fault="" if known else "E_LABEL",
+                        )
+                    )
         return faces
 
     def read(self, place: Place) -> Content:
@@ -71,7 +81,9 @@ class RecordIOSource(Source):
             if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
                 raise DataError("expected 'number<tab>position'", file=str(path), line=line)
             if int(parts[1]) + _WORDS.size > size:
-                raise DataError(f"position {parts[1]} lies beyond the end of the .rec file", file=str(path), line=line)
+                raise DataError(
+                    f"position {parts[1]} lies beyond the end of the .rec file", file=str(path), line=line
+                )
             places.append((int(parts[0]), int(parts[1])))
         return places
 

@@ -1,4 +1,6 @@
-"""The source ``synthetic``: invented faces of invented people, rendered on the fly; needs no data and no network."""
+"""The source ``synthetic``: invented faces of invented people, rendered on the fly; needs no data and no
+network.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.files import digest_of
+from lrfr.core.streams import Stream, stream
 from lrfr.pairs.faces.canvas import Canvas
-from lrfr.pairs.faces.features import draw_face
 from lrfr.pairs.faces.light import shading
+from lrfr.pairs.faces.parts import draw_face
 from lrfr.pairs.faces.people import appearance_of, identity_of
 from lrfr.pairs.faces.pose import Camera, Head
-from lrfr.pairs.files import digest_of
 from lrfr.pairs.sources.base import Content, Face, Place, Source
-from lrfr.streams import Stream, stream
 
 SIZE = 112
 # raised whenever a pixel of any face changes, so that stores never mix two renderers
@@ -37,7 +39,12 @@ class SyntheticSource(Source):
     def faces(self) -> list[Face]:
         """List the faces without rendering them."""
         return [
-            Face(f"s{self.seed}/p{person:06d}/{image:04d}", f"p{person:06d}", (person, image), identity_of(person, self.seed).attributes)
+            Face(
+                f"s{self.seed}/p{person:06d}/{image:04d}",
+                f"p{person:06d}",
+                (person, image),
+                identity_of(person, self.seed).attributes,
+            )
             for person in range(self.ids)
             for image in range(self.per_id)
         ]
@@ -52,7 +59,13 @@ class SyntheticSource(Source):
 
     def describe(self) -> dict[str, Any]:
         """Return the parameters."""
-        return {"kind": self.kind, "renderer": RENDERER, "ids": self.ids, "per_id": self.per_id, "seed": self.seed}
+        return {
+            "kind": self.kind,
+            "renderer": RENDERER,
+            "ids": self.ids,
+            "per_id": self.per_id,
+            "seed": self.seed,
+        }
 
 
 def render_face(identity: int, image: int, seed: int) -> tuple[NDArray[np.uint8], dict[str, int]]:
@@ -73,10 +86,10 @@ def render_face(identity: int, image: int, seed: int) -> tuple[NDArray[np.uint8]
     source = stream(seed, b"face:%d:%d" % (identity, image), 0, "scene")
     canvas = Canvas(camera, SIZE, _background(source))
     draw_face(canvas, person, seen)
-    colour, lit = canvas.finish()
+    color, lit = canvas.finish()
     light, highlight = shading(camera, person, seen, SIZE)
     tone = np.asarray(seen.tint, np.float32) * np.float32(seen.exposure)
-    pixels = (colour * (np.float32(1.0) + lit * (light - np.float32(1.0))) + highlight * lit) * tone
+    pixels = (color * (np.float32(1.0) + lit * (light - np.float32(1.0))) + highlight * lit) * tone
     pixels += _grain(source) * np.float32(seen.grain)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8), person.attributes
 
@@ -84,8 +97,12 @@ def render_face(identity: int, image: int, seed: int) -> tuple[NDArray[np.uint8]
 def _background(source: Stream) -> NDArray[np.uint8]:
     """Return a soft out-of-focus scene."""
     words = source.words_u16(5 * 5 * 3 + 3, "background").astype(np.float64) / 65536.0
-    grey = 30.0 + 180.0 * words[0]
-    base = grey + 70.0 * (words[1] - 0.5) * np.array([1.0, 0.1, -1.0]) + 30.0 * (words[2] - 0.5) * np.array([-0.5, 1.0, -0.5])
+    gray = 30.0 + 180.0 * words[0]
+    base = (
+        gray
+        + 70.0 * (words[1] - 0.5) * np.array([1.0, 0.1, -1.0])
+        + 30.0 * (words[2] - 0.5) * np.array([-0.5, 1.0, -0.5])
+    )
     field = words[3:].reshape(5, 5, 3) - 0.5
     coarse = np.clip(base + 110.0 * field.mean(axis=2, keepdims=True) * 1.5 + 30.0 * field, 0, 255)
     return np.asarray(cv2.resize(coarse.astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR_EXACT))

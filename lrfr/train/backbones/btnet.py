@@ -1,7 +1,9 @@
-"""BTNet (Lin et al.): one trunk for 112 px and light branches for smaller inputs, with batch norms of their own.
+"""BTNet (Lin et al.): one trunk for 112 px and light branches for smaller inputs, with batch norms of their
+own.
 
-A branch for resolution r is an iResNet built for r whose later units *are* the trunk's (the same modules); its own are the stem, the
-stages before k, the first unit of stage k, and every batch norm. A branch pack stores exactly these.
+A branch for resolution r is an iResNet built for r whose later units *are* the trunk's (the same modules);
+its own are the stem, the stages before k, the first unit of stage k, and every batch norm. A branch pack
+stores exactly these.
 """
 
 from __future__ import annotations
@@ -12,17 +14,18 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from lrfr.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError
+from lrfr.train.backbones.features import Features
 from lrfr.train.backbones.iresnet import IResNet, btnet_strides
-from lrfr.train.features import Features
-from lrfr.train.nets import STAGES, Backbone
+from lrfr.train.backbones.nets import STAGES, Backbone
 
 Indicator = Literal["max", "min", "avg"]
 Rule = Literal["floor", "near", "ceil"]
 
 
 def owned_stage(resolution_px: int, size_px: int = 112) -> int:
-    """Return k: a branch owns the stages before ``layer_k`` and that stage's first unit (28 -> 2, 14 -> 3, 7 -> 4 at 112).
+    """Return k: a branch owns the stages before ``layer_k`` and that stage's first unit (28 -> 2, 14 -> 3, 7
+    -> 4 at 112).
 
     Raises:
         SpecError: the resolution is not ``size_px`` halved one to four times.
@@ -34,7 +37,9 @@ def owned_stage(resolution_px: int, size_px: int = 112) -> int:
     return known[resolution_px]
 
 
-def select_branch(height: int, width: int, resolutions: Sequence[int], indicator: Indicator = "max", rule: Rule = "ceil") -> int:
+def select_branch(
+    height: int, width: int, resolutions: Sequence[int], indicator: Indicator = "max", rule: Rule = "ceil"
+) -> int:
     """Return the resolution whose net takes an image (BTNet, section 4.4: best are ``max`` and ``ceil``).
 
     Args:
@@ -42,7 +47,8 @@ def select_branch(height: int, width: int, resolutions: Sequence[int], indicator
         width: of the image, px.
         resolutions: resolutions that there are nets for, the trunk's included.
         indicator: which number stands for the image: larger side, smaller side, or floor of the mean.
-        rule: ``ceil`` the smallest resolution that is not below, ``floor`` the largest not above, ``near`` the nearest (ties go down).
+        rule: ``ceil`` the smallest resolution that is not below, ``floor`` the largest not above, ``near``
+            the nearest (ties go down).
 
     """
     side = {"max": max(height, width), "min": min(height, width), "avg": (height + width) // 2}[indicator]
@@ -138,12 +144,16 @@ class BTNet(Backbone):
 
 
 def branch_arguments(trunk: IResNet, resolution_px: int, size_px: int = 112) -> dict[str, Any]:
-    """Return the arguments that turn the trunk's architecture into that of a branch: no stride where the map is small already."""
+    """Return the arguments that turn the trunk's architecture into that of a branch: no stride where the map
+    is small already.
+    """
     return {"strides": btnet_strides(resolution_px, size_px // trunk.stem_stride), "stem_stride": 1}
 
 
 def copy_matching(branch: nn.Module, trunk: nn.Module) -> None:
-    """Copy the trunk's tensors of equal name and shape (a branch may lack the shortcut of its first stage)."""
+    """Copy the trunk's tensors of equal name and shape (a branch may lack the shortcut of its first
+    stage).
+    """
     source = trunk.state_dict()
     with torch.no_grad():
         for name, tensor in branch.state_dict().items():
@@ -152,7 +162,9 @@ def copy_matching(branch: nn.Module, trunk: nn.Module) -> None:
 
 
 def tie(branch: IResNet, trunk: IResNet, k: int) -> None:
-    """Make the units of the branch after ``layer_k.0``, and its tail, the trunk's own layers, batch norms excepted."""
+    """Make the units of the branch after ``layer_k.0``, and its tail, the trunk's own layers, batch norms
+    excepted.
+    """
     for stage, name, unit in branch.walk():
         if (int(stage[-1]), int(name.split(".")[1])) > (k, 0):
             _share(unit, trunk.get_submodule(name))

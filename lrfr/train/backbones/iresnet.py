@@ -1,7 +1,9 @@
-"""iResNet: the face recogniser of ArcFace, F-SKD and BTNet, with the layer names of insightface's ``arcface_torch``.
+"""iResNet: the face recognizer of ArcFace, F-SKD and BTNet, with the layer names of insightface's
+``arcface_torch``.
 
-Stem, four stages and a tail are attributes of the same names as there, so public weights load by name. Every stage and
-unit output can be read by name (``layer2``, ``layer3.0``) through :meth:`IResNet.run`; there are no hooks.
+Stem, four stages and a tail are attributes of the same names as there, so public weights load by name. Every
+stage and unit output can be read by name (``layer2``, ``layer3.0``) through :meth:`IResNet.run`; there are no
+hooks.
 """
 
 from __future__ import annotations
@@ -10,17 +12,19 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from lrfr.train.backbones.attention import Cbam
-from lrfr.train.backbones.prelu import PReLU
-from lrfr.train.backbones.staged import Gates, Staged, Unit, conv
-from lrfr.train.backbones.wavelet import WaveDown
-from lrfr.train.nets import STAGES
+from lrfr.train.backbones.nets import STAGES
+from lrfr.train.backbones.parts.attention import Cbam
+from lrfr.train.backbones.parts.prelu import PReLU
+from lrfr.train.backbones.parts.staged import Gates, Staged, Unit, conv
+from lrfr.train.backbones.parts.wavelet import WaveDown
 
 
 class IResUnit(Unit):
     """BN, conv3x3, BN, PReLU, conv3x3 with the stride, BN, plus shortcut; no activation after the sum."""
 
-    def __init__(self, c_in: int, c_out: int, stride: int, *, attention: bool = False, wavelet: str | None = None) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, stride: int, *, attention: bool = False, wavelet: str | None = None
+    ) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(c_in)
         self.conv1 = conv(c_in, c_out, 3)
@@ -44,12 +48,15 @@ class IResUnit(Unit):
 
 
 class FaceXUnit(Unit):
-    """The unit of FaceX-Zoo's ResNet-ir: no BN before the PReLU, and a bare sub-sampling shortcut where the channels stay.
+    """The unit of FaceX-Zoo's ResNet-ir: no BN before the PReLU, and a bare sub-sampling shortcut where the
+    channels stay.
 
     In a WaveResNet the shortcut's sub-sampling becomes the LL band too.
     """
 
-    def __init__(self, c_in: int, c_out: int, stride: int, *, attention: bool = False, wavelet: str | None = None) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, stride: int, *, attention: bool = False, wavelet: str | None = None
+    ) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(c_in)
         self.conv1 = conv(c_in, c_out, 3)
@@ -118,7 +125,7 @@ class IResNet(Staged):
         self.tap_channels = tuple(width * times for times in (1, 2, 4, 8))
         if tail == "fc":
             self.add_tail(c_in, final_px, emb_dim, dropout)
-            self.features.weight.requires_grad_(False)  # a scale before an L2 normalisation has no meaning
+            self.features.weight.requires_grad_(False)  # a scale before an L2 normalization has no meaning
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -139,9 +146,11 @@ class IResNet(Staged):
 
 
 def btnet_strides(resolution_px: int, size_px: int = 112) -> tuple[int, ...]:
-    """Return the stage strides of an iResNet whose input is ``resolution_px`` instead of ``size_px`` (BTNet, section 3.1).
+    """Return the stage strides of an iResNet whose input is ``resolution_px`` instead of ``size_px`` (BTNet,
+    section 3.1).
 
-    Stage i keeps its stride of two only where the map is still larger than the trunk's map at that stage, so that every
-    resolution ends in the same final map: 112 -> (2, 2, 2, 2), 28 -> (1, 1, 2, 2), 7 -> (1, 1, 1, 1).
+    Stage i keeps its stride of two only where the map is still larger than the trunk's map at that stage, so
+    that every resolution ends in the same final map: 112 -> (2, 2, 2, 2), 28 -> (1, 1, 2, 2), 7 -> (1, 1, 1,
+    1).
     """
     return tuple(2 if resolution_px % (size_px // 2**stage) == 0 else 1 for stage in range(4))

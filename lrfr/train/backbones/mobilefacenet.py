@@ -12,16 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrfr.train.backbones.prelu import PReLU
-from lrfr.train.features import Features, full_precision
-from lrfr.train.nets import STAGES, Backbone
+from lrfr.train.backbones.features import Features, full_precision
+from lrfr.train.backbones.nets import STAGES, Backbone
+from lrfr.train.backbones.parts.prelu import PReLU
 
 
 class Conv2d(nn.Conv2d):
     """``torch.nn.Conv2d`` that leaves autocast on a CPU where it is strided and depthwise.
 
-    There the bfloat16 gradient of torch 2.13 takes 5 to 50 times as long as the float32 one; three such layers took half of a
-    MobileFaceNet's step.
+    There the bfloat16 gradient of torch 2.13 takes 5 to 50 times as long as the float32 one; three such
+    layers took half of a MobileFaceNet's step.
     """
 
     def forward(self, x_bchw: Tensor) -> Tensor:
@@ -29,24 +29,40 @@ class Conv2d(nn.Conv2d):
         return self.run(x_bchw, self.weight, self.bias)
 
     def run(self, x_bchw: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve with another weight and bias of the same shape; the output has the kind of numbers of ``x_bchw``."""
-        if self.groups == 1 or self.stride[0] == 1 or x_bchw.dtype != torch.bfloat16 or x_bchw.device.type != "cpu":
+        """Convolve with another weight and bias of the same shape; the output has the kind of numbers of
+        ``x_bchw``.
+        """
+        if (
+            self.groups == 1
+            or self.stride[0] == 1
+            or x_bchw.dtype != torch.bfloat16
+            or x_bchw.device.type != "cpu"
+        ):
             return F.conv2d(x_bchw, weight, bias, self.stride, self.padding, 1, self.groups)
         with full_precision(x_bchw):
-            return F.conv2d(x_bchw.float(), weight, bias, self.stride, self.padding, 1, self.groups).to(x_bchw.dtype)
+            return F.conv2d(x_bchw.float(), weight, bias, self.stride, self.padding, 1, self.groups).to(
+                x_bchw.dtype
+            )
 
 
 class ConvBlock(nn.Module):
     """Convolution, BN and, unless ``linear``, PReLU."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, *, groups: int = 1, linear: bool = False) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int, stride: int = 1, *, groups: int = 1, linear: bool = False
+    ) -> None:
         super().__init__()
         padding = 1 if kernel == 3 else 0
-        layers: list[nn.Module] = [Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(c_out)]
+        layers: list[nn.Module] = [
+            Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False),
+            nn.BatchNorm2d(c_out),
+        ]
         self.layers = nn.Sequential(*layers, *([] if linear else [PReLU(c_out)]))
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        """Run the layers; statistics that stand still become part of the convolution, a quarter less work in training."""
+        """Run the layers; statistics that stand still become part of the convolution, a quarter less work in
+        training.
+        """
         convolution, norm, *activation = self.layers
         if norm.training:
             y_bchw: Tensor = self.layers(x_bchw)
@@ -66,7 +82,9 @@ def _folded(x_bchw: Tensor, convolution: Conv2d, norm: nn.BatchNorm2d) -> Tensor
 class DepthWise(nn.Module):
     """1x1 to ``hidden`` channels, 3x3 depthwise, linear 1x1; with a shortcut in :class:`Residual`."""
 
-    def __init__(self, c_in: int, c_out: int, hidden: int, stride: int = 2, *, residual: bool = False) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, hidden: int, stride: int = 2, *, residual: bool = False
+    ) -> None:
         super().__init__()
         self.residual = residual
         self.layers = nn.Sequential(
@@ -86,7 +104,9 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int, count: int, hidden: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*(DepthWise(channels, channels, hidden, 1, residual=True) for _ in range(count)))
+        self.layers = nn.Sequential(
+            *(DepthWise(channels, channels, hidden, 1, residual=True) for _ in range(count))
+        )
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """Run the row."""
@@ -124,7 +144,9 @@ class MobileFaceNet(Backbone):
     ``input_scale`` and ``input_shift`` are buffers: imported weights may expect another range than [-1, 1].
     """
 
-    def __init__(self, blocks: Sequence[int] = (1, 4, 6, 2), *, scale: int = 2, emb_dim: int = 512, final_px: int = 7) -> None:
+    def __init__(
+        self, blocks: Sequence[int] = (1, 4, 6, 2), *, scale: int = 2, emb_dim: int = 512, final_px: int = 7
+    ) -> None:
         super().__init__()
         narrow, wide = 64 * scale, 128 * scale
         self.layers = nn.ModuleList(

@@ -1,6 +1,8 @@
-"""The two-branch recogniser of CATFace: shared layers, then one branch for identity (FR) and one for soft biometrics (SB).
+"""The two-branch recognizer of CATFace: shared layers, then one branch for identity (FR) and one for soft
+biometrics (SB).
 
-Both branches end in self-attention over the N = H*W tokens of their map. The attention weights are shared by HQ and LQ faces.
+Both branches end in self-attention over the N = H*W tokens of their map. The attention weights are shared by
+HQ and LQ faces.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lrfr.train.backbones.features import Features, full_precision
 from lrfr.train.backbones.iresnet import IResNet
-from lrfr.train.features import Features, full_precision
-from lrfr.train.nets import STAGES, Backbone
+from lrfr.train.backbones.nets import STAGES, Backbone
 
 
 def tokens(x_bchw: Tensor) -> Tensor:
@@ -30,7 +32,9 @@ def untokens(x_bnc: Tensor, like_bchw: Tensor) -> Tensor:
 def attend(q_bnc: Tensor, k_bnc: Tensor, v_bnc: Tensor, heads: int) -> Tensor:
     """Return ``softmax(Q K^T / sqrt(d)) V`` per head, d = C / heads, heads concatenated: [B, N, C]."""
     batch, count, channels = q_bnc.shape
-    q, k, v = (x.reshape(batch, count, heads, channels // heads).transpose(1, 2) for x in (q_bnc, k_bnc, v_bnc))
+    q, k, v = (
+        x.reshape(batch, count, heads, channels // heads).transpose(1, 2) for x in (q_bnc, k_bnc, v_bnc)
+    )
     weights = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(channels // heads), dim=-1)
     return (weights @ v).transpose(1, 2).reshape(batch, count, channels)
 
@@ -44,7 +48,9 @@ class SelfAttention(nn.Module):
         self.q, self.k, self.v, self.out = (nn.Linear(channels, channels) for _ in range(4))
 
     def forward(self, x_bchw: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the map plus its attention, and (attention before the output projection, values), both [B, N, C]."""
+        """Return the map plus its attention, and (attention before the output projection, values), both [B,
+        N, C].
+        """
         x_bnc = tokens(x_bchw)
         v_bnc = self.v(x_bnc)
         a_bnc = attend(self.q(x_bnc), self.k(x_bnc), v_bnc, self.heads)
@@ -72,7 +78,16 @@ class MultiBranch(Backbone):
 
     """
 
-    def __init__(self, fr: IResNet, sb: IResNet, *, emb_dim: int = 512, attributes: int = 5, heads: int = 8, split: int = 4) -> None:
+    def __init__(
+        self,
+        fr: IResNet,
+        sb: IResNet,
+        *,
+        emb_dim: int = 512,
+        attributes: int = 5,
+        heads: int = 8,
+        split: int = 4,
+    ) -> None:
         super().__init__()
         self.conv1, self.bn1, self.prelu = fr.conv1, fr.bn1, fr.prelu
         self.shared = nn.Sequential(*(unit for name in STAGES[: split - 1] for unit in getattr(fr, name)))

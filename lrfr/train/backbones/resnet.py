@@ -1,4 +1,6 @@
-"""Plain ResNets with ReLU: those of MAug for faces (max-pool stem, dropout tail) and those for 32x32 digits."""
+"""Plain ResNets with ReLU: those of MAug for faces (max-pool stem, dropout tail) and those for 32x32
+digits.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrfr.train.backbones.staged import Gates, Staged, Unit, conv
-from lrfr.train.nets import STAGES
+from lrfr.train.backbones.nets import STAGES
+from lrfr.train.backbones.parts.staged import Gates, Staged, Unit, conv
 
 
 class Basic(Unit):
@@ -64,7 +66,8 @@ class ResNet(Staged):
         emb_dim: embedding size D of the ``fc`` tail.
         stem_stride: 1 as published, 2 for the tiny preset.
         pool: max-pool of stride 2 after the stem (faces), none for digits.
-        tail: ``fc`` (BN, dropout 0.4, flatten, FC, BN, L2 normalisation: MAug) or ``gap`` (D = channels of the last stage).
+        tail: ``fc`` (BN, dropout 0.4, flatten, FC, BN, L2 normalization: MAug) or ``gap`` (D = channels of
+            the last stage).
         final_px: side of the last map of the ``fc`` tail.
 
     """

@@ -1,7 +1,8 @@
-"""What every method has: a recogniser, a head and an input contract, and three functions.
+"""What every method has: a recognizer, a head and an input contract, and three functions.
 
-A method is a frozen dataclass of its hyper-parameters; the defaults are the paper's. It knows no optimiser, device, rank, file
-or log. ``build`` makes the networks, ``losses`` the named losses of one batch with ``"total"``, ``embedder`` the product.
+A method is a frozen dataclass of its hyper-parameters; the defaults are the paper's. It knows no optimizer,
+device, rank, file or log. ``build`` makes the networks, ``losses`` the named losses of one batch with
+``"total"``, ``embedder`` the product.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from lrfr.pairs.dataset import Batch
-from lrfr.train.backbones import build_backbone
-from lrfr.train.embedder import Embedder, InputSpec, single
-from lrfr.train.margins import HeadSpec
-from lrfr.train.nets import Nets
-from lrfr.train.teacher import FrozenTeacher
+from lrfr.train.backbones.embedder import Embedder, InputSpec, single
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.table import build_backbone
+from lrfr.train.backbones.teacher import FrozenTeacher
+from lrfr.train.heads.margins import HeadSpec
 
 Losses = dict[str, Tensor]
 Parents = Mapping[str, Nets]
@@ -28,10 +29,11 @@ class Method:
     """The fields and functions that methods share.
 
     Attributes:
-        backbone: a name of :data:`~lrfr.train.backbones.BACKBONES`.
+        backbone: a name of :data:`~lrfr.train.backbones.table.BACKBONES`.
         head: margin and its constants.
         input: resizing of the embedder, recorded in the checkpoint.
-        batch_norm: ``frozen`` keeps the statistics that the networks start with, for fine-tuning strong weights.
+        batch_norm: ``frozen`` keeps the statistics that the networks start with, for fine-tuning strong
+            weights.
         unstated: field to what its source says about it, printed at the start of a run.
 
     """
@@ -49,13 +51,15 @@ class Method:
         """Return role to method: the finished runs whose networks ``build`` is handed."""
         return {}
 
-    def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
+    def build(
+        self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
+    ) -> Nets:
         """Return the networks; without ``parents`` those that need no other run (enough for an embedder).
 
         Args:
             num_classes: identities of the training view; 0 makes no head (imported weights).
-            parents: networks of finished runs by role; the role ``init`` starts the recogniser (and the head, where the
-                number of classes agrees) from another run.
+            parents: networks of finished runs by role; the role ``init`` starts the recognizer (and the head,
+                where the number of classes agrees) from another run.
             attribute_names: names of the view's soft-biometric attributes.
 
         """
@@ -79,7 +83,7 @@ class Method:
         raise NotImplementedError
 
     def embedder(self, nets: Nets) -> Embedder:
-        """Return ``embed(images)`` of the recogniser."""
+        """Return ``embed(images)`` of the recognizer."""
         return single(nets["net"], self.input)
 
     def class_predictor(self, nets: Nets) -> Embedder:
@@ -88,7 +92,7 @@ class Method:
 
 
 def freeze_teacher(nets: Nets, teacher: Nets | None) -> None:
-    """Add another run's recogniser and head as ``teacher`` and ``teacher_head``, frozen."""
+    """Add another run's recognizer and head as ``teacher`` and ``teacher_head``, frozen."""
     if teacher is not None:
         nets["teacher"] = FrozenTeacher(teacher["net"])
         if "head" in teacher:
@@ -96,7 +100,7 @@ def freeze_teacher(nets: Nets, teacher: Nets | None) -> None:
 
 
 def start_from(nets: Nets, init: Nets | None) -> None:
-    """Copy the recogniser's weights of another run, and its head's where the shape agrees."""
+    """Copy the recognizer's weights of another run, and its head's where the shape agrees."""
     if init is None:
         return
     nets["net"].load_state_dict(init["net"].state_dict())

@@ -1,8 +1,8 @@
-"""Baselines: a recogniser and a margin, on HR faces, on LR faces, or on both.
+"""Baselines: a recognizer and a margin, on HR faces, on LR faces, or on both.
 
-With a view of one size this is the single-resolution net; with a view of many sizes the multi-resolution net (BTNet's phi_mr v1,
-v2, v3 are views of the specs ``btnet-v1``, ``-v2``, ``-v3``); with ``--init`` a fine-tune. The HR teacher of the distilling
-methods is this with ``side: hr``.
+With a view of one size this is the single-resolution net; with a view of many sizes the multi-resolution net
+(BTNet's phi_mr v1, v2, v3 are views of the specs ``btnet-v1``, ``-v2``, ``-v3``); with ``--init`` a
+fine-tune. The HR teacher of the distilling methods is this with ``side: hr``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Literal
 from torch import Tensor
 
 from lrfr.pairs.dataset import Batch
-from lrfr.train.cfsm.guided import GuidedSpec, restyle
-from lrfr.train.margins import HeadSpec
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.methods.base import Losses, Method
-from lrfr.train.nets import Nets
+from lrfr.train.methods.guided import GuidedSpec, restyle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,8 @@ class Baseline(Method):
 
     Attributes:
         side: ``hr``, ``lr``, or ``both``: half the loss on each.
-        guided: restyle a share of the HR faces (on every side) against the recogniser; off without ``guided.weights``.
+        guided: restyle a share of the HR faces (on every side) against the recognizer; off without
+            ``guided.weights``.
 
     """
 
@@ -35,7 +36,9 @@ class Baseline(Method):
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return ``total``, the margin loss."""
-        sides = {"hr": [batch.hr_bchw], "lr": [batch.lr_bchw], "both": [batch.hr_bchw, batch.lr_bchw]}[self.side]
+        sides = {"hr": [batch.hr_bchw], "lr": [batch.lr_bchw], "both": [batch.hr_bchw, batch.lr_bchw]}[
+            self.side
+        ]
 
         def loss_of(x_bchw: Tensor, label_b: Tensor) -> Tensor:
             loss: Tensor = nets["head"](nets["net"](x_bchw), label_b)

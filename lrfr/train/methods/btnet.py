@@ -1,8 +1,8 @@
 """BTNet: one trunk for every size, then branches that take small faces at their own resolution.
 
-``btnet-trunk`` trains an iResNet with CurricularFace on faces shrunk to a mix of sizes and enlarged again (the view's spec: ``btnet-v1``
-uniform over 112, 56, 28, 14, 7; ``btnet-v2``; ``btnet-v3``). ``btnet-branch`` then trains light branches under the frozen
-trunk and classifier:
+``btnet-trunk`` trains an iResNet with CurricularFace on faces shrunk to a mix of sizes and enlarged again
+(the view's spec: ``btnet-v1`` uniform over 112, 56, 28, 14, 7; ``btnet-v2``; ``btnet-v3``). ``btnet-branch``
+then trains light branches under the frozen trunk and classifier:
 ``L = CurricularFace(kappa*(phi(x_r))) + 0.5 * (MSE(z_r, z) + MSE(e_r, e))``.
 """
 
@@ -16,17 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrfr.errors import SpecError
+from lrfr.core.errors import SpecError
 from lrfr.pairs.dataset import Batch
-from lrfr.train.backbones import build_backbone
 from lrfr.train.backbones.btnet import BTNet, Indicator, Rule, branch_arguments, select_branch
+from lrfr.train.backbones.embedder import Embedder, InputSpec
 from lrfr.train.backbones.iresnet import IResNet
-from lrfr.train.distances import mse
-from lrfr.train.embedder import Embedder, InputSpec
-from lrfr.train.margins import HeadSpec
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.table import build_backbone
+from lrfr.train.heads.margins import HeadSpec
+from lrfr.train.losses.distances import mse
 from lrfr.train.methods.base import Losses, Method, Parents
 from lrfr.train.methods.baseline import Baseline
-from lrfr.train.nets import Nets
 
 _HEAD = HeadSpec("curricularface", 64.0, 0.5, "normal")
 _BILINEAR = InputSpec(filter="bilinear")
@@ -54,7 +54,8 @@ class BtnetBranch(Method):
         bct_update_t: let CurricularFace's t move all the same (released code).
         fix_trunk: share the trunk's layers, frozen.
         pretrained: branches start from the trunk's weights.
-        bn: train ``all`` batch norms, or those with ``bn`` in their names (``official``: shortcut and last BN stay frozen).
+        bn: train ``all`` batch norms, or those with ``bn`` in their names (``official``: shortcut and last BN
+            stay frozen).
         shift: moves the border between branch and trunk.
         indicator: which side of an image chooses its branch.
         rule: how it chooses.
@@ -63,7 +64,8 @@ class BtnetBranch(Method):
 
     unstated: ClassVar = {
         "embed_mse": "absent from Eq. 2-3; the released code has 1",
-        "feat_mse": "Eq. 2 divides a sum of squares by the batch size; the released code takes the element mean",
+        "feat_mse": "Eq. 2 divides a sum of squares by the batch size; the released code takes the element "
+        "mean",
         "bn": "paper: all layers; the released code filters by name",
         "bct_update_t": "not stated; in the released code t keeps moving",
     }
@@ -87,13 +89,17 @@ class BtnetBranch(Method):
         """Return the trunk's role and method."""
         return {"trunk": "btnet-trunk"}
 
-    def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
+    def build(
+        self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
+    ) -> Nets:
         """Return ``net`` (a :class:`BTNet`) and ``head``, the trunk's where it has as many classes."""
         parents = parents or {}
         trunk = build_backbone(self.backbone)
         if not isinstance(trunk, IResNet):
             raise SpecError(f"btnet-branch needs an iResNet, not '{self.backbone}'")
-        head = replace(self.head, update_t=not self.bct or self.bct_update_t).build(trunk.emb_dim, num_classes)
+        head = replace(self.head, update_t=not self.bct or self.bct_update_t).build(
+            trunk.emb_dim, num_classes
+        )
         parent = parents.get("trunk")
         if parent is not None:
             trunk.load_state_dict(parent["net"].state_dict())
@@ -118,7 +124,9 @@ class BtnetBranch(Method):
         return branch
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
-        """Return ``total`` and, for every branch, ``margin_<px>``, ``feature_<px>`` and ``embedding_<px>``."""
+        """Return ``total`` and, for every branch, ``margin_<px>``, ``feature_<px>`` and
+        ``embedding_<px>``.
+        """
         net: BTNet = nets["net"]
         names = sorted({net.tap(px) for px in self.branches_px})
         with torch.no_grad():
@@ -136,7 +144,9 @@ class BtnetBranch(Method):
         return {"total": total, **parts}
 
     def _shrink(self, x_bchw: Tensor, side_px: int) -> Tensor:
-        return F.interpolate(x_bchw, size=(side_px, side_px), mode=self.input.filter, antialias=self.input.antialias)
+        return F.interpolate(
+            x_bchw, size=(side_px, side_px), mode=self.input.filter, antialias=self.input.antialias
+        )
 
     def embedder(self, nets: Nets) -> Embedder:
         """Return ``embed(images)`` that routes each image to the net of its size."""
@@ -152,5 +162,7 @@ class BtnetBranch(Method):
 
 def _freeze_unnamed_bn(net: BTNet) -> None:
     for name, module in net.branches.named_modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not name.rsplit(".", 1)[-1].startswith("bn"):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not name.rsplit(".", 1)[-1].startswith(
+            "bn"
+        ):
             module.requires_grad_(False)

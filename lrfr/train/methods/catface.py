@@ -1,7 +1,9 @@
-"""CATFace: identity and soft biometrics in two branches with self-attention distillation, then fused by cross attention.
+"""CATFace: identity and soft biometrics in two branches with self-attention distillation, then fused by cross
+attention.
 
-Step 1: ``L = 3 AdaFace + sum_a lambda_a BCE_a + 0.5 distill_FR + 0.5 distill_SB`` on HQ and LQ faces, where a branch's distillation is
-``2 - cos(A_l, A_h) - cos(V_l, V_h)`` of its attention. Step 2: the branches frozen, their maps fused (CATF or an ablation), AdaFace alone.
+Step 1: ``L = 3 AdaFace + sum_a lambda_a BCE_a + 0.5 distill_FR + 0.5 distill_SB`` on HQ and LQ faces, where a
+branch's distillation is ``2 - cos(A_l, A_h) - cos(V_l, V_h)`` of its attention. Step 2: the branches frozen,
+their maps fused (CATF or an ablation), AdaFace alone.
 """
 
 from __future__ import annotations
@@ -15,19 +17,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrfr.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.strict_yaml import did_you_mean
 from lrfr.pairs.dataset import Batch
-from lrfr.train.backbones import build_backbone
+from lrfr.train.backbones.embedder import Embedder, single
+from lrfr.train.backbones.fusion import FUSIONS, Fused
 from lrfr.train.backbones.iresnet import IResNet
 from lrfr.train.backbones.multibranch import BranchMap, MultiBranch
-from lrfr.train.cfsm.guided import GuidedSpec, restyle
-from lrfr.train.distances import attention_pair
-from lrfr.train.embedder import Embedder, single
-from lrfr.train.fusion import FUSIONS, Fused
-from lrfr.train.margins import HeadSpec
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.table import build_backbone
+from lrfr.train.heads.margins import HeadSpec
+from lrfr.train.losses.distances import attention_pair
 from lrfr.train.methods.base import Losses, Method, Parents
-from lrfr.train.nets import Nets
-from lrfr.yamlspec import did_you_mean
+from lrfr.train.methods.guided import GuidedSpec, restyle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +38,20 @@ class CatFace(Method):
 
     Attributes:
         step: 1 or 2.
-        attribute_weights: weight of every soft biometric's cross-entropy; those that the view lacks are left out.
+        attribute_weights: weight of every soft biometric's cross-entropy; those that the view lacks are left
+            out.
         margin_weight: of AdaFace in step 1.
         distill_weight: of each branch's distillation.
         heads: attention heads; 1 reproduces Eq. 8.
         split: first stage that each branch has for itself.
         detach_hq: no gradient through the HQ side of the distillation.
         cls_on: classification losses on ``both`` copies or on ``hr`` alone.
-        fusion: a name of :data:`~lrfr.train.fusion.FUSIONS` (step 2).
+        fusion: a name of :data:`~lrfr.train.backbones.fusion.FUSIONS` (step 2).
         group: channels of a group in channel attention (Cc).
         train_backbone: let the branches learn in step 2.
         emb_dim: embedding size D.
-        guided: restyle a share of the HR faces against the recogniser and take them as LQ copies; off without ``guided.weights``.
+        guided: restyle a share of the HR faces against the recognizer and take them as LQ copies; off without
+            ``guided.weights``.
 
     """
 
@@ -82,7 +86,9 @@ class CatFace(Method):
         """Return step 1's role and method, for step 2."""
         return {"step1": "catface"} if self.step == 2 else {}
 
-    def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
+    def build(
+        self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
+    ) -> Nets:
         """Return ``net``, ``head`` and ``attributes`` (the columns that the view has)."""
         if self.fusion not in FUSIONS:
             raise SpecError(f"unknown fusion '{self.fusion}'", hint=did_you_mean(self.fusion, FUSIONS))
@@ -95,7 +101,14 @@ class CatFace(Method):
             base.load_state_dict(parents["init"]["net"].state_dict())
         other = build_backbone(self.backbone) if "init" not in parents else deepcopy(base)
         assert isinstance(other, IResNet)
-        branches = MultiBranch(base, other, emb_dim=self.emb_dim, attributes=len(attributes.names), heads=self.heads, split=self.split)
+        branches = MultiBranch(
+            base,
+            other,
+            emb_dim=self.emb_dim,
+            attributes=len(attributes.names),
+            heads=self.heads,
+            split=self.split,
+        )
         net: nn.Module = branches
         if self.step == 2:
             if "step1" in parents:
@@ -109,7 +122,9 @@ class CatFace(Method):
                 final_px=base.final_px,
                 train_branches=self.train_backbone,
             )
-        return Nets({"net": net, "head": self.head.build(self.emb_dim, num_classes), "attributes": attributes})
+        return Nets(
+            {"net": net, "head": self.head.build(self.emb_dim, num_classes), "attributes": attributes}
+        )
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return ``total`` and, in step 1, ``margin``, ``attributes``, ``distill_fr`` and ``distill_sb``."""
@@ -124,7 +139,13 @@ class CatFace(Method):
         attributes = nets["attributes"](net.attribute_logits(sb)[:count], truth[:count])
         distill_fr, distill_sb = self._distill(fr), self._distill(sb)
         total = self.margin_weight * margin + attributes + self.distill_weight * (distill_fr + distill_sb)
-        return {"total": total, "margin": margin, "attributes": attributes, "distill_fr": distill_fr, "distill_sb": distill_sb}
+        return {
+            "total": total,
+            "margin": margin,
+            "attributes": attributes,
+            "distill_fr": distill_fr,
+            "distill_sb": distill_sb,
+        }
 
     def _copies(self, nets: Nets, batch: Batch, step: int) -> Tensor:
         """Return the LQ copies, some of them guided styles of the HQ faces."""
@@ -148,7 +169,9 @@ class CatFace(Method):
     def attribute_predictor(self, nets: Nets) -> Embedder:
         """Return ``predict(images) -> logits [N, A]`` with ``attribute_names``."""
         branches: MultiBranch = nets["net"].branches if self.step == 2 else nets["net"]
-        predictor = single(nets["net"], self.input, lambda x_bchw: branches.attribute_logits(branches.maps(x_bchw)[1]))
+        predictor = single(
+            nets["net"], self.input, lambda x_bchw: branches.attribute_logits(branches.maps(x_bchw)[1])
+        )
         predictor.attribute_names = tuple(nets["attributes"].names)
         return predictor
 
@@ -167,17 +190,30 @@ class Attributes(nn.Module):
 
     def __init__(self, view: Sequence[str], weights: Mapping[str, float]) -> None:
         super().__init__()
-        self.names = sorted(name for name in weights if name in view)  # a checkpoint keeps the options, not their order
+        self.names = sorted(
+            name for name in weights if name in view
+        )  # a checkpoint keeps the options, not their order
         if not self.names:
-            raise DataError(f"the view has none of the attributes {', '.join(weights)}", hint="use a source with attributes")
+            raise DataError(
+                f"the view has none of the attributes {', '.join(weights)}",
+                hint="use a source with attributes",
+            )
         self.columns: Tensor
         self.weights: Tensor
-        self.register_buffer("columns", torch.tensor([list(view).index(name) for name in self.names]), persistent=False)
-        self.register_buffer("weights", torch.tensor([weights[name] for name in self.names]), persistent=False)
+        self.register_buffer(
+            "columns", torch.tensor([list(view).index(name) for name in self.names]), persistent=False
+        )
+        self.register_buffer(
+            "weights", torch.tensor([weights[name] for name in self.names]), persistent=False
+        )
 
     def forward(self, logits_ba: Tensor, truth_ba: Tensor) -> Tensor:
-        """Return the sum over attributes of weight times the mean cross-entropy over the faces that have it."""
+        """Return the sum over attributes of weight times the mean cross-entropy over the faces that have
+        it.
+        """
         truth_ba = truth_ba[:, self.columns]
         known = (truth_ba >= 0).float()
-        losses = F.binary_cross_entropy_with_logits(logits_ba.float(), truth_ba.clamp(min=0).float(), reduction="none")
+        losses = F.binary_cross_entropy_with_logits(
+            logits_ba.float(), truth_ba.clamp(min=0).float(), reduction="none"
+        )
         return (self.weights * (losses * known).sum(0) / known.sum(0).clamp(min=1)).sum()

@@ -1,7 +1,8 @@
 """F-SKD: feature-similarity distillation (Shin et al., 2023).
 
-``L = CosFace(student(LR)) + lambda * mean over layer1..4 of (1 - cos(flat f_T, flat f_S))``: the teacher sees the HR face, the
-student the LR face of the same pair and flip. Other distances of :data:`~lrfr.train.distances.DISTANCES` give the baselines of its tables.
+``L = CosFace(student(LR)) + lambda * mean over layer1..4 of (1 - cos(flat f_T, flat f_S))``: the teacher sees
+the HR face, the student the LR face of the same pair and flip. Other distances of
+:data:`~lrfr.train.losses.distances.DISTANCES` give the baselines of its tables.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lrfr.errors import SpecError
+from lrfr.core.errors import SpecError
+from lrfr.core.strict_yaml import did_you_mean
 from lrfr.pairs.dataset import Batch
-from lrfr.train.contrast import TeacherQueue
-from lrfr.train.distances import DISTANCES
-from lrfr.train.features import Features
-from lrfr.train.margins import Head, HeadSpec
+from lrfr.train.backbones.features import Features
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.heads.margins import Head, HeadSpec
+from lrfr.train.losses.contrast import TeacherQueue
+from lrfr.train.losses.distances import DISTANCES
 from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher
-from lrfr.train.nets import Nets
-from lrfr.yamlspec import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +29,13 @@ class Fskd(Method):
     """Feature-similarity distillation from a frozen HR teacher to an LR student.
 
     Attributes:
-        lambda_: weight of the distillation (written ``lambda`` in recipes); 5 in the paper, 20 in the code of its time.
-        distance: a name of :data:`~lrfr.train.distances.DISTANCES`.
+        lambda_: weight of the distillation (written ``lambda`` in recipes); 5 in the paper, 20 in the code of
+            its time.
+        distance: a name of :data:`~lrfr.train.losses.distances.DISTANCES`.
         margin_weight: weight of the margin; 0 is distillation alone, which needs no labels.
         logits: what ``distance: kl`` compares: logits with the margin, or scaled cosines without.
-        contrast_weight: weight of a contrast with the teacher's faces of other people (:mod:`lrfr.train.contrast`); 0 has none.
+        contrast_weight: weight of a contrast with the teacher's faces of other people
+            (:mod:`lrfr.train.losses.contrast`); 0 has none.
         contrast_scale: its inverse temperature.
         contrast_queue: how many of the teacher's faces it remembers.
 
@@ -65,10 +68,16 @@ class Fskd(Method):
         """Return the teacher's role and method."""
         return {"teacher": "baseline"}
 
-    def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
-        """Return ``net`` and ``head``, and the frozen ``teacher`` and ``teacher_head`` where a parent is given."""
+    def build(
+        self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
+    ) -> Nets:
+        """Return ``net`` and ``head``, and the frozen ``teacher`` and ``teacher_head`` where a parent is
+        given.
+        """
         if self.distance not in DISTANCES:
-            raise SpecError(f"unknown distance '{self.distance}'", hint=did_you_mean(self.distance, DISTANCES))
+            raise SpecError(
+                f"unknown distance '{self.distance}'", hint=did_you_mean(self.distance, DISTANCES)
+            )
         nets = super().build(num_classes, parents, attribute_names)
         freeze_teacher(nets, (parents or {}).get("teacher"))
         if self.contrast_weight:
@@ -84,17 +93,26 @@ class Fskd(Method):
             teacher = self._with_logits(teacher, nets["teacher_head"].net, batch.label_b)
         elif self.distance in {"askd", "self-attention"} and not student.attention:
             raise SpecError(
-                f"distance '{self.distance}' needs a backbone with attention", hint="use a '-cbam' backbone for teacher and student"
+                f"distance '{self.distance}' needs a backbone with attention",
+                hint="use a '-cbam' backbone for teacher and student",
             )
         margin = nets["head"](student.embedding_bd, batch.label_b)
         distill = DISTANCES[self.distance](student, teacher)
-        losses = {"total": self.margin_weight * margin + self.lambda_ * distill, "margin": margin, "distill": distill}
+        losses = {
+            "total": self.margin_weight * margin + self.lambda_ * distill,
+            "margin": margin,
+            "distill": distill,
+        }
         if self.contrast_weight:
-            losses["contrast"] = nets["queue"](student.embedding_bd, teacher.embedding_bd, batch.label_b, self.contrast_scale)
+            losses["contrast"] = nets["queue"](
+                student.embedding_bd, teacher.embedding_bd, batch.label_b, self.contrast_scale
+            )
             losses["total"] = losses["total"] + self.contrast_weight * losses["contrast"]
         return losses
 
     def _with_logits(self, features: Features, head: Head, label_b: Tensor) -> Features:
         emb = features.embedding_bd
-        logits = head.logits(emb, label_b) if self.logits == "margin" else head.margin.scale * head.cosine(emb)
+        logits = (
+            head.logits(emb, label_b) if self.logits == "margin" else head.margin.scale * head.cosine(emb)
+        )
         return replace(features, logits_bc=logits)

@@ -1,7 +1,8 @@
-"""MAug + LogExp: HR and LR faces through one network, pulled together by a distance that grows with every coordinate's gap.
+"""MAug + LogExp: HR and LR faces through one network, pulled together by a distance that grows with every
+coordinate's gap.
 
-``L = lambda * LogExp(f_HR, f_LR) + 1/2 CosFace(f_HR) + 1/2 CosFace(f_LR)`` on L2-normalised embeddings; both sides move. The view mixes
-7, 14 and 20 px as 1:1:2 (spec ``maug-paper``).
+``L = lambda * LogExp(f_HR, f_LR) + 1/2 CosFace(f_HR) + 1/2 CosFace(f_LR)`` on L2-normalized embeddings; both
+sides move. The view mixes 7, 14 and 20 px as 1:1:2 (spec ``maug-paper``).
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrfr.pairs.dataset import Batch
-from lrfr.train.distances import logexp
-from lrfr.train.margins import HeadSpec
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.heads.margins import HeadSpec
+from lrfr.train.losses.distances import logexp
 from lrfr.train.methods.base import Losses, Method
-from lrfr.train.nets import Nets
 
 Pull = Callable[[Tensor, Tensor], Tensor]
 
@@ -31,13 +32,15 @@ class Maug(Method):
         lambda_: weight of the distance (written ``lambda``); 1, best on XQLFW 5.
         distance: ``logexp``, or the alternatives ``l1``, ``l2``, ``smooth-l1``.
         p: exponent of LogExp.
-        reduction: ``paper`` (per sample, divided by D) or ``official`` (one log over the batch, divided by B).
+        reduction: ``paper`` (per sample, divided by D) or ``official`` (one log over the batch, divided by
+            B).
         bn: HR and LR as two batches (``separate``) or as one (``joint``).
 
     """
 
     unstated: ClassVar = {
-        "reduction": "Eq. 3 is per sample and divides by D; the released code takes one log over the batch and divides by B",
+        "reduction": "Eq. 3 is per sample and divides by D; the released code takes one log over the batch "
+        "and divides by B",
         "bn": "not stated; the released code passes HR and LR separately",
     }
 

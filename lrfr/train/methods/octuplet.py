@@ -1,7 +1,8 @@
-"""Octuplet loss (Knoche et al., FG 2023), an outside baseline: batch-hard triplets across HR and LR, to fine-tune a recogniser.
+"""Octuplet loss (Knoche et al., FG 2023), an outside baseline: batch-hard triplets across HR and LR, to
+fine-tune a recognizer.
 
-``sum over the blocks HR-HR, HR-LR, LR-HR, LR-LR of max(0, hardest positive - hardest negative + margin)``, mean over anchors. It needs
-several images of an identity in a batch (``train.images_per_id``).
+``sum over the blocks HR-HR, HR-LR, LR-HR, LR-LR of max(0, hardest positive - hardest negative + margin)``,
+mean over anchors. It needs several images of an identity in a batch (``train.images_per_id``).
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrfr.pairs.dataset import Batch
-from lrfr.train.backbones import build_backbone
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.table import build_backbone
 from lrfr.train.methods.base import Losses, Method, Parents, start_from
-from lrfr.train.nets import Nets
 
 Metric = Literal["euclidean", "euclidean_squared", "cosine"]
 
@@ -30,23 +31,29 @@ def pairwise(x_bd: Tensor, y_bd: Tensor, metric: Metric) -> Tensor:
     if metric == "euclidean_squared":
         return squared
     apart = squared > 0
-    return torch.where(apart, torch.where(apart, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared))
+    return torch.where(
+        apart, torch.where(apart, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared)
+    )
 
 
 def batch_hard(distance_bb: Tensor, labels_b: Tensor, margin: float) -> Tensor:
-    """Return the mean over anchors of the hinge on hardest positive and hardest negative; an image is no positive of itself."""
+    """Return the mean over anchors of the hinge on hardest positive and hardest negative; an image is no
+    positive of itself.
+    """
     same = labels_b[:, None] == labels_b[None]
     positive = same & ~torch.eye(len(labels_b), dtype=torch.bool, device=labels_b.device)
     usable = positive.any(1) & (~same).any(1)
     hardest_positive = distance_bb.masked_fill(~positive, float("-inf")).amax(1)
     hardest_negative = distance_bb.masked_fill(same, float("inf")).amin(1)
-    hinge = F.relu(torch.where(usable, hardest_positive - hardest_negative, -torch.ones_like(hardest_positive)) + margin)
+    hinge = F.relu(
+        torch.where(usable, hardest_positive - hardest_negative, -torch.ones_like(hardest_positive)) + margin
+    )
     return (hinge * usable).sum() / usable.sum().clamp(min=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Octuplet(Method):
-    """Four triplet blocks on normalised embeddings; no classification head.
+    """Four triplet blocks on normalized embeddings; no classification head.
 
     Attributes:
         metric: distance between embeddings.
@@ -60,10 +67,12 @@ class Octuplet(Method):
     triplet_margin: float = 0.5
 
     def needs(self) -> Mapping[str, str]:
-        """Return the recogniser to fine-tune."""
+        """Return the recognizer to fine-tune."""
         return {"init": "baseline"}
 
-    def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
+    def build(
+        self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
+    ) -> Nets:
         """Return ``net``, started from the parent."""
         nets = Nets({"net": build_backbone(self.backbone)})
         start_from(nets, (parents or {}).get("init"))
@@ -74,7 +83,9 @@ class Octuplet(Method):
         both = F.normalize(nets["net"](torch.cat([batch.hr_bchw, batch.lr_bchw])).float())
         sides = dict(zip(("hr", "lr"), both.chunk(2), strict=True))
         blocks = {
-            f"{a}_{b}": batch_hard(pairwise(sides[a], sides[b], self.metric), batch.label_b, self.triplet_margin)
+            f"{a}_{b}": batch_hard(
+                pairwise(sides[a], sides[b], self.metric), batch.label_b, self.triplet_margin
+            )
             for a in sides
             for b in sides
         }

@@ -1,7 +1,8 @@
 """WaveResNet: cross-resolution distillation into a network that halves maps by wavelets.
 
-``L = ArcFace(student(LR)) + lambda1 * T^2 KL(teacher logits || student logits) + lambda2 * sum_k MSE(LL(z_H^k), LL(z_L^k))`` with z^1 and
-z^2 the outputs of the first two stages; the teacher is a plain ResNet on the HR face.
+``L = ArcFace(student(LR)) + lambda1 * T^2 KL(teacher logits || student logits) + lambda2 * sum_k
+MSE(LL(z_H^k), LL(z_L^k))`` with z^1 and z^2 the outputs of the first two stages; the teacher is a plain
+ResNet on the HR face.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrfr.pairs.dataset import Batch
-from lrfr.train.backbones import build_backbone
-from lrfr.train.distances import kl, wavelet_similarity
-from lrfr.train.margins import Head, HeadSpec
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.table import build_backbone
+from lrfr.train.heads.margins import Head, HeadSpec
+from lrfr.train.losses.distances import kl, wavelet_similarity
 from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, start_from
-from lrfr.train.nets import Nets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class WaveResNet(Method):
     """Logit and wavelet distillation into a WaveResNet.
 
     Attributes:
-        wavelet: pywavelets name of the filter: of the similarity, and of the down-sampling where ``backbone`` is a ``wave-`` one.
+        wavelet: pywavelets name of the filter: of the similarity, and of the down-sampling where ``backbone``
+            is a ``wave-`` one.
         temperature: T of the logit distillation.
         lambda1: weight of the logit distillation (paper: 1).
         lambda2: weight of the wavelet similarity (paper: 0.05).
@@ -36,7 +38,8 @@ class WaveResNet(Method):
     """
 
     unstated: ClassVar = {
-        "head": "the paper states ArcFace without s and m; FaceX-Zoo, whose recipe it shares, has s 32, m 0.35",
+        "head": "the paper states ArcFace without s and m; FaceX-Zoo, whose recipe it shares, has s 32, m "
+        "0.35",
         "wavelet": "not stated; WaveCNet's example uses bior3.3",
         "temperature": "not stated; FaceX-Zoo 4",
         "logits": "'including classification layers'; FaceX-Zoo's carry margin and scale",
@@ -56,11 +59,17 @@ class WaveResNet(Method):
         """Return the teacher's role and method."""
         return {"teacher": "baseline"}
 
-    def build(self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()) -> Nets:
-        """Return ``net`` and ``head``, and the frozen ``teacher`` and ``teacher_head`` where a parent is given."""
+    def build(
+        self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
+    ) -> Nets:
+        """Return ``net`` and ``head``, and the frozen ``teacher`` and ``teacher_head`` where a parent is
+        given.
+        """
         parents = parents or {}
         # a backbone without wavelets stays one: the plain twin that the paper compares with
-        net = build_backbone(self.backbone, **({"wavelet": self.wavelet} if self.backbone.startswith("wave-") else {}))
+        net = build_backbone(
+            self.backbone, **({"wavelet": self.wavelet} if self.backbone.startswith("wave-") else {})
+        )
         nets = Nets({"net": net, "head": self.head.build(net.emb_dim, num_classes)})
         start_from(nets, parents.get("init"))
         freeze_teacher(nets, parents.get("teacher"))
@@ -72,13 +81,22 @@ class WaveResNet(Method):
         teacher = nets["teacher"].run(batch.hr_bchw, ("layer1", "layer2"))
         with_margin_bc = nets["head"].logits(student.embedding_bd, batch.label_b)
         margin = F.cross_entropy(with_margin_bc, batch.label_b)
-        student_bc = with_margin_bc if self.logits == "margin" else self._logits(nets["head"], student.embedding_bd, batch.label_b)
+        student_bc = (
+            with_margin_bc
+            if self.logits == "margin"
+            else self._logits(nets["head"], student.embedding_bd, batch.label_b)
+        )
         teacher_bc = self._logits(nets["teacher_head"].net, teacher.embedding_bd, batch.label_b)
         kd = kl(student_bc, teacher_bc, self.temperature)
         pairs = zip(student.taps, teacher.taps, strict=True)
         parts = [wavelet_similarity(s, t, self.wavelet, self.wavesim) for s, t in pairs]
         wavelet = sum(parts[1:], parts[0])
-        return {"total": margin + self.lambda1 * kd + self.lambda2 * wavelet, "margin": margin, "kd": kd, "wavelet": wavelet}
+        return {
+            "total": margin + self.lambda1 * kd + self.lambda2 * wavelet,
+            "margin": margin,
+            "kd": kd,
+            "wavelet": wavelet,
+        }
 
     def _logits(self, head: Head, embedding_bd: Tensor, label_b: Tensor) -> Tensor:
         if self.logits == "margin":

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from lrfr.degrade.turbulence.angular import Correlation, layer_integrals
-from lrfr.degrade.turbulence.field import FieldModel, Geometry, field_model, node_positions, normals_from_words
-from lrfr.degrade.turbulence.measure import differential_tilt, draw_shifts_px
-from lrfr.degrade.turbulence.zernike import noll_covariance, radial_orders
+from lrfr.degrade.turbulence.check.observed import differential_tilt, draw_shifts_px
+from lrfr.degrade.turbulence.field import (
+    FieldModel,
+    Geometry,
+    field_model,
+    node_positions,
+    normals_from_words,
+)
+from lrfr.degrade.turbulence.physics.angular import Correlation, layer_integrals
+from lrfr.degrade.turbulence.physics.zernike import noll_covariance, radial_orders
 
 TILT_STD_PX = 2 / math.pi * 2.0 * math.sqrt(0.448879)  # at D/r0 = 1, q = 2
 
@@ -76,17 +82,21 @@ def test_nodes_stand_on_the_corners_and_are_dense_enough():
 def test_t2_variance_and_coupling_of_every_mode(field):
     generator = torch.Generator().manual_seed(7)
     size = field.num_normals(36)
-    draws = torch.stack([field.zernike(torch.randn(size, generator=generator), 36)[[0, 120, 255]] for _ in range(4000)])
+    draws = torch.stack(
+        [field.zernike(torch.randn(size, generator=generator), 36)[[0, 120, 255]] for _ in range(4000)]
+    )
     expected = noll_covariance(36, 4)
     for node in range(3):
         covariance = np.cov(draws[:, node].numpy().T)
         assert np.abs(np.diag(covariance) / np.diag(expected) - 1).max() < 0.08
         correlation = covariance / np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
         assert correlation[0, 7] == pytest.approx(-0.514, abs=0.04)  # modes 4 and 11
-    # correlation between nodes, one order at a time: node 0 and its neighbour, and the far corner
+    # correlation between nodes, one order at a time: node 0 and its neighbor, and the far corner
     for column, n in ((0, 2), (4, 3), (32, 7)):
         pair = np.corrcoef(draws[:, 0, column], draws[:, 2, column])[0, 1]
-        assert pair == pytest.approx(Correlation(7).order(n, np.array([111 * math.sqrt(2) * 0.02]))[0], abs=0.06)
+        assert pair == pytest.approx(
+            Correlation(7).order(n, np.array([111 * math.sqrt(2) * 0.02]))[0], abs=0.06
+        )
 
 
 def test_a_longer_expansion_only_adds_modes(field):
@@ -104,8 +114,14 @@ def test_t3_tilt_variance_and_bias(shifts):
 
 def test_t4_differential_tilt(shifts):
     for separation in (1, 4, 8, 16, 32, 64):
-        along, across = (2 * TILT_STD_PX**2 * (1 - v[0] / 0.448879) for v in Correlation(1).tilt(np.array([separation * 0.02])))
-        assert differential_tilt(shifts, separation) == (pytest.approx(along, rel=0.06), pytest.approx(across, rel=0.06))
+        along, across = (
+            2 * TILT_STD_PX**2 * (1 - v[0] / 0.448879)
+            for v in Correlation(1).tilt(np.array([separation * 0.02]))
+        )
+        assert differential_tilt(shifts, separation) == (
+            pytest.approx(along, rel=0.06),
+            pytest.approx(across, rel=0.06),
+        )
 
 
 @pytest.mark.parametrize(("pixel", "expected"), [(0.02, 0.80), (0.075, 0.59)])

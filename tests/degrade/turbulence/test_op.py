@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from degrade.turbulence.world import face
+from lrfr.core.errors import SpecError
 from lrfr.degrade.pipeline import Pipeline, replay
-from lrfr.degrade.spec import load_spec, parse_spec
-from lrfr.errors import SpecError
+from lrfr.degrade.spec.model import load_spec, parse_spec
+from tests.degrade.turbulence.world import face
 
 KEYS = [b"face/%d" % k for k in range(64)]
 
@@ -18,7 +18,9 @@ KEYS = [b"face/%d" % k for k in range(64)]
 def spec_of(**op):
     op = {"op": "turbulence", "id": "t", **op}
     variants = op.pop("variants", 1)
-    return parse_spec(json.dumps({"version": 1, "seed": 5, "variants": variants, "image": {"size": 112}, "pipeline": [op]}))
+    return parse_spec(
+        json.dumps({"version": 1, "seed": 5, "variants": variants, "image": {"size": 112}, "pipeline": [op]})
+    )
 
 
 def run(images, keys, variant=0, **op):
@@ -41,7 +43,10 @@ def test_t8_no_turbulence_and_no_optics_is_the_identity(faces, mode):
 
 
 def test_optics_none_is_sharper_and_stays_in_range(faces):
-    none, diffraction = (run(faces[:1], KEYS[:1], D_over_r0=1, optics=optics)[0].astype(float) for optics in ("none", "diffraction"))
+    none, diffraction = (
+        run(faces[:1], KEYS[:1], D_over_r0=1, optics=optics)[0].astype(float)
+        for optics in ("none", "diffraction")
+    )
     assert np.diff(none, axis=1).std() > 1.1 * np.diff(diffraction, axis=1).std()
 
 
@@ -50,7 +55,11 @@ def test_t9_same_bytes_for_any_batch_and_order(faces, strength):
     pipeline = Pipeline(spec_of(D_over_r0=strength))
     count = 64 if "uniform" in strength else 21
     whole = [one.image for one in pipeline.run(KEYS[:count], faces[:count])]
-    sevens = [one.image for k in range(0, count, 7) for one in pipeline.run(KEYS[k : k + 7][: count - k], faces[k : k + 7][: count - k])]
+    sevens = [
+        one.image
+        for k in range(0, count, 7)
+        for one in pipeline.run(KEYS[k : k + 7][: count - k], faces[k : k + 7][: count - k])
+    ]
     backwards = [pipeline.run([KEYS[k]], [faces[k]])[0].image for k in reversed(range(count))][::-1]
     for a, b, c in zip(whole, sevens, backwards, strict=True):
         assert a.tobytes() == b.tobytes() == c.tobytes()
@@ -59,8 +68,8 @@ def test_t9_same_bytes_for_any_batch_and_order(faces, strength):
 def test_t9_other_keys_give_other_fields(faces):
     a, b = run([faces[0]] * 2, KEYS[:2], D_over_r0=2)
     assert not np.array_equal(a, b)
+    from lrfr.core.streams import stream
     from lrfr.degrade.turbulence.field import normals_from_words
-    from lrfr.streams import stream
 
     noise = [normals_from_words(stream(5, key, 0, "t").words_u16(9000)) for key in KEYS[:8]]
     correlation = np.corrcoef(torch.stack(noise)) - np.eye(8)
@@ -104,7 +113,12 @@ def test_amplitude_follows_strength_with_the_same_seed():
     one = Spy(Geometry(40, 40))
     normals = torch.randn(one.field.num_normals(66), generator=torch.Generator().manual_seed(0))
     picture = np.zeros((40, 40, 3), np.uint8)
-    for strength, calibration in ((0.5, "physical"), (2.0, "physical"), (0.5, "p2s2021"), (0.5, "p2s2021_port")):
+    for strength, calibration in (
+        (0.5, "physical"),
+        (2.0, "physical"),
+        (0.5, "p2s2021"),
+        (0.5, "p2s2021_port"),
+    ):
         one.run([picture], [strength], [calibration], [normals])
     assert torch.allclose(seen[1], seen[0] * 4 ** (5 / 6), rtol=1e-6, atol=1e-7)
     assert torch.allclose(seen[2], seen[0] * 1.41, rtol=1e-6, atol=1e-7)
@@ -113,7 +127,9 @@ def test_amplitude_follows_strength_with_the_same_seed():
 
 def test_p2s2021_blurs_like_three_times_the_label(faces):
     def detail(**op):
-        return np.mean([np.diff(image.astype(float), axis=1).std() for image in run(faces[:6], KEYS[:6], **op)])
+        return np.mean(
+            [np.diff(image.astype(float), axis=1).std() for image in run(faces[:6], KEYS[:6], **op)]
+        )
 
     assert detail(D_over_r0=0.6, calibration="p2s2021") == pytest.approx(detail(D_over_r0=1.91), rel=0.06)
 
@@ -122,7 +138,12 @@ def test_trace_states_the_physics_and_replays(faces):
     (done,) = Pipeline(spec_of(D_over_r0={"uniform": [0.25, 2]})).run(KEYS[:1], faces[:1])
     params = done.trace["steps"][0]["params"]
     assert done.trace["seed"] == 5
-    assert params["aperture_m"] == 0.1 and params["range_m"] == 800 and params["wavelength_nm"] == 500 and params["q"] == 2
+    assert (
+        params["aperture_m"] == 0.1
+        and params["range_m"] == 800
+        and params["wavelength_nm"] == 500
+        and params["q"] == 2
+    )
     assert params["r0_m"] == pytest.approx(0.1 / params["D_over_r0"], rel=1e-8)
     assert params["calibration"] == "physical" and len(params["sha256"]) == 64
     k = 2 * math.pi / 500e-9
@@ -130,7 +151,7 @@ def test_trace_states_the_physics_and_replays(faces):
     assert np.array_equal(replay(json.loads(json.dumps(done.trace)), faces[0]), done.image)
 
 
-def test_strength_in_metres_is_the_same_strength(faces):
+def test_strength_in_meters_is_the_same_strength(faces):
     a, b = (run(faces[:1], KEYS[:1], **strength)[0] for strength in ({"D_over_r0": 2.0}, {"r0_m": 0.05}))
     assert np.array_equal(a, b)
     k = 2 * math.pi / 500e-9
@@ -198,7 +219,11 @@ def test_frames_of_a_sequence_belong_together(faces):
 def test_presets():
     turb = load_spec("turb.yaml")
     (step,) = turb.as_json()["pipeline"]
-    assert step["op"] == "turbulence" and step["D_over_r0"] == {"uniform": [0.25, 2.0]} and step["calibration"] == "physical"
+    assert (
+        step["op"] == "turbulence"
+        and step["D_over_r0"] == {"uniform": [0.25, 2.0]}
+        and step["calibration"] == "physical"
+    )
     assert load_spec("turb-strong").as_json()["pipeline"][0]["D_over_r0"] == {"log_uniform": [2.0, 10.0]}
     video = load_spec("turb-video")
     assert video.variants == video.as_json()["pipeline"][0]["temporal"]["frames"] == 16

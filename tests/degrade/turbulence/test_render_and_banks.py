@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from degrade.turbulence.world import dense_zernike, face, psnr
+from lrfr.core.errors import DataError
+from lrfr.degrade.turbulence.bank_training import SCHEDULES, Schedule, psf_errors, train_bank
 from lrfr.degrade.turbulence.banks import WEIGHTS, bank_for, fitted_bank, load_bank, save_bank, shipped_bank
-from lrfr.degrade.turbulence.basis import fit_basis
+from lrfr.degrade.turbulence.check.observed import dense_exact
 from lrfr.degrade.turbulence.field import node_positions
-from lrfr.degrade.turbulence.measure import dense_exact
+from lrfr.degrade.turbulence.gather import Renderer
 from lrfr.degrade.turbulence.p2s import BANKS
-from lrfr.degrade.turbulence.psf import PsfModel, draw_phases
-from lrfr.degrade.turbulence.render import Renderer
-from lrfr.degrade.turbulence.training import SCHEDULES, Schedule, psf_errors, train_bank
-from lrfr.errors import DataError
+from lrfr.degrade.turbulence.physics.basis import fit_basis
+from lrfr.degrade.turbulence.physics.psf import PsfModel, draw_phases
+from tests.degrade.turbulence.world import dense_zernike, face, psnr
 
 
 def errors_by_hand(bank, low, high, exact):
@@ -27,7 +27,9 @@ def errors_by_hand(bank, low, high, exact):
     return float(((found - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).mean())
 
 
-@pytest.mark.parametrize(("strengths", "bound"), [((0.25, 0.5), 0.015), ((0.5, 1), 0.025), ((1, 2), 0.05), ((2, 4), 0.12)])
+@pytest.mark.parametrize(
+    ("strengths", "bound"), [((0.25, 0.5), 0.015), ((0.5, 1), 0.025), ((1, 2), 0.05), ((2, 4), 0.12)]
+)
 def test_t7_learned_psf(strengths, bound):
     assert errors_by_hand(bank_for(strengths[1], 2.0), *strengths, exact=False) <= bound
 
@@ -36,9 +38,12 @@ def test_t7_projection_of_the_strong_bank():
     assert errors_by_hand(shipped_bank("strong"), 4, 10, exact=True) <= 0.08
 
 
-@pytest.mark.parametrize(("strength", "learned_db", "exact_db"), [(1.0, 52, 55), (2.0, 48, 50), (4.0, 44, 46)])
+@pytest.mark.parametrize(
+    ("strength", "learned_db", "exact_db"), [(1.0, 52, 55), (2.0, 48, 50), (4.0, 44, 46)]
+)
 def test_t7_pictures_against_the_dense_exact_reference(strength, learned_db, exact_db):
-    # 121 px with nodes every 8 px, 0.15 D: the nodes stand on pixels, and are not closer than in a 112-px crop
+    # 121 px with nodes every 8 px, 0.15 D: the nodes stand on pixels, and are not closer than in a 112-px
+    # crop
     size, pixel = 121, 0.01875
     picture = torch.from_numpy(face(size)).permute(2, 0, 1).float()
     zernike = dense_zernike(size, pixel, 0) * strength ** (5 / 6)
@@ -57,21 +62,29 @@ def naive(picture, rows, columns, basis, coefficients):
     """Per pixel: interpolate the four nodes' PSFs, then sum over the window."""
     height, width = picture.shape[1:]
     size = basis.window_px
-    kernels = basis.reconstruct(coefficients).numpy().astype(float).reshape(rows.size, columns.size, size, size)
+    kernels = (
+        basis.reconstruct(coefficients).numpy().astype(float).reshape(rows.size, columns.size, size, size)
+    )
     y = np.stack([np.interp(np.arange(height), rows, unit) for unit in np.eye(rows.size)], 1)
     x = np.stack([np.interp(np.arange(width), columns, unit) for unit in np.eye(columns.size)], 1)
     at_pixels = np.einsum("yg,xh,ghij->yxij", y, x, kernels)[:, :, ::-1, ::-1]
     radius = size // 2
-    padded = np.pad(picture.numpy().astype(float), ((0, 0), (radius, radius), (radius, radius)), mode="reflect")
+    padded = np.pad(
+        picture.numpy().astype(float), ((0, 0), (radius, radius), (radius, radius)), mode="reflect"
+    )
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (1, 2))
     return np.einsum("cyxij,yxij->cyx", windows, at_pixels)
 
 
-@pytest.mark.parametrize(("name", "height", "width"), [("weak", 112, 112), ("mid", 45, 83), ("strong", 40, 50), ("weak", 9, 14)])
+@pytest.mark.parametrize(
+    ("name", "height", "width"), [("weak", 112, 112), ("mid", 45, 83), ("strong", 40, 50), ("weak", 9, 14)]
+)
 def test_t8_block_products_equal_plain_convolution(name, height, width):
     bank = shipped_bank(name)
     rows, columns = node_positions(height, 0.02), node_positions(width, 0.02)
-    _, phases = draw_phases(bank.psf, rows.size * columns.size, 0.5, bank.spec.max_strength, torch.Generator().manual_seed(4))
+    _, phases = draw_phases(
+        bank.psf, rows.size * columns.size, 0.5, bank.spec.max_strength, torch.Generator().manual_seed(4)
+    )
     coefficients = bank.coefficients(phases, exact=True)
     picture = torch.rand(3, height, width, generator=torch.Generator().manual_seed(5))
     renderer = Renderer(height, width, rows, columns, bank.basis)
@@ -108,7 +121,9 @@ def test_shipped_banks_are_small_and_say_how_they_were_made():
         if spec.hidden:
             assert card["schedule"] == dataclasses.asdict(SCHEDULES[name])
             found = psf_errors(shipped_bank(name), 1, exact=False)
-            assert found == {key: pytest.approx(value, rel=0.02) for key, value in card["relative_l2_learned"].items()}
+            assert found == {
+                key: pytest.approx(value, rel=0.02) for key, value in card["relative_l2_learned"].items()
+            }
 
 
 def test_the_strong_bank_is_remade_by_its_command(tmp_path):
@@ -122,7 +137,13 @@ def test_the_strong_bank_is_remade_by_its_command(tmp_path):
 def test_retraining_a_small_bank_reaches_its_error_bound():
     spec = dataclasses.replace(BANKS["weak"], hidden=(64, 64))
     progress = []
-    _, card = train_bank("weak", spec, 3, Schedule(600, psfs=20_000), lambda done, total, **info: progress.append((done, total)))
+    _, card = train_bank(
+        "weak",
+        spec,
+        3,
+        Schedule(600, psfs=20_000),
+        lambda done, total, **info: progress.append((done, total)),
+    )
     assert progress[-1] == (600, 600)
     assert card["relative_l2_learned"]["0.25-0.5"] < 0.03
     assert card["relative_l2_learned"]["1-2"] < 0.15
@@ -164,4 +185,6 @@ def test_basis_vectors_are_even_or_odd_and_reproducible():
     pairs = {tuple(pair) for pair in basis.pairs_m2.tolist()}
     assert pairs == {(x, y) for y, x in pairs}
     assert len(pairs) >= 20
-    assert torch.allclose(basis.reconstruct(basis.project(model(phases))).sum((1, 2)), torch.ones(500), atol=1e-4)
+    assert torch.allclose(
+        basis.reconstruct(basis.project(model(phases))).sum((1, 2)), torch.ones(500), atol=1e-4
+    )

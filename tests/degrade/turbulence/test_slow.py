@@ -5,12 +5,12 @@ import time
 import numpy as np
 import pytest
 
-from degrade.turbulence.world import face
+from lrfr.degrade.turbulence.check.observed import milliseconds_per_image
+from lrfr.degrade.turbulence.check.splitstep import SplitStep, psf_of
 from lrfr.degrade.turbulence.field import FieldModel, Geometry
-from lrfr.degrade.turbulence.measure import milliseconds_per_image
+from lrfr.degrade.turbulence.physics.theory import diffraction_mtf, short_exposure_mtf
 from lrfr.degrade.turbulence.simulator import simulator
-from lrfr.degrade.turbulence.splitstep import SplitStep, psf_of
-from lrfr.degrade.turbulence.theory import diffraction_mtf, short_exposure_mtf
+from tests.degrade.turbulence.world import face
 
 pytestmark = pytest.mark.soak
 
@@ -28,7 +28,7 @@ def test_t10_speed_and_setup():
 
 @pytest.mark.timeout(1200)
 def test_t11_split_step():
-    # D/r0 = 2; 60 realisations, 8 x 8 sources over 0.22 m
+    # D/r0 = 2; 60 realizations, 8 x 8 sources over 0.22 m
     path = SplitStep(aperture_m=0.1, range_m=1000.0, wavelength_m=0.5e-6, r0_m=0.05)
     generator = np.random.default_rng(0)
     flat = path.pupil_field(np.zeros((10, 512, 512)))
@@ -38,16 +38,22 @@ def test_t11_split_step():
     centroids, total = [], np.zeros((128, 128), complex)
     for number in range(60):
         screens = path.draw_screens(generator)
-        # sources of one realisation see much the same air: eight of them, other ones each time
+        # sources of one realization see much the same air: eight of them, other ones each time
         for source in sources[number % 8 :: 8]:
             psf = psf_of(path.pupil_field(screens, source))
             y, x = (psf.sum(1) * axis).sum(), (psf.sum(0) * axis).sum()
             centroids.append((y, x))
-            total += np.fft.fft2(np.fft.ifftshift(psf)) * np.exp(2j * np.pi * (frequency[:, None] * y + frequency[None] * x))
+            total += np.fft.fft2(np.fft.ifftshift(psf)) * np.exp(
+                2j * np.pi * (frequency[:, None] * y + frequency[None] * x)
+            )
     lags = np.arange(1, 64)
     nu = lags / 64
     total /= len(centroids)
-    mtf = (total[0, lags].real / reference[0, lags] + total[lags, 0].real / reference[lags, 0]) / 2 * diffraction_mtf(nu)
+    mtf = (
+        (total[0, lags].real / reference[0, lags] + total[lags, 0].real / reference[lags, 0])
+        / 2
+        * diffraction_mtf(nu)
+    )
     rings = (nu >= 0.1) & (nu <= 0.8)
     assert np.abs(mtf - short_exposure_mtf(nu, 2.0))[rings].max() < 0.07
     variance = np.square(centroids).mean() / 4  # pixels are lambda / (2 D)

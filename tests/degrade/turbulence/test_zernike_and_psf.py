@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from degrade.turbulence.world import covariance_by_quadrature
-from lrfr.degrade.turbulence.measure import mean_mtf
-from lrfr.degrade.turbulence.optics import Optics
-from lrfr.degrade.turbulence.psf import PsfModel, draw_phases
-from lrfr.degrade.turbulence.theory import missing_modes_factor, tilt_std_px
-from lrfr.degrade.turbulence.zernike import (
+from lrfr.degrade.turbulence.check.observed import mean_mtf
+from lrfr.degrade.turbulence.physics.optics import Optics
+from lrfr.degrade.turbulence.physics.psf import PsfModel, draw_phases
+from lrfr.degrade.turbulence.physics.theory import missing_modes_factor, tilt_std_px
+from lrfr.degrade.turbulence.physics.zernike import (
     TOTAL_VARIANCE,
     noll_covariance,
     noll_nm,
@@ -20,6 +19,7 @@ from lrfr.degrade.turbulence.zernike import (
     residual_variance,
     zernike_modes,
 )
+from tests.degrade.turbulence.world import covariance_by_quadrature
 
 
 def cov(j, j2):
@@ -28,27 +28,67 @@ def cov(j, j2):
 
 def test_noll_order_is_his_table():
     # Noll 1976, Table I: even j are cosines
-    table = {1: (0, 0), 2: (1, 1), 3: (1, -1), 4: (2, 0), 5: (2, -2), 6: (2, 2), 7: (3, -1), 8: (3, 1), 9: (3, -3), 10: (3, 3)}
+    table = {
+        1: (0, 0),
+        2: (1, 1),
+        3: (1, -1),
+        4: (2, 0),
+        5: (2, -2),
+        6: (2, 2),
+        7: (3, -1),
+        8: (3, 1),
+        9: (3, -3),
+        10: (3, 3),
+    }
     table |= {11: (4, 0), 12: (4, 2), 13: (4, -2), 14: (4, 4), 15: (4, -4), 22: (6, 0), 36: (7, 7)}
     assert {j: noll_nm(j) for j in table} == table
 
 
 def test_t1_covariance_has_the_known_values():
-    known = {(2, 2): 0.44888, (3, 3): 0.44888, (4, 4): 0.02322, (6, 6): 0.02322, (7, 7): 0.006191, (10, 10): 0.006191}
-    known |= {(11, 11): 0.002454, (2, 8): -0.01416, (3, 7): -0.01416, (4, 11): -0.003879, (11, 22): -0.000759, (2, 3): 0, (4, 5): 0}
+    known = {
+        (2, 2): 0.44888,
+        (3, 3): 0.44888,
+        (4, 4): 0.02322,
+        (6, 6): 0.02322,
+        (7, 7): 0.006191,
+        (10, 10): 0.006191,
+    }
+    known |= {
+        (11, 11): 0.002454,
+        (2, 8): -0.01416,
+        (3, 7): -0.01416,
+        (4, 11): -0.003879,
+        (11, 22): -0.000759,
+        (2, 3): 0,
+        (4, 5): 0,
+    }
     for pair, value in known.items():
         assert cov(*pair) == pytest.approx(value, abs=1e-4 * max(1, abs(value))), pair
         assert cov(*pair) == pytest.approx(value, rel=1e-3), pair
 
 
-@pytest.mark.parametrize("pair", [(4, 4), (4, 11), (5, 13), (7, 7), (8, 16), (11, 22), (10, 10), (12, 12), (36, 36)])
+@pytest.mark.parametrize(
+    "pair", [(4, 4), (4, 11), (5, 13), (7, 7), (8, 16), (11, 22), (10, 10), (12, 12), (36, 36)]
+)
 def test_t1_covariance_equals_quadrature(pair):
     assert cov(*pair) == pytest.approx(covariance_by_quadrature(*pair), abs=1e-6)
 
 
 def test_t1_residuals():
     # Noll's table with the exact constant; his own print has 1.0299 for J = 1, 0.2 % low
-    known = {1: 1.0324, 2: 0.5835, 3: 0.1347, 4: 0.1114, 6: 0.0650, 10: 0.0402, 11: 0.0378, 15: 0.0280, 21: 0.0208, 28: 0.0162, 36: 0.0131}
+    known = {
+        1: 1.0324,
+        2: 0.5835,
+        3: 0.1347,
+        4: 0.1114,
+        6: 0.0650,
+        10: 0.0402,
+        11: 0.0378,
+        15: 0.0280,
+        21: 0.0208,
+        28: 0.0162,
+        36: 0.0131,
+    }
     for modes, value in known.items():
         assert residual_variance(modes) == pytest.approx(value, rel=3e-3, abs=5e-5)
 
@@ -60,7 +100,9 @@ def test_total_variance_is_the_sum_of_all_modes():
         return (n + 1) ** 2 * math.exp(log) * 2.2460595
 
     last = order(400) * 400 ** (8 / 3)
-    assert sum(order(n) for n in range(1, 401)) + last * 0.6 * 400.5 ** (-5 / 3) == pytest.approx(TOTAL_VARIANCE, rel=2e-5)
+    assert sum(order(n) for n in range(1, 401)) + last * 0.6 * 400.5 ** (-5 / 3) == pytest.approx(
+        TOTAL_VARIANCE, rel=2e-5
+    )
 
 
 def test_zernikes_are_orthonormal_on_the_disc():
@@ -70,7 +112,9 @@ def test_zernikes_are_orthonormal_on_the_disc():
     assert np.abs(gram - np.eye(27)).max() < 0.02
 
 
-@pytest.mark.parametrize(("num_modes", "window", "pupil", "q"), [(36, 21, 32, 2.0), (66, 33, 48, 2.0), (36, 31, 32, 3.0)])
+@pytest.mark.parametrize(
+    ("num_modes", "window", "pupil", "q"), [(36, 21, 32, 2.0), (66, 33, 48, 2.0), (36, 31, 32, 3.0)]
+)
 def test_t6_matrix_dft_equals_fft(num_modes, window, pupil, q):
     model = PsfModel(num_modes, window, pupil, q)
     _, phases = draw_phases(model, 40, 0.5, 4, torch.Generator().manual_seed(1))
@@ -89,7 +133,11 @@ def test_t6_symmetries():
     model = PsfModel()
     _, phases = draw_phases(model, 30, 1, 2, torch.Generator().manual_seed(2))
     even = torch.from_numpy(radial_orders(36) % 2 == 0)
-    plain, flipped_even, flipped_odd = model(phases), model(torch.where(even, -phases, phases)), model(torch.where(even, phases, -phases))
+    plain, flipped_even, flipped_odd = (
+        model(phases),
+        model(torch.where(even, -phases, phases)),
+        model(torch.where(even, phases, -phases)),
+    )
     assert (plain - flipped_even).abs().max() < 1e-5
     assert (plain.flip(1, 2) - flipped_odd).abs().max() < 1e-5
 
@@ -114,7 +162,9 @@ def test_strehl_of_weak_turbulence():
         _, phases = draw_phases(model, 3000, strength, strength * 1.000001, torch.Generator().manual_seed(3))
         u = torch.from_numpy(pupil_grid(32)[0] <= 1).flatten()
         strehl = torch.polar(torch.ones(1), phases @ modes)[:, u].mean(1).abs().square().mean()
-        assert float(strehl) * missing_modes_factor(36, strength) == pytest.approx(math.exp(-0.1347 * strength ** (5 / 3)), abs=0.006)
+        assert float(strehl) * missing_modes_factor(36, strength) == pytest.approx(
+            math.exp(-0.1347 * strength ** (5 / 3)), abs=0.006
+        )
 
 
 @pytest.mark.parametrize("strength", [1.0, 2.0, 4.0, 10.0])
@@ -131,7 +181,7 @@ def test_t5_long_and_short_exposure(strength):
     assert np.abs(diffraction * short * factor - fried_short)[rings].max() < 0.05
 
 
-def test_optics_in_metres():
+def test_optics_in_meters():
     # the reference example: D 0.1 m, 500 nm, 3 km: Nyquist pixels are L lambda / (2 D) = 7.5 mm
     camera = Optics(0.1, 3000.0, 500.0, 0.0075)
     assert camera.pixels_per_airy == pytest.approx(2.0)

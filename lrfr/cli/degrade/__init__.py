@@ -1,0 +1,1 @@
+"""Commands over specs and pixels."""

@@ -1,0 +1,339 @@
+"""``lrfr make-pairs``: faces and specs become a store of HR and LR shards and a view."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from lrfr.cli.output import Output, command
+
+DEFAULT_SPEC = "fskd"
+
+
+@command("make-pairs", short_help="Write an HR/LR pair store.")
+@click.option(
+    "--source",
+    "source_text",
+    default="synthetic",
+    show_default=True,
+    help="A path, or kind:place (see docs/store.md).",
+)
+@click.option(
+    "--spec",
+    "specs",
+    multiple=True,
+    help=f"Spec file or preset; may be given several times.  [default: {DEFAULT_SPEC}]",
+)
+@click.option("--hr-only", is_flag=True, help="Write no degraded variant.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PLACE=VALUE",
+    help="Change a value of every spec, e.g. pipeline.j1.quality=50.",
+)
+@click.option(
+    "--store",
+    "store_path",
+    default="store",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the store.",
+)
+@click.option("--view", "view_name", default="default", show_default=True, help="Name of the view to write.")
+@click.option(
+    "--weights", default=None, metavar="W,W,...", help="Share of each spec in the view.  [default: all alike]"
+)
+@click.option(
+    "--variants",
+    type=click.IntRange(1, 1000),
+    default=None,
+    help="Draws of every spec.  [default: the spec's own number]",
+)
+@click.option(
+    "--min-per-id",
+    type=click.IntRange(0),
+    default=0,
+    help="Keep identities with at least this many images in the view.",
+)
+@click.option(
+    "--ids",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="File of identities to keep in the view, one a line.",
+)
+@click.option("--split", default="", help="Keep one split of the source in the view.")
+@click.option(
+    "--split-file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Lines 'key<tab>split' that assign splits.",
+)
+@click.option(
+    "--align",
+    "landmarks",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Align by this file of five landmarks per key.",
+)
+@click.option(
+    "--color",
+    type=click.Choice(["rgb", "bgr", "auto"]),
+    default="auto",
+    show_default=True,
+    help="Channel order of the source.",
+)
+@click.option(
+    "--size",
+    "size_px",
+    type=click.IntRange(8, 1024),
+    default=112,
+    show_default=True,
+    help="Side of the HR crops in pixels.",
+)
+@click.option(
+    "--access",
+    type=click.Choice(["block", "random"]),
+    default="block",
+    show_default=True,
+    help="Order the store will be read in.",
+)
+@click.option(
+    "--permutation-seed",
+    type=click.IntRange(0, 2**63),
+    default=0,
+    show_default=True,
+    help="Seed of the order of the rows.",
+)
+@click.option("--traces", is_flag=True, help="Keep the parameters drawn for every LR image in its record.")
+@click.option(
+    "--max-bad",
+    type=click.FloatRange(0),
+    default=None,
+    help="Most faces that may be refused: a share below 1, or a count.",
+)
+@click.option("--strict", is_flag=True, help="Same as --max-bad 0.")
+@click.option("--rehash", is_flag=True, help="Read every source file again, whatever the scan cache says.")
+@click.option(
+    "--executor",
+    type=click.Choice(["auto", "serial", "process", "ray"]),
+    default="auto",
+    show_default=True,
+    help="Where work runs.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 4096), default=None, help="Tasks at once.  [default: all cores]"
+)
+@click.option("--ray-address", default=None, help="Address of a running Ray cluster ('auto' finds one).")
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Local folder to build shards in (network stores).",
+)
+@click.option(
+    "--plan", "--dry-run", "plan_only", is_flag=True, help="Write nothing: show counts, bytes and time."
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="With --plan: write a contact sheet PNG here.",
+)
+def make_pairs_command(out: Output, **given: Any) -> dict[str, Any]:
+    """Write or find everything a view needs: HR once, each degraded variant once, and the view.
+
+    What exists already is found by its content, not made again: a second run with the same arguments degrades
+    nothing. Without --source, invented faces are rendered (synthetic:ids=100,per_id=12,seed=0).
+
+    \b
+    Examples:
+      lrfr make-pairs
+      lrfr make-pairs --source faces/ --spec fskd --spec turb --weights 3,1 --view mixed
+      lrfr make-pairs --source train.rec --spec maug --plan
+    """
+    from lrfr.pairs.store import Store
+
+    ingest, specs, options = _read_arguments(given)
+    store = Store(given["store_path"])
+    stopper = Stopper()
+    with stopper.listening(), out.progress("make-pairs") as advance:
+        runner = _runner(given, stopper, advance)
+        if given["plan_only"]:
+            result = _plan(store, ingest, specs, given, runner)
+        else:
+            result = _write(store, ingest, specs, {"given": given, "options": options, "runner": runner})
+    result["warnings"] = list(ingest.warnings)
+    _show(out, result, given)
+    return result
+
+
+def _read_arguments(given: dict[str, Any]) -> tuple[Any, list[Any], Any]:
+    """Return (ingest, specs, view options); everything is checked before anything is written."""
+    from lrfr.degrade.spec.model import load_spec
+    from lrfr.pairs.build.ingest import open_ingest
+    from lrfr.pairs.build.make import ViewOptions
+
+    names = () if given["hr_only"] else (given["specs"] or (DEFAULT_SPEC,))
+    specs = [load_spec(name, given["overrides"]) for name in names]
+    ids = tuple(read_lines(given["ids"])) if given["ids"] else None
+    weights = _weights(given["weights"])
+    options = ViewOptions(given["view_name"], weights, given["min_per_id"], ids, given["split"])
+    ingest = open_ingest(
+        given["source_text"],
+        size_px=given["size_px"],
+        color=given["color"],
+        landmarks=given["landmarks"],
+        split_file=given["split_file"],
+        seed=given["permutation_seed"],
+        access=given["access"],
+        cached=not given["rehash"],
+    )
+    return ingest, specs, options
+
+
+def _weights(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not a list of numbers", param_hint="--weights") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the non-empty lines of a text file."""
+    from lrfr.core.errors import SpecError
+
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read: {error}", file=str(path)) from None
+    return [line for line in lines if line]
+
+
+def _runner(given: dict[str, Any], stopper: Stopper, advance: Any) -> Any:
+    from lrfr.pairs.executors.local import Runner
+
+    workers = given["workers"] or len(os.sched_getaffinity(0))
+    address = given["ray_address"] or os.environ.get("RAY_ADDRESS")
+    return Runner(given["executor"], workers, address, given["scratch"], stopper.asked, advance)
+
+
+def _write(store: Any, ingest: Any, specs: list[Any], context: dict[str, Any]) -> dict[str, Any]:
+    from lrfr.pairs.build.make import make_pairs
+    from lrfr.pairs.executors.local import Stopped
+    from lrfr.pairs.views import select_rows
+
+    given, runner = context["given"], context["runner"]
+    max_bad = 0.0 if given["strict"] else given["max_bad"]
+    try:
+        done = make_pairs(
+            store,
+            ingest,
+            specs,
+            view=context["options"],
+            runner=runner,
+            variants=given["variants"],
+            traces=given["traces"],
+            max_bad=max_bad,
+        )
+    except Stopped:
+        raise runner.stop.__self__.error() from None
+    rows = store.rows(done.base["id"])
+    chosen = select_rows(rows, done.view["filter"])
+    return {
+        "store": str(store.root),
+        "view": done.view["name"],
+        "base": done.base["id"],
+        "rows": len(chosen),
+        "identities": len(set(rows.labels[chosen].tolist())),
+        "base_rows": done.base["rows"],
+        "refused": done.base["refused"],
+        "flagged": done.base["flagged"],
+        "actions": [manifest["id"] for manifest in done.actions],
+        "hr_written": done.hr_written,
+        "lr_written": done.lr_written,
+    }
+
+
+def _plan(store: Any, ingest: Any, specs: list[Any], given: dict[str, Any], runner: Any) -> dict[str, Any]:
+    from lrfr.pairs.build.estimate import contact_sheet, estimate
+
+    result = estimate(store, ingest, specs, runner, given["variants"])
+    if given["sheet"]:
+        contact_sheet(ingest, specs, given["sheet"])
+        result["sheet"] = str(given["sheet"])
+    return result
+
+
+def _show(out: Output, result: dict[str, Any], given: dict[str, Any]) -> None:
+    if "estimate" in result:
+        out.table(
+            ["part", "images", "MB", "minutes on one core"],
+            [list(row.values()) for row in result["estimate"]],
+            "plan (nothing written)",
+        )
+    else:
+        of = f" (of {result['base_rows']} in the base)" if result["base_rows"] != result["rows"] else ""
+        out.say(
+            f"view '{result['view']}' in {result['store']}: {result['rows']} faces of "
+            f"{result['identities']} identities{of}"
+        )
+        out.say(
+            f"written: {result['hr_written']} HR images, {result['lr_written']} degraded images in "
+            f"{len(result['actions'])} variants"
+        )
+    for name, counts in (("refused", result["refused"]), ("remarks", result["flagged"])):
+        if counts:
+            out.say(f"{name}: " + ", ".join(f"{code} {count}" for code, count in sorted(counts.items())))
+    if result["refused"] and "store" in result:
+        out.say(f"reasons: {result['store']}/base/{result['base']}/quarantine.jsonl")
+    for warning in result.get("warnings", []):
+        out.note(f"warning: {warning}")
+
+
+class Stopper:
+    """The first Ctrl-C or SIGTERM lets running shards finish; the second stops at once."""
+
+    def __init__(self) -> None:
+        self._signal = 0
+
+    def asked(self) -> bool:
+        """Return whether the user asked to stop."""
+        return self._signal != 0
+
+    def error(self) -> BaseException:
+        """Return what the entry point turns into exit code 130 or 143."""
+        from lrfr.cli.main import Terminated
+
+        return Terminated() if self._signal == signal.SIGTERM else KeyboardInterrupt()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal:
+            self._signal = number
+            raise self.error()
+        self._signal = number
+        click.echo("finishing the running shards; once more to stop now", err=True)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over both signals for the time of a build."""
+        try:
+            before = {
+                number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+            }
+        except ValueError:  # not the main thread: the caller handles signals
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,206 @@
+"""``lrfr export``: a checkpoint as ONNX or safetensors with a model card; ``lrfr import-weights``: foreign
+weights as a checkpoint.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lrfr.cli.output import Output, command
+from lrfr.core.errors import SpecError
+
+
+@command("export", short_help="Write a checkpoint as ONNX or safetensors, with a model card.")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--onnx", is_flag=True, help="Write ONNX, checked against torch within 1e-5 (extra [onnx]).")
+@click.option("--safetensors", is_flag=True, help="Write safetensors with insightface's layer names.")
+@click.option(
+    "--branch-packs", is_flag=True, help="btnet-branch: write what each branch does not share with the trunk."
+)
+@click.option(
+    "--out", "target", type=click.Path(path_type=Path), default=None, help="Folder.  [default: export/NAME]"
+)
+@click.option("--data", "data_text", default="", help="For the card: what it was trained on.")
+@click.option("--license", "license_text", default="", help="For the card: terms of use.")
+@click.option(
+    "--result",
+    "results",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="For the card: result files of lrfr eval.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Write nothing: check the checkpoint and show where files would go."
+)
+def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, Any]:
+    """Write CHECKPOINT (or the last one of a run) for other programs, with a model card beside it.
+
+    \b
+    Examples:
+      lrfr export runs/fskd --onnx
+      lrfr export runs/fskd --safetensors --license CC-BY-4.0 --result results/fskd-synthetic.json
+      lrfr export runs/btnet-branch --branch-packs
+    """
+    from lrfr.train.checkpoint import resolve
+    from lrfr.train.weights.export_model import export
+
+    kinds = {kind: given[kind] for kind in ("onnx", "safetensors", "branch_packs")}
+    if not any(kinds.values()):
+        raise SpecError("nothing to write", hint="give --onnx, --safetensors or --branch-packs")
+    folder = resolve(checkpoint)
+    target = given["target"] or Path("export") / (checkpoint.name or "model")
+    if given["dry_run"]:
+        out.say(f"{folder} -> {target}")
+        return {"checkpoint": str(folder), "out": str(target), "files": []}
+    card = {"Data": given["data_text"], "License": given["license_text"]}
+    if given["results"]:
+        card["Metrics"] = "\n".join(f"- `{path.name}`: {_headline(path)}" for path in given["results"])
+    files = export(checkpoint, target, card=card, **kinds)
+    for file in files:
+        out.say(str(file))
+    return {"checkpoint": str(folder), "out": str(target), "files": [str(file) for file in files]}
+
+
+def _headline(path: Path) -> str:
+    import json
+
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        rows = data["results"] if isinstance(data, dict) and "results" in data else [data]
+        return "; ".join(
+            f"{row['benchmark']} {row['matching']} {row['sizes']}: {_metrics(row['metrics'])}" for row in rows
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SpecError("not a result file of lrfr eval", file=str(path)) from None
+
+
+def _metrics(metrics: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {entry['value']:.4g}" for name, entry in metrics.items() if entry.get("value") is not None
+    )
+
+
+@command("import-weights", short_help="Make a checkpoint of foreign weights.")
+@click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--backbone", default=None, help="A backbone of lrfr.  [default for ONNX: mobilefacenet-small]")
+@click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Checkpoint folder.  [default: runs/NAME]",
+)
+@click.option("--bgr", is_flag=True, help="The weights expect BGR.")
+@click.option("--dry-run", is_flag=True, help="Write nothing: say what would be made.")
+def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str, Any]:
+    """Make a checkpoint of SOURCE: safetensors with insightface's layer names, or a MobileFaceNet ONNX with
+    folded batch norms.
+
+    The result embeds like the original and can be trained: as a teacher (--parent teacher=...) or a start
+    (--parent init=...).
+
+    \b
+    Examples:
+      lrfr import-weights mobilefacenet.onnx
+      lrfr import-weights ms1mv3_r50.safetensors --backbone iresnet50 --out runs/r50
+      lrfr train fskd --parent teacher=runs/mobilefacenet --set backbone=mobilefacenet-small
+    """
+    backbone = given["backbone"] or ("mobilefacenet-small" if source.suffix == ".onnx" else None)
+    if backbone is None:
+        raise SpecError("say which backbone these weights are of", hint="--backbone iresnet50")
+    target = given["target"] or Path("runs") / source.stem
+    known = _imported_before(target, source)
+    if known:
+        out.say(f"{target} has these weights already")
+        return {"checkpoint": str(target), "backbone": backbone, "digest": known}
+    if given["dry_run"]:
+        out.say(f"{source} -> {target} ({backbone})")
+        return {"checkpoint": str(target), "backbone": backbone, "digest": None}
+    from lrfr.train.weights.import_weights import import_weights
+
+    digest = import_weights(source, target, backbone, bgr=given["bgr"], calibrate_on=_faces())
+    out.say(f"{target}: {backbone}, checkpoint {digest[:12]}")
+    return {"checkpoint": str(target), "backbone": backbone, "digest": digest}
+
+
+def _imported_before(target: Path, source: Path) -> str | None:
+    """Return the digest of ``target`` if it holds the weights of ``source``; refuse any other thing that lies
+    there.
+    """
+    if not target.exists():
+        return None
+    from lrfr.core.files import sha256_file
+    from lrfr.train.checkpoint import read_manifest
+
+    manifest = read_manifest(target) if (target / "manifest.json").is_file() else {"identity": {}}
+    if manifest["identity"].get("imported") != sha256_file(source):
+        raise SpecError("exists already", file=str(target), hint="choose another --out")
+    return str(manifest["digest"])
+
+
+def _faces() -> Any:
+    """Return 64 embedded faces: activations to set batch norms by."""
+    import numpy as np
+
+    from lrfr.pairs.sources.synthetic import render_face
+    from lrfr.train.backbones.embedder import to_input
+
+    return to_input(np.stack([render_face(identity, 0, 0)[0] for identity in range(64)]))
+
+
+@command("route", short_help="Make one model of several: each face to the one for its size.")
+@click.option(
+    "--at",
+    "small",
+    multiple=True,
+    metavar="PX=RUN",
+    help="This run takes faces up to PX pixels; may be given several times.",
+)
+@click.option(
+    "--rest", required=True, type=click.Path(path_type=Path), help="The run that takes all larger faces."
+)
+@click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    default=Path("runs/routed"),
+    show_default=True,
+    help="Folder to write.",
+)
+@click.option("--dry-run", is_flag=True, help="Write nothing: say what would be made.")
+def route_command(
+    out: Output, small: tuple[str, ...], rest: Path, target: Path, dry_run: bool
+) -> dict[str, Any]:
+    """Make one model of several: each face goes to the run for its larger side.
+
+    The runs must embed into one space to be compared with each other: a teacher and students that were taught
+    its embeddings do. The result is evaluated like a checkpoint.
+
+    \b
+    Examples:
+      lrfr route --at 28=runs/student --rest runs/teacher
+      lrfr route --at 10=runs/tiny-faces --at 28=runs/small-faces --rest runs/teacher --out runs/routed
+      lrfr eval runs/routed
+    """
+    runs = [*(_route(word) for word in small), (None, rest)]
+    if dry_run:
+        out.say(
+            f"would write {target}: "
+            + ", ".join(f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in runs)
+        )
+        return {"folder": str(target), "digest": None}
+    from lrfr.train.weights.router import write_routes
+
+    digest = write_routes(target, runs)
+    out.say(f"{target}: {len(runs)} members, routes {digest[:12]}\nnext: lrfr eval {target}")
+    return {"folder": str(target), "digest": digest}
+
+
+def _route(word: str) -> tuple[int | None, Path]:
+    side, _, run = word.partition("=")
+    if not side.isdecimal() or not run or int(side) < 1:
+        raise SpecError(f"--at takes PX=RUN, got '{word}'", hint="--at 20=runs/student")
+    return int(side), Path(run)

@@ -1,0 +1,3 @@
+"""What every room uses and that uses no room: errors, files, images, streams, strict YAML, locks,
+landmarks.
+"""

@@ -1,0 +1,104 @@
+"""Typed errors of lrfr; each carries where it happened, what was expected and the exit code of the command
+line.
+"""
+
+from __future__ import annotations
+
+
+class LrfrError(Exception):
+    """Base of every error that lrfr raises on purpose.
+
+    Attributes:
+        message: one sentence: what is wrong.
+        file: file the error was found in, as the user named it.
+        line: 1-based line in ``file``, where known.
+        column: 1-based column in ``file``, where known.
+        path: place inside a document or store, for example ``pipeline[2].quality`` or ``hr-00003.mdb row
+            17``.
+        hint: what to do about it, for example ``did you mean 'sigma'?``.
+
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        path: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.line = line
+        self.column = column
+        self.path = path
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        parts = [part for part in (place, self.path, self.message) if part]
+        text = ": ".join(parts)
+        return f"{text} ({self.hint})" if self.hint else text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way back from a worker process with every attribute."""
+        return (_rebuild, (type(self), self.message, self.as_dict()))
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the JSON form used by ``--json``."""
+        return {
+            "type": type(self).__name__,
+            "message": self.message,
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "hint": self.hint,
+        }
+
+
+def _rebuild(kind: type[LrfrError], message: str, fields: dict[str, object]) -> LrfrError:
+    error = kind(message)
+    for name in ("file", "line", "column", "path", "hint"):
+        setattr(error, name, fields[name])
+    return error
+
+
+class SpecError(LrfrError):
+    """A spec, recipe or argument is malformed (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(LrfrError):
+    """Data is damaged or below a threshold (exit code 3)."""
+
+    exit_code = 3
+
+
+class LockedError(LrfrError):
+    """Another process holds the output (exit code 4)."""
+
+    exit_code = 4
+
+
+class EnvironmentFault(LrfrError):
+    """Disk, permission or a missing optional package stops the work (exit code 5)."""
+
+    exit_code = 5
+
+
+class NumericFault(LrfrError):
+    """NaN or infinity appeared in a computation (exit code 6)."""
+
+    exit_code = 6
+
+
+def missing_extra(package: str, extra: str) -> EnvironmentFault:
+    """Return the error for an optional package that is not installed."""
+    return EnvironmentFault(f"this needs the package '{package}'", hint=f"pip install 'lrfr[{extra}]'")

@@ -1,0 +1,217 @@
+"""Files that are either whole or absent: canonical JSON sealed with its own hash, atomic writes, hashes of
+closed files.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from lrfr.core.errors import DataError, EnvironmentFault
+
+_CHUNK = 1 << 20
+_MAX_SEALED_BYTES = 512 * 1024 * 1024
+
+
+def canonical(value: Any) -> bytes:
+    """Return the one JSON spelling of a value: sorted keys, no white space, ASCII, a final newline."""
+    return (
+        json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode(
+            "ascii"
+        )
+        + b"\n"
+    )
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return the sha256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """Return the sha256 of a value's canonical JSON."""
+    return sha256_hex(canonical(value))
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def seal(value: dict[str, Any]) -> bytes:
+    """Return canonical JSON with ``digest`` = sha256 of the rest, so that no byte of it can change unseen."""
+    body = {name: item for name, item in value.items() if name != "digest"}
+    return canonical({**body, "digest": digest_of(body)})
+
+
+def unseal(data: bytes, file: str) -> dict[str, Any]:
+    """Return the value of :func:`seal`.
+
+    Raises:
+        DataError: a byte differs from what was written.
+
+    """
+    try:
+        value = json.loads(data)
+        whole = isinstance(value, dict) and seal(value) == data
+    except (ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise DataError(
+            "damaged: it does not match its own digest",
+            file=file,
+            hint="lrfr store verify, then lrfr store repair",
+        )
+    assert isinstance(value, dict)
+    return value
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read a sealed JSON file.
+
+    Raises:
+        DataError: the file is missing, unreadable or damaged.
+
+    """
+    try:
+        if path.stat().st_size > _MAX_SEALED_BYTES:
+            raise DataError(f"larger than {_MAX_SEALED_BYTES} bytes", file=str(path))
+        return unseal(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror}", file=str(path)) from None
+
+
+def write_atomic(path: Path, data: bytes, tmp: Path) -> None:
+    """Write ``data`` under a temporary name in ``tmp`` (same file system), sync it and rename it into
+    place.
+    """
+    scratch = temp_name(tmp, path.name)
+    try:
+        with scratch.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        publish(scratch, path)
+    except OSError as error:
+        discard(scratch)
+        raise write_fault(error, path, len(data)) from error
+
+
+def publish(scratch: Path, path: Path) -> None:
+    """Rename a closed, synced file to its final name and sync the folder."""
+    os.replace(scratch, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(path: Path) -> None:
+    """Remove a temporary file if it is there; failing to is no reason to hide the first error."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_fault(error, path, 0) from error
+
+
+def temp_name(tmp: Path, name: str) -> Path:
+    """Return a temporary path that names its owner, so that :func:`sweep` can tell the dead from the
+    living.
+    """
+    return tmp / f"{name}.{_host()}.{os.getpid()}.{time.monotonic_ns()}"
+
+
+def sweep(tmp: Path) -> int:
+    """Remove what builds left behind and return how many files.
+
+    These are files of dead processes of this machine, of this very process (the caller holds the store's
+    lock, so none is in use), and foreign ones older than a day.
+    """
+    gone = 0
+    for path in tmp.iterdir() if tmp.is_dir() else ():
+        parts = path.name.rsplit(".", 3)
+        if len(parts) != 4 or not parts[2].isdigit():
+            continue
+        local = parts[1] == _host()
+        gone_owner = int(parts[2]) == os.getpid() or not is_alive(int(parts[2]))
+        if (local and gone_owner) or (not local and time.time() - path.stat().st_mtime > 86_400):
+            discard(path)
+            gone += 1
+    return gone
+
+
+def _host() -> str:
+    return socket.gethostname().replace(".", "-") or "host"
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine lives (a zombie does not)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # a killed child that nobody has waited for yet still has a pid, but writes no more
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rsplit(")", 1)[-1].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse to start what cannot fit.
+
+    Raises:
+        EnvironmentFault: less than ``needed`` bytes are free.
+
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise EnvironmentFault(
+            f"not enough disk space: {needed:,} bytes needed, {free:,} free", file=str(folder)
+        )
+
+
+def write_fault(error: BaseException, path: Path, needed: int) -> EnvironmentFault:
+    """Return the fault that names what stopped a write: disk full (with the bytes needed), permission or an
+    I/O error.
+    """
+    code = getattr(error, "errno", None)
+    free = _free_bytes(path)
+    if code == errno.ENOSPC or (code is None and free is not None and free < max(needed, 1 << 20)):
+        return EnvironmentFault(
+            f"disk full: at least {needed:,} bytes needed, {free if free is not None else 0:,} free",
+            file=str(path),
+        )
+    reason = getattr(error, "strerror", None) or str(error)
+    return EnvironmentFault(f"cannot write: {reason}", file=str(path))
+
+
+def _free_bytes(path: Path) -> int | None:
+    for folder in (path, *path.parents):
+        if folder.is_dir():
+            return shutil.disk_usage(folder).free
+    return None

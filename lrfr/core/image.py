@@ -1,0 +1,319 @@
+"""The one image type of lrfr, uint8 HWC RGB, and its guarded decoding and encoding.
+
+Files are untrusted: the header is probed with Pillow (format allow-list, size and shape caps) before OpenCV
+decodes the pixels, because OpenCV alone answers ``None`` without a reason. Every refusal is an
+:class:`ImageFault` with a reason code.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.errors import DataError
+
+ImageU8 = NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+)
+MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 256 * 1024 * 1024
+MIN_SIDE_PX = 4
+MAX_ASPECT = 16.0
+
+REASONS = {
+    "E_EMPTY": "the file has no bytes",
+    "E_READ": "the file cannot be read",
+    "E_NOTFILE": "not a regular file",
+    "E_FORMAT": "not an image of an allowed format",
+    "E_BOMB": "more pixels or bytes than the cap",
+    "E_SIZE": "a side is too small",
+    "E_ASPECT": "too elongated for a face crop",
+    "E_TRUNCATED": "the file ends early or is damaged",
+    "E_CHANGED": "the file changed while it was being read",
+    "E_SHAPE": "not the size that the store needs",
+    "E_LABEL": "the label is missing or not a number",
+    "E_LANDMARK": "no usable landmarks for this face",
+}
+
+
+class ImageFault(DataError):
+    """One image was refused; ``code`` is a key of :data:`REASONS`."""
+
+    def __init__(self, code: str, detail: str = "", **place: object) -> None:
+        super().__init__(f"{code}: {REASONS[code]}" + (f" ({detail})" if detail else ""), **place)  # type: ignore[arg-type]
+        self.code = code
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way back from a worker process."""
+        return (type(self), (self.code, self.detail))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a regular file without ever blocking on a FIFO or device.
+
+    Raises:
+        ImageFault: E_NOTFILE, E_READ, E_BOMB, E_EMPTY or E_CHANGED.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        # opening a socket fails with ENXIO before its type can be asked of the descriptor
+        code = "E_NOTFILE" if path.exists() and not path.is_file() else "E_READ"
+        raise ImageFault(code, error.strerror or "", file=str(path)) from None
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise ImageFault("E_NOTFILE", file=str(path))
+    with os.fdopen(descriptor, "rb") as handle:
+        if before.st_size > MAX_FILE_BYTES:
+            raise ImageFault("E_BOMB", f"{before.st_size} bytes", file=str(path))
+        try:
+            data = handle.read(before.st_size + 1)
+        except OSError as error:
+            raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
+        after = os.fstat(handle.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(
+        data
+    ) != after.st_size:
+        raise ImageFault("E_CHANGED", file=str(path))
+    if not data:
+        raise ImageFault("E_EMPTY", file=str(path))
+    return data
+
+
+def probe(data: bytes) -> tuple[str, int, int]:
+    """Return (format, width, height) from the header alone; never decodes pixels.
+
+    Raises:
+        ImageFault: E_EMPTY, E_FORMAT, E_BOMB, E_SIZE or E_ASPECT.
+
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise ImageFault("E_EMPTY")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+                kind, (width, height) = header.format or "", header.size
+                odd = kind == "TIFF" and (header.mode in {"F", "I"} or getattr(header, "n_frames", 1) > 1)
+        except Image.DecompressionBombError:
+            raise ImageFault("E_BOMB") from None
+        except UnidentifiedImageError:
+            raise ImageFault("E_FORMAT", _foreign(data)) from None
+        except Exception as error:
+            raise ImageFault("E_FORMAT", type(error).__name__) from None
+    _check_extent(width, height)
+    if kind not in FORMATS or odd:
+        raise ImageFault(
+            "E_FORMAT", "TIFF with several pages or float samples" if odd else f"{kind} is not allowed"
+        )
+    return kind, width, height
+
+
+_FOREIGN = (
+    (re.compile(rb".{4}ftyp(avif|avis)", re.DOTALL), "AVIF: no codec"),
+    (re.compile(rb".{4}ftyp(hei|mif|msf)", re.DOTALL), "HEIC: no codec"),
+    (re.compile(rb"%!PS"), "EPS is not allowed"),
+    (re.compile(rb"%PDF"), "PDF is not allowed"),
+    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?<svg", re.IGNORECASE), "SVG is not allowed"),
+    (re.compile(rb"\s*(<!doctype )?<?html", re.IGNORECASE), "a web page"),
+)
+
+
+def _foreign(data: bytes) -> str:
+    """Name what a refused file is, where it is easily told."""
+    return next((name for pattern, name in _FOREIGN if pattern.match(data[:512])), "")
+
+
+def _check_extent(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageFault("E_BOMB", f"{width}x{height}")
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageFault("E_SIZE", f"{width}x{height}")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageFault("E_ASPECT", f"{width}x{height}")
+
+
+REMARKS = {
+    "W_ANIMATED": "only the first frame is used",
+    "W_ROTATED": "turned upright by its EXIF orientation",
+    "W_PROFILE": "its color profile is ignored",
+    "W_ALPHA": "transparency was composited over black",
+    "W_TRAILING": "bytes after the end of the image are ignored",
+    "W_CONSTANT": "all pixels are equal",
+    "W_SUFFIX": "the content is not what the file name says",
+    "W_DUPLICATE": "the same bytes appear under another key",
+}
+
+
+def remarks(data: bytes) -> tuple[str, ...]:
+    """Return what is unusual about bytes that :func:`decode` accepts: keys of :data:`REMARKS` that need no
+    pixels.
+    """
+    from PIL import Image
+
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                kind = picture.format or ""
+                found += ["W_ANIMATED"] if getattr(picture, "n_frames", 1) > 1 else []
+                found += ["W_ROTATED"] if picture.getexif().get(_ORIENTATION, 1) in range(2, 9) else []
+                found += ["W_PROFILE"] if picture.info.get("icc_profile") else []
+                found += (
+                    ["W_ALPHA"]
+                    if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info
+                    else []
+                )
+        except Exception:  # a header that Pillow reads only in part is no reason to refuse what decodes
+            return ()
+    ending = _ENDINGS.get(kind)
+    return (*found, "W_TRAILING") if ending and not data.endswith(ending) else tuple(found)
+
+
+_ORIENTATION = 0x0112
+_ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+
+
+_SUFFIX_KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM"}
+
+
+def suffix_fits(data: bytes, name: str) -> bool:
+    """Return whether a file name's suffix says what the bytes are (a name without an image suffix says
+    nothing).
+    """
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix not in IMAGE_SUFFIXES or probe(data)[0] == _SUFFIX_KINDS.get(suffix, suffix[1:].upper())
+
+
+def decode(data: bytes) -> ImageU8:
+    """Decode untrusted image bytes to uint8 HWC RGB.
+
+    EXIF orientation is applied, 16-bit samples are scaled to 8 bits, alpha is composited over black,
+    animations give their first frame.
+
+    Raises:
+        ImageFault: with the reason code; nothing else.
+
+    """
+    kind, _, _ = probe(data)
+    if kind == "PNG":
+        _check_chunks(data)
+    return _decode_with_pillow(data) if kind in _BY_PILLOW else _decode_with_cv2(data)
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse a PNG with a chunk longer than the file: OpenCV takes memory for as much as a chunk claims, up
+    to 4 GB.
+    """
+    place = 8
+    while place + 8 <= len(data) and data[place + 4 : place + 8] != b"IEND":
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+        if place > len(data):
+            raise ImageFault("E_TRUNCATED", "a chunk goes beyond the end of the file")
+
+
+_BY_PILLOW = {"GIF"}
+
+
+def _decode_with_cv2(data: bytes) -> ImageU8:
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the reason code says it all
+    buffer = np.frombuffer(data, np.uint8)
+    try:
+        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
+        if pixels is not None and data[:4] in {b"\x89PNG", b"RIFF"}:
+            pixels = _over_black(cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED), pixels)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise ImageFault("E_TRUNCATED")
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def _over_black(unchanged: NDArray[np.generic] | None, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Composite an RGBA picture over black, in ``rgb``'s own memory; leave ``rgb`` as it is when there is no
+    alpha.
+    """
+    if (
+        unchanged is None
+        or unchanged.ndim != 3
+        or unchanged.shape[2] != 4
+        or unchanged.shape[:2] != rgb.shape[:2]
+    ):
+        return rgb
+    top = 65535 if unchanged.dtype == np.uint16 else 255
+    for first in range(0, len(rgb), 64):  # by bands: a picture near the cap would take gigabytes in one go
+        band = slice(first, first + 64)
+        rgb[band] = (rgb[band] * unchanged[band, :, 3, None].astype(np.uint32) + top // 2) // top
+    return rgb
+
+
+def _decode_with_pillow(data: bytes) -> ImageU8:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                picture.load()
+                if "transparency" not in picture.info:
+                    return np.array(picture.convert("RGB"), dtype=np.uint8)
+                pixels = np.array(picture.convert("RGBA"), dtype=np.uint8)
+                return _over_black(pixels, np.ascontiguousarray(pixels[:, :, :3]))
+    except Exception as error:
+        raise ImageFault("E_TRUNCATED", type(error).__name__) from None
+
+
+def encode_png(image: ImageU8, level: int = 3) -> bytes:
+    """Encode uint8 HWC RGB as PNG (lossless)."""
+    return _encode(image, ".png", [16, level])
+
+
+def encode_jpeg(image: ImageU8, quality: int = 95, subsampling: str = "420") -> bytes:
+    """Encode uint8 HWC RGB as baseline JPEG, byte-equal to Pillow's ``save`` at the same quality and
+    subsampling.
+    """
+    import cv2
+
+    factor = {
+        "420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+        "422": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+        "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    }[subsampling]
+    return _encode(
+        image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
+    )
+
+
+def _encode(image: ImageU8, suffix: str, options: list[int]) -> bytes:
+    import cv2
+
+    check_image(image)
+    done, buffer = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"OpenCV could not encode {image.shape} as {suffix}")
+    return bytes(buffer)
+
+
+def check_image(image: ImageU8) -> ImageU8:
+    """Return ``image`` when it is uint8 HWC RGB, else raise ``ValueError`` with the shape and dtype found."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 [H, W, 3] RGB, got {image.dtype} {list(image.shape)}")
+    return image

@@ -1,0 +1,76 @@
+"""One writer per store: an advisory lock that the kernel releases when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lrfr.core.errors import LockedError
+from lrfr.core.files import is_alive, make_folder, write_fault
+
+ORPHAN_SECONDS = 10.0
+
+
+@contextmanager
+def store_lock(store: Path) -> Iterator[None]:
+    """Hold the store's lock.
+
+    Raises:
+        LockedError: another process holds it; names its pid and host.
+        EnvironmentFault: the folder cannot be written.
+
+    """
+    make_folder(store)
+    path = store / ".lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise write_fault(error, path, 0) from error
+    try:
+        _take(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            # a killed build's workers notice its end within a moment; until then they still hold the
+            # inherited lock
+            if not _is_dead(holder) or time.monotonic() > deadline:
+                who = f"pid {holder.get('pid', 'unknown')} on host {holder.get('host', 'unknown')}"
+                raise LockedError(
+                    f"another process writes this store: {who}", file=str(path), hint="wait for it or stop it"
+                ) from None
+            time.sleep(0.05)
+        except OSError:
+            # a file system without locks: equal bytes and the last rename make concurrent writers harmless
+            return
+
+
+def _holder(descriptor: int) -> dict[str, Any]:
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        return holder if isinstance(holder, dict) else {}
+    except (ValueError, OSError):
+        return {}
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    pid = holder.get("pid")
+    return holder.get("host") == socket.gethostname() and isinstance(pid, int) and not is_alive(pid)

@@ -1,0 +1,1 @@
+"""Looking at what a recipe does: contact sheets and statistics."""

@@ -1,0 +1,78 @@
+"""The table of operators: a spec's ``op: name`` is looked up here, then among the entry points
+``lrfr.ops``.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from lrfr.degrade.ops.albumentation import Albumentations
+from lrfr.degrade.ops.base import Op
+from lrfr.degrade.ops.blur import Defocus, GaussianBlur, KernelMix, MotionBlur
+from lrfr.degrade.ops.codec import Jpeg, Webp
+from lrfr.degrade.ops.noise import GaussianNoise, PoissonNoise, ReadNoise, Speckle
+from lrfr.degrade.ops.resize import Down, DownUp, Resize, Up
+from lrfr.degrade.ops.style import Style
+from lrfr.degrade.ops.tone import (
+    Brightness,
+    ColorCast,
+    Contrast,
+    Gamma,
+    Grayscale,
+    Identity,
+    Illumination,
+    LowLight,
+    Occlude,
+    Saturation,
+)
+from lrfr.degrade.ops.turbulence import Turbulence
+
+OPS: dict[str, type[Op]] = {
+    "resize": Resize,
+    "down": Down,
+    "up": Up,
+    "down_up": DownUp,
+    "gaussian_blur": GaussianBlur,
+    "motion_blur": MotionBlur,
+    "defocus": Defocus,
+    "kernel_mix": KernelMix,
+    "gaussian_noise": GaussianNoise,
+    "poisson_noise": PoissonNoise,
+    "speckle": Speckle,
+    "read_noise": ReadNoise,
+    "jpeg": Jpeg,
+    "webp": Webp,
+    "gamma": Gamma,
+    "brightness": Brightness,
+    "contrast": Contrast,
+    "saturation": Saturation,
+    "low_light": LowLight,
+    "illumination": Illumination,
+    "color_cast": ColorCast,
+    "grayscale": Grayscale,
+    "occlude": Occlude,
+    "identity": Identity,
+    "turbulence": Turbulence,
+    "style": Style,
+    "albumentations": Albumentations,
+}
+
+
+@functools.cache
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="lrfr.ops")}
+
+
+def known_ops() -> list[str]:
+    """Return the names of all ops, installed plug-ins included."""
+    return sorted({*OPS, *_plugins()})
+
+
+def find_op(name: Any) -> type[Op] | None:
+    """Return the op of that name from the table or from an installed plug-in, or None."""
+    if name in OPS:
+        return OPS[name]
+    point = _plugins().get(name)
+    return point.load() if point is not None else None

@@ -1,0 +1,1 @@
+"""A YAML recipe becomes a validated spec: resolved, checked, with a digest."""

@@ -1,0 +1,1 @@
+"""The turbulence simulator held against theory and drawn as a page."""

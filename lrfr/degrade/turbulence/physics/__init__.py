@@ -1,0 +1,1 @@
+"""The optics of turbulence: Zernike statistics, point-spread functions, theory."""

@@ -1,0 +1,1 @@
+"""Values of the spec language: distributions, and the parameter fields of ops."""

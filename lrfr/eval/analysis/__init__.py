@@ -1,0 +1,1 @@
+"""What a model costs, and what resolution does to signals and pictures."""

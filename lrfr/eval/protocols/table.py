@@ -1,0 +1,115 @@
+"""One file per family of benchmark protocols; :data:`BENCHMARKS` names them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from lrfr.eval.protocols.attributes import (
+    CELEBA_TREE,
+    LFWA_TREE,
+    LIST_TREE,
+    SVHN_TREE,
+    run_attributes,
+    run_svhn,
+)
+from lrfr.eval.protocols.celeba import TREE as CELEBA_PAIRS_TREE
+from lrfr.eval.protocols.celeba import run_celeba_pairs
+from lrfr.eval.protocols.identify import (
+    LISTS_TREE,
+    SCFACE_TREE,
+    TINYFACE_TREE,
+    run_lists,
+    run_scface,
+    run_tinyface,
+)
+from lrfr.eval.protocols.ijb import TREE as IJB_TREE
+from lrfr.eval.protocols.ijb import run_ijb
+from lrfr.eval.protocols.pair_lists import (
+    BIN_TREE,
+    PAIRS_TREE,
+    TSV_TREE,
+    XQLFW_TREE,
+    run_bin_or_folder,
+    run_synthetic,
+    run_tsv,
+    run_xqlfw,
+)
+from lrfr.eval.protocols.survface import TREE as SURVFACE_TREE
+from lrfr.eval.protocols.survface import run_survface
+from lrfr.eval.results import Result
+
+Run = Callable[..., list[Result]]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark: ``run(data, task)`` reads its distributed layout and returns results.
+
+    ``needs`` says what the model hands over: ``embeddings`` [N, D], ``attributes`` (logits [N, A]) or
+    ``classes`` (scores [N, C]).
+    """
+
+    help: str
+    run: Run
+    tree: str
+    needs: str = "embeddings"
+    needs_data: bool = True
+
+
+def _bin(name: str, text: str) -> Benchmark:
+    tree = BIN_TREE.format(name=name.replace("-", "_"))
+    return Benchmark(
+        text, partial(run_bin_or_folder, name=name), tree + (f"\nor{PAIRS_TREE}" if name == "lfw" else "")
+    )
+
+
+def _ijb(name: str, letters: tuple[str, str]) -> Benchmark:
+    text = f"{name.upper()}: template verification and identification"
+    return Benchmark(
+        text, partial(run_ijb, name=name), IJB_TREE.format(name=name, a=letters[0], b=letters[1])
+    )
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "synthetic": Benchmark(
+        "verification on embedded invented faces; needs no data", run_synthetic, "", needs_data=False
+    ),
+    "pairs-tsv": Benchmark("verification from a tab-separated list of your own", run_tsv, TSV_TREE),
+    "identify-tsv": Benchmark(
+        "1:N search from gallery, probe and distractor lists of your own", run_lists, LISTS_TREE
+    ),
+    "attributes-csv": Benchmark(
+        "attribute accuracy on a list of your own",
+        partial(run_attributes, name="attributes-csv"),
+        LIST_TREE,
+        needs="attributes",
+    ),
+    "lfw": _bin("lfw", "LFW verification, .bin or pairs.txt folder"),
+    "cfp-fp": _bin("cfp-fp", "CFP frontal-profile verification, .bin"),
+    "cfp-ff": _bin("cfp-ff", "CFP frontal-frontal verification, .bin"),
+    "cplfw": _bin("cplfw", "Cross-Pose LFW verification, .bin"),
+    "calfw": _bin("calfw", "Cross-Age LFW verification, .bin"),
+    "agedb-30": _bin("agedb-30", "AgeDB-30 verification, .bin"),
+    "xqlfw": Benchmark(
+        "Cross-Quality LFW verification, with LFW beside it where present", run_xqlfw, XQLFW_TREE
+    ),
+    "tinyface": Benchmark("TinyFace identification, rank 1/5/10/20", run_tinyface, TINYFACE_TREE),
+    "scface": Benchmark("SCface identification at 4.2, 2.6 and 1.0 m", run_scface, SCFACE_TREE),
+    "ijbb": _ijb("ijbb", ("S1", "S2")),
+    "ijbc": _ijb("ijbc", ("G1", "G2")),
+    "survface": Benchmark(
+        "QMUL-SurvFace open-set identification and verification", run_survface, SURVFACE_TREE
+    ),
+    "celeba": Benchmark(
+        "CelebA attribute accuracy", partial(run_attributes, name="celeba"), CELEBA_TREE, needs="attributes"
+    ),
+    "celeba-pairs": Benchmark(
+        "verification on 10,000 drawn pairs of CelebA's test part", run_celeba_pairs, CELEBA_PAIRS_TREE
+    ),
+    "lfwa": Benchmark(
+        "LFWA attribute accuracy", partial(run_attributes, name="lfwa"), LFWA_TREE, needs="attributes"
+    ),
+    "svhn": Benchmark("SVHN digit classification", run_svhn, SVHN_TREE, needs="classes"),
+}

@@ -1,0 +1,1 @@
+"""From results to a report: sections, plots, comparisons, provenance."""

@@ -1,0 +1,50 @@
+"""The chain from a metric back to the HR files: checkpoint, view, degraded variants, base, sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lrfr.pairs.store import Store
+from lrfr.pairs.views import view_digest
+
+
+def chain(model: dict[str, Any], store: Path | None = None) -> list[str]:
+    """Return the lines of one model's chain; with its ``store``, down to the spec and the HR files' hashes.
+
+    Raises:
+        DataError: the store holds a damaged manifest.
+
+    """
+    lines = [
+        str(model["name"]),
+        f"  checkpoint {model.get('checkpoint') or '-'}",
+        f"    digest {model.get('digest') or '-'}",
+    ]
+    lines += [f"    {role} {digest}" for role, digest in sorted((model.get("parents") or {}).items())]
+    lines.append(f"  view {model.get('view_digest') or '-'}")
+    found = _view(store, model.get("view_digest")) if store else None
+    return lines + (_below(Store(store), found) if store and found else [])
+
+
+def _view(store: Path, digest: str | None) -> dict[str, Any] | None:
+    place = Store(store)
+    return next((view for view in map(place.view, place.views()) if view_digest(view) == digest), None)
+
+
+def _below(store: Store, view: dict[str, Any]) -> list[str]:
+    """Return what the view stands on."""
+    lines = [f"    name {view['name']}"]
+    for variant in view["variants"]:
+        manifest = store.lr_manifest(variant["action"])
+        lines.append(f"    variant {variant['action']} weight {variant['weight']:g}")
+        lines.append(f"      spec {variant['spec']} {variant['spec_digest']}")
+        lines.append(f"      pixels {manifest['pixel_digest']}")
+    base = store.base_manifest(view["base"])
+    source = " ".join(f"{key}={value}" for key, value in sorted(base["source"].items()))
+    lines += [
+        f"    base {view['base']} {base['rows']} faces, {base['identities']} people",
+        f"      source {source}",
+    ]
+    lines += [f"      {name} sha256 {digest}" for name, digest in sorted(base["files"].items())]
+    return [*lines, "      rows.npz holds the key and the hash of every HR file"]

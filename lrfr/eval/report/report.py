@@ -1,0 +1,148 @@
+"""A report from result files alone: one structure, three forms (HTML page, Markdown, JSON).
+
+The HTML page holds everything it shows: no link leaves it, so it can be mailed or archived.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrfr import __version__
+from lrfr.core.errors import DataError
+from lrfr.eval.report import sections
+from lrfr.eval.report.blocks import Section
+from lrfr.eval.report.seeds import over_seeds
+from lrfr.eval.results import Result
+
+_LEFT_OUT = {"per_pair", "curves", "seconds", "time"}
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report."""
+
+    title: str
+    sections: list[Section]
+    results: list[Result]
+
+
+def build(
+    results: list[Result],
+    *,
+    title: str = "Low-resolution face recognition: results",
+    pictures: Sequence[tuple[Path, str]] = (),
+    gains: tuple[str, str] | None = None,
+    paired: Sequence[tuple[str, str]] = (),
+    store: Path | None = None,
+) -> Report:
+    """Arrange results into a report.
+
+    Args:
+        results: from :func:`lrfr.eval.results.read_results` or straight from a protocol.
+        title: heading of the page.
+        pictures: image files to embed, each with its caption (for example a contact sheet of the
+            degradation).
+        gains: names of the HR model and of the reference model for BTNet's relative gains.
+        paired: pairs of model names for the paired tests; empty for all pairs.
+        store: pair store of the views that the models were trained on: the provenance then reaches down to
+            the HR files.
+
+    """
+    if not results:
+        raise DataError("no results to report", hint="lrfr eval writes them")
+    parts = [
+        sections.compared(results),
+        *(sections.one_test(name, results) for name in sections.test_names(results)),
+    ]
+    optional = [
+        over_seeds(results),
+        sections.paired_tests(results, paired),
+        sections.gains(results, gains),
+        sections.papers(results),
+        sections.cost(results),
+        sections.pictures(pictures),
+    ]
+    parts += [section for section in optional if section is not None]
+    return Report(title, [*parts, sections.provenance(results, store), sections.commands(results)], results)
+
+
+def write_report(results: list[Result], out: Path, **options: Any) -> list[Path]:
+    """Write ``out`` (HTML) with ``.md`` and ``.json`` beside it, and return the three paths.
+
+    Args:
+        results: from a protocol, or from :func:`lrfr.eval.results.read_results`.
+        out: the HTML file.
+        **options: as of :func:`build`.
+
+    """
+    report = build(results, **options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    made = {
+        out: to_html(report),
+        out.with_suffix(".md"): to_markdown(report),
+        out.with_suffix(".json"): to_json(report),
+    }
+    for path, text in made.items():
+        path.write_text(text, "utf-8")
+    return list(made)
+
+
+def to_html(report: Report) -> str:
+    """Return the self-contained page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (_TEMPLATES / "report.css").read_text("utf-8")
+    return environment.get_template("report.html").render(report=report, style=style, version=__version__)
+
+
+def to_markdown(report: Report) -> str:
+    """Return the report without its pictures."""
+    lines = [f"# {report.title}", ""]
+    for section in report.sections:
+        lines += [f"## {section.title}", "", *[f"{text}\n" for text in section.text]]
+        for table in section.tables:
+            lines += [
+                f"**{table.caption}**",
+                "",
+                _row(table.columns),
+                _row(["---"] * len(table.columns)),
+                *map(_row, table.rows),
+                "",
+            ]
+        lines += [f"*{image.name}*: {image.caption}\n" for image in section.images]
+        lines += [f"    {line}" for line in section.code] + ([""] if section.code else [])
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def to_json(report: Report) -> str:
+    """Return tables and results without pictures, per-pair data and clock readings: the same results give the
+    same bytes.
+    """
+    parts = [
+        {"title": s.title, "text": s.text, "tables": [vars(table) for table in s.tables], "code": s.code}
+        for s in report.sections
+    ]
+    light = [
+        {key: value for key, value in result.items() if key not in {"per_pair", "curves", "seconds", "time"}}
+        for result in report.results
+    ]
+    return (
+        json.dumps({"title": report.title, "sections": parts, "results": light}, indent=1, allow_nan=False)
+        + "\n"
+    )

@@ -1,0 +1,282 @@
+"""The parts of a report: what was compared, each test, comparisons, papers' tables, cost, pictures,
+provenance, commands.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lrfr.core.errors import DataError
+from lrfr.core.image import decode, read_bytes
+from lrfr.eval.published import papers as published
+from lrfr.eval.report import plots
+from lrfr.eval.report.blocks import Image, Section, TableBlock
+from lrfr.eval.report.compare import gain_rows, paired_rows, size_pair
+from lrfr.eval.report.curves import curves
+from lrfr.eval.report.provenance import chain
+from lrfr.eval.results import Result
+
+MAIN_METRICS = (
+    "accuracy",
+    "TAR@FAR=0.01",
+    "TAR@FAR=0.001",
+    "rank-1",
+    "rank-5",
+    "TPIR@FPIR=0.1",
+    "AUC",
+    "EER",
+)
+
+
+def test_names(results: list[Result]) -> list[tuple[str, str]]:
+    """Return each (benchmark, protocol) once, in order."""
+    return list(dict.fromkeys((result["benchmark"], result["protocol"]) for result in results))
+
+
+def compared(results: list[Result]) -> Section:
+    """Say what was compared, on which lists, under which conditions."""
+    models = {result["model"]["name"]: result["model"] for result in results}
+    about = [
+        [
+            m["name"],
+            m.get("method") or "-",
+            _short(m.get("digest")),
+            _short(m.get("view_digest")),
+            m.get("notes") or "-",
+        ]
+        for m in models.values()
+    ]
+    lists = {}
+    for r in results:
+        how = f"{r.get('interpolation', '-')}, {'antialiased' if r.get('antialias') else 'not antialiased'}"
+        lists[r["benchmark"], r["protocol"]] = [
+            r["benchmark"],
+            r["protocol"],
+            _trials(r),
+            r.get("convention", "-"),
+            r.get("flip", "-"),
+            how,
+            r.get("alignment", "-"),
+            _short(r.get("protocol_digest")),
+        ]
+    return Section(
+        "What was compared",
+        [
+            f"{len(models)} model(s) on {len(lists)} test(s). All values are percentages; brackets hold 95 "
+            f"% intervals. Resampling is over "
+            "people where the list names them, because pairs that share a person are not independent. The "
+            "thresholds of the accuracy are "
+            "held fixed in it.",
+            "A star marks a rate below 1 / (number of impostor trials): the list cannot resolve it, and "
+            "the value shown is that at zero "
+            "false accepts.",
+        ],
+        [
+            TableBlock("Models", ["model", "method", "checkpoint", "view", "notes"], about),
+            TableBlock(
+                "Tests",
+                ["test", "protocol", "trials", "convention", "flip", "LR images by", "alignment", "list"],
+                list(lists.values()),
+            ),
+        ],
+    )
+
+
+def _trials(result: Result) -> str:
+    if "n_pos" in result:
+        return f"{result['n_pos']} same, {result['n_neg']} different"
+    if "n_probe" in result:
+        return f"{result['n_probe']} probes, {result.get('n_gallery', '-')} gallery"
+    return f"{max(metric['n'] for metric in result['metrics'].values())} images"
+
+
+def _short(digest: Any) -> str:
+    return str(digest)[:12] if digest else "-"
+
+
+def one_test(key: tuple[str, str], results: list[Result]) -> Section:
+    """Show one test: its main metrics at every pair of sizes, and its curves."""
+    own = [result for result in results if (result["benchmark"], result["protocol"]) == key]
+    metrics = list(dict.fromkeys(name for result in own for name in result["metrics"]))
+    shown = [name for name in MAIN_METRICS if name in metrics] or metrics
+    tables = []
+    for matching, word in (
+        ("cross", "cross-resolution: first image (gallery) large, second (probe) small"),
+        ("same", "same resolution on both sides"),
+    ):
+        # the HR-HR cell belongs to both
+        part = [
+            result
+            for result in own
+            if result.get("matching", "same") == matching or result.get("sizes") == own[0].get("sizes")
+        ]
+        alone = len({size_pair(result) for result in own}) == 1 and own[0].get("matching", "same") == matching
+        if len({size_pair(result) for result in part}) > 1 or alone:
+            tables += [_metric_table(part, name, word) for name in shown[: 4 if "sizes" in part[0] else 1]]
+    return Section(f"{key[0]}: {key[1]}", [], tables, curves(own))
+
+
+def _metric_table(results: list[Result], metric: str, word: str) -> TableBlock:
+    """Return one metric: a row per model, a column per pair of sizes."""
+    cells = list(dict.fromkeys(size_pair(result) for result in results))
+    rows = []
+    for name in plots.models_of(results):
+        found = {
+            size_pair(result): result["metrics"].get(metric)
+            for result in results
+            if result["model"]["name"] == name
+        }
+        rows.append([name, *[value_text(found.get(cell)) for cell in cells]])
+    return TableBlock(f"{metric}, {word}", ["model", *cells], rows)
+
+
+def value_text(body: dict[str, Any] | None) -> str:
+    """Return ``94.70 [94.0, 95.4]``, starred where not resolvable."""
+    if body is None:
+        return "-"
+    text = f"{100 * body['value']:.2f}" + ("" if body.get("resolvable", True) else "*")
+    span = body.get("interval")
+    return f"{text} [{100 * span['low']:.1f}, {100 * span['high']:.1f}]" if span else text
+
+
+def paired_tests(results: list[Result], asked: Sequence[tuple[str, str]] = ()) -> Section | None:
+    """Compare the pairs of models that are ``asked`` for, or every two that took the same test."""
+    rows = paired_rows(results, asked)
+    if not rows:
+        return None
+    text = (
+        "Both models saw the same pairs. McNemar's exact test compares their decisions, DeLong's test "
+        "their areas under the ROC; "
+        "p-values are not corrected for the number of rows."
+    )
+    columns = [
+        "test",
+        "sizes",
+        "model A",
+        "model B",
+        "only A right",
+        "only B right",
+        "McNemar p",
+        "AUC A",
+        "AUC B",
+        "DeLong p",
+    ]
+    return Section("Paired tests", [text], [TableBlock("Two models on the same pairs", columns, rows)])
+
+
+def gains(results: list[Result], gains: tuple[str, str] | None) -> Section | None:
+    """Show BTNet's relative gains over the model ``gains[0]`` in steps of ``gains[1]``."""
+    if gains is None:
+        return None
+    rows = gain_rows(results, *gains)
+    text = (
+        f"(model - {gains[0]}) / |{gains[1]} - {gains[0]}| of the accuracy (BTNet Eq. 4 and 5); a dash "
+        f"where the reference equals the "
+        "HR model."
+    )
+    return Section(
+        "Relative gains",
+        [text],
+        [TableBlock("Relative gains", ["test", "matching", "sizes", "model", "gain"], rows)],
+    )
+
+
+def papers(results: list[Result]) -> Section | None:
+    """Set the papers' tables beside ours where a metric, matching and size agree."""
+    tables, text = (
+        [],
+        [
+            "Where the data differ from the paper's, the numbers are for orientation only; each caption "
+            "says what differs."
+        ],
+    )
+    for table in published.tables().values():
+        columns, rows, remarks = published.side_by_side(table, results)
+        if len(rows) > len(table.rows) or len(columns) > len(table.columns):
+            caption = f"{table.short[0]} ({table.title}). {' '.join(table.notes)} Ours: {'. '.join(remarks)}."
+            tables.append(TableBlock(caption, columns, rows))
+    return Section("Papers' tables beside ours", text, tables) if tables else None
+
+
+def cost(results: list[Result]) -> Section | None:
+    """Show parameters, multiply-adds and throughput where they were measured."""
+    models = {result["model"]["name"]: result["model"].get("cost") or [] for result in results}
+    rows = [
+        [
+            name,
+            f"{row['size_px']} px",
+            _count(row.get("parameters"), 1e6, "M"),
+            _count(row.get("macs"), 1e9, "G"),
+            f"{row['images_per_s']:.0f}",
+        ]
+        for name, cost in models.items()
+        for row in cost
+    ]
+    if not rows:
+        return None
+    return Section(
+        "Cost",
+        [],
+        [
+            TableBlock(
+                "Cost by size of the image",
+                ["model", "image", "parameters", "multiply-adds", "images/s"],
+                rows,
+            )
+        ],
+    )
+
+
+def _count(value: Any, unit: float, letter: str) -> str:
+    return f"{value / unit:.3g} {letter}" if value else "-"
+
+
+def pictures(pictures: Sequence[tuple[Path, str]]) -> Section | None:
+    """Embed picture files."""
+    images = []
+    for path, caption in pictures:
+        data = read_bytes(path)
+        decode(data)  # refuses what is not an image
+        kind = {
+            b"\x89PNG": "png",
+            b"\xff\xd8\xff\xe0": "jpeg",
+            b"\xff\xd8\xff\xe1": "jpeg",
+            b"\xff\xd8\xff\xdb": "jpeg",
+        }.get(data[:4])
+        if kind is None:
+            raise DataError("only PNG and JPEG pictures can be embedded", file=str(path))
+        address = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        images.append(Image(path.stem, caption, address, address))
+    return Section("Pictures", [], [], images) if images else None
+
+
+def provenance(results: list[Result], store: Path | None) -> Section:
+    """Draw each model's chain from the metric back to the HR files."""
+    lines = [
+        line
+        for model in {r["model"]["name"]: r["model"] for r in results}.values()
+        for line in chain(model, store)
+    ]
+    text = (
+        []
+        if store
+        else [
+            "lrfr report --store STORE adds what each view stands on: specs, base and HR files with their "
+            "hashes."
+        ]
+    )
+    return Section("Provenance", text, code=lines)
+
+
+def commands(results: list[Result]) -> Section:
+    """List the commands that made the results."""
+    lines = list(dict.fromkeys(str(result["command"]) for result in results if result.get("command")))
+    versions = ", ".join(f"{name} {value}" for name, value in results[0].get("versions", {}).items())
+    return Section(
+        "Reproduce",
+        [f"Made with {versions or 'unknown versions'}."],
+        code=lines or ["# made from the library, not by a command"],
+    )

@@ -1,0 +1,1 @@
+"""Declared comparisons: a YAML file becomes a resumable plan of command lines."""

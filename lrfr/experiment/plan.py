@@ -1,0 +1,164 @@
+"""A declared comparison becomes a list of lrfr command lines.
+
+Every step *is* a command line that a user could type, so a report can say exactly how to make it again, and a
+step that fails takes nothing with it but the steps that need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from lrfr.experiment.declare import Evaluation, Experiment, Flags, Training
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command line of the plan; ``needs`` must have succeeded before it, ``after`` must only have
+    ended.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    estimate_s: float | None = None
+
+    def digest(self, digests: dict[str, str]) -> str:
+        """Return the identity of this step: its command line and those of everything before it."""
+        text = json.dumps([self.argv, [digests[name] for name in self.needs]])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plan(experiment: Experiment) -> list[Step]:
+    """Return the steps in an order in which every step comes after what it needs; paths are relative to the
+    experiment's folder.
+    """
+    steps = [
+        Step(f"pairs-{name}", ("make-pairs", "--view", name, *_argv(view.flags)), estimate_s=view.estimate_s)
+        for name, view in experiment.views.items()
+    ]
+    steps += [
+        Step(f"picture-{name}", ("degrade", "--preview", "--out", f"pictures/{name}", *_argv(picture.flags)))
+        for name, picture in experiment.pictures.items()
+    ]
+    for name, weights in experiment.imports.items():
+        argv = ("import-weights", weights.source, "--out", f"runs/{name}", *_argv(weights.flags))
+        steps.append(Step(f"import-{name}", argv, estimate_s=weights.estimate_s))
+    for name, training in experiment.trainings.items():
+        steps += _training_steps(name, training, experiment)
+    for name in experiment.routes:
+        steps.append(_route_step(name, experiment))
+    for name, evaluation in experiment.evaluations.items():
+        steps += _evaluation_steps(name, evaluation, experiment)
+    return [*steps, *_report_step(experiment, steps)]
+
+
+def _report_step(experiment: Experiment, steps: list[Step]) -> list[Step]:
+    results = [_result_file(step.id) for step in steps if step.argv[0] == "eval"]
+    if not results:
+        return []
+    title = ("--title", experiment.title) if experiment.title else ()
+    pictures = [
+        f"pictures/{name}/contact.png={picture.caption}" for name, picture in experiment.pictures.items()
+    ]
+    shown = tuple(word for picture in pictures for word in ("--picture", picture))
+    argv = ("report", *results, "--out", "report.html", *title, *shown, *_argv(experiment.report))
+    return [
+        Step("report", argv, after=tuple(step.id for step in steps if step.argv[0] in {"eval", "degrade"}))
+    ]
+
+
+def _training_steps(name: str, training: Training, experiment: Experiment) -> list[Step]:
+    steps = []
+    settings, flags = experiment.common.set | training.set, experiment.common.flags | training.flags
+    for seed in training.seeds:
+        parents = {role: _run(used, experiment, seed) for role, used in training.parents.items()}
+        run = _run(name, experiment, seed)
+        argv = ["train", training.method, "--view", training.view, "--name", run]
+        argv += ["--recipe", training.recipe] if training.recipe else []
+        argv += [word for role, parent in parents.items() for word in ("--parent", f"{role}=runs/{parent}")]
+        argv += [
+            word
+            for key, value in {"train.seed": seed, **settings}.items()
+            for word in ("--set", f"{key}={_word(value)}")
+        ]
+        needs = (
+            f"pairs-{training.view}",
+            *(_maker(used, experiment, seed) for used in training.parents.values()),
+        )
+        steps.append(Step(f"train-{run}", (*argv, *_argv(flags)), needs, estimate_s=training.estimate_s))
+    return steps
+
+
+def _route_step(name: str, experiment: Experiment) -> Step:
+    route = experiment.routes[name]
+    words = [
+        word for side, used in route.at.items() for word in ("--at", f"{side}=runs/{_run(used, experiment)}")
+    ]
+    argv = ("route", *words, "--rest", f"runs/{_run(route.rest, experiment)}", "--out", f"runs/{name}")
+    return Step(
+        f"route-{name}", argv, tuple(_maker(used, experiment) for used in (*route.at.values(), route.rest))
+    )
+
+
+def _evaluation_steps(name: str, evaluation: Evaluation, experiment: Experiment) -> list[Step]:
+    steps = []
+    for model in evaluation.of or experiment.models():
+        seeds = experiment.trainings[model].seeds if model in experiment.trainings else [0]
+        for seed in seeds:
+            run = _run(model, experiment, seed)
+            id_ = f"eval-{name}-{run}"
+            argv = (
+                "eval",
+                f"runs/{run}",
+                "--benchmark",
+                evaluation.benchmark,
+                "--out",
+                _result_file(id_),
+                *_argv(evaluation.flags),
+            )
+            steps.append(
+                Step(id_, argv, (_maker(model, experiment, seed),), estimate_s=evaluation.estimate_s)
+            )
+    return steps
+
+
+def _run(model: str, experiment: Experiment, seed: int | None = None) -> str:
+    """Return the run folder of a model: with its seed, or with its first where it was not trained with that
+    one.
+    """
+    training = experiment.trainings.get(model)
+    if training is None:
+        return model
+    return f"{model}-s{seed if seed in training.seeds else training.seeds[0]}"
+
+
+def _maker(model: str, experiment: Experiment, seed: int | None = None) -> str:
+    """Return the step that makes a model."""
+    kind = "import" if model in experiment.imports else "route" if model in experiment.routes else "train"
+    return f"{kind}-{_run(model, experiment, seed)}"
+
+
+def _result_file(step_id: str) -> str:
+    return f"results/{step_id.removeprefix('eval-')}.json"
+
+
+def _word(value: bool | int | float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _argv(flags: Flags) -> list[str]:
+    words: list[str] = []
+    for key, value in flags.items():
+        option = f"--{key.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [option] if value else []
+        elif isinstance(value, list) and key in {"spec", "set", "paired"}:
+            words += [word for item in value for word in (option, str(item))]
+        elif isinstance(value, list):
+            words += [option, ",".join(str(item) for item in value)]
+        else:
+            words += [option, str(value)]
+    return words

@@ -1,0 +1,161 @@
+"""Run the steps of a plan: what is done is not redone, what fails does not stop the rest, and a kill loses
+one step at most.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from lrfr.experiment.launch import Launch, LocalLaunch
+from lrfr.experiment.plan import Step
+
+LOCKED = 4
+_LOCK_PATIENCE_S = 900.0
+_POLL_S = 2.0
+
+Record = dict[str, Any]
+OnStep = Callable[[Step, str, float | None], None]
+
+
+class StepRunner:
+    """Runs command lines in ``folder`` and keeps one record a step under ``steps/``.
+
+    Args:
+        folder: the experiment's folder; every path of the command lines is relative to it.
+        launcher: words before a step's own, by default this interpreter running lrfr.
+        jobs: how many steps may run side by side; each then gets its share of the cores.
+        launch: how a command line is run: as a child process, or as a Ray task.
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        launcher: tuple[str, ...] = (sys.executable, "-m", "lrfr"),
+        jobs: int = 1,
+        launch: Launch | None = None,
+    ) -> None:
+        self.folder = folder
+        self.launcher = launcher
+        self.jobs = jobs
+        self.launch = launch or LocalLaunch()
+        self.records = folder / "steps"
+        self._stopping = threading.Event()
+
+    def record(self, step: Step) -> Record | None:
+        """Return what is known of an earlier run of this step."""
+        try:
+            found = json.loads((self.records / f"{step.id}.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def done(self, step: Step, digest: str) -> bool:
+        """Say whether this very step, after these very steps, has succeeded before."""
+        record = self.record(step)
+        return record is not None and record.get("code") == 0 and record.get("digest") == digest
+
+    def run(self, steps: list[Step], on_step: OnStep) -> dict[str, str]:
+        """Run all steps and return the state of each: ``kept``, ``done``, ``failed`` or ``skipped``."""
+        self.records.mkdir(parents=True, exist_ok=True)
+        (self.folder / "logs").mkdir(exist_ok=True)
+        digests = digests_of(steps)
+        states: dict[str, str] = {}
+        waiting = list(steps)
+        running: dict[Future[str], str] = {}
+        with ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                while waiting or running:
+                    ready = [step for step in waiting if states.keys() >= {*step.needs, *step.after}]
+                    for step in ready[: self.jobs - len(running)]:
+                        waiting.remove(step)
+                        running[pool.submit(self._step, step, digests[step.id], dict(states), on_step)] = (
+                            step.id
+                        )
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        states[running.pop(future)] = future.result()
+            except BaseException:
+                self._stop()
+                raise
+        return {step.id: states[step.id] for step in steps}
+
+    def _step(self, step: Step, digest: str, ended: dict[str, str], on_step: OnStep) -> str:
+        start = time.monotonic()
+        if self._stopping.is_set() or any(ended[name] in {"failed", "skipped"} for name in step.needs):
+            state = "skipped"
+        elif not step.after and self.done(step, digest):
+            state = "kept"
+        else:
+            on_step(step, "running", None)
+            state = "done" if self._execute(step, digest) == 0 else "failed"
+        on_step(step, state, time.monotonic() - start if state in {"done", "failed"} else None)
+        return state
+
+    def _execute(self, step: Step, digest: str) -> int:
+        """Run one command line; a step that is still running elsewhere (its output is locked) is waited
+        for.
+        """
+        argv = _existing(step, self.folder)
+        start = time.monotonic()
+        while True:
+            code, answer = self._launch(argv, self.folder / "logs" / f"{step.id}.log")
+            if code != LOCKED or self._stopping.wait(_POLL_S) or time.monotonic() - start > _LOCK_PATIENCE_S:
+                break
+        record = {
+            "id": step.id,
+            "argv": argv,
+            "digest": digest,
+            "code": code,
+            "seconds": round(time.monotonic() - start, 1),
+        }
+        record |= {"result": answer.get("result"), "error": answer.get("error")}
+        _write_atomically(self.records / f"{step.id}.json", record)
+        return code
+
+    def _launch(self, argv: list[str], log: Path) -> tuple[int, Record]:
+        environment = dict(os.environ)
+        if self.jobs > 1:
+            environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
+        code, stdout = self.launch([*self.launcher, *argv, "--json"], self.folder, log, environment)
+        try:
+            answer = json.loads(stdout.decode("utf-8").splitlines()[-1])
+        except (ValueError, IndexError):
+            answer = {"error": {"message": f"no JSON answer; see {log.name}"}}
+        return code, answer
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        self.launch.stop()
+
+
+def digests_of(steps: list[Step]) -> dict[str, str]:
+    """Return the identity of every step of a plan: its own command line and the identities of the steps that
+    it needs.
+    """
+    digests: dict[str, str] = {}
+    for step in steps:
+        digests[step.id] = step.digest(digests)
+    return digests
+
+
+def _existing(step: Step, folder: Path) -> list[str]:
+    """Return the command line without the results of steps that failed (a report shows what there is)."""
+    return [
+        word
+        for word in step.argv
+        if not step.after or not word.startswith("results/") or (folder / word).exists()
+    ]
+
+
+def _write_atomically(path: Path, record: Record) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(record, sort_keys=True, indent=1, default=str), "utf-8")
+    temporary.replace(path)

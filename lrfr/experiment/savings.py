@@ -1,0 +1,67 @@
+"""What a shared store has saved in an experiment: images degraded against images read, bytes written against
+bytes of private copies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lrfr.experiment.declare import Experiment
+
+
+def measure(experiment: Experiment, folder: Path) -> dict[str, Any] | None:
+    """Return what the finished trainings of an experiment have read, against what the store holds; None
+    without store or trainings.
+
+    A private copy is what a training would have needed alone: the HR images and the degraded variants of its
+    view. Every pair that a training reads counts as two images, HR and LR.
+    """
+    from lrfr.pairs.care.inventory import listing
+    from lrfr.pairs.store import Store
+
+    root = folder / "store"
+    runs = [
+        (training.view, folder / "runs" / f"{name}-s{seed}")
+        for name, training in experiment.trainings.items()
+        for seed in training.seeds
+    ]
+    pairs_read = {run: _pairs_read(run) for _, run in runs}
+    if not root.is_dir() or not any(pairs_read.values()):
+        return None
+    stores = {entry["id"]: entry for entry in listing(root)["stores"]}
+    parts = {name: _parts(Store(root).view(name)) for name in {view for view, run in runs if pairs_read[run]}}
+    written = set().union(*parts.values())
+    degraded = sum(stores[part]["rows"] for part in written if stores[part]["kind"] == "lr")
+    read = 2 * sum(pairs_read.values())
+    once = _mb(stores, written)
+    private = sum(_mb(stores, parts[view]) for view, run in runs if pairs_read[run])
+    return {
+        "trainings": sum(map(bool, pairs_read.values())),
+        "images_degraded": degraded,
+        "images_read": read,
+        "read_per_degraded": round(read / degraded, 1) if degraded else None,
+        "MB_written": round(once, 1),
+        "MB_private_copies": round(private, 1),
+        "copies_per_written": round(private / once, 1),
+    }
+
+
+def _parts(view: dict[str, Any]) -> set[str]:
+    return {view["base"], *(variant["action"] for variant in view["variants"])}
+
+
+def _mb(stores: dict[str, Any], parts: Iterable[str]) -> float:
+    return sum(float(stores[part]["MB"]) for part in parts)
+
+
+def _pairs_read(run: Path) -> int:
+    """Return how many pairs a run's steps have taken, from its own files."""
+    try:
+        recipe = json.loads((run / "run.json").read_text("utf-8"))["recipe"]
+        last = (run / "journal.jsonl").read_text("utf-8").splitlines()[-1]
+        return int(json.loads(last)["step"]) * int(recipe["train"]["batch_size"])
+    except (OSError, ValueError, KeyError, IndexError):
+        return 0

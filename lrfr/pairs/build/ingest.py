@@ -1,0 +1,99 @@
+"""Opening a source with everything that is said about it: landmarks, channel order, splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lrfr.core.errors import SpecError
+from lrfr.core.landmarks import read_landmarks
+from lrfr.pairs.build.channel_order import source_looks_swapped
+from lrfr.pairs.build.plan import BaseOptions
+from lrfr.pairs.build.prepare import Prepare
+from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.sources.table import open_source
+from lrfr.pairs.sources.base import Content, Face, Place, Source
+
+
+def open_ingest(
+    source_text: str,
+    *,
+    size_px: int = 112,
+    color: str = "rgb",
+    landmarks: Path | None = None,
+    split_file: Path | None = None,
+    seed: int = 0,
+    access: str = "block",
+    cached: bool = True,
+) -> Ingest:
+    """Open a source by its name on the command line.
+
+    Raises:
+        SpecError: no such source, or a malformed landmark or split file.
+
+    """
+    source = open_source(source_text)
+    if split_file:
+        source = WithSplits(source, _read_splits(split_file))
+    marks = read_landmarks(landmarks) if landmarks else None
+    listed = source.faces()
+    swapped = color != "bgr" and source_looks_swapped(source, listed)
+    order = "bgr" if color == "bgr" or (color == "auto" and swapped) else "rgb"
+    warnings = (_WARNING[order],) if swapped else ()
+    prepare = Prepare(size_px=size_px, color=order, aligned=marks is not None)
+    return Ingest(source, BaseOptions(prepare, seed, access), marks, cached, warnings, tuple(listed))
+
+
+_WARNING = {
+    "bgr": "red and blue look swapped in this source; they are swapped back (--color rgb keeps them)",
+    "rgb": "red and blue look swapped in this source; --color bgr swaps them back",
+}
+
+
+@dataclass(frozen=True)
+class WithSplits(Source):
+    """A source whose faces get their split from a file."""
+
+    inner: Source
+    splits: dict[str, str]
+
+    def faces(self) -> list[Face]:
+        """List the faces with their splits; a key of the file that the source lacks is an error."""
+        faces = [replace(face, split=self.splits.get(face.key, "")) for face in self.inner.faces()]
+        missing = self.splits.keys() - {face.key for face in faces}
+        if missing:
+            raise SpecError(f"the split file names {len(missing)} unknown keys, the first is {min(missing)!r}")
+        return faces
+
+    def read(self, place: Place) -> Content:
+        """Read from the inner source."""
+        return self.inner.read(place)
+
+    def fingerprint(self, place: Place) -> str | None:
+        """Ask the inner source."""
+        return self.inner.fingerprint(place)
+
+    def stamp(self, place: Place) -> tuple[int, ...] | None:
+        """Ask the inner source."""
+        return self.inner.stamp(place)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the inner source."""
+        return self.inner.describe()
+
+
+def _read_splits(path: Path) -> dict[str, str]:
+    """Read ``key<tab>split`` lines (a comma or white space also separates)."""
+    try:
+        lines = path.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError as error:
+        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
+    splits = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            key, _, split = line.rstrip().replace(",", "\t").rpartition("\t" if "\t" in line or "," in line else " ")
+            if not key:
+                raise SpecError("expected 'key<tab>split'", file=str(path), line=number)
+            splits[key.strip()] = split.strip()
+    return splits

@@ -1,0 +1,123 @@
+"""Looking at every source byte once before anything is planned, with a cache that may only save time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from lrfr.pairs.executors.local import Runner
+from lrfr.core.files import canonical, digest_of, make_folder, write_atomic
+from lrfr.pairs.build.plan import BaseOptions, Scanned
+from lrfr.pairs.build.prepare import Landmarks
+from lrfr.pairs.sources.base import Face, Source
+from lrfr.pairs.build.tasks import ScanTask
+
+CHUNK = 512
+SCAN_MS = 0.4
+LandmarkTable = dict[str, Landmarks] | None
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """A source and how it is taken in.
+
+    Attributes:
+        source: the faces.
+        options: how HR is cut, stored and permuted.
+        landmarks: five points per key, where crops are aligned.
+        cached: whether the scan cache may be used.
+        warnings: what to tell the user about the source.
+        listed: the faces, where the source was listed already.
+
+    """
+
+    source: Source
+    options: BaseOptions = field(default_factory=BaseOptions)
+    landmarks: LandmarkTable = None
+    cached: bool = True
+    warnings: tuple[str, ...] = ()
+    listed: tuple[Face, ...] | None = None
+
+    def faces(self) -> Sequence[Face]:
+        """List the source, once."""
+        return self.source.faces() if self.listed is None else self.listed
+
+    def marks(self, faces: Sequence[Face]) -> tuple[Landmarks | None, ...] | None:
+        """Return the landmarks of some faces."""
+        return None if self.landmarks is None else tuple(self.landmarks.get(face.key) for face in faces)
+
+    def cache_file(self, store: Path) -> Path:
+        """Return the file of the scan cache for this source and way of taking it in."""
+        marks = digest_of(self.landmarks) if self.landmarks else ""
+        where = str(getattr(self.source, "root", ""))
+        return store / "cache" / f"scan-{digest_of([self.source.describe(), where, self.options.prepare.describe(), marks])[:16]}.json"
+
+
+def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> list[Scanned]:
+    """Return one :class:`Scanned` a face.
+
+    Faces with a fingerprint are trusted without a look. Files whose size, times and inode are those of the
+    cache are not read again; the cache never enters an id, and bytes are compared once more when the record
+    is written.
+    """
+    known = _read_cache(ingest.cache_file(store)) if ingest.cached else {}
+    found: list[Scanned | None] = []
+    stamps: list[list[int] | None] = []
+    for face in faces:
+        named = ingest.source.fingerprint(face.place)
+        stamp = None if named else ingest.source.stamp(face.place)
+        stamps.append(list(stamp) if stamp else None)
+        cached = known.get(face.key)
+        if face.fault:
+            found.append(Scanned(code=face.fault))
+        elif named:
+            found.append(Scanned(named))
+        else:
+            found.append(cached[1] if cached and cached[0] == stamps[-1] else None)
+    fresh = None in found
+    _look(ingest, faces, found, runner)
+    done = [item for item in found if item is not None]
+    assert len(done) == len(faces)
+    if ingest.cached and fresh and any(stamps):
+        make_folder(store / "cache")
+        entries = {
+            face.key: [stamp, asdict(item)] for face, stamp, item in zip(faces, stamps, done, strict=True) if stamp and not item.code
+        }
+        write_atomic(ingest.cache_file(store), canonical(entries), store / "tmp")
+    return _mark_duplicates(done)
+
+
+def _look(ingest: Ingest, faces: Sequence[Face], found: list[Scanned | None], runner: Runner) -> None:
+    """Fill what is not known yet, in parallel."""
+    missing = [index for index, item in enumerate(found) if item is None]
+    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+    tasks = []
+    for chunk in chunks:
+        some = [faces[index] for index in chunk]
+        tasks.append(ScanTask(ingest.source, tuple(face.place for face in some), ingest.options.prepare, ingest.marks(some)))
+    reports = runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing))
+    for chunk, report in zip(chunks, reports, strict=True):
+        for index, item in zip(chunk, report["scanned"], strict=True):
+            found[index] = item
+
+
+def _mark_duplicates(found: list[Scanned]) -> list[Scanned]:
+    """Flag every later face whose bytes were seen before."""
+    seen: set[str] = set()
+    marked = []
+    for item in found:
+        again = bool(item.sha256) and item.sha256 in seen
+        seen.add(item.sha256)
+        marked.append(replace(item, flags=(*item.flags, "W_DUPLICATE")) if again else item)
+    return marked
+
+
+def _read_cache(path: Path) -> dict[str, tuple[list[int], Scanned]]:
+    """Read the cache; one that is damaged or of another version is no cache."""
+    try:
+        value = json.loads(path.read_bytes())
+        return {key: (stamp, Scanned(**{**item, "flags": tuple(item["flags"])})) for key, (stamp, item) in value.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}

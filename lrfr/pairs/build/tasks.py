@@ -1,0 +1,199 @@
+"""The work that executors hand out: pure functions of their fields that leave a file behind and return a
+small dict.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.image import ImageFault, encode_png, remarks, suffix_fits
+from lrfr.core.files import canonical, sha256_hex
+from lrfr.pairs.build.plan import Scanned
+from lrfr.pairs.build.prepare import Landmarks, Prepare
+from lrfr.pairs.format.reader import ShardSet, open_base
+from lrfr.pairs.format.records import JPEG, PNG, RAW, Record
+from lrfr.pairs.format.shard import ShardPlace, write_shard
+from lrfr.pairs.sources.base import Content, Place, Source
+
+DEGRADE_BATCH = 64
+# below this many pixels raw bytes beat every codec in size and time
+RAW_PIXELS = 32 * 32
+
+
+class Task(Protocol):
+    """One unit of work."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it and return a small report."""
+        ...
+
+
+def content_digest(content: Content) -> tuple[str, int]:
+    """Return (sha256, bytes) of what a source gave."""
+    if isinstance(content, np.ndarray):
+        return sha256_hex(canonical(list(content.shape)) + content.tobytes()), int(content.nbytes)
+    return sha256_hex(content), len(content)
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """Look at every byte of some faces once: hash them and prove that they decode."""
+
+    source: Source
+    places: tuple[Place, ...]
+    prepare: Prepare
+    landmarks: tuple[Landmarks | None, ...] | None
+
+    def run(self) -> dict[str, Any]:
+        """Return one :class:`Scanned` a face."""
+        quiet_threads()
+        return {"scanned": [self._scan(index) for index in range(len(self.places))], "images": len(self.places)}
+
+    def _scan(self, index: int) -> Scanned:
+        place = self.places[index]
+        try:
+            content = self.source.read(place)
+            pixels = self.prepare.look(content, self.landmarks[index] if self.landmarks else None)
+        except ImageFault as fault:
+            return Scanned(code=fault.code, detail=fault.detail)
+        sha256, size = content_digest(content)
+        flags = [*remarks(content)] if isinstance(content, bytes) else []
+        if isinstance(content, bytes) and isinstance(place, str) and not suffix_fits(content, place):
+            flags.append("W_SUFFIX")
+        if pixels.min() == pixels.max():
+            flags.append("W_CONSTANT")
+        return Scanned(sha256, size, flags=tuple(flags))
+
+
+@dataclass(frozen=True)
+class HrTask:
+    """Write one HR shard from the sources; reports the faces whose bytes changed since they were scanned."""
+
+    place: ShardPlace
+    tmp: Path
+    scratch: Path | None
+    source: Source
+    places: tuple[Place, ...]
+    digests: bytes
+    prepare: Prepare
+    landmarks: tuple[Landmarks | None, ...] | None
+
+    def run(self) -> dict[str, Any]:
+        """Return the sidecar, or ``{"changed": [row, ...]}``."""
+        quiet_threads()
+        try:
+            sidecar = write_shard(self.place, self._records(), self.tmp, self.scratch)
+        except _Changed as changed:
+            return {"changed": [changed.row], "images": 0}
+        return {"sidecar": sidecar, "images": len(self.places)}
+
+    def _records(self) -> Iterator[Record]:
+        for index, place in enumerate(self.places):
+            row = self.place.start + index
+            try:
+                content = self.source.read(place)
+                expected = self.digests[32 * index : 32 * index + 32].hex()
+                if (self.source.fingerprint(place) or content_digest(content)[0]) != expected:
+                    raise _Changed(row)
+                payload = self.prepare.jpeg(content, self.landmarks[index] if self.landmarks else None)
+            except ImageFault as fault:
+                raise _Changed(row) from fault
+            yield Record(row, JPEG, self.prepare.size_px, self.prepare.size_px, payload)
+
+
+class _Changed(Exception):
+    """A source's bytes are not those that were planned."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+
+@dataclass(frozen=True)
+class LrTask:
+    """Write one shard of a degraded variant from the HR shards of its base."""
+
+    place: ShardPlace
+    tmp: Path
+    scratch: Path | None
+    base: Path
+    base_digest: str
+    spec: str
+    variant: int
+    upsampled: bool
+    traces: bool
+
+    def run(self) -> dict[str, Any]:
+        """Return the sidecar."""
+        quiet_threads()
+        sidecar = write_shard(self.place, self._records(), self.tmp, self.scratch)
+        return {"sidecar": sidecar, "images": self.place.stop - self.place.start}
+
+    def _records(self) -> Iterator[Record]:
+        base = _base(self.base, self.base_digest)
+        pipeline = _pipeline(self.spec)
+        for start in range(self.place.start, self.place.stop, DEGRADE_BATCH):
+            rows = range(start, min(self.place.stop, start + DEGRADE_BATCH))
+            images = list(base.images(rows))
+            for row, done in zip(rows, pipeline.run([base.rows.key(row) for row in rows], images, self.variant), strict=True):
+                tail = dict(done.trace) if self.traces else {}
+                if self.upsampled:
+                    tail["native_px"] = done.image.shape[0]
+                image = self._up(pipeline, done.image) if self.upsampled else done.image
+                yield _lr_record(row, image, canonical(tail) if tail else b"")
+
+    @staticmethod
+    def _up(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        from lrfr.degrade.ops.resize import resize_batch
+
+        up = pipeline.spec.store.up
+        return np.asarray(resize_batch(image[None], up.size_px, up.filter, up.antialias)[0])
+
+
+def _lr_record(row: int, image: NDArray[np.uint8], tail: bytes) -> Record:
+    height, width = image.shape[:2]
+    if height * width <= RAW_PIXELS:
+        return Record(row, RAW, height, width, image.tobytes(), tail)
+    return Record(row, PNG, height, width, encode_png(image), tail)
+
+
+@lru_cache(maxsize=2)
+def _base(folder: Path, digest: str) -> ShardSet:
+    """Return the reader of a base, kept for the life of the worker (the digest tells a rebuilt one from the
+    old).
+    """
+    return open_base(folder)
+
+
+@lru_cache(maxsize=8)
+def _pipeline(spec: str) -> Any:
+    """Return the pipeline of a canonical spec, kept for the life of the worker: heavy state is loaded
+    once.
+    """
+    from lrfr.degrade.pipeline import Pipeline
+    from lrfr.degrade.spec.model import parse_spec
+
+    return Pipeline(parse_spec(spec, "the stored spec"))
+
+
+def quiet_threads() -> None:
+    """One thread a worker: parallelism comes from the number of workers."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def limit_torch_threads() -> None:
+    """Keep torch to one thread in a worker process, whether it is imported already or will be."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

@@ -1,0 +1,1 @@
+"""A store is looked at, verified, repaired and described."""

@@ -1,0 +1,166 @@
+"""The Ray executor: one task a shard, nothing but small dicts in the object store. The only file that imports
+Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lrfr.core.errors import EnvironmentFault, LrfrError, missing_extra
+from lrfr.pairs.build.tasks import Task, limit_torch_threads, quiet_threads
+from lrfr.pairs.executors.local import Outcome, Stopped
+
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+RETRIES = 3
+WAIT_SECONDS = 30.0
+
+
+@contextmanager
+def ray_session(workers: int, address: str | None = None) -> Iterator[Any]:
+    """Start a local Ray (or join the cluster at ``address``) for the time of the block and yield the module;
+    share a running one.
+
+    Raises:
+        EnvironmentFault: Ray cannot start.
+
+    """
+    if address is None:
+        _use_own_token()
+    ray = _import_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    folder = None if address else tempfile.mkdtemp(prefix="lrfr-ray-", dir=_short_folder())
+    try:
+        _start(ray, workers, address, folder)
+        yield ray
+    finally:
+        ray.shutdown()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_on_ray(
+    tasks: Sequence[Task], workers: int, stop: Callable[[], bool], address: str | None = None
+) -> Iterator[Outcome]:
+    """Run tasks on Ray; yield (index, report) as they finish.
+
+    Raises:
+        Stopped: ``stop`` said so.
+        EnvironmentFault: Ray cannot start, or a worker died more often than the retries allow.
+        LrfrError: a task failed.
+
+    """
+    ray = _import_ray()
+    with ray_session(workers, address):
+        yield from _drive(ray, tasks, _cluster_slots(ray, workers) if address else workers, stop)
+
+
+def _import_ray() -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise missing_extra("ray", "dev") from None
+    return ray
+
+
+def _short_folder() -> str:
+    """Return a short writable folder: Ray puts sockets there, and their paths may have 107 bytes."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= 20 else "/tmp"  # noqa: S108 - a private folder is made inside it
+
+
+def _start(ray: Any, workers: int, address: str | None, folder: str | None) -> None:
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
+    try:
+        if address:
+            ray.init(address=address, **common)
+            return
+        ray.init(
+            num_cpus=workers,
+            include_dashboard=False,
+            _temp_dir=folder,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **common,
+        )
+    except Exception as error:
+        where = f"the cluster at {address}" if address else "a local Ray"
+        raise EnvironmentFault(
+            f"cannot use {where}: {error}", hint="--executor process needs no Ray"
+        ) from None
+
+
+def _use_own_token() -> None:
+    """Give Ray a token of this process alone; left to itself it writes one to the home folder."""
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & set(os.environ):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        if (
+            "ray" not in sys.modules
+        ):  # Ray reads the mode when it is imported; later it turns the token on by itself and says so
+            os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _cluster_slots(ray: Any, workers: int) -> int:
+    return max(workers, int(ray.cluster_resources().get("CPU", workers)))
+
+
+def _drive(ray: Any, tasks: Sequence[Task], slots: int, stop: Callable[[], bool]) -> Iterator[Outcome]:
+    # no more in flight than can run: a stop then waits for running shards only, and nothing queues in the
+    # object store
+    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
+    waiting = iter(enumerate(tasks))
+    running: dict[Any, int] = {}
+    while True:
+        while len(running) < slots and not stop():
+            entry = next(waiting, None)
+            if entry is None:
+                break
+            running[remote.remote(entry[1])] = entry[0]
+        if not running:
+            break
+        done, _ = ray.wait(list(running), num_returns=1, timeout=WAIT_SECONDS)
+        for reference in done:
+            yield running.pop(reference), _fetch(ray, reference)
+    if stop():
+        raise Stopped
+
+
+def _fetch(ray: Any, reference: Any) -> dict[str, Any]:
+    """Return a task's report."""
+    try:
+        report = ray.get(reference)
+    except ray.exceptions.OutOfMemoryError:
+        raise EnvironmentFault(
+            "a Ray worker ran out of memory", hint="use fewer --workers; run the same command again to go on"
+        ) from None
+    except ray.exceptions.WorkerCrashedError:
+        raise EnvironmentFault(
+            "a Ray worker died again and again", hint="run the same command again to go on"
+        ) from None
+    except ray.exceptions.RayTaskError as error:
+        cause = error.as_instanceof_cause()
+        raise (cause if isinstance(cause, LrfrError) else error) from None
+    assert isinstance(report, dict)
+    if "error" in report:
+        raise report["error"]
+    return report
+
+
+def _work(task: Task) -> dict[str, Any]:
+    """Run one task in a Ray worker; errors come back as values, so that their fields survive."""
+    quiet_threads()
+    limit_torch_threads()
+    try:
+        return task.run()
+    except LrfrError as error:
+        return {"error": error}

@@ -1,0 +1,1 @@
+"""Pairs leave a store for the formats of other tools."""

@@ -1,0 +1,1 @@
+"""The shard format LRS1: records, LMDB files, shards, checked reading."""

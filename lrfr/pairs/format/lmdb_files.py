@@ -1,0 +1,210 @@
+"""Open LMDB files of this process: each opened once, checked before it is mapped, never carried across a
+fork.
+
+LMDB refuses a second open of one file in a process, dies by SIGBUS on a truncated one and must not be used
+after a fork; this registry answers all three. It is the one deliberate piece of process-wide state in lrfr.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import get_ident
+from typing import Any
+from weakref import WeakValueDictionary
+
+import lmdb
+
+from lrfr.core.errors import DataError
+from lrfr.core.files import sha256_file
+from lrfr.pairs.format.records import Block, block_key, read_block
+
+FileKey = tuple[int, int]
+MAX_OPEN = 256
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a closed shard file must be: its size in bytes and, where it is to be checked, its sha256."""
+
+    size: int
+    sha256: str | None = None
+
+
+class OpenFile:
+    """One open environment with a read transaction for each thread that reads it; closed when nobody holds it
+    any more.
+    """
+
+    def __init__(self, path: str, env: Any, stamp: tuple[int, ...]) -> None:
+        self.path = path
+        self.env = env
+        self.stamp = stamp
+        self.blocks: dict[int, Block] = {}
+        self._transactions: dict[int, Any] = {}
+
+    def get(self, key: bytes) -> memoryview:
+        """Return a value as a view of the map, valid for as long as this object lives.
+
+        Raises:
+            DataError: the key is missing, or the file is damaged.
+
+        """
+        thread = get_ident()
+        transaction = self._transactions.get(thread)
+        try:
+            if transaction is None:
+                transaction = self._transactions[thread] = self.env.begin(buffers=True)
+            found: memoryview | None = transaction.get(key)
+        except lmdb.Error as error:
+            raise DataError(f"damaged database: {error}", file=self.path, hint="lrfr store repair") from None
+        if found is None:
+            raise DataError(f"the key {key.hex()} is missing", file=self.path, hint="lrfr store repair")
+        return found
+
+    def block(self, number: int) -> Block:
+        """Return a block, looked up in the database once and remembered (a few hundred bytes each).
+
+        Raises:
+            DataError: the block is missing or damaged.
+
+        """
+        found = self.blocks.get(number)
+        if found is None:
+            found = self.blocks[number] = read_block(self.get(block_key(number)))
+        return found
+
+    def close(self) -> None:
+        """Close at once; only for what no other thread can hold."""
+        self.blocks.clear()
+        self._transactions.clear()
+        self.env.close()
+
+
+class Registry:
+    """Open files by (device, inode); of more than ``limit`` the one opened first is let go.
+
+    Readers take no lock: they hold the :class:`OpenFile`, which keeps its map alive, while they use what it
+    lent.
+    """
+
+    def __init__(self, limit: int = MAX_OPEN) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._files: OrderedDict[FileKey, OpenFile] = OrderedDict()
+        self._names: dict[str, OpenFile] = {}
+        self._alive: WeakValueDictionary[FileKey, OpenFile] = WeakValueDictionary()
+        self._hashed: dict[FileKey, tuple[int, ...]] = {}
+
+    def file(self, path: str, expected: Expected) -> OpenFile:
+        """Return an open file, to be held for as long as anything it lent is used.
+
+        Raises:
+            DataError: the file is missing, has another size or hash than expected, or is damaged.
+
+        """
+        return self._names.get(path) or self._open(path, expected)
+
+    def _open(self, path: str, expected: Expected) -> OpenFile:
+        """Check and open a file; another name of a file that is open already shares its environment."""
+        with self._lock:
+            stamp = _stamp(path)
+            key = (stamp[0], stamp[1])
+            # a file that was let go may still be in some reader's hand; it is taken back, for it cannot be
+            # opened twice
+            opened = self._alive.get(key)
+            if opened is None or opened.stamp != stamp:
+                self._forget(key)
+                del opened
+                self._check(path, key, stamp, expected)
+                opened = self._alive[key] = OpenFile(path, _open_env(path), stamp)
+            while len(self._files) >= self._limit:
+                self._forget(next(iter(self._files)))
+            self._files[key] = self._names[path] = opened
+            return opened
+
+    def _check(self, path: str, key: FileKey, stamp: tuple[int, ...], expected: Expected) -> None:
+        """Refuse a file of another size before it is mapped (reading it would end the process), and of
+        another hash.
+        """
+        if stamp[2] != expected.size:
+            raise DataError(
+                f"{stamp[2]} bytes where {expected.size} were written", file=path, hint="lrfr store repair"
+            )
+        if expected.sha256 is not None and self._hashed.get(key) != stamp:
+            if sha256_file(Path(path)) != expected.sha256:
+                raise DataError(
+                    "the file does not match its sha256",
+                    file=path,
+                    hint="lrfr store verify, then lrfr store repair",
+                )
+            self._hashed[key] = stamp
+
+    def _forget(self, key: FileKey) -> None:
+        opened = self._files.pop(key, None)
+        self._names = {name: other for name, other in self._names.items() if other is not opened}
+
+    def clear(self) -> None:
+        """Let go of every file (they are opened again when next needed)."""
+        with self._lock:
+            self._files.clear()
+            self._names = {}
+
+    def forget_after_fork(self) -> None:
+        """Close what a forked child inherited, before anything in it can be used: LMDB forbids that."""
+        self._lock = threading.Lock()
+        for opened in list(self._alive.values()):
+            opened.close()
+        self._alive.clear()
+        self._files.clear()
+        self._names = {}
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise DataError(
+            f"shard cannot be read: {error.strerror}", file=path, hint="lrfr store repair"
+        ) from None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _open_env(path: str) -> Any:
+    for attempt in range(50):
+        try:
+            return lmdb.open(
+                path,
+                subdir=False,
+                readonly=True,
+                lock=False,
+                create=False,
+                readahead=_readahead(path),
+                max_spare_txns=4,
+            )
+        except lmdb.Error as error:
+            # a file that was just let go may be in use for a moment longer
+            if "already open" not in str(error) or attempt == 49:
+                raise DataError(f"damaged database: {error}", file=path, hint="lrfr store repair") from None
+            time.sleep(0.01)
+    raise AssertionError
+
+
+def _readahead(path: str) -> bool:
+    """Read ahead only where the whole folder fits into half of the memory; otherwise every page fault would
+    read far too much.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        folder = sum(entry.stat().st_size for entry in os.scandir(os.path.dirname(path) or "."))
+    except (OSError, ValueError):
+        return False
+    return folder < memory // 2
+
+
+REGISTRY = Registry()
+os.register_at_fork(after_in_child=REGISTRY.forget_after_fork)

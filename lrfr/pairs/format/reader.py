@@ -1,0 +1,145 @@
+"""Random access to the records of one store folder, checked before use."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from lrfr.core.errors import DataError
+from lrfr.core.files import read_sealed
+from lrfr.pairs.format.lmdb_files import REGISTRY, Expected, OpenFile
+from lrfr.pairs.format.records import (
+    CHECK_BYTES,
+    HEAD_BYTES,
+    RAW,
+    Encoded,
+    Record,
+    decode_each,
+    store_seed,
+    unpack,
+    unpack_head,
+)
+from lrfr.pairs.store import Rows, check_layout, read_rows
+
+VERIFY = ("always", "records", "never")
+
+
+class ShardSet:
+    """The shards of one folder; holds no open file, so it may be copied, pickled and carried across a fork.
+
+    Args:
+        folder: the base or LR folder.
+        manifest: its manifest.
+        rows: the row table (of the base).
+        verify: ``always`` checks a file's sha256 when it is opened and every record when it is read,
+            ``records`` leaves the first out, ``never`` checks sizes only.
+
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], rows: Rows, verify: str = "always") -> None:
+        check_layout(manifest, folder / "manifest.json")
+        self.folder = folder
+        self.manifest = manifest
+        self.rows = rows
+        self.verify = verify
+        whole = verify == "always"
+        self._files = [
+            (
+                str(folder / f"{shard['shard']}.mdb"),
+                Expected(shard["bytes"], shard["sha256"] if whole else None),
+            )
+            for shard in manifest["shards"]
+        ]
+        self._seed = store_seed(manifest["id"])
+        self._shard_rows, self._block_rows = int(manifest["shard_rows"]), int(manifest["block_rows"])
+        self._check = verify != "never"
+
+    def __len__(self) -> int:
+        return int(self.manifest["rows"])
+
+    def record(self, row: int) -> Record:
+        """Return one record; its payload is a view of the file that lives as long as the record.
+
+        Raises:
+            DataError: the shard or the record is damaged; names store, shard and row.
+
+        """
+        path, expected = self._files[row // self._shard_rows]
+        number, slot = divmod(row, self._block_rows)
+        opened = REGISTRY.file(path, expected)
+        try:
+            return unpack(opened.block(number), slot, row, self._seed, verify=self._check, owner=opened)
+        except DataError as error:
+            place = f"store {self.manifest['id']}, row {row}"
+            raise DataError(
+                error.message, file=path, path=place, hint="lrfr store verify, then lrfr store repair"
+            ) from None
+
+    def images(self, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        """Yield the pixels of many rows, uint8 ``[h, w, 3]`` each; all are looked up and checked before the
+        first is decoded.
+
+        Raises:
+            DataError: a shard or record is damaged; names store, shard and row.
+
+        """
+        held: dict[int, OpenFile] = {}  # keeps mapped what is decoded
+        yield from decode_each(self._encoded(rows, held))
+
+    def native_px(self, rows: Sequence[int], images: Sequence[NDArray[np.uint8]]) -> list[int]:
+        """Return the side before any upsampling: of the image itself, or from the record's tail where it was
+        stored upsampled.
+        """
+        if self.manifest["form"]["lr"] == "native":
+            return [len(image) for image in images]
+        return [json.loads(bytes(self.record(row).tail))["native_px"] for row in rows]
+
+    def _encoded(self, rows: Sequence[int], held: dict[int, OpenFile]) -> list[Encoded]:
+        """Look rows up. Training reads through this loop: it is :func:`unpack` once more, flat, and leaves
+        all reporting to it.
+        """
+        shard_rows, block_rows, seed, verify = self._shard_rows, self._block_rows, self._seed, self._check
+        found: list[Encoded] = []
+        row = 0
+        try:
+            for row in rows:
+                shard = row // shard_rows
+                opened = held.get(shard)
+                if opened is None:
+                    opened = held[shard] = REGISTRY.file(*self._files[shard])
+                number, slot = divmod(row, block_rows)
+                view, offsets, start = opened.blocks.get(number) or opened.block(number)
+                head, end = start + offsets[slot], start + offsets[slot + 1]
+                check, length, codec, _, height, width, _, owner = unpack_head(view, head)
+                if verify and xxh3_64_intdigest(view[head + CHECK_BYTES : end], seed) != check:
+                    raise DataError("damaged")
+                if owner != row or (codec == RAW and length != 3 * height * width):
+                    raise DataError("damaged")
+                found.append((view[head + HEAD_BYTES : head + HEAD_BYTES + length], codec, height, width))
+        except (DataError, IndexError, struct.error):
+            self.record(row)  # finds the same fault and names it
+            raise
+        return found
+
+
+def open_base(folder: Path, verify: str = "always") -> ShardSet:
+    """Open a base folder.
+
+    Raises:
+        DataError: manifest or row table are missing or damaged.
+
+    """
+    manifest = read_sealed(folder / "manifest.json")
+    return ShardSet(folder, manifest, read_rows(folder, manifest["files"]), verify)
+
+
+def open_lr(folder: Path, rows: Rows, verify: str = "always") -> ShardSet:
+    """Open the folder of a degraded variant of the base with these rows."""
+    return ShardSet(folder, read_sealed(folder / "manifest.json"), rows, verify)

@@ -1,0 +1,180 @@
+"""The record and block codec of format LRS1 (little-endian), with a checksum in every record.
+
+A block is one LMDB value::
+
+    'LRB1'  u16 version  u16 flags  u32 n  u32 offsets[n + 1]  records
+    record: u64 check  u32 len  u8 codec  u8 channels  u16 h  u16 w  u16 flags  u32 row  payload  tail
+
+``check`` is xxh3_64, seeded with 64 bits of the store id, over all of the record that follows it: a record
+that was flipped, moved to another row or taken from another store does not pass.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from lrfr.core.errors import DataError
+from lrfr.core.image import ImageFault, decode
+
+MAGIC = b"LRB1"
+VERSION = 2
+RAW, JPEG, PNG, WEBP = 0, 1, 2, 3
+CODECS = {"raw": RAW, "jpeg": JPEG, "png": PNG, "webp": WEBP}
+HAS_TAIL = 1
+
+_BLOCK = struct.Struct("<4sHHI")
+_HEAD = struct.Struct("<IBBHHHI")
+_CHECK = struct.Struct("<Q")
+_RECORD = struct.Struct("<QIBBHHHI")
+HEAD_BYTES, CHECK_BYTES = _RECORD.size, _CHECK.size
+unpack_head = _RECORD.unpack_from
+
+Buffer = bytes | memoryview
+
+
+class Record(NamedTuple):
+    """One stored image.
+
+    Attributes:
+        row: of the store.
+        codec: RAW, JPEG, PNG or WEBP.
+        height, width: in pixels.
+        payload: encoded by ``codec``; of a record that was read, a view of the file.
+        tail: optional canonical JSON.
+        owner: keeps the file mapped for as long as the record lives.
+
+    """
+
+    row: int
+    codec: int
+    height: int
+    width: int
+    payload: Buffer
+    tail: Buffer = b""
+    owner: object = None
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Decode to uint8 ``[h, w, 3]`` RGB."""
+        return decode_payload(self.payload, self.codec, self.height, self.width)
+
+
+Encoded = tuple[Buffer, int, int, int]
+
+
+def decode_payload(payload: Buffer, codec: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Decode bytes that passed their checksum (no probing of the header is needed) to uint8 ``[h, w, 3]``
+    RGB.
+    """
+    data = np.frombuffer(payload, np.uint8)
+    if codec == RAW:
+        return data.reshape(height, width, 3).copy()
+    pixels: Any = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    return decode(bytes(payload)) if pixels is None else pixels
+
+
+def decode_each(encoded: Sequence[Encoded]) -> Iterator[NDArray[np.uint8]]:
+    """Decode (payload, codec, height, width), one after another; raw ones of one size are copied in one
+    go.
+    """
+    if encoded and encoded[0][1] == RAW and len({item[1:] for item in encoded}) == 1:
+        joined = np.frombuffer(bytearray().join([item[0] for item in encoded]), np.uint8)
+        yield from joined.reshape(len(encoded), *encoded[0][2:], 3)
+        return
+    for item in encoded:
+        yield decode_payload(*item)
+
+
+def store_seed(store_id: str) -> int:
+    """Return the 64 bits of a hexadecimal store id that seed its record checks."""
+    return int(store_id[:16], 16)
+
+
+def block_key(block: int) -> bytes:
+    """Return the LMDB key of a block, big-endian so that key order is row order."""
+    return block.to_bytes(4, "big")
+
+
+def pack_block(records: Sequence[Record], seed: int) -> bytes:
+    """Encode records to one block."""
+    bodies = [_pack(record, seed) for record in records]
+    offsets = np.zeros(len(bodies) + 1, dtype="<u4")
+    np.cumsum([len(body) for body in bodies], out=offsets[1:])
+    return b"".join([_BLOCK.pack(MAGIC, VERSION, 0, len(bodies)), offsets.tobytes(), *bodies])
+
+
+def _pack(record: Record, seed: int) -> bytes:
+    flags = HAS_TAIL if record.tail else 0
+    head = _HEAD.pack(len(record.payload), record.codec, 3, record.height, record.width, flags, record.row)
+    checked = b"".join((head, record.payload, record.tail))
+    return _CHECK.pack(xxhash.xxh3_64_intdigest(checked, seed)) + checked
+
+
+class Block(NamedTuple):
+    """A block whose head was checked.
+
+    Attributes:
+        view: its bytes.
+        offsets: of its records and of the end, from ``start``.
+        start: where the records begin.
+
+    """
+
+    view: memoryview
+    offsets: memoryview
+    start: int
+
+
+def read_block(view: memoryview) -> Block:
+    """Check the head of a block.
+
+    Raises:
+        DataError: not a block.
+
+    """
+    magic, version, _, count = _BLOCK.unpack_from(view) if len(view) >= _BLOCK.size else (b"", 0, 0, 0)
+    start = _BLOCK.size + 4 * (count + 1)
+    if magic != MAGIC or version != VERSION or len(view) < start:
+        raise DataError("not a block of format LRS1")
+    return Block(view, view[_BLOCK.size : start].cast("I"), start)
+
+
+def unpack(
+    block: Block, slot: int, row: int, seed: int, *, verify: bool = True, owner: object = None
+) -> Record:
+    """Return record ``slot`` of a block; payload and tail are views of the block.
+
+    Raises:
+        DataError: the record is damaged, belongs to another row or to another store.
+
+    """
+    view, offsets, start = block
+    if slot + 1 >= len(offsets):
+        raise DataError(f"the block has no record {slot}")
+    head, end = start + offsets[slot], start + offsets[slot + 1]
+    at = head + HEAD_BYTES
+    if at > end or end > len(view):
+        raise DataError("the record is cut short")
+    check, length, codec, channels, height, width, _, found = unpack_head(view, head)
+    if verify and xxhash.xxh3_64_intdigest(view[head + CHECK_BYTES : end], seed) != check:
+        raise DataError("the record does not match its checksum")
+    if found != row:
+        raise DataError(f"the record belongs to row {found}")
+    if channels != 3 or codec > WEBP or at + length > end or (codec == RAW and length != height * width * 3):
+        raise DataError("the record header is damaged")
+    return Record(row, codec, height, width, view[at : at + length], view[at + length : end], owner)
+
+
+def decodes(record: Record) -> bool:
+    """Return whether a record gives pixels of the size its header says."""
+    try:
+        pixels = record.pixels()
+    except (ImageFault, ValueError):
+        return False
+    return pixels.shape[:2] == (record.height, record.width)

@@ -1,0 +1,247 @@
+"""The source ``bin``: insightface's verification sets, pickles of (2n encoded images, n booleans), read
+without running them.
+
+Unpickling may call anything it can name, so the unpickler here can name five harmless things only, hands out
+a token instead of the array type, and lets an array be rebuilt only in the one empty shape that real files
+use.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import pickle
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.image import ImageFault
+from lrfr.pairs.sources.base import Content, Face, Place, Source
+
+MAX_BYTES = 2 * 1024**3
+
+
+class _ArrayToken:
+    """Stands for ``numpy.ndarray`` inside the pickle; it can be passed on, never called."""
+
+    def __new__(cls, *_: object) -> _ArrayToken:
+        raise pickle.UnpicklingError("an array may not be made this way")
+
+
+class _Array:
+    """An array that the pickle's state fills in: one-dimensional uint8, no longer than its bytes."""
+
+    data: bytes = b""
+
+    def __setstate__(self, state: object) -> None:
+        if not (isinstance(state, tuple) and len(state) == 5):
+            raise pickle.UnpicklingError("not the state of an array")
+        _, shape, dtype, fortran, data = state
+        raw = data.encode("latin-1") if isinstance(data, str) else data
+        if not (
+            isinstance(raw, bytes)
+            and isinstance(dtype, _Dtype)
+            and dtype.code == "u1"
+            and not fortran
+            and shape == (len(raw),)
+        ):
+            raise pickle.UnpicklingError("only uint8 vectors are allowed")
+        self.data = raw
+
+
+class _Dtype:
+    """A dtype that is only compared."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        self.code = code.decode("ascii", "replace") if isinstance(code, bytes) else code
+
+    def __setstate__(self, state: object) -> None:
+        return
+
+
+def _reconstruct(kind: object, shape: object, _code: object) -> _Array:
+    if kind is not _ArrayToken or shape != (0,):
+        raise pickle.UnpicklingError("arrays are rebuilt from the empty shape only")
+    return _Array()
+
+
+def _frombuffer(buffer: object, dtype: object, shape: object, order: object) -> _Array:
+    raw = bytes(buffer) if isinstance(buffer, bytes | bytearray | memoryview) else b""
+    if not (isinstance(dtype, _Dtype) and dtype.code == "u1" and shape == (len(raw),) and order == "C"):
+        raise pickle.UnpicklingError("only uint8 vectors are allowed")
+    array = _Array()
+    array.data = raw
+    return array
+
+
+def _encode(text: object, encoding: object = "latin1") -> bytes:
+    if not isinstance(text, str) or encoding not in {"latin1", "latin-1"}:
+        raise pickle.UnpicklingError("only latin-1 text is allowed")
+    return codecs.encode(text, "latin-1")
+
+
+def _scalar(dtype: object, data: object) -> bool:
+    raw = data.encode("latin-1") if isinstance(data, str) else data
+    if (
+        not isinstance(dtype, _Dtype)
+        or dtype.code not in {"b1", "?"}
+        or not isinstance(raw, bytes)
+        or len(raw) != 1
+    ):
+        raise pickle.UnpicklingError("only booleans are allowed")
+    return raw != b"\0"
+
+
+_ALLOWED: dict[str, Any] = {
+    "ndarray": _ArrayToken,
+    "dtype": _Dtype,
+    "_reconstruct": _reconstruct,
+    "_frombuffer": _frombuffer,
+    "scalar": _scalar,
+}
+_MODULES = {
+    "numpy": {"ndarray", "dtype"},
+    "numpy.core.multiarray": {"_reconstruct", "scalar"},
+    "numpy._core.multiarray": {"_reconstruct", "scalar"},
+    "numpy.core.numeric": {"_frombuffer"},
+    "numpy._core.numeric": {"_frombuffer"},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Resolves the names of :data:`_MODULES` to the stand-ins above and refuses every other name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return _encode
+        if name in _MODULES.get(module, ()):
+            return _ALLOWED[name]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it asks for outside objects")
+
+
+def read_bin(path: Path) -> tuple[list[bytes], list[bool]]:
+    """Read a verification set.
+
+    Returns:
+        2n encoded images and n flags (True: the images 2i and 2i + 1 show one person).
+
+    Raises:
+        DataError: not such a set, or one that tries anything else.
+        SpecError: the file cannot be read.
+
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"larger than {MAX_BYTES} bytes", file=str(path))
+        data = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
+    try:
+        _check_opcodes(data)
+        value = _Unpickler(io.BytesIO(data), encoding="bytes").load()
+        images, flags = value
+        encoded = [_image_bytes(image) for image in images]
+        same = [_flag(flag) for flag in flags]
+    except Exception as error:
+        raise DataError(
+            f"not a verification set: {error or type(error).__name__}", file=str(path), hint="it was not run"
+        ) from None
+    if len(encoded) != 2 * len(same):
+        raise DataError(f"{len(encoded)} images for {len(same)} pairs", file=str(path))
+    return encoded, same
+
+
+def _check_opcodes(data: bytes) -> None:
+    """Refuse opcodes that allocate or reach out, and lengths beyond the file, before anything is built."""
+    import pickletools
+
+    banned = {
+        "EXT1",
+        "EXT2",
+        "EXT4",
+        "PERSID",
+        "BINPERSID",
+        "INST",
+        "OBJ",
+        "NEWOBJ_EX",
+        "NEXT_BUFFER",
+        "READONLY_BUFFER",
+    }
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in banned:
+            raise pickle.UnpicklingError(f"opcode {opcode.name}")
+        if opcode.name in {"PUT", "BINPUT", "LONG_BINPUT"} and int(argument or 0) > len(data):
+            raise pickle.UnpicklingError("a memo slot beyond the file")
+
+
+def _image_bytes(image: object) -> bytes:
+    if isinstance(image, _Array):
+        return image.data
+    if isinstance(image, bytes):
+        return image
+    raise pickle.UnpicklingError(f"an image of type {type(image).__name__}")
+
+
+def _flag(flag: object) -> bool:
+    if isinstance(flag, bool) or (isinstance(flag, int) and flag in {0, 1}):
+        return bool(flag)
+    raise pickle.UnpicklingError("a pair's flag is not a boolean")
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path, stamp: tuple[int, int]) -> tuple[list[bytes], list[bool]]:
+    return read_bin(path)
+
+
+@dataclass(frozen=True)
+class BinSource(Source):
+    """Images of a ``.bin`` verification set; pairs of one person share a label, all others have labels of
+    their own.
+    """
+
+    path: Path
+    kind = "bin"
+
+    def _content(self) -> tuple[list[bytes], list[bool]]:
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise SpecError(f"cannot read: {error.strerror}", file=str(self.path)) from None
+        return _loaded(self.path, (found.st_size, found.st_mtime_ns))
+
+    def faces(self) -> list[Face]:
+        """List both images of every pair."""
+        _, same = self._content()
+        faces = []
+        for pair, together in enumerate(same):
+            for side in (0, 1):
+                label = f"{pair:06d}" if together else f"{pair:06d}{'ab'[side]}"
+                faces.append(Face(f"{pair:06d}/{side}", label, 2 * pair + side))
+        return faces
+
+    def read(self, place: Place) -> Content:
+        """Return one image's bytes."""
+        images, _ = self._content()
+        if not 0 <= place < len(images):
+            raise ImageFault("E_READ", file=str(self.path))
+        return images[place]
+
+    def describe(self) -> dict[str, Any]:
+        """Name the file."""
+        return {"kind": self.kind, "name": self.path.name}
+
+
+def write_bin(path: Path, images: list[bytes], same: list[bool]) -> None:
+    """Write a verification set in the flavor with ``bytes`` images (protocol 4), which every reader of the
+    field takes.
+    """
+    if len(images) != 2 * len(same):
+        raise ValueError(f"{len(images)} images for {len(same)} pairs")
+    path.write_bytes(pickle.dumps((images, [bool(np.bool_(flag)) for flag in same]), protocol=4))

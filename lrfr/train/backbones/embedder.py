@@ -1,0 +1,105 @@
+"""``embed(images) -> float32 [N, D]``: the embedder owns resizing and routing, so that nobody after it
+resizes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lrfr.core.image import ImageU8, check_image
+
+Embed = Callable[[Sequence[ImageU8]], NDArray[np.float32]]
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How images of any size reach the network; recorded in every checkpoint.
+
+    Attributes:
+        size_px: side of the network's input.
+        filter: interpolation to that side.
+        antialias: low-pass before shrinking (enlarging is the same either way).
+
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    size_px: int = 112
+    filter: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
+    antialias: bool = True
+
+
+Route = Callable[[int, int], tuple[int, Callable[[Tensor], Tensor]]]
+
+
+class Embedder:
+    """Resize, scale to [-1, 1], run in evaluation mode, give raw embeddings.
+
+    Args:
+        nets: modules to hold in evaluation mode during a call.
+        route: (height, width) of an image to (side of the input, network to run).
+        spec: filter of the resizing.
+
+    """
+
+    def __init__(self, nets: nn.Module, route: Route, spec: InputSpec) -> None:
+        self.nets, self.route, self.spec = nets, route, spec
+        self.attribute_names: tuple[str, ...] = ()
+
+    def __call__(self, images: Sequence[ImageU8]) -> NDArray[np.float32]:
+        """Return raw embeddings float32 [N, D] of uint8 HWC RGB images of any sizes, in their order.
+
+        Raises:
+            ValueError: an image is not uint8 HWC RGB, or there is none.
+
+        """
+        if not images:
+            raise ValueError("expected at least one image")
+        by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            by_shape[check_image(image).shape[:2]].append(index)
+        was_training = [module for module in self.nets.modules() if module.training]
+        self.nets.eval()
+        rows: dict[int, NDArray[np.float32]] = {}
+        try:
+            for shape, indices in by_shape.items():
+                for start in range(0, len(indices), BATCH):
+                    part = indices[start : start + BATCH]
+                    rows.update(zip(part, self._embed([images[i] for i in part], shape), strict=True))
+        finally:
+            for module in was_training:
+                module.training = True
+        return np.stack([rows[index] for index in range(len(images))])
+
+    @torch.no_grad()
+    def _embed(self, images: list[ImageU8], shape: tuple[int, int]) -> NDArray[np.float32]:
+        size_px, net = self.route(*shape)
+        batch = np.stack(images)
+        if shape != (size_px, size_px):
+            from lrfr.degrade.ops.resize import resize_batch
+
+            batch = resize_batch(batch, size_px, self.spec.filter, self.spec.antialias)
+        device = next(self.nets.parameters()).device
+        return net(to_input(batch).to(device)).float().cpu().numpy()
+
+
+def to_input(images_nhwc: NDArray[np.uint8]) -> Tensor:
+    """Return uint8 [N, H, W, 3] as float32 [N, 3, H, W] in [-1, 1]; the memory stays channels last, in which
+    convolutions are faster.
+    """
+    return torch.from_numpy(images_nhwc).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def single(net: nn.Module, spec: InputSpec, forward: Callable[[Tensor], Tensor] | None = None) -> Embedder:
+    """Return the embedder of one network that takes one size; ``forward`` replaces the network's own."""
+    run = forward or net
+    return Embedder(net, lambda height, width: (spec.size_px, run), spec)

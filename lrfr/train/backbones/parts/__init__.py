@@ -1,0 +1,1 @@
+"""Blocks inside backbones: attention, PReLU, wavelets, staged residual nets."""

@@ -1,1 +1,0 @@
-"""Training of the controllable style generator (CFSM), and the guided mode of recogniser training."""

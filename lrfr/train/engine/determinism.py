@@ -1,0 +1,49 @@
+"""CPU training is bit-reproducible for one thread count and one choice of kernels: pin both, and put them
+back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run with ``count`` CPU threads (0 = all usable cores)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or usable_cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Run with deterministic kernels and no denormal numbers (slow on a CPU), and with the caller's random
+    state untouched.
+    """
+    deterministic_module: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled()
+    fill = deterministic_module.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic_module.fill_uninitialized_memory = False
+    torch.set_flush_denormal(True)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(before)
+        deterministic_module.fill_uninitialized_memory = fill

@@ -1,0 +1,114 @@
+"""Which batches a run sees: the plain loader of the pairs room, or identities with several images each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.errors import DataError, SpecError
+from lrfr.pairs.dataset import Batch, PairDataset, PairLoader
+from lrfr.train.engine.distributed import World
+from lrfr.train.settings import TrainSettings
+
+
+class Loader(Protocol):
+    """Batches as a pure function of (seed, epoch), read from any place in the epoch."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of global batches in an epoch."""
+
+    def iterate(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield this process's batches from batch ``start`` on."""
+
+
+class PkLoader:
+    """Every batch holds P identities with K images each (batch-hard triplets need it).
+
+    An epoch takes every identity with at least K images once, in an order drawn from (seed, epoch); its K
+    images are drawn too.
+
+    Args:
+        dataset: what to read.
+        batch_size: P * K of this process.
+        images_per_id: K.
+        seed: of the draws.
+        rank: of this process.
+        world_size: number of processes.
+
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        batch_size: int,
+        images_per_id: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size % images_per_id:
+            raise SpecError(
+                f"train.batch_size {batch_size} is not a multiple of train.images_per_id {images_per_id}"
+            )
+        self.dataset, self.seed, self.rank, self.world_size = dataset, seed, rank, world_size
+        self.images, self.people = images_per_id, batch_size // images_per_id
+        counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=dataset.num_classes)
+        self.eligible = np.flatnonzero(counts >= images_per_id)
+        self.by_label = np.argsort(dataset.labels, kind="stable")
+        self.firsts = np.searchsorted(dataset.labels[self.by_label], np.arange(dataset.num_classes))
+        self.counts = counts
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of global batches in an epoch."""
+        return len(self.eligible) // (self.people * self.world_size)
+
+    def positions(self, epoch: int, place: int) -> NDArray[np.int64]:
+        """Return the dataset positions of one batch of this process."""
+        order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(self.eligible)
+        first = (place * self.world_size + self.rank) * self.people
+        rows = []
+        for label in order[first : first + self.people]:
+            draw = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + int(label) + 1]))
+            chosen = draw.permutation(self.counts[label])[: self.images]
+            rows.append(self.by_label[self.firsts[label] + chosen])
+        return np.concatenate(rows)
+
+    def iterate(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield this process's batches of an epoch from batch ``start`` on."""
+        for place in range(start, self.batches_per_epoch):
+            yield self.dataset.batch(self.positions(epoch, place), epoch)
+
+
+def make_loader(dataset: PairDataset, settings: TrainSettings, world: World) -> Loader:
+    """Return the loader of this process.
+
+    Raises:
+        SpecError: the batch cannot be shared out.
+        DataError: the view has fewer faces than one batch.
+
+    """
+    share, rest = divmod(settings.batch_size, world.size)
+    if rest:
+        raise SpecError(f"train.batch_size {settings.batch_size} is not a multiple of {world.size} processes")
+    loader: Loader
+    if settings.images_per_id:
+        loader = PkLoader(
+            dataset, share, settings.images_per_id, seed=settings.seed, rank=world.rank, world_size=world.size
+        )
+    else:
+        threads = settings.read_threads
+        loader = PairLoader(
+            dataset, share, seed=settings.seed, rank=world.rank, world_size=world.size, threads=threads
+        )
+    if loader.batches_per_epoch < 1:
+        raise DataError(
+            f"the view has {len(dataset)} faces, too few for one batch of {settings.batch_size}",
+            hint="--set batch_size=...",
+        )
+    return loader

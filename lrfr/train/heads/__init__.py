@@ -1,0 +1,1 @@
+"""Margin softmax heads, whole and spread over processes."""

@@ -1,0 +1,1 @@
+"""Training of the controllable style generator (CFSM), and the guided mode of recognizer training."""

@@ -1,0 +1,1 @@
+"""Weights enter and leave: import, export, routing."""

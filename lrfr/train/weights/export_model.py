@@ -1,0 +1,180 @@
+"""From a checkpoint to files that other programs read: ONNX, plain safetensors, BTNet branch packs, each with
+a model card.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import nn
+
+from lrfr.core.errors import NumericFault, SpecError, missing_extra
+from lrfr.core.files import make_folder, sha256_file
+from lrfr.train.backbones.btnet import BTNet
+from lrfr.train.backbones.embedder import Embedder
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.checkpoint import Checkpoint, load_nets, read_manifest, resolve
+from lrfr.train.recipe import method_from
+
+TOLERANCE = 1e-5
+
+
+def networks(embedder: Embedder) -> dict[int, nn.Module]:
+    """Return input side in px to network, for every network that an embedder routes to."""
+    largest = embedder.spec.size_px
+    found = dict(embedder.route(side, side) for side in range(1, largest + 1))
+    return {side: net for side, net in sorted(found.items()) if isinstance(net, nn.Module)}
+
+
+def export(
+    path: Path,
+    out: Path,
+    *,
+    onnx: bool = False,
+    safetensors: bool = False,
+    branch_packs: bool = False,
+    card: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Write the chosen files and ``model-card.md`` into ``out``.
+
+    Args:
+        path: checkpoint or run folder.
+        out: folder to write into.
+        onnx: one ``<name>-<side>.onnx`` a network, checked against torch within 1e-5.
+        safetensors: one ``<name>-<side>.safetensors`` a network, layer names as in ``arcface_torch``.
+        branch_packs: one ``branch-<side>.safetensors`` a BTNet branch: what it does not share with the trunk.
+        card: headings and texts for the model card (data, license, metrics).
+
+    Raises:
+        DataError: no checkpoint there, or damaged.
+        EnvironmentFault: the extra [onnx] is missing, or the folder cannot be written.
+        NumericFault: an ONNX file does not compute what torch computes.
+
+    """
+    nets, checkpoint = load_nets(path)
+    embedder = method_from(checkpoint.identity["method"], checkpoint.identity["options"]).embedder(nets)
+    make_folder(out)
+    name = checkpoint.identity["method"]
+    written = []
+    for side, net in networks(embedder).items():
+        if onnx:
+            written.append(write_onnx(net, side, out / f"{name}-{side}.onnx"))
+        if safetensors:
+            target = out / f"{name}-{side}.safetensors"
+            save_file(
+                {key: value.contiguous() for key, value in net.state_dict().items()},
+                target,
+                _metadata(checkpoint, side),
+            )
+            written.append(target)
+    if branch_packs:
+        written += _branch_packs(nets, checkpoint, out)
+    text = model_card(checkpoint, read_manifest(resolve(path))["digest"], written, card or {})
+    (out / "model-card.md").write_text(text, "utf-8")
+    return [*written, out / "model-card.md"]
+
+
+def _metadata(checkpoint: Checkpoint, side: int) -> dict[str, str]:
+    return {
+        "method": checkpoint.identity["method"],
+        "options": json.dumps(checkpoint.identity["options"]),
+        "size_px": str(side),
+    }
+
+
+def _branch_packs(nets: Nets, checkpoint: Checkpoint, out: Path) -> list[Path]:
+    net = nets["net"]
+    if not isinstance(net, BTNet):
+        raise SpecError(
+            f"'{checkpoint.identity['method']}' has no branches", hint="--branch-packs is for btnet-branch"
+        )
+    written = []
+    for side in (int(key) for key in net.branches):
+        target = out / f"branch-{side}.safetensors"
+        save_file(
+            {key: value.contiguous() for key, value in net.pack(side).items()},
+            target,
+            _metadata(checkpoint, side),
+        )
+        written.append(target)
+    return written
+
+
+def write_onnx(net: nn.Module, side_px: int, path: Path) -> Path:
+    """Write ``net`` as ONNX (input ``image`` float [B, 3, side, side] in [-1, 1], output ``embedding`` [B,
+    D]) and check it.
+
+    Raises:
+        EnvironmentFault: the extra [onnx] is missing.
+        NumericFault: onnxruntime and torch differ by more than 1e-5.
+
+    """
+    example = torch.rand(2, 3, side_px, side_px, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    net.eval()
+    with torch.no_grad():
+        expected = net(example).numpy()
+    try:
+        torch.onnx.export(
+            net,
+            (example,),
+            str(path),
+            input_names=["image"],
+            output_names=["embedding"],
+            dynamic_axes={"image": {0: "batch"}, "embedding": {0: "batch"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    except ModuleNotFoundError as error:
+        raise missing_extra(str(error.name), "onnx") from None
+    difference = float(np.abs(run_onnx(path, example.numpy()) - expected).max())
+    if difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise NumericFault(f"ONNX and torch differ by {difference:.2g}", file=str(path))
+    return path
+
+
+def run_onnx(path: Path, image_bchw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the embeddings that onnxruntime computes, float32 [B, D].
+
+    Raises:
+        EnvironmentFault: the extra [onnx] is missing.
+
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing_extra("onnxruntime", "onnx") from None
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: image_bchw})[0], np.float32)
+
+
+def model_card(checkpoint: Checkpoint, digest: str, files: list[Path], texts: Mapping[str, str]) -> str:
+    """Return the card: what the model is, what it saw, what it may be used for."""
+    identity, options = checkpoint.identity, checkpoint.identity["options"]
+    variants = [
+        f"{v['spec']} (weight {v['weight']:g}, shards {v['action'][:12]})"
+        for v in identity.get("variants", [])
+    ]
+    lines = [
+        f"# {identity['method']} on {options['backbone']}",
+        "",
+        f"- Input: RGB, {options['input']['size_px']} px, `x / 127.5 - 1`, resized with "
+        f"{options['input']['filter']}"
+        f"{' (antialiased)' if options['input']['antialias'] else ''}",
+        f"- Output: raw embedding; compare by cosine. Trained on {identity['num_classes']} identities, "
+        f"{checkpoint.state['step']} steps",
+        f"- Checkpoint: `{digest}`",
+        f"- View: `{identity.get('view', 'none')}`",
+        f"- Degradations: {', '.join(variants) or 'none recorded'}",
+        f"- Options: `{json.dumps(options)}`",
+    ]
+    given = {"Data": "", "License": "", "Metrics": json.dumps(checkpoint.state.get("metrics") or {}), **texts}
+    for heading, text in given.items():
+        lines += ["", f"## {heading}", "", text if text and text != "{}" else "Not stated."]
+    lines += ["", "## Files", "", *(f"- `{path.name}` sha256 `{sha256_file(path)}`" for path in files), ""]
+    return "\n".join(lines)

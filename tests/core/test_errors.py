@@ -1,0 +1,39 @@
+"""Errors keep their place and hint in text, in JSON and on the way back from a worker process."""
+
+import pickle
+
+import pytest
+
+from lrfr.core import errors
+from lrfr.core.image import ImageFault
+
+KINDS = [errors.SpecError, errors.DataError, errors.LockedError, errors.EnvironmentFault, errors.NumericFault]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_names_file_line_place_and_hint(kind):
+    error = kind(
+        "unknown key 'sgima'",
+        file="a.yaml",
+        line=3,
+        column=5,
+        path="pipeline[0]",
+        hint="did you mean 'sigma'?",
+    )
+    assert str(error) == "a.yaml:3:5: pipeline[0]: unknown key 'sgima' (did you mean 'sigma'?)"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_survives_pickling_between_processes(kind):
+    error = kind("m", file="f", line=1, column=None, path="p", hint="h")
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is kind and back.as_dict() == error.as_dict() and back.exit_code == error.exit_code
+
+
+def test_exit_codes_are_distinct_and_as_documented():
+    assert [kind.exit_code for kind in KINDS] == [2, 3, 4, 5, 6]
+
+
+def test_image_fault_survives_pickling_with_its_reason():
+    back = pickle.loads(pickle.dumps(ImageFault("E_SIZE", "1x1")))
+    assert back.code == "E_SIZE" and "1x1" in str(back)

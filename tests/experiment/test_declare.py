@@ -1,0 +1,128 @@
+"""What an experiment file may declare: imports, routes, places, common settings, the embedded part, and its
+errors.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from lrfr.cli.experiment import SHIPPED
+from lrfr.core.errors import SpecError
+from lrfr.experiment.declare import load_experiment
+from lrfr.experiment.plan import plan
+
+SMALL = """
+version: 1
+name: small
+views: {all: {}}
+trainings:
+  teacher: {method: baseline, view: all}
+  student: {method: fskd, view: all, set: {lambda: 5, deep: true}, parents: {teacher: teacher}}
+evaluations: {}
+"""
+
+MIXED = """
+version: 1
+name: mixed
+places: {faces: faces, splits: "{faces}"}
+imports:
+  strong: {source: "{faces}/weights.onnx"}
+views:
+  all: {flags: {source: "csv:{faces}/list.csv,root={faces}/aligned", split: train}}
+trainings:
+  small: {method: fskd, view: all, seeds: [3, 4], parents: {teacher: strong, init: strong}}
+routes:
+  routed: {at: {20: small}, rest: strong}
+evaluations:
+  dev: {benchmark: pairs, flags: {data: "{faces}/dev.tsv", literal: "{other}"}}
+embedded:
+  imports: null
+  routes: null
+  views: {all: {flags: {source: synthetic, split: null}}}
+  trainings: {strong: {method: baseline, view: all}, small: {seeds: [3]}}
+"""
+
+
+def lines_of(tmp_path, **options):
+    (tmp_path / "mixed.yaml").write_text(MIXED)
+    return {step.id: step for step in plan(load_experiment(tmp_path / "mixed.yaml", **options))}
+
+
+def test_imports_routes_and_places(tmp_path):
+    steps = lines_of(tmp_path, places={"faces": "/data/f"})
+    assert (
+        " ".join(steps["pairs-all"].argv)
+        == "make-pairs --view all --source csv:/data/f/list.csv,root=/data/f/aligned --split train"
+    )
+    assert " ".join(steps["import-strong"].argv) == "import-weights /data/f/weights.onnx --out runs/strong"
+    assert steps["train-small-s4"].needs == ("pairs-all", "import-strong", "import-strong")
+    assert "--parent teacher=runs/strong --parent init=runs/strong" in " ".join(steps["train-small-s4"].argv)
+    assert (
+        " ".join(steps["route-routed"].argv)
+        == "route --at 20=runs/small-s3 --rest runs/strong --out runs/routed"
+    )
+    assert set(steps["route-routed"].needs) == {"train-small-s3", "import-strong"}
+    assert {name for name in steps if name.startswith("eval")} == {
+        f"eval-dev-{name}" for name in ("strong", "small-s3", "small-s4", "routed")
+    }
+    assert steps["eval-dev-routed"].needs == ("route-routed",)
+    assert "--literal {other}" in " ".join(steps["eval-dev-routed"].argv)
+
+
+def test_the_embedded_part_is_laid_over_the_rest(tmp_path):
+    steps = lines_of(tmp_path, embedded=True)
+    assert " ".join(steps["pairs-all"].argv) == "make-pairs --view all --source synthetic"
+    assert "import-strong" not in steps and "route-routed" not in steps
+    assert (
+        "--parent teacher=runs/strong-s0" in " ".join(steps["train-small-s3"].argv)
+        and "train-small-s4" not in steps
+    )
+    with pytest.raises(SpecError, match="embedded"):
+        (tmp_path / "mixed.yaml").write_text(MIXED[: MIXED.index("embedded:")])
+        load_experiment(tmp_path / "mixed.yaml", embedded=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("rest: strong", "rest: strnog", "did you mean 'strong'"),
+        ("at: {20: small}", "at: {20: smal}", "routes.routed.at[20]"),
+        ("routed: {at", "small: {at", "two models are called 'small'"),
+        ('{source: "{faces}/weights.onnx"}', "{sourc: x}", "did you mean 'source'"),
+    ],
+)
+def test_names_in_routes_and_imports_are_checked(tmp_path, old, new, said):
+    (tmp_path / "mixed.yaml").write_text(MIXED.replace(old, new))
+    with pytest.raises(SpecError) as caught:
+        load_experiment(tmp_path / "mixed.yaml")
+    assert said in str(caught.value)
+
+
+def test_common_settings_are_under_each_trainings_own(tmp_path):
+    common = "common: {set: {train.length: 3, lambda: 1}, flags: {threads: 1}}\ntrainings:"
+    (tmp_path / "small.yaml").write_text(SMALL.replace("trainings:", common))
+    steps = {step.id: " ".join(step.argv) for step in plan(load_experiment(tmp_path / "small.yaml"))}
+    assert steps["train-teacher-s0"].endswith(
+        "--set train.seed=0 --set train.length=3 --set lambda=1 --threads 1"
+    )
+    assert steps["train-student-s0"].endswith(
+        "--set train.length=3 --set lambda=5 --set deep=true --threads 1"
+    )
+
+
+def test_an_unknown_place_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="no place 'face'"):
+        lines_of(tmp_path, places={"face": "/data"})
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_the_file_of_the_documentation_and_the_shipped_ones_are_plans(tmp_path, embedded):
+    page = (Path(__file__).parents[2] / "docs/experiments.md").read_text()
+    (tmp_path / "page.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    for path in (tmp_path / "page.yaml", *SHIPPED.glob("*.yaml")):
+        if embedded and "\nembedded:" not in path.read_text():
+            continue
+        steps = plan(load_experiment(path, embedded=embedded))
+        assert len({step.id for step in steps}) == len(steps) and steps[-1].id == "report"
+        assert not any("{" in word and "choice" not in word for step in steps for word in step.argv), path
+        assert not (embedded and any("faces/" in word for step in steps for word in step.argv)), path

@@ -1,0 +1,86 @@
+"""Routing: each face to the member for its larger side, results in order, members held to their digests."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lrfr.cli.eval.model import load_model
+from lrfr.cli.train.weights import route_command
+from lrfr.core.errors import DataError, SpecError
+from lrfr.train import checkpoint
+from lrfr.train.checkpoint import load_embedder
+from lrfr.train.recipe import load_recipe
+from lrfr.train.weights.router import Router, load_router, write_routes
+
+
+class Constant:
+    """An embedder that says who it is and how many faces it saw at once."""
+
+    def __init__(self, value):
+        self.value, self.calls = value, []
+
+    def __call__(self, images):
+        self.calls.append([image.shape[:2] for image in images])
+        return np.array([[self.value, image.shape[0]] for image in images], np.float32)
+
+
+def save(folder, seed):
+    import torch
+
+    torch.manual_seed(seed)
+    recipe = load_recipe("baseline", "tiny")
+    nets = recipe.make().build(0)
+    identity = {"method": "baseline", "options": recipe.options, "num_classes": 0, "attribute_names": []}
+    return checkpoint.save(
+        folder, checkpoint.Checkpoint(identity, checkpoint.model_tensors(nets), {"step": 0}, {}, {})
+    )
+
+
+def face(height, width):
+    return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_every_face_goes_to_its_member_once_and_keeps_its_place():
+    small, middle, large = Constant(0), Constant(1), Constant(2)
+    router = Router([(10, small), (28, middle), (None, large)])
+    sides = [(112, 112), (7, 7), (28, 20), (10, 11), (29, 3), (10, 10)]
+    found = router([face(*side) for side in sides])
+    assert found.tolist() == [[2, 112], [0, 7], [1, 28], [1, 10], [2, 29], [0, 10]]
+    assert [len(member.calls) for member in (small, middle, large)] == [1, 1, 1]
+
+
+def test_a_router_embeds_as_its_members_do(tmp_path):
+    save(tmp_path / "runs/a", 0)
+    save(tmp_path / "runs/b", 1)
+    write_routes(tmp_path / "runs/routed", [(None, tmp_path / "runs/b"), (20, tmp_path / "runs/a")])
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    embed, members, _ = load_router(tmp_path / "moved/routed")
+    images = [face(112, 112), face(14, 14)]
+    assert [member.up_to_px for member in members] == [20, None]
+    assert np.array_equal(embed(images)[0], load_embedder(tmp_path / "moved/b")([images[0]])[0])
+    assert np.array_equal(embed(images)[1], load_embedder(tmp_path / "moved/a")([images[1]])[0])
+    _, model = load_model(tmp_path / "moved/routed")
+    assert model.method == "router" and set(model.parents) == {"up to 20 px", "larger"}
+    with pytest.raises(SpecError, match="embeddings"):
+        load_model(tmp_path / "moved/routed", needs="classes")
+
+
+def test_a_member_that_changed_is_refused(tmp_path):
+    save(tmp_path / "a", 0)
+    save(tmp_path / "b", 1)
+    write_routes(tmp_path / "routed", [(20, tmp_path / "a"), (None, tmp_path / "b")])
+    save(tmp_path / "a", 2)
+    with pytest.raises(DataError, match="changed since"):
+        load_router(tmp_path / "routed")
+
+
+@pytest.mark.parametrize("sides", [[20], [20, 20, None], [None, None]])
+def test_routes_that_cannot_work(tmp_path, sides):
+    with pytest.raises(SpecError, match="different sides"):
+        write_routes(tmp_path / "routed", [(side, tmp_path) for side in sides])
+
+
+@pytest.mark.parametrize("word", ["20", "x=run", "0=run", "20="])
+def test_a_malformed_route_is_a_user_error(tmp_path, word):
+    answer = CliRunner().invoke(route_command, ["--at", word, "--rest", str(tmp_path)])
+    assert answer.exit_code != 0 and isinstance(answer.exception, SpecError | SystemExit)
