@@ -10,8 +10,7 @@ from typing import Any
 import click
 
 from lrfr.cli.output import Output, command
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.experiment.declare import Experiment, load_experiment
 from lrfr.experiment.plan import Step, plan
 from lrfr.experiment.runner import StepRunner, digests_of

@@ -4,6 +4,9 @@ line.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class LrfrError(Exception):
     """Base of every error that lrfr raises on purpose.
@@ -102,3 +105,11 @@ class NumericFault(LrfrError):
 def missing_extra(package: str, extra: str) -> EnvironmentFault:
     """Return the error for an optional package that is not installed."""
     return EnvironmentFault(f"this needs the package '{package}'", hint=f"pip install 'lrfr[{extra}]'")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` plus the known names, for an unknown ``word``."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    listing = f"known: {', '.join(names)}"
+    return f"did you mean '{close[0]}'? {listing}" if close else listing

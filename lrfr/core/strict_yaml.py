@@ -8,11 +8,9 @@ what aliases may expand to.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,14 +53,6 @@ def format_place(place: Place) -> str:
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` plus the known names, for an unknown ``word``."""
-    names = sorted(known)
-    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    listing = f"known: {', '.join(names)}"
-    return f"did you mean '{close[0]}'? {listing}" if close else listing
 
 
 class _Loader(yaml.SafeLoader):

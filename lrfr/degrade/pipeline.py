@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.image import ImageU8, check_image
 from lrfr.core.streams import Stream, sample_part, stream, streams_of
-from lrfr.core.strict_yaml import did_you_mean
-from lrfr.degrade.ops.table import find_op, known_ops
+from lrfr.degrade.ops.table import OPS
 from lrfr.degrade.spec.model import Spec
 from lrfr.degrade.spec.steps import Step
 from lrfr.degrade.values.distributions import Draw, is_law, pick
@@ -226,12 +225,12 @@ def replay(trace: dict[str, Any], image: ImageU8) -> ImageU8:
     try:
         key = str(trace["key"]).encode("utf-8", "surrogateescape")
         for step in trace["steps"]:
-            op = find_op(step["op"])
-            if op is None:
+            if step["op"] not in OPS:
                 raise DataError(
                     f"the trace names an unknown op '{step['op']}'",
-                    hint=did_you_mean(step["op"], known_ops()),
+                    hint=did_you_mean(step["op"], OPS.names()),
                 )
+            op = OPS[step["op"]]
             source = stream(int(trace["seed"]), key, int(trace["variant"]), step["id"])
             image = op.apply([image], [step["params"]], [source])[0]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

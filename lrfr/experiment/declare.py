@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import Document, did_you_mean, load
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.strict_yaml import Document, load
 
 _STRICT = ConfigDict(extra="forbid")
 Flag = bool | int | float | str | list[int | float | str]

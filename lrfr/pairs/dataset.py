@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
 from lrfr.pairs.order import epoch_order
 from lrfr.pairs.store import Rows, Store

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import read_sealed, sha256_hex
-from lrfr.core.strict_yaml import did_you_mean
 from lrfr.pairs.format.shard import FORMAT, LAYOUT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

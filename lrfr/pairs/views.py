@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import digest_of
-from lrfr.core.strict_yaml import did_you_mean
 from lrfr.pairs.store import Rows
 
 

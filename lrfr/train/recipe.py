@@ -17,10 +17,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import Document, did_you_mean, load, parse
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.strict_yaml import Document, load, parse
 from lrfr.train.methods.base import Method
-from lrfr.train.methods.table import find_method
+from lrfr.train.methods.table import METHODS
 from lrfr.train.settings import TrainSettings
 
 _KEYS = {"method", "about", "options", "train", "parents", "data"}
@@ -88,7 +88,7 @@ def load_recipe(method: str, recipe: str = "tiny", overrides: Sequence[str] = ()
         SpecError: no such recipe, or malformed, with file and line.
 
     """
-    find_method(method)
+    METHODS[method]
     document = _document(method, recipe)
     data = document.data or {}
     if not isinstance(data, dict):
@@ -117,7 +117,7 @@ def _document(method: str, recipe: str) -> Document:
 
 
 def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str) -> Recipe:
-    options = _options(document, data.get("options"), find_method(method))
+    options = _options(document, data.get("options"), METHODS[method])
     settings = _validated(document, data.get("train"), TrainSettings, "train")
     needs = options.needs()
     given = data.get("parents") or {}
@@ -127,7 +127,7 @@ def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str
         entry = given.get(role) or {}
         _unknown(document, entry, {"recipe", "options", "train", "parents", "method"}, ("parents", role))
         parents[role] = _parent(document, entry, str(entry.get("method", parent_method)), name)
-    plain = TypeAdapter(find_method(method)).dump_python(options, mode="json")
+    plain = TypeAdapter(METHODS[method]).dump_python(options, mode="json")
     return Recipe(
         Path(name).stem,
         method,
@@ -173,9 +173,9 @@ def _override(data: dict[str, Any], override: str, method: str) -> None:
         raise SpecError(f"--set takes key=value, got '{override}'")
     path = key.strip().split(".")
     if path[0] not in {"options", "train", "parents", "data"}:
-        in_options = path[0] in _fields(find_method(method))
+        in_options = path[0] in _fields(METHODS[method])
         if not in_options and path[0] not in _fields(TrainSettings):
-            known = _fields(find_method(method)) | _fields(TrainSettings)
+            known = _fields(METHODS[method]) | _fields(TrainSettings)
             raise SpecError(f"--set {override}: unknown key '{path[0]}'", hint=did_you_mean(path[0], known))
         path.insert(0, "options" if in_options else "train")
     place = data
@@ -233,7 +233,7 @@ def method_from(name: str, options: Mapping[str, Any]) -> Method:
         SpecError: unknown method or option.
 
     """
-    kind = find_method(name)
+    kind = METHODS[name]
     document = Document({}, f"options of {name}", {})
     method: Method = _validated(
         document, {key.removesuffix("_"): value for key, value in options.items()}, kind, "options"

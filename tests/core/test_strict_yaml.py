@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import MAX_BYTES, did_you_mean, format_place, load, parse
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.strict_yaml import MAX_BYTES, format_place, load, parse
 
 PLAIN = st.recursive(
     st.none()

@@ -98,7 +98,7 @@ def test_the_page_on_methods_works_as_printed(lrfr, store, tmp_path, monkeypatch
     entry = re.search(r'angle = "(angle:Angle)"', page).group(1)
     monkeypatch.syspath_prepend(str(tmp_path))
     found = EntryPoints([EntryPoint("angle", entry, "lrfr.methods")])
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: found.select(**wanted))
+    monkeypatch.setattr("lrfr.core.registry.entry_points", lambda **wanted: found.select(**wanted))
     teacher = [
         f"--set=parents.teacher.train.{key}" for key in ("unit=step", "length=2", "batch_size=8", "threads=1")
     ]

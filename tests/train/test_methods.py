@@ -14,7 +14,7 @@ from lrfr.train.engine.distributed import World
 from lrfr.train.engine.state import Run, flip
 from lrfr.train.losses.distances import logexp, mse
 from lrfr.train.methods.octuplet import batch_hard, pairwise
-from lrfr.train.methods.table import METHODS, find_method
+from lrfr.train.methods.table import METHODS
 from lrfr.train.recipe import load_recipe, recipe_names
 from lrfr.train.settings import TrainSettings
 
@@ -282,7 +282,7 @@ def test_every_method_has_recipes_help_and_defaults():
         fields = {f.name.removesuffix("_") for f in dataclasses.fields(kind)}
         assert kind.unstated.keys() <= fields
     with pytest.raises(SpecError, match="did you mean 'fskd'"):
-        find_method("fskdd")
+        METHODS["fskdd"]
 
 
 @pytest.mark.parametrize(("backbone", "strided"), [("wave-tiny", False), ("tiny", True)])

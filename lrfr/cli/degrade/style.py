@@ -124,8 +124,8 @@ def cfsm_command(out: Output, **given: Any) -> dict[str, Any]:
 def _settings(given: dict[str, Any]) -> CfsmSettings:
     from pydantic import TypeAdapter, ValidationError
 
-    from lrfr.core.errors import SpecError
-    from lrfr.core.strict_yaml import did_you_mean, parse
+    from lrfr.core.errors import SpecError, did_you_mean
+    from lrfr.core.strict_yaml import parse
     from lrfr.train.style.settings import CfsmSettings
 
     plain: dict[str, Any] = asdict(CfsmSettings())

@@ -13,6 +13,7 @@ from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
 if TYPE_CHECKING:
+    from lrfr.core.registry import Registry
     from lrfr.eval.embeddings import Embed, Size
     from lrfr.eval.protocols.table import Benchmark
     from lrfr.eval.results import Model, Result
@@ -176,7 +177,7 @@ def _run(out: Output, benchmark: Benchmark, data: Path | None, task: Task) -> li
         ]
 
 
-def _list(out: Output, benchmarks: dict[str, Benchmark]) -> dict[str, Any]:
+def _list(out: Output, benchmarks: Registry[Benchmark]) -> dict[str, Any]:
     for name, benchmark in benchmarks.items():
         out.say(f"{name}: {benchmark.help}")
         for line in benchmark.tree.strip().splitlines():
@@ -188,11 +189,7 @@ def _list(out: Output, benchmarks: dict[str, Benchmark]) -> dict[str, Any]:
     }
 
 
-def _benchmark(name: str, data: Path | None, benchmarks: dict[str, Benchmark]) -> Benchmark:
-    if name not in benchmarks:
-        from lrfr.core.strict_yaml import did_you_mean
-
-        raise SpecError(f"unknown benchmark '{name}'", hint=did_you_mean(name, benchmarks))
+def _benchmark(name: str, data: Path | None, benchmarks: Registry[Benchmark]) -> Benchmark:
     found = benchmarks[name]
     if found.needs_data and data is None:
         raise SpecError(f"benchmark '{name}' needs --data", hint=f"expected tree:\n{found.tree.strip()}")

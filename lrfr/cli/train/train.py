@@ -194,7 +194,7 @@ def list_methods(out: Output) -> dict[str, Any]:
             "method": name,
             "recipes": recipe_names(name),
             "needs": dict(kind().needs()),
-            "about": METHOD_HELP[name],
+            "about": METHODS.help(name),
         }
         for name, kind in METHODS.items()
     ]

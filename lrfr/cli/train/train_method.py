@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lrfr.cli.output import Output
-from lrfr.core.errors import SpecError, missing_extra
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import SpecError, did_you_mean, missing_extra
 
 if TYPE_CHECKING:
     from lrfr.pairs.dataset import PairDataset

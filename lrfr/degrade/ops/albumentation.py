@@ -13,10 +13,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, field_validator
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.image import ImageU8
 from lrfr.core.streams import Stream
-from lrfr.core.strict_yaml import did_you_mean
 from lrfr.degrade.ops.base import Op, Params
 from lrfr.degrade.values.distributions import Draw
 

@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import functools
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
-
+from lrfr.core.registry import Registry
 from lrfr.degrade.ops.albumentation import Albumentations
 from lrfr.degrade.ops.base import Op
 from lrfr.degrade.ops.blur import Defocus, GaussianBlur, KernelMix, MotionBlur
@@ -29,50 +26,36 @@ from lrfr.degrade.ops.tone import (
 )
 from lrfr.degrade.ops.turbulence import Turbulence
 
-OPS: dict[str, type[Op]] = {
-    "resize": Resize,
-    "down": Down,
-    "up": Up,
-    "down_up": DownUp,
-    "gaussian_blur": GaussianBlur,
-    "motion_blur": MotionBlur,
-    "defocus": Defocus,
-    "kernel_mix": KernelMix,
-    "gaussian_noise": GaussianNoise,
-    "poisson_noise": PoissonNoise,
-    "speckle": Speckle,
-    "read_noise": ReadNoise,
-    "jpeg": Jpeg,
-    "webp": Webp,
-    "gamma": Gamma,
-    "brightness": Brightness,
-    "contrast": Contrast,
-    "saturation": Saturation,
-    "low_light": LowLight,
-    "illumination": Illumination,
-    "color_cast": ColorCast,
-    "grayscale": Grayscale,
-    "occlude": Occlude,
-    "identity": Identity,
-    "turbulence": Turbulence,
-    "style": Style,
-    "albumentations": Albumentations,
-}
-
-
-@functools.cache
-def _plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="lrfr.ops")}
-
-
-def known_ops() -> list[str]:
-    """Return the names of all ops, installed plug-ins included."""
-    return sorted({*OPS, *_plugins()})
-
-
-def find_op(name: Any) -> type[Op] | None:
-    """Return the op of that name from the table or from an installed plug-in, or None."""
-    if name in OPS:
-        return OPS[name]
-    point = _plugins().get(name)
-    return point.load() if point is not None else None
+OPS: Registry[type[Op]] = Registry(
+    "op",
+    "lrfr.ops",
+    {
+        "resize": Resize,
+        "down": Down,
+        "up": Up,
+        "down_up": DownUp,
+        "gaussian_blur": GaussianBlur,
+        "motion_blur": MotionBlur,
+        "defocus": Defocus,
+        "kernel_mix": KernelMix,
+        "gaussian_noise": GaussianNoise,
+        "poisson_noise": PoissonNoise,
+        "speckle": Speckle,
+        "read_noise": ReadNoise,
+        "jpeg": Jpeg,
+        "webp": Webp,
+        "gamma": Gamma,
+        "brightness": Brightness,
+        "contrast": Contrast,
+        "saturation": Saturation,
+        "low_light": LowLight,
+        "illumination": Illumination,
+        "color_cast": ColorCast,
+        "grayscale": Grayscale,
+        "occlude": Occlude,
+        "identity": Identity,
+        "turbulence": Turbulence,
+        "style": Style,
+        "albumentations": Albumentations,
+    },
+)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lrfr.core.errors import LrfrError, SpecError
-from lrfr.core.strict_yaml import Place, did_you_mean, parse
+from lrfr.core.errors import LrfrError, SpecError, did_you_mean
+from lrfr.core.strict_yaml import Place, parse
 from lrfr.degrade.ops.resize import MAX_SIDE_PX, check_filter
 from lrfr.degrade.spec.resolve import Sheet, build_sheet, open_sheet
 from lrfr.degrade.spec.steps import MAX_RUNS, Step, StepReader, explain, most_runs

@@ -11,8 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import Document, Place, did_you_mean, format_place, load, parse
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.strict_yaml import Document, Place, format_place, load, parse
 
 MAX_EXTENDS = 8
 

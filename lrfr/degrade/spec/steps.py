@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import Place, did_you_mean, format_place
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.strict_yaml import Place, format_place
 from lrfr.degrade.ops.base import Op
-from lrfr.degrade.ops.table import find_op, known_ops
+from lrfr.degrade.ops.table import OPS
 from lrfr.degrade.spec.resolve import Sheet
 from lrfr.degrade.values.distributions import Law, Value, value_json
 from lrfr.degrade.values.params import Real, Whole, shown, weights_of
@@ -159,7 +159,7 @@ class StepReader:
 
     def _op(self, raw: dict[str, Any], place: Place, head: dict[str, Any]) -> Step | None:
         name = raw.get("op")
-        kind = find_op(name) if isinstance(name, str) else None
+        kind = OPS[name] if isinstance(name, str) and name in OPS else None
         if kind is None:
             if name is None:
                 hint = did_you_mean(next((str(key) for key in raw if key not in COMMON), ""), CONTAINERS)
@@ -168,7 +168,7 @@ class StepReader:
                 self._fault(
                     f"unknown op {shown(name)}",
                     (*place, "op"),
-                    did_you_mean(shown(name).strip("'"), known_ops()),
+                    did_you_mean(shown(name).strip("'"), OPS.names()),
                 )
             return None
         fields = {key: value for key, value in raw.items() if key not in COMMON}

@@ -14,8 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.degrade.style.magnitude import IdentityCurve, IdentityRange
 
 FORMAT = 1

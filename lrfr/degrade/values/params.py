@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import did_you_mean
 from lrfr.degrade.values.distributions import (
     Chi,
     Choice,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from lrfr.core.registry import Registry
 from lrfr.eval.protocols.attributes import (
     CELEBA_TREE,
     LFWA_TREE,
@@ -72,44 +73,51 @@ def _ijb(name: str, letters: tuple[str, str]) -> Benchmark:
     )
 
 
-BENCHMARKS: dict[str, Benchmark] = {
-    "synthetic": Benchmark(
-        "verification on embedded invented faces; needs no data", run_synthetic, "", needs_data=False
-    ),
-    "pairs-tsv": Benchmark("verification from a tab-separated list of your own", run_tsv, TSV_TREE),
-    "identify-tsv": Benchmark(
-        "1:N search from gallery, probe and distractor lists of your own", run_lists, LISTS_TREE
-    ),
-    "attributes-csv": Benchmark(
-        "attribute accuracy on a list of your own",
-        partial(run_attributes, name="attributes-csv"),
-        LIST_TREE,
-        needs="attributes",
-    ),
-    "lfw": _bin("lfw", "LFW verification, .bin or pairs.txt folder"),
-    "cfp-fp": _bin("cfp-fp", "CFP frontal-profile verification, .bin"),
-    "cfp-ff": _bin("cfp-ff", "CFP frontal-frontal verification, .bin"),
-    "cplfw": _bin("cplfw", "Cross-Pose LFW verification, .bin"),
-    "calfw": _bin("calfw", "Cross-Age LFW verification, .bin"),
-    "agedb-30": _bin("agedb-30", "AgeDB-30 verification, .bin"),
-    "xqlfw": Benchmark(
-        "Cross-Quality LFW verification, with LFW beside it where present", run_xqlfw, XQLFW_TREE
-    ),
-    "tinyface": Benchmark("TinyFace identification, rank 1/5/10/20", run_tinyface, TINYFACE_TREE),
-    "scface": Benchmark("SCface identification at 4.2, 2.6 and 1.0 m", run_scface, SCFACE_TREE),
-    "ijbb": _ijb("ijbb", ("S1", "S2")),
-    "ijbc": _ijb("ijbc", ("G1", "G2")),
-    "survface": Benchmark(
-        "QMUL-SurvFace open-set identification and verification", run_survface, SURVFACE_TREE
-    ),
-    "celeba": Benchmark(
-        "CelebA attribute accuracy", partial(run_attributes, name="celeba"), CELEBA_TREE, needs="attributes"
-    ),
-    "celeba-pairs": Benchmark(
-        "verification on 10,000 drawn pairs of CelebA's test part", run_celeba_pairs, CELEBA_PAIRS_TREE
-    ),
-    "lfwa": Benchmark(
-        "LFWA attribute accuracy", partial(run_attributes, name="lfwa"), LFWA_TREE, needs="attributes"
-    ),
-    "svhn": Benchmark("SVHN digit classification", run_svhn, SVHN_TREE, needs="classes"),
-}
+BENCHMARKS: Registry[Benchmark] = Registry(
+    "benchmark",
+    "lrfr.benchmarks",
+    {
+        "synthetic": Benchmark(
+            "verification on embedded invented faces; needs no data", run_synthetic, "", needs_data=False
+        ),
+        "pairs-tsv": Benchmark("verification from a tab-separated list of your own", run_tsv, TSV_TREE),
+        "identify-tsv": Benchmark(
+            "1:N search from gallery, probe and distractor lists of your own", run_lists, LISTS_TREE
+        ),
+        "attributes-csv": Benchmark(
+            "attribute accuracy on a list of your own",
+            partial(run_attributes, name="attributes-csv"),
+            LIST_TREE,
+            needs="attributes",
+        ),
+        "lfw": _bin("lfw", "LFW verification, .bin or pairs.txt folder"),
+        "cfp-fp": _bin("cfp-fp", "CFP frontal-profile verification, .bin"),
+        "cfp-ff": _bin("cfp-ff", "CFP frontal-frontal verification, .bin"),
+        "cplfw": _bin("cplfw", "Cross-Pose LFW verification, .bin"),
+        "calfw": _bin("calfw", "Cross-Age LFW verification, .bin"),
+        "agedb-30": _bin("agedb-30", "AgeDB-30 verification, .bin"),
+        "xqlfw": Benchmark(
+            "Cross-Quality LFW verification, with LFW beside it where present", run_xqlfw, XQLFW_TREE
+        ),
+        "tinyface": Benchmark("TinyFace identification, rank 1/5/10/20", run_tinyface, TINYFACE_TREE),
+        "scface": Benchmark("SCface identification at 4.2, 2.6 and 1.0 m", run_scface, SCFACE_TREE),
+        "ijbb": _ijb("ijbb", ("S1", "S2")),
+        "ijbc": _ijb("ijbc", ("G1", "G2")),
+        "survface": Benchmark(
+            "QMUL-SurvFace open-set identification and verification", run_survface, SURVFACE_TREE
+        ),
+        "celeba": Benchmark(
+            "CelebA attribute accuracy",
+            partial(run_attributes, name="celeba"),
+            CELEBA_TREE,
+            needs="attributes",
+        ),
+        "celeba-pairs": Benchmark(
+            "verification on 10,000 drawn pairs of CelebA's test part", run_celeba_pairs, CELEBA_PAIRS_TREE
+        ),
+        "lfwa": Benchmark(
+            "LFWA attribute accuracy", partial(run_attributes, name="lfwa"), LFWA_TREE, needs="attributes"
+        ),
+        "svhn": Benchmark("SVHN digit classification", run_svhn, SVHN_TREE, needs="classes"),
+    },
+)

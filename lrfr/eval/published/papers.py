@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lrfr.core import strict_yaml as yamlspec
-from lrfr.core.errors import SpecError
+from lrfr.core import strict_yaml
+from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.eval.results import Result
 
 _HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ def tables() -> dict[str, Table]:
     return {
         entry["id"]: Table(**entry)
         for family in FAMILIES
-        for entry in yamlspec.load(_HERE / f"{family}.yaml").data
+        for entry in strict_yaml.load(_HERE / f"{family}.yaml").data
     }
 
 
@@ -81,7 +81,7 @@ def find_table(name: str) -> Table:
     known = tables()
     by_name = known | {short: table for table in known.values() for short in table.short}
     if name not in by_name:
-        raise SpecError(f"unknown table '{name}'", hint=yamlspec.did_you_mean(name, by_name))
+        raise SpecError(f"unknown table '{name}'", hint=did_you_mean(name, by_name))
     return by_name[name]
 
 

@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.files import read_sealed, write_fault
 from lrfr.core.lock import store_lock
-from lrfr.core.strict_yaml import did_you_mean
 from lrfr.pairs.store import Store
 from lrfr.pairs.views import view_digest
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import EnvironmentFault, SpecError
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import EnvironmentFault, SpecError, did_you_mean
 from lrfr.pairs.build.tasks import Task, limit_torch_threads, quiet_threads
 
 EXECUTORS = ("auto", "serial", "process", "ray")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
-from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.registry import Registry
 from lrfr.pairs.sources.archive import TarSource
 from lrfr.pairs.sources.arrays import ArraySource
 from lrfr.pairs.sources.base import Source
@@ -45,20 +44,35 @@ def _recordio(text: str) -> Source:
     return RecordIOSource(path / "train.rec" if path.is_dir() else path)
 
 
+def _of_path(open_path: Callable[[Path], Source]) -> Opener:
+    """Return the opener ``place -> Source`` of a source that is one path; its help is the source's."""
+
+    def opener(place: str) -> Source:
+        """Open the place."""
+        return open_path(Path(place))
+
+    opener.__doc__ = open_path.__doc__
+    return opener
+
+
 # kind: how ``kind:place`` is opened
-SOURCES: dict[str, Opener] = {
-    "synthetic": _synthetic,
-    "folder": lambda place: FolderSource(Path(place)),
-    "lfw": lambda place: LfwSource(Path(place)),
-    "recordio": _recordio,
-    "bin": lambda place: BinSource(Path(place)),
-    "csv": open_table,
-    "parquet": open_table,
-    "celeba": lambda place: CelebaSource(Path(place)),
-    "tar": lambda place: TarSource(Path(place)),
-    "lmdb": lambda place: LmdbFolderSource(Path(place)),
-    "arrays": lambda place: ArraySource(Path(place)),
-}
+SOURCES: Registry[Opener] = Registry(
+    "source",
+    "lrfr.sources",
+    {
+        "synthetic": _synthetic,
+        "folder": _of_path(FolderSource),
+        "lfw": _of_path(LfwSource),
+        "recordio": _recordio,
+        "bin": _of_path(BinSource),
+        "csv": open_table,
+        "parquet": open_table,
+        "celeba": _of_path(CelebaSource),
+        "tar": _of_path(TarSource),
+        "lmdb": _of_path(LmdbFolderSource),
+        "arrays": _of_path(ArraySource),
+    },
+)
 
 _SUFFIXES = {
     ".rec": "recordio",
@@ -89,14 +103,6 @@ def open_source(text: str) -> Source:
     kind, colon, place = text.partition(":")
     if kind in SOURCES and (colon or kind == "synthetic"):
         return SOURCES[kind](place)
-    plugin = (
-        next((entry for entry in entry_points(group="lrfr.sources") if entry.name == kind), None)
-        if colon
-        else None
-    )
-    if plugin is not None:
-        opener: Opener = plugin.load()
-        return opener(place)
     path = Path(text)
     if not path.exists():
         raise SpecError(f"no such source: {text}", hint=f"a path, or {did_you_mean(kind, SOURCES)}")

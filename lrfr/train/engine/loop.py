@@ -14,11 +14,11 @@ from torch import Tensor
 
 from lrfr.core.errors import DataError, NumericFault
 from lrfr.core.files import make_folder
+from lrfr.core.progress import StopFlag, stop_on_signal
 from lrfr.train import checkpoint
 from lrfr.train.backbones.embedder import Embed
 from lrfr.train.engine import determinism
 from lrfr.train.engine.distributed import World
-from lrfr.train.engine.interrupt import StopFlag, stop_on_signal
 from lrfr.train.engine.journal import Journal
 from lrfr.train.engine.loaders import Loader, make_loader
 from lrfr.train.engine.prefetch import Prefetch

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.registry import Registry
 from lrfr.train.backbones.features import full_precision
 
 _EPS = 1e-7
@@ -157,13 +157,17 @@ class AdaFace(Margin):
         return torch.cos(theta_b.clamp(1e-3, math.pi - 1e-3)) - (self.margin + self.margin * z_b)
 
 
-MARGINS: dict[str, type[Margin]] = {
-    "softmax": Softmax,
-    "cosface": CosFace,
-    "arcface": ArcFace,
-    "adaface": AdaFace,
-    "curricularface": CurricularFace,
-}
+MARGINS: Registry[type[Margin]] = Registry(
+    "head",
+    "lrfr.heads",
+    {
+        "softmax": Softmax,
+        "cosface": CosFace,
+        "arcface": ArcFace,
+        "adaface": AdaFace,
+        "curricularface": CurricularFace,
+    },
+)
 
 INITS: dict[str, Callable[[Tensor], Tensor]] = {
     "xavier": nn.init.xavier_uniform_,

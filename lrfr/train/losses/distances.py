@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrfr.core.registry import Registry
 from lrfr.train.backbones.features import Features
 from lrfr.train.backbones.parts.wavelet import dwt_ll, low_pass_taps
 
@@ -178,18 +179,22 @@ def _branch(student: Features, teacher: Features) -> Tensor:
     return mse(student.taps[-1], teacher.taps[-1]) + mse(student.embedding_bd, teacher.embedding_bd)
 
 
-DISTANCES: dict[str, Distance] = {
-    "cosine": _mean_over_taps(cosine),
-    "fitnet": _mean_over_taps(fitnet),
-    "norm": _mean_over_taps(norm),
-    "at": _mean_over_taps(attention_transfer),
-    "askd": _askd,
-    "rkd": lambda s, t: rkd(s.embedding_bd, t.embedding_bd),
-    "kl": _kl,
-    "wavelet": _wavelet,
-    "logexp": _logexp("paper"),
-    "logexp-official": _logexp("official"),
-    "embedding": lambda s, t: cosine(s.embedding_bd, t.embedding_bd),
-    "self-attention": self_attention,
-    "branch": _branch,
-}
+DISTANCES: Registry[Distance] = Registry(
+    "distance",
+    "lrfr.losses",
+    {
+        "cosine": _mean_over_taps(cosine),
+        "fitnet": _mean_over_taps(fitnet),
+        "norm": _mean_over_taps(norm),
+        "at": _mean_over_taps(attention_transfer),
+        "askd": _askd,
+        "rkd": lambda s, t: rkd(s.embedding_bd, t.embedding_bd),
+        "kl": _kl,
+        "wavelet": _wavelet,
+        "logexp": _logexp("paper"),
+        "logexp-official": _logexp("official"),
+        "embedding": lambda s, t: cosine(s.embedding_bd, t.embedding_bd),
+        "self-attention": self_attention,
+        "branch": _branch,
+    },
+)

@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones.embedder import Embedder, single
 from lrfr.train.backbones.fusion import FUSIONS, Fused

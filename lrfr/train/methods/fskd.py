@@ -14,7 +14,6 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import did_you_mean
 from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones.features import Features
 from lrfr.train.backbones.nets import Nets
@@ -74,10 +73,7 @@ class Fskd(Method):
         """Return ``net`` and ``head``, and the frozen ``teacher`` and ``teacher_head`` where a parent is
         given.
         """
-        if self.distance not in DISTANCES:
-            raise SpecError(
-                f"unknown distance '{self.distance}'", hint=did_you_mean(self.distance, DISTANCES)
-            )
+        DISTANCES[self.distance]  # refused here, before anything is built
         nets = super().build(num_classes, parents, attribute_names)
         freeze_teacher(nets, (parents or {}).get("teacher"))
         if self.contrast_weight:

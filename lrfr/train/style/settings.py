@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import did_you_mean
+from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.degrade.style.generator_card import PRESETS, Layout
 from lrfr.degrade.style.magnitude import IdentityRange
 from lrfr.train.style.discriminator import MIN_SCALE_PX

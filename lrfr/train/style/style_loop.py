@@ -22,13 +22,13 @@ from lrfr.core.errors import DataError, NumericFault, SpecError
 from lrfr.core.files import canonical, make_folder, write_atomic
 from lrfr.core.image import encode_png
 from lrfr.core.lock import store_lock
+from lrfr.core.progress import StopFlag, stop_on_signal
 from lrfr.degrade.style.generator_card import Card
 from lrfr.degrade.style.magnitude_sheet import magnitude_sheet, tile
 from lrfr.degrade.style.weight_files import load_weights, pack, save_weights, unpack
 from lrfr.train import checkpoint
 from lrfr.train.backbones.embedder import to_input
 from lrfr.train.engine import determinism
-from lrfr.train.engine.interrupt import StopFlag, stop_on_signal
 from lrfr.train.engine.journal import Journal
 from lrfr.train.methods.base import Losses
 from lrfr.train.methods.draws import rows
