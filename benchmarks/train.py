@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from lrfr.core.progress import Hooks
 from lrfr.degrade.spec.model import load_spec
 from lrfr.pairs.build.ingest import open_ingest
 from lrfr.pairs.build.make import ViewOptions, make_pairs
@@ -28,7 +29,7 @@ from lrfr.pairs.store import Store
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import read
 from lrfr.train.engine.loaders import make_loader
-from lrfr.train.engine.loop import fit
+from lrfr.train.engine.loop import FitOptions, fit
 from lrfr.train.recipe import load_recipe
 
 
@@ -76,8 +77,8 @@ def ours(method, teacher, dataset, settings, identity, folder) -> tuple[float, f
         folder,
         settings,
         identity=identity,
-        parents={"teacher": teacher},
-        on_progress=lambda done, total, **info: stamps.append((time.perf_counter(), time.thread_time())),
+        options=FitOptions(parents={"teacher": teacher}),
+        hooks=Hooks(lambda done, total, **info: stamps.append((time.perf_counter(), time.thread_time()))),
     )
     waits = [line["wait"] for line in read(folder / "journal.jsonl")][1:]
     stamps = stamps[1:]  # the first report comes before the first step

@@ -22,11 +22,12 @@ from lrfr import __version__
 from lrfr.core.errors import DataError, LockedError, SpecError
 from lrfr.core.files import canonical, make_folder, write_atomic
 from lrfr.core.lock import store_lock
+from lrfr.core.progress import SILENT, Hooks
 from lrfr.train import checkpoint
 from lrfr.train.engine.determinism import usable_cores
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.loaders import make_loader
-from lrfr.train.engine.loop import FitResult, fit
+from lrfr.train.engine.loop import FitOptions, FitResult, fit
 from lrfr.train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -114,10 +115,8 @@ def train(
     plan: Plan,
     dataset: PairDataset,
     run_dir: Path,
-    *,
-    world: World | None = None,
-    device: str = "cpu",
-    **options: Any,
+    options: FitOptions | None = None,
+    hooks: Hooks = SILENT,
 ) -> FitResult:
     """Train ``plan`` in ``run_dir``, or go on where it stopped, or find it finished.
 
@@ -125,9 +124,8 @@ def train(
         plan: what to train.
         dataset: the view's pairs.
         run_dir: folder of the run; made when it is not there.
-        world: this process among its peers.
-        device: where parents are loaded.
-        options: passed to :func:`lrfr.train.engine.loop.fit`.
+        options: processes and device, evaluation, an early end; the parents are the plan's.
+        hooks: progress in images, notes, stop.
 
     Raises:
         SpecError: the folder holds a run with other settings.
@@ -135,16 +133,17 @@ def train(
         DataError: a parent is damaged, or the view has too few pairs.
 
     """
-    world = world or World(device=device)
+    options = options or FitOptions()
+    world = options.world
     identity = plan.identity()
     if not world.leads:
         world.barrier()
-        return _fit(plan, dataset, run_dir, world, options)
+        return _fit(plan, dataset, run_dir, options, hooks)
     make_folder(run_dir)
     with _locked(run_dir):
         _open(plan, dataset, run_dir, identity)
         world.barrier()
-        return _fit(plan, dataset, run_dir, world, options)
+        return _fit(plan, dataset, run_dir, options, hooks)
 
 
 @contextmanager
@@ -203,21 +202,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 24 else f"{text[:12]}..."
 
 
-def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, world: World, options: dict[str, Any]) -> FitResult:
+def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, options: FitOptions, hooks: Hooks) -> FitResult:
     run = read_run(run_dir)
     settings = dataclasses.replace(plan.recipe.settings, threads=run["threads"])
-    parents = {role: checkpoint.load_nets(path, world.device)[0] for role, path in plan.parents.items()}
+    parents = {
+        role: checkpoint.load_nets(path, options.world.device)[0] for role, path in plan.parents.items()
+    }
     identity = {key: run["identity"][key] for key in ("method", "options", "view", "parents")}
     identity["variants"] = [
         {key: variant[key] for key in ("spec", "action", "weight")} for variant in dataset.view["variants"]
     ]
+    options = dataclasses.replace(options, parents=parents)
     return fit(
-        plan.recipe.make(),
-        dataset,
-        run_dir,
-        settings,
-        identity=identity,
-        parents=parents,
-        world=world,
-        **options,
+        plan.recipe.make(), dataset, run_dir, settings, identity=identity, options=options, hooks=hooks
     )

@@ -17,12 +17,14 @@ import torch
 
 from lrfr.core.errors import DataError, LockedError, NumericFault, SpecError
 from lrfr.core.lock import store_lock
+from lrfr.core.progress import Hooks
 from lrfr.train import checkpoint
 from lrfr.train.backbones.teacher import FrozenTeacher
 from lrfr.train.checkpoint import load_embedder
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import loss_trace, read
 from lrfr.train.engine.loaders import PkLoader
+from lrfr.train.engine.loop import FitOptions
 from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.heads.partial_fc import shard_head
 from lrfr.train.methods.baseline import Baseline
@@ -127,7 +129,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(dataset, tmp_path, run, num
 
     try:
         with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Terminated):
-            train(plan(dataset), dataset, tmp_path / "run", on_progress=interrupt)
+            train(plan(dataset), dataset, tmp_path / "run", hooks=Hooks(interrupt))
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, before_int)
@@ -138,7 +140,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(dataset, tmp_path, run, num
 
 
 def test_max_steps_stops_early_on_the_whole_schedule(dataset, tmp_path, run):
-    short = train(plan(dataset), dataset, tmp_path / "run", max_steps=3)
+    short = train(plan(dataset), dataset, tmp_path / "run", options=FitOptions(max_steps=3))
     assert (short.steps, short.total) == (3, 4) and not finished(tmp_path / "run")
     assert (
         train(plan(dataset), dataset, tmp_path / "run").digest
@@ -172,7 +174,7 @@ def test_a_damaged_last_checkpoint_is_passed_over_with_a_word(dataset, tmp_path,
     train(plan(dataset), dataset, tmp_path / "run")
     last = checkpoint.steps(tmp_path / "run")[-1] / "model.safetensors"
     last.write_bytes(last.read_bytes()[:-1])
-    result = train(plan(dataset), dataset, tmp_path / "run", on_note=notes.append)
+    result = train(plan(dataset), dataset, tmp_path / "run", hooks=Hooks(on_note=notes.append))
     assert result.started_at == 2 and "damaged checkpoint" in notes[0]
     assert result.digest == checkpoint.read_manifest(checkpoint.resolve(run))["digest"]
 
@@ -196,7 +198,7 @@ def test_evaluation_chooses_best_and_uses_averaged_weights(dataset, tmp_path):
         plan(dataset, overrides=["eval_every=1", "ema_decay=0.5"]),
         dataset,
         tmp_path / "run",
-        evaluate=evaluate,
+        FitOptions(evaluate=evaluate),
     )
     assert result.metrics == {"accuracy": 0.6}
     assert checkpoint.load(tmp_path / "run" / "best").state["step"] == 2
@@ -292,6 +294,7 @@ import numpy as np
 from lrfr.pairs.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.loaders import make_loader
+from lrfr.train.engine.loop import FitOptions
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, train
 store, out = sys.argv[1:3]
@@ -301,7 +304,7 @@ with join_world("cpu") as world:
         recipe = load_recipe("baseline", "tiny", json.loads(sys.argv[3]) + extra)
         rows = [batch.row_b.tolist() for batch in make_loader(dataset, recipe.settings, world).iterate(0)]
         Path(out, f"rows-{world.size}-{world.rank}.json").write_text(json.dumps(rows))
-        train(Plan(recipe, dataset.digest, {}), dataset, Path(out, f"{name}-{world.size}"), world=world)
+        train(Plan(recipe, dataset.digest, {}), dataset, Path(out, f"{name}-{world.size}"), FitOptions(world=world))
 """
 
 

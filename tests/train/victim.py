@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import torch._dynamo  # an optimizer imports it on first use; here once instead of in every child
 
+from lrfr.core.progress import Hooks
 from lrfr.pairs.dataset import PairDataset
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, train
@@ -25,7 +26,7 @@ def run_child(job, dataset, pipe):
     torch.set_num_threads(1)
     recipe = load_recipe(job["method"], "tiny", job["overrides"])
     plan = Plan(recipe, dataset.digest, {role: Path(path) for role, path in job["parents"].items()})
-    train(plan, dataset, Path(job["run"]), on_progress=lambda done, total, **info: os.write(pipe, b"."))
+    train(plan, dataset, Path(job["run"]), hooks=Hooks(lambda done, total, **info: os.write(pipe, b".")))
 
 
 def attempt(job, dataset, kill_at, delay_s):

@@ -131,20 +131,15 @@ class Training:
 
     def run(self, recipe: Recipe, parents: dict[str, Path], folder: Path, **options: Any) -> dict[str, Any]:
         """Train in ``folder``, or go on there, and return the summary."""
+        from lrfr.core.progress import Hooks
+        from lrfr.train.engine.loop import FitOptions
         from lrfr.train.runs import Plan, train
 
         plan = Plan(recipe, self.dataset.digest, parents)
         self._header(plan, folder)
         with self.out.progress(folder.name) if self.world.leads else nullcontext(_say_nothing) as advance:
-            result = train(
-                plan,
-                self.dataset,
-                folder,
-                world=self.world,
-                on_progress=advance,
-                on_note=self.out.note,
-                **options,
-            )
+            given = FitOptions(world=self.world, **options)
+            result = train(plan, self.dataset, folder, given, Hooks(advance, self.out.note))
         return self._summary(folder, result)
 
     def _header(self, plan: Plan, folder: Path) -> None:

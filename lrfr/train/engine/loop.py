@@ -14,12 +14,12 @@ from torch import Tensor
 
 from lrfr.core.errors import DataError, NumericFault
 from lrfr.core.files import make_folder
-from lrfr.core.progress import StopFlag, stop_on_signal
+from lrfr.core.progress import SILENT, Hooks, stop_on_signal
 from lrfr.train import checkpoint
 from lrfr.train.backbones.embedder import Embed
 from lrfr.train.engine import determinism
 from lrfr.train.engine.distributed import World
-from lrfr.train.engine.journal import Journal
+from lrfr.train.engine.journal import Journal, ScalarWriter
 from lrfr.train.engine.loaders import Loader, make_loader
 from lrfr.train.engine.prefetch import Prefetch
 from lrfr.train.engine.state import Run, flip
@@ -30,7 +30,26 @@ if TYPE_CHECKING:
     from lrfr.pairs.dataset import Batch, PairDataset
 
 Evaluate = Callable[[Embed], dict[str, float]]
-Advance = Callable[..., None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """What a call of :func:`fit` may be told besides the run itself; no part of the run's identity.
+
+    Attributes:
+        parents: finished networks by role.
+        evaluate: ``evaluate(embed) -> metrics``; the first metric chooses ``best`` (higher is better).
+        world: this process among its peers.
+        max_steps: stop at this step, keeping the schedule of the whole run.
+        board: a TensorBoard writer.
+
+    """
+
+    parents: Parents | None = None
+    evaluate: Evaluate | None = None
+    world: World = field(default_factory=World)
+    max_steps: int | None = None
+    board: ScalarWriter | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +82,7 @@ class _Session:
     journal: Journal
     identity: Mapping[str, Any]
     evaluate: Evaluate | None
-    on_progress: Advance
+    hooks: Hooks
     total: int
     pending: list[tuple[int, int, float, Losses]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -78,13 +97,8 @@ def fit(
     settings: TrainSettings,
     *,
     identity: Mapping[str, Any],
-    parents: Parents | None = None,
-    evaluate: Evaluate | None = None,
-    on_progress: Advance = lambda done, total, **info: None,
-    on_note: Callable[[str], None] = lambda text: None,
-    world: World | None = None,
-    max_steps: int | None = None,
-    board: Any = None,
+    options: FitOptions | None = None,
+    hooks: Hooks = SILENT,
 ) -> FitResult:
     """Train ``method`` on ``dataset`` in ``run_dir``, from its last good checkpoint where there is one.
 
@@ -98,51 +112,48 @@ def fit(
         run_dir: folder of the run; this call owns it.
         settings: how.
         identity: JSON kept in every checkpoint: ``method`` and ``options``, digests of view and spec.
-        parents: finished networks by role.
-        evaluate: ``evaluate(embed) -> metrics``; the first metric chooses ``best`` (higher is better).
-        on_progress: ``on_progress(done_images, total_images, **info)``.
-        on_note: told when a damaged checkpoint is passed over.
-        world: this process among its peers.
-        max_steps: stop at this step, keeping the schedule of the whole run.
-        board: a TensorBoard writer.
+        options: parents, evaluation, processes, an early end.
+        hooks: progress in images, notes about damaged checkpoints; once a stop is asked for, the step
+            under way is finished and saved, and the result says how far it came.
 
     Raises:
         NumericFault: a loss, gradient or weight is not finite; the last good checkpoint stays.
         DataError: no usable batch, or the view is damaged.
 
     """
-    world = world or World()
+    options = options or FitOptions()
     make_folder(run_dir)
-    loader = make_loader(dataset, settings, world)
+    loader = make_loader(dataset, settings, options.world)
     with determinism.threads(settings.threads), determinism.deterministic():
         torch.manual_seed(settings.seed)
         names = tuple(dataset.attribute_names)
-        run = Run(method, method.build(dataset.num_classes, parents, names), settings, world)
+        run = Run(method, method.build(dataset.num_classes, options.parents, names), settings, options.world)
         whole = {**identity, "num_classes": dataset.num_classes, "attribute_names": list(names)}
         total = settings.total_steps(loader.batches_per_epoch)
         session = _Session(
             run,
             loader,
             run_dir,
-            Journal(run_dir / "journal.jsonl", board),
+            Journal(run_dir / "journal.jsonl", options.board),
             whole,
-            evaluate,
-            on_progress,
+            options.evaluate,
+            hooks,
             total,
         )
-        start = _resume(session, on_note)
+        start = _resume(session)
         with stop_on_signal() as stop:
-            steps = _train(session, start, min(total, max_steps or total), stop)
+            asked = lambda: stop.asked() or hooks.stopping()  # noqa: E731
+            steps = _train(session, start, min(total, options.max_steps or total), asked)
     return FitResult(steps, total, start, session.digest, session.metrics)
 
 
-def _resume(session: _Session, on_note: Callable[[str], None]) -> int:
+def _resume(session: _Session) -> int:
     """Load the newest intact checkpoint and return its step, 0 without one."""
     for folder in reversed(checkpoint.steps(session.run_dir)):
         try:
             saved = checkpoint.load(folder)
         except DataError as error:
-            on_note(f"passing over a damaged checkpoint: {error}")
+            session.hooks.note(f"passing over a damaged checkpoint: {error}")
             continue
         session.run.load(saved, str(folder))
         session.digest = checkpoint.read_manifest(folder)["digest"]
@@ -153,14 +164,14 @@ def _resume(session: _Session, on_note: Callable[[str], None]) -> int:
     return 0
 
 
-def _train(session: _Session, start: int, end: int, stop: StopFlag) -> int:
+def _train(session: _Session, start: int, end: int, asked: Callable[[], bool]) -> int:
     if start >= end:
         return start
     settings, world = session.run.settings, session.run.world
     if world.leads:
         session.journal.open_at(start)
     step = start
-    session.on_progress(start * settings.batch_size, session.total * settings.batch_size)
+    session.hooks.progress(start * settings.batch_size, session.total * settings.batch_size)
     prefetch = Prefetch(_batches(session, start, end))
     clock, waited = time.perf_counter(), 0.0
     try:
@@ -174,7 +185,7 @@ def _train(session: _Session, start: int, end: int, stop: StopFlag) -> int:
                 rate = len(session.pending) * settings.batch_size / (now - clock)
                 _drain(session, rate, (prefetch.waited_s - waited) / (now - clock))
                 clock, waited = now, prefetch.waited_s
-            stopping = world.any(bool(stop.signum))
+            stopping = world.any(asked())
             if _due(step, settings.eval_every) or step == session.total:
                 _evaluate(session, step)
             if _due(step, settings.save_every) or step == end or stopping:
@@ -241,7 +252,9 @@ def _drain(session: _Session, rate: float, wait: float) -> None:
             )
     step, _, _, losses = lines[-1]
     size = session.run.settings.batch_size
-    session.on_progress(step * size, session.total * size, loss=float(losses["total"]), wait=round(wait, 3))
+    session.hooks.progress(
+        step * size, session.total * size, loss=float(losses["total"]), wait=round(wait, 3)
+    )
 
 
 def _evaluate(session: _Session, step: int) -> None:
