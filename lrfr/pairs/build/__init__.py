@@ -1,0 +1,1 @@
+"""Faces become shards: scan, plan, HR and LR tasks, the view."""
