@@ -114,6 +114,17 @@ def save(folder: Path, checkpoint: Checkpoint) -> str:
     return digest
 
 
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that may be read by whom the umask lets.
+
+    safetensors renames a private file (0600) into place; an empty file, made first, knows the right mode.
+    """
+    path.touch()
+    mode = path.stat().st_mode & 0o777
+    save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path, metadata)
+    path.chmod(mode)
+
+
 def _write(folder: Path, checkpoint: Checkpoint) -> str:
     for name, tensors in (
         ("model", checkpoint.model),
@@ -121,10 +132,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> str:
         ("state", checkpoint.optimizer),
     ):
         if tensors:
-            save_file(
-                {key: value.contiguous().cpu() for key, value in tensors.items()},
-                folder / f"{name}.safetensors",
-            )
+            save_tensors(folder / f"{name}.safetensors", tensors)
     (folder / "state.json").write_bytes(canonical(checkpoint.state))
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}

@@ -13,15 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.strict_yaml import Document, load, parse
-from lrfr.train.methods.base import Method
 from lrfr.train.methods.table import METHODS
 from lrfr.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from lrfr.train.methods.base import Method
 
 _KEYS = {"method", "about", "options", "train", "parents", "data"}
 

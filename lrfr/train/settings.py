@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lrfr.core.errors import SpecError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How a method is trained; all of it belongs to the identity of a run.
+    """How a method is trained; all of it but :attr:`WATCHED` belongs to the identity of a run.
+
+    ``revision`` is raised by hand when the loop computes other weights for the same settings.
 
     Attributes:
         unit: what ``length``, ``milestones`` and ``warmup`` count: epochs or optimizer steps.
@@ -45,6 +48,12 @@ class TrainSettings:
         keep: full checkpoints to keep.
 
     """
+
+    revision: ClassVar[int] = 1
+    # how a run is watched and on what it runs, not what it computes
+    WATCHED: ClassVar[frozenset[str]] = frozenset(
+        {"log_every", "save_every", "eval_every", "keep", "threads", "read_threads"}
+    )
 
     unit: Literal["epoch", "step"] = "epoch"
     length: float = 10
@@ -132,6 +141,8 @@ class TrainSettings:
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer over the parameters that want a gradient."""
+        import torch
+
         wanted = [parameter for parameter in parameters if parameter.requires_grad]
         if self.optimizer == "adamw":
             return torch.optim.AdamW(wanted, self.lr, weight_decay=self.weight_decay, foreach=True)
@@ -145,5 +156,5 @@ class TrainSettings:
         )
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> bool:
     return not isinstance(value, float) or math.isfinite(value)

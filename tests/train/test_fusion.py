@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lrfr.train.backbones.fusion import FUSIONS, ChannelAttention, CrossAttention, Fused
+from lrfr.train.backbones.fusion import FUSIONS, ChannelAttention, CrossAttention, Fused, FusionLayout
 from lrfr.train.backbones.multibranch import MultiBranch, SelfAttention, attend, tokens
 from lrfr.train.backbones.table import build_backbone
 
@@ -76,7 +76,7 @@ def test_every_fusion_keeps_the_map_and_passes_gradients(name):
 
 def test_frozen_branches_do_not_move_in_step_two():
     branches = MultiBranch(build_backbone("tiny"), build_backbone("tiny"), emb_dim=16, attributes=2, heads=4)
-    fused = Fused(branches, "catf", heads=4, group=32, emb_dim=16, final_px=4).train()
+    fused = Fused(branches, FusionLayout("catf", 4, 32, 16, 4)).train()
     before = {name: tensor.clone() for name, tensor in branches.state_dict().items()}
     for _ in range(2):
         fused(torch.randn(4, 3, 112, 112)).square().mean().backward()

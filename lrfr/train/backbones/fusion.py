@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -232,15 +233,31 @@ FUSIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class FusionLayout:
+    """What a fusion is built from.
+
+    Attributes:
+        kind: a name of :data:`FUSIONS`.
+        heads, group: of its attention.
+        emb_dim: embedding size D.
+        final_px: side of the maps.
+
+    """
+
+    kind: str
+    heads: int = 8
+    group: int = 32
+    emb_dim: int = 512
+    final_px: int = 7
+
+
 class Fused(Backbone):
     """A two-branch net, a fusion of its maps, and BN, flatten, FC, BN to the embedding.
 
     Args:
         branches: the two-branch net of step 1.
-        fusion: a name of :data:`FUSIONS`.
-        heads, group: of the attention in the fusion.
-        emb_dim: embedding size D.
-        final_px: side of the maps.
+        layout: of the fusion and of what follows it.
         train_branches: let the two-branch net learn (else it stays frozen in evaluation mode).
 
     """
@@ -248,23 +265,20 @@ class Fused(Backbone):
     def __init__(
         self,
         branches: MultiBranch,
-        fusion: str,
+        layout: FusionLayout,
         *,
-        heads: int,
-        group: int,
-        emb_dim: int,
-        final_px: int,
         train_branches: bool = False,
     ) -> None:
         super().__init__()
         self.train_branches = train_branches
         self.branches = branches.requires_grad_(train_branches)
-        self.fusion = FUSIONS[fusion](branches.tap_channels[0], heads=heads, group=group)
-        channels = self.fusion.channels
+        make = FUSIONS[layout.kind]
+        self.fusion = make(branches.tap_channels[0], heads=layout.heads, group=layout.group)
+        channels, emb_dim = self.fusion.channels, layout.emb_dim
         self.head = nn.Sequential(
             nn.BatchNorm2d(channels),
             nn.Flatten(),
-            nn.Linear(channels * final_px**2, emb_dim),
+            nn.Linear(channels * layout.final_px**2, emb_dim),
             nn.BatchNorm1d(emb_dim),
         )
         self.emb_dim, self.tap_channels = emb_dim, (channels,)

@@ -8,7 +8,8 @@ hooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -76,10 +77,11 @@ class FaceXUnit(Unit):
         return self.bn3(self.conv2(self.prelu(self.conv1(self.bn1(x_bchw))))) + self.downsample(x_bchw), None
 
 
-class IResNet(Staged):
-    """iResNet on [-1, 1] RGB.
+@dataclass(frozen=True)
+class IResLayout:
+    """What an iResNet is built from.
 
-    Args:
+    Attributes:
         units: units of the four stages.
         width: channels of the stem; the stages have 1, 2, 4 and 8 times as many.
         emb_dim: embedding size D.
@@ -94,44 +96,54 @@ class IResNet(Staged):
 
     """
 
-    def __init__(
-        self,
-        units: Sequence[int] = (3, 4, 14, 3),
-        *,
-        width: int = 64,
-        emb_dim: int = 512,
-        strides: Sequence[int] = (2, 2, 2, 2),
-        stem_stride: int = 1,
-        tail: str = "fc",
-        attention: bool = False,
-        wavelet: str | None = None,
-        final_px: int = 7,
-        dropout: float = 0.0,
-        unit: Callable[..., Unit] = IResUnit,
-    ) -> None:
+    units: tuple[int, ...] = (3, 4, 14, 3)
+    width: int = 64
+    emb_dim: int = 512
+    strides: tuple[int, ...] = (2, 2, 2, 2)
+    stem_stride: int = 1
+    tail: Literal["fc", "gap"] = "fc"
+    attention: bool = False
+    wavelet: str | None = None
+    final_px: int = 7
+    dropout: float = 0.0
+    unit: type[IResUnit] | type[FaceXUnit] = IResUnit
+
+    def stage(self, c_in: int, index: int) -> nn.Sequential:
+        """Return stage ``index`` (from 0) on ``c_in`` channels; only its first unit strides."""
+        c_out = self.width * 2**index
+
+        def unit(c_from: int, stride: int) -> Unit:
+            return self.unit(c_from, c_out, stride, attention=self.attention, wavelet=self.wavelet)
+
+        rest = (unit(c_out, 1) for _ in range(self.units[index] - 1))
+        return nn.Sequential(unit(c_in, self.strides[index]), *rest)
+
+
+class IResNet(Staged):
+    """iResNet on [-1, 1] RGB."""
+
+    def __init__(self, layout: IResLayout) -> None:
         super().__init__()
-        self.conv1 = conv(3, width, 3, stem_stride, wavelet)
+        width = layout.width
+        self.conv1 = conv(3, width, 3, layout.stem_stride, layout.wavelet)
         self.bn1 = nn.BatchNorm2d(width)
         self.prelu = PReLU(width)
         c_in = width
-        for name, count, stride, times in zip(STAGES, units, strides, (1, 2, 4, 8), strict=True):
-            c_out = width * times
-            first = unit(c_in, c_out, stride, attention=attention, wavelet=wavelet)
-            rest = [unit(c_out, c_out, 1, attention=attention, wavelet=wavelet) for _ in range(count - 1)]
-            setattr(self, name, nn.Sequential(first, *rest))
-            c_in = c_out
-        self.tail, self.stem_stride, self.final_px = tail, stem_stride, final_px
-        self.emb_dim = emb_dim if tail == "fc" else c_in
-        self.tap_channels = tuple(width * times for times in (1, 2, 4, 8))
-        if tail == "fc":
-            self.add_tail(c_in, final_px, emb_dim, dropout)
+        for index, name in enumerate(STAGES):
+            setattr(self, name, layout.stage(c_in, index))
+            c_in = width * 2**index
+        self.tail, self.stem_stride, self.final_px = layout.tail, layout.stem_stride, layout.final_px
+        self.emb_dim = layout.emb_dim if layout.tail == "fc" else c_in
+        self.tap_channels = tuple(width * 2**index for index in range(len(STAGES)))
+        if layout.tail == "fc":
+            self.add_tail(c_in, layout.final_px, layout.emb_dim, layout.dropout)
             self.features.weight.requires_grad_(False)  # a scale before an L2 normalization has no meaning
         self._init_weights()
 
     def _init_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, 0.0, 0.1)
+                nn.init.normal_(module.weight, 0.0, 0.1)  # arcface_torch; BN follows, so the scale is free
 
     def stem(self, x_bchw: Tensor) -> Tensor:
         """Return the stem's map."""

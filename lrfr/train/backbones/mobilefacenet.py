@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -132,23 +133,34 @@ class GlobalDepthWise(nn.Module):
         return embedding
 
 
-class MobileFaceNet(Backbone):
-    """MobileFaceNet on [-1, 1] RGB.
+@dataclass(frozen=True)
+class MobileLayout:
+    """What a MobileFaceNet is built from.
 
-    Args:
+    Attributes:
         blocks: units of the four parts; the first is the plain depthwise layer after the stem.
         scale: multiplies the channels between the depthwise layers.
         emb_dim: embedding size D.
         final_px: side of the last map.
 
+    """
+
+    blocks: tuple[int, ...] = (1, 4, 6, 2)
+    scale: int = 2
+    emb_dim: int = 512
+    final_px: int = 7
+
+
+class MobileFaceNet(Backbone):
+    """MobileFaceNet on [-1, 1] RGB.
+
     ``input_scale`` and ``input_shift`` are buffers: imported weights may expect another range than [-1, 1].
     """
 
-    def __init__(
-        self, blocks: Sequence[int] = (1, 4, 6, 2), *, scale: int = 2, emb_dim: int = 512, final_px: int = 7
-    ) -> None:
+    def __init__(self, layout: MobileLayout) -> None:
         super().__init__()
-        narrow, wide = 64 * scale, 128 * scale
+        blocks, emb_dim, final_px = layout.blocks, layout.emb_dim, layout.final_px
+        narrow, wide = 64 * layout.scale, 128 * layout.scale
         self.layers = nn.ModuleList(
             [
                 ConvBlock(3, narrow, 3, 2),

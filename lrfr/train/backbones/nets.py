@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,10 +16,13 @@ class Backbone(nn.Module):
     """A recognizer on [-1, 1] RGB: float [B, 3, H, W] to raw embeddings [B, emb_dim].
 
     Attributes:
+        revision: raised by hand when the same weights embed otherwise, or fresh weights are drawn otherwise.
         emb_dim: embedding size D.
         tap_channels: channels of the maps after the four stages.
 
     """
+
+    revision: ClassVar[int] = 1
 
     emb_dim: int
     tap_channels: tuple[int, ...]

@@ -4,7 +4,8 @@ digits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,10 +57,11 @@ def _shortcut(c_in: int, c_out: int, stride: int) -> nn.Module:
     return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
 
 
-class ResNet(Staged):
-    """ResNet on [-1, 1] RGB.
+@dataclass(frozen=True)
+class ResLayout:
+    """What a plain ResNet is built from.
 
-    Args:
+    Attributes:
         units: units of the (three or four) stages.
         block: :class:`Basic` or :class:`Bottleneck`.
         width: channels of the stem; stage i has 2**i times as many, times the block's expansion.
@@ -72,35 +74,43 @@ class ResNet(Staged):
 
     """
 
-    def __init__(
-        self,
-        units: Sequence[int],
-        *,
-        block: type[Basic] | type[Bottleneck] = Basic,
-        width: int = 64,
-        emb_dim: int = 512,
-        stem_stride: int = 1,
-        pool: bool = True,
-        tail: str = "fc",
-        final_px: int = 7,
-    ) -> None:
+    units: tuple[int, ...]
+    block: type[Basic] | type[Bottleneck] = Basic
+    width: int = 64
+    emb_dim: int = 512
+    stem_stride: int = 1
+    pool: bool = True
+    tail: Literal["fc", "gap"] = "fc"
+    final_px: int = 7
+
+    def stage(self, c_in: int, index: int) -> nn.Sequential:
+        """Return stage ``index`` (from 0) on ``c_in`` channels; every stage but the first halves the map."""
+        channels = self.width * 2**index
+        rest = (self.block(self.channels(index), channels, 1) for _ in range(self.units[index] - 1))
+        return nn.Sequential(self.block(c_in, channels, 1 if index == 0 else 2), *rest)
+
+    def channels(self, index: int) -> int:
+        """Return the channels that leave stage ``index``."""
+        return (self.width << index) * self.block.expansion
+
+
+class ResNet(Staged):
+    """ResNet on [-1, 1] RGB."""
+
+    def __init__(self, layout: ResLayout) -> None:
         super().__init__()
-        self.conv1, self.bn1 = conv(3, width, 3, stem_stride), nn.BatchNorm2d(width)
-        self.pool = nn.MaxPool2d(3, 2, 1) if pool else nn.Identity()
-        c_in = width
-        tap_channels = []
-        for index, count in enumerate(units):
-            channels, stride = width * 2**index, 1 if index == 0 else 2
-            c_out = channels * block.expansion
-            stage = [block(c_in, channels, stride), *(block(c_out, channels, 1) for _ in range(count - 1))]
-            setattr(self, STAGES[index], nn.Sequential(*stage))
-            c_in = c_out
-            tap_channels.append(c_out)
-        self.tap_channels = tuple(tap_channels)
-        self.tail = tail
-        self.emb_dim = emb_dim if tail == "fc" else c_in
-        if tail == "fc":
-            self.add_tail(c_in, final_px, emb_dim, 0.4)
+        self.conv1 = conv(3, layout.width, 3, layout.stem_stride)
+        self.bn1 = nn.BatchNorm2d(layout.width)
+        self.pool = nn.MaxPool2d(3, 2, 1) if layout.pool else nn.Identity()
+        c_in = layout.width
+        for index in range(len(layout.units)):
+            setattr(self, STAGES[index], layout.stage(c_in, index))
+            c_in = layout.channels(index)
+        self.tap_channels = tuple(map(layout.channels, range(len(layout.units))))
+        self.tail = layout.tail
+        self.emb_dim = layout.emb_dim if layout.tail == "fc" else c_in
+        if layout.tail == "fc":
+            self.add_tail(c_in, layout.final_px, layout.emb_dim, 0.4)  # MAug's released code drops 0.4
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -7,14 +7,43 @@ Every entry makes a :class:`~lrfr.train.backbones.nets.Backbone`; ``-gap`` ends 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lrfr.core.registry import Registry
-from lrfr.train.backbones.iresnet import FaceXUnit, IResNet
-from lrfr.train.backbones.mobilefacenet import MobileFaceNet
+from lrfr.train.backbones.iresnet import FaceXUnit, IResLayout, IResNet
+from lrfr.train.backbones.mobilefacenet import MobileFaceNet, MobileLayout
 from lrfr.train.backbones.nets import Backbone
-from lrfr.train.backbones.resnet import Bottleneck, ResNet
+from lrfr.train.backbones.resnet import Bottleneck, ResLayout, ResNet
+
+Layout = IResLayout | ResLayout | MobileLayout
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A class of networks with the layout that a name stands for.
+
+    Attributes:
+        net: the class.
+        layout: what it is built from.
+        help: one line for listings.
+
+    """
+
+    net: type[IResNet] | type[ResNet] | type[MobileFaceNet]
+    layout: Layout
+    help: str = ""
+
+    @property
+    def revision(self) -> int:
+        """The revision of the class."""
+        return self.net.revision
+
+    def __call__(self, **overrides: Any) -> Backbone:
+        """Return a network with freshly drawn weights; ``overrides`` replace fields of the layout."""
+        make: Callable[..., Backbone] = self.net
+        return make(replace(self.layout, **overrides))
+
 
 _IRES_UNITS = {
     18: (2, 2, 2, 2),
@@ -23,56 +52,72 @@ _IRES_UNITS = {
     100: (3, 13, 30, 3),
     200: (6, 26, 60, 6),
 }
-# one unit a stage, 16 channels, stride 2 in the stem: 0.57 M parameters, 0.028 GMAC, made for two CPU cores
-_TINY: dict[str, Any] = {"units": (1, 1, 1, 1), "width": 16, "emb_dim": 128, "stem_stride": 2, "final_px": 4}
-
 _FACEX_UNITS = {50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 152: (3, 8, 36, 3)}
-_FACEX: dict[str, Any] = {"unit": FaceXUnit, "dropout": 0.4}
+# one unit a stage, 16 channels, stride 2 in the stem: 0.57 M parameters, 0.028 GMAC, made for two CPU cores
+_TINY = IResLayout((1, 1, 1, 1), width=16, emb_dim=128, stem_stride=2, final_px=4)
+_DIGITS = ResLayout((3, 3, 3), width=16, pool=False, tail="gap")
+
+
+def _iresnets(prefix: str, suffix: str, about: str, **fields: Any) -> dict[str, Preset]:
+    return {
+        f"{prefix}iresnet{depth}{suffix}": Preset(IResNet, IResLayout(units, **fields), about)
+        for depth, units in _IRES_UNITS.items()
+    }
+
+
+def _facex(prefix: str, about: str, **fields: Any) -> dict[str, Preset]:
+    # FaceX-Zoo's ResNet-ir drops 0.4 before its FC
+    return {
+        f"{prefix}facex-resnet{depth}": Preset(
+            IResNet, IResLayout(units, unit=FaceXUnit, dropout=0.4, **fields), about
+        )
+        for depth, units in _FACEX_UNITS.items()
+    }
+
+
+def _tiny(about: str, **fields: Any) -> Preset:
+    return Preset(IResNet, replace(_TINY, **fields), about)
+
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(
     "backbone",
     "lrfr.backbones",
     {
-        **{f"iresnet{depth}": partial(IResNet, units) for depth, units in _IRES_UNITS.items()},
-        **{
-            f"iresnet{depth}-gap": partial(IResNet, units, tail="gap") for depth, units in _IRES_UNITS.items()
-        },
-        **{
-            f"iresnet{depth}-cbam": partial(IResNet, units, attention=True)
-            for depth, units in _IRES_UNITS.items()
-        },
-        **{
-            f"wave-iresnet{depth}": partial(IResNet, units, wavelet="haar")
-            for depth, units in _IRES_UNITS.items()
-        },
-        **{
-            f"facex-resnet{depth}": partial(IResNet, units, **_FACEX) for depth, units in _FACEX_UNITS.items()
-        },
-        **{
-            f"wave-facex-resnet{depth}": partial(IResNet, units, **_FACEX, wavelet="haar")
-            for depth, units in _FACEX_UNITS.items()
-        },
-        "lrfr-resnet34": partial(ResNet, (3, 4, 6, 3)),
-        "lrfr-resnet50": partial(ResNet, (3, 4, 6, 3), block=Bottleneck),
-        "mobilefacenet": MobileFaceNet,
-        "mobilefacenet-small": partial(MobileFaceNet, scale=1),
-        "digit-resnet50": partial(ResNet, (3, 4, 6, 3), block=Bottleneck, pool=False, tail="gap"),
-        "digit-resnet20": partial(ResNet, (3, 3, 3), width=16, pool=False, tail="gap"),
-        "digit-resnet56": partial(ResNet, (9, 9, 9), width=16, pool=False, tail="gap"),
-        "tiny": partial(IResNet, **_TINY),
-        "tiny-gap": partial(IResNet, **_TINY, tail="gap"),
-        "tiny-cbam": partial(IResNet, **_TINY, attention=True),
-        "tiny-facex": partial(IResNet, **_TINY, **_FACEX),
-        "wave-tiny": partial(IResNet, **_TINY, wavelet="haar"),
-        "tiny-lrfr": partial(ResNet, (1, 1, 1, 1), width=16, emb_dim=128, stem_stride=2, final_px=4),
-        "tiny-mobilefacenet": partial(MobileFaceNet, (1, 1, 1, 1), scale=1, emb_dim=128),
-        "tiny-digit": partial(ResNet, (1, 1, 1), width=16, pool=False, tail="gap"),
+        **_iresnets("", "", "iResNet of ArcFace and F-SKD"),
+        **_iresnets("", "-gap", "iResNet that ends in a global average pool", tail="gap"),
+        **_iresnets("", "-cbam", "iResNet with attention in every unit", attention=True),
+        **_iresnets("wave-", "", "iResNet that halves maps by wavelets", wavelet="haar"),
+        **_facex("", "ResNet-ir of FaceX-Zoo"),
+        **_facex("wave-", "ResNet-ir that halves maps by wavelets", wavelet="haar"),
+        "lrfr-resnet34": Preset(ResNet, ResLayout((3, 4, 6, 3)), "ResNet of MAug on CASIA"),
+        "lrfr-resnet50": Preset(ResNet, ResLayout((3, 4, 6, 3), Bottleneck), "ResNet of MAug on MS1M"),
+        "mobilefacenet": Preset(MobileFaceNet, MobileLayout(), "MobileFaceNet of arcface_torch, 2.06 M"),
+        "mobilefacenet-small": Preset(MobileFaceNet, MobileLayout(scale=1), "MobileFaceNet, 1.2 M"),
+        "digit-resnet50": Preset(
+            ResNet, ResLayout((3, 4, 6, 3), Bottleneck, pool=False, tail="gap"), "ResNet-50 for 32 px digits"
+        ),
+        "digit-resnet20": Preset(ResNet, _DIGITS, "ResNet-20 for 32 px digits"),
+        "digit-resnet56": Preset(ResNet, replace(_DIGITS, units=(9, 9, 9)), "ResNet-56 for 32 px digits"),
+        "tiny": _tiny("iResNet for two CPU cores"),
+        "tiny-gap": _tiny("the tiny one with a global average pool", tail="gap"),
+        "tiny-cbam": _tiny("the tiny one with attention", attention=True),
+        "tiny-facex": _tiny("the tiny one of FaceX-Zoo's units", unit=FaceXUnit, dropout=0.4),
+        "wave-tiny": _tiny("the tiny one with wavelets", wavelet="haar"),
+        "tiny-lrfr": Preset(
+            ResNet,
+            ResLayout((1, 1, 1, 1), width=16, emb_dim=128, stem_stride=2, final_px=4),
+            "MAug's ResNet for two CPU cores",
+        ),
+        "tiny-mobilefacenet": Preset(
+            MobileFaceNet, MobileLayout((1, 1, 1, 1), scale=1, emb_dim=128), "MobileFaceNet for two CPU cores"
+        ),
+        "tiny-digit": Preset(ResNet, replace(_DIGITS, units=(1, 1, 1)), "digits on two CPU cores"),
     },
 )
 
 
 def build_backbone(name: str, **overrides: Any) -> Backbone:
-    """Return the backbone ``name`` with some of its arguments replaced.
+    """Return the backbone ``name`` with some fields of its layout replaced.
 
     Raises:
         SpecError: no such backbone.

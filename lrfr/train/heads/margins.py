@@ -20,11 +20,13 @@ from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.registry import Registry
 from lrfr.train.backbones.features import full_precision
 
-_EPS = 1e-7
+_EPS = 1e-7  # float32 resolves cosines near 1 to 6e-8; closer, the root's derivative overflows
 
 
 class Margin(nn.Module):
     """Normalized softmax with scale ``s`` and no margin; the base of the others.
+
+    ``revision`` is raised by hand when a margin's loss moves for the same constants.
 
     Args:
         scale: s, the inverse temperature of the logits.
@@ -32,7 +34,8 @@ class Margin(nn.Module):
 
     """
 
-    normalized = True
+    revision: ClassVar[int] = 1
+    normalized: ClassVar[bool] = True
 
     def __init__(self, scale: float = 64.0, margin: float = 0.0) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ class Softmax(Margin):
     baselines).
     """
 
-    normalized = False
+    normalized: ClassVar[bool] = False
 
     def __init__(self, scale: float = 1.0, margin: float = 0.0) -> None:
         super().__init__(scale, margin)
@@ -137,6 +140,7 @@ class AdaFace(Margin):
         self.h, self.t_alpha = h, t_alpha
         self.batch_mean: Tensor
         self.batch_std: Tensor
+        # where the released code starts; after some 100 batches of t_alpha 0.01 the start is forgotten
         self.register_buffer("batch_mean", torch.full((), 20.0))
         self.register_buffer("batch_std", torch.full((), 100.0))
 
@@ -144,7 +148,7 @@ class AdaFace(Margin):
         """Move the running mean and (unbiased) deviation of the clipped norms; one sample alone has no
         deviation.
         """
-        norm_b = norm_b.clamp(1e-3, 100)
+        norm_b = norm_b.clamp(1e-3, 100)  # the released code's range; AdaFace states none
         self.batch_mean.lerp_(norm_b.mean(), self.t_alpha)
         if norm_b.numel() > 1:
             self.batch_std.lerp_(norm_b.std(), self.t_alpha)

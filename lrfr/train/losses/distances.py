@@ -8,6 +8,7 @@ plain tensors, in float32 whatever the networks computed in.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -135,10 +136,30 @@ def attention_pair(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor
     return cosine(student[0], teacher[0]) + cosine(student[1], teacher[1])
 
 
-Distance = Callable[[Features, Features], Tensor]
+Compare = Callable[[Features, Features], Tensor]
 
 
-def _mean_over_taps(of_pair: Callable[[Tensor, Tensor], Tensor]) -> Distance:
+@dataclass(frozen=True)
+class Distance:
+    """An entry of :data:`DISTANCES`.
+
+    Attributes:
+        compare: student's and teacher's features to a scalar.
+        help: one line for listings.
+        revision: raised by hand when the scalar moves for the same features.
+
+    """
+
+    compare: Compare
+    help: str
+    revision: int = 1
+
+    def __call__(self, student: Features, teacher: Features) -> Tensor:
+        """Return the distance as a scalar."""
+        return self.compare(student, teacher)
+
+
+def _mean_over_taps(of_pair: Callable[[Tensor, Tensor], Tensor]) -> Compare:
     def distance(student: Features, teacher: Features) -> Tensor:
         return torch.stack([of_pair(s, t) for s, t in zip(student.taps, teacher.taps, strict=True)]).mean()
 
@@ -170,7 +191,7 @@ def _wavelet(student: Features, teacher: Features) -> Tensor:
     )
 
 
-def _logexp(reduction: str) -> Distance:
+def _logexp(reduction: str) -> Compare:
     return lambda s, t: logexp(F.normalize(s.embedding_bd), F.normalize(t.embedding_bd), reduction=reduction)
 
 
@@ -179,22 +200,22 @@ def _branch(student: Features, teacher: Features) -> Tensor:
     return mse(student.taps[-1], teacher.taps[-1]) + mse(student.embedding_bd, teacher.embedding_bd)
 
 
-DISTANCES: Registry[Distance] = Registry(
+DISTANCES: Registry[Compare] = Registry(
     "distance",
     "lrfr.losses",
     {
-        "cosine": _mean_over_taps(cosine),
-        "fitnet": _mean_over_taps(fitnet),
-        "norm": _mean_over_taps(norm),
-        "at": _mean_over_taps(attention_transfer),
-        "askd": _askd,
-        "rkd": lambda s, t: rkd(s.embedding_bd, t.embedding_bd),
-        "kl": _kl,
-        "wavelet": _wavelet,
-        "logexp": _logexp("paper"),
-        "logexp-official": _logexp("official"),
-        "embedding": lambda s, t: cosine(s.embedding_bd, t.embedding_bd),
-        "self-attention": self_attention,
-        "branch": _branch,
+        "cosine": Distance(_mean_over_taps(cosine), "1 - cos of flattened maps, mean over stages (F-SKD)"),
+        "fitnet": Distance(_mean_over_taps(fitnet), "squared difference of maps (FitNets)"),
+        "norm": Distance(_mean_over_taps(norm), "squared difference of the maps' norms (F-SKD, Table 4)"),
+        "at": Distance(_mean_over_taps(attention_transfer), "normalized spatial attention maps (AT)"),
+        "askd": Distance(_askd, "channel and spatial gates of CBAM units (A-SKD)"),
+        "rkd": Distance(lambda s, t: rkd(s.embedding_bd, t.embedding_bd), "distances and angles in a batch"),
+        "kl": Distance(_kl, "softened logits (Hinton et al.)"),
+        "wavelet": Distance(_wavelet, "LL bands of the first two stages (WaveResNet)"),
+        "logexp": Distance(_logexp("paper"), "LogExp of unit embeddings (MAug, Eq. 3)"),
+        "logexp-official": Distance(_logexp("official"), "LogExp as MAug's released code has it"),
+        "embedding": Distance(lambda s, t: cosine(s.embedding_bd, t.embedding_bd), "1 - cos of embeddings"),
+        "self-attention": Distance(self_attention, "attention and values of two branches (CATFace)"),
+        "branch": Distance(_branch, "last map and raw embedding (BTNet)"),
     },
 )

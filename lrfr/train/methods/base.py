@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones.embedder import Embedder, InputSpec, single
 from lrfr.train.backbones.nets import Nets
-from lrfr.train.backbones.table import build_backbone
+from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.backbones.teacher import FrozenTeacher
-from lrfr.train.heads.margins import HeadSpec
+from lrfr.train.heads.margins import MARGINS, HeadSpec
 
 Losses = dict[str, Tensor]
 Parents = Mapping[str, Nets]
@@ -29,6 +29,8 @@ class Method:
     """The fields and functions that methods share.
 
     Attributes:
+        revision: raised by hand when the losses of a method move for the same options; it is in every run's
+            identity.
         backbone: a name of :data:`~lrfr.train.backbones.table.BACKBONES`.
         head: margin and its constants.
         input: resizing of the embedder, recorded in the checkpoint.
@@ -40,6 +42,7 @@ class Method:
 
     __pydantic_config__: ClassVar = {"allow_inf_nan": False}
 
+    revision: ClassVar[int] = 1
     unstated: ClassVar[Mapping[str, str]] = {}
 
     backbone: str = "iresnet50"
@@ -49,6 +52,18 @@ class Method:
 
     def needs(self) -> Mapping[str, str]:
         """Return role to method: the finished runs whose networks ``build`` is handed."""
+        return {}
+
+    def revisions(self) -> Mapping[str, int]:
+        """Return part to revision of everything besides the options that decides the numbers of a run."""
+        return {
+            "method": self.revision,
+            "backbone": revision_of(BACKBONES[self.backbone]),
+            "head": revision_of(MARGINS[self.head.kind]),
+        }
+
+    def files(self) -> Mapping[str, str]:
+        """Return part to digest of the files, besides parents, that decide the numbers of a run."""
         return {}
 
     def build(
@@ -89,6 +104,11 @@ class Method:
     def class_predictor(self, nets: Nets) -> Embedder:
         """Return ``predict(images) -> scores [N, C]`` of the head's classes (digits)."""
         return single(nets, self.input, lambda x_bchw: nets["head"].cosine(nets["net"](x_bchw)))
+
+
+def revision_of(part: object) -> int:
+    """Return the ``revision`` of a table's entry; one that does not state any is of revision 1."""
+    return int(getattr(part, "revision", 1))
 
 
 def freeze_teacher(nets: Nets, teacher: Nets | None) -> None:

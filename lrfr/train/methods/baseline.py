@@ -7,6 +7,7 @@ fine-tune. The HR teacher of the distilling methods is this with ``side: hr``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +17,7 @@ from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.methods.base import Losses, Method
-from lrfr.train.methods.guided import GuidedSpec, restyle
+from lrfr.train.methods.guided import GuidedSpec, restyle, weights_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,10 @@ class Baseline(Method):
     side: Literal["hr", "lr", "both"] = "hr"
     head: HeadSpec = field(default_factory=lambda: HeadSpec("cosface", 30.0, 0.25))  # released F-SKD code
     guided: GuidedSpec = field(default_factory=GuidedSpec)
+
+    def files(self) -> Mapping[str, str]:
+        """Return the digest of the style weights, where faces are restyled."""
+        return {"guided": weights_digest(self.guided)} if self.guided.weights else {}
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return ``total``, the margin loss."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones.embedder import Embedder, single
-from lrfr.train.backbones.fusion import FUSIONS, Fused
+from lrfr.train.backbones.fusion import FUSIONS, Fused, FusionLayout
 from lrfr.train.backbones.iresnet import IResNet
 from lrfr.train.backbones.multibranch import BranchMap, MultiBranch
 from lrfr.train.backbones.nets import Nets
@@ -28,7 +28,7 @@ from lrfr.train.backbones.table import build_backbone
 from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.losses.distances import attention_pair
 from lrfr.train.methods.base import Losses, Method, Parents
-from lrfr.train.methods.guided import GuidedSpec, restyle
+from lrfr.train.methods.guided import GuidedSpec, restyle, weights_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,10 @@ class CatFace(Method):
     emb_dim: int = 512
     guided: GuidedSpec = field(default_factory=GuidedSpec)
 
+    def files(self) -> Mapping[str, str]:
+        """Return the digest of the style weights, where faces are restyled."""
+        return {"guided": weights_digest(self.guided)} if self.guided.weights else {}
+
     def needs(self) -> Mapping[str, str]:
         """Return step 1's role and method, for step 2."""
         return {"step1": "catface"} if self.step == 2 else {}
@@ -114,11 +118,7 @@ class CatFace(Method):
                 branches.load_state_dict(parents["step1"]["net"].state_dict())
             net = Fused(
                 branches,
-                self.fusion,
-                heads=self.heads,
-                group=self.group,
-                emb_dim=self.emb_dim,
-                final_px=base.final_px,
+                FusionLayout(self.fusion, self.heads, self.group, self.emb_dim, base.final_px),
                 train_branches=self.train_backbone,
             )
         return Nets(

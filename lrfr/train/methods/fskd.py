@@ -20,7 +20,7 @@ from lrfr.train.backbones.nets import Nets
 from lrfr.train.heads.margins import Head, HeadSpec
 from lrfr.train.losses.contrast import TeacherQueue
 from lrfr.train.losses.distances import DISTANCES
-from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher
+from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, revision_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,10 @@ class Fskd(Method):
     def needs(self) -> Mapping[str, str]:
         """Return the teacher's role and method."""
         return {"teacher": "baseline"}
+
+    def revisions(self) -> Mapping[str, int]:
+        """Add the distance's."""
+        return {**super().revisions(), "distance": revision_of(DISTANCES[self.distance])}
 
     def build(
         self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()

@@ -75,7 +75,7 @@ def restyle(
     faces, labels = clean_bchw[rows].float(), label_b[rows]
     if not len(rows):
         return rows, faces
-    generator = _generator(spec.weights).to(clean_bchw.device)
+    generator = _generator(spec).to(clean_bchw.device)
     start_bk = normals(spec.seed, f"guided-{step}", (len(label_b), generator.layout.n_basis)).to(
         clean_bchw.device
     )[rows]
@@ -130,8 +130,14 @@ def evaluating(nets: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _generator(weights: str) -> StyleGenerator:
+def weights_digest(spec: GuidedSpec) -> str:
+    """Return the digest of the style weights that ``spec`` names."""
     from lrfr.degrade.style.generator_card import find_weights, read_weights
+
+    return str(read_weights(find_weights(spec.weights)).digest)
+
+
+def _generator(spec: GuidedSpec) -> StyleGenerator:
     from lrfr.degrade.style.weight_files import cached_weights
 
-    return cached_weights(weights, read_weights(find_weights(weights)).digest).generator
+    return cached_weights(spec.weights, weights_digest(spec)).generator

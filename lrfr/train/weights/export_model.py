@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import nn
 
 from lrfr.core.errors import NumericFault, SpecError, missing_extra
@@ -19,7 +18,7 @@ from lrfr.core.files import make_folder, sha256_file
 from lrfr.train.backbones.btnet import BTNet
 from lrfr.train.backbones.embedder import Embedder
 from lrfr.train.backbones.nets import Nets
-from lrfr.train.checkpoint import Checkpoint, load_nets, read_manifest, resolve
+from lrfr.train.checkpoint import Checkpoint, load_nets, read_manifest, resolve, save_tensors
 from lrfr.train.recipe import method_from
 
 TOLERANCE = 1e-5
@@ -67,11 +66,7 @@ def export(
             written.append(write_onnx(net, side, out / f"{name}-{side}.onnx"))
         if safetensors:
             target = out / f"{name}-{side}.safetensors"
-            save_file(
-                {key: value.contiguous() for key, value in net.state_dict().items()},
-                target,
-                _metadata(checkpoint, side),
-            )
+            save_tensors(target, net.state_dict(), _metadata(checkpoint, side))
             written.append(target)
     if branch_packs:
         written += _branch_packs(nets, checkpoint, out)
@@ -97,11 +92,7 @@ def _branch_packs(nets: Nets, checkpoint: Checkpoint, out: Path) -> list[Path]:
     written = []
     for side in (int(key) for key in net.branches):
         target = out / f"branch-{side}.safetensors"
-        save_file(
-            {key: value.contiguous() for key, value in net.pack(side).items()},
-            target,
-            _metadata(checkpoint, side),
-        )
+        save_tensors(target, net.pack(side), _metadata(checkpoint, side))
         written.append(target)
     return written
 
