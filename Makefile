@@ -20,7 +20,7 @@ soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
 
 # torch first and alone: pip then keeps the build it found instead of resolving a larger one
-$(STAMP): setup.py constraints.txt
+$(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'

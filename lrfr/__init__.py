@@ -1,3 +1,87 @@
-"""lrfr: a degradation engine, pair store, trainers and evaluator for low-resolution face recognition."""
+"""lrfr: a degradation engine, pair store, trainers and evaluator for low-resolution face recognition.
+
+Each name below loads its room when it is first used; ``import lrfr`` itself loads nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lrfr.core.errors import (
+        DataError,
+        EnvironmentFault,
+        LockedError,
+        LrfrError,
+        NumericFault,
+        SpecError,
+    )
+    from lrfr.core.progress import Hooks, Stopped
+    from lrfr.degrade.pipeline import Pipeline
+    from lrfr.degrade.spec.model import Spec, load_spec
+    from lrfr.experiment.declare import Experiment
+    from lrfr.experiment.tables import registry
+    from lrfr.pairs.build.make import make_pairs
+    from lrfr.pairs.dataset import Batch, PairDataset, PairLoader
+    from lrfr.pairs.store import Store
+    from lrfr.train.recipe import load_recipe
+
+_HOME = {
+    "Batch": "lrfr.pairs.dataset",
+    "DataError": "lrfr.core.errors",
+    "EnvironmentFault": "lrfr.core.errors",
+    "Experiment": "lrfr.experiment.declare",
+    "Hooks": "lrfr.core.progress",
+    "LockedError": "lrfr.core.errors",
+    "LrfrError": "lrfr.core.errors",
+    "NumericFault": "lrfr.core.errors",
+    "PairDataset": "lrfr.pairs.dataset",
+    "PairLoader": "lrfr.pairs.dataset",
+    "Pipeline": "lrfr.degrade.pipeline",
+    "Spec": "lrfr.degrade.spec.model",
+    "SpecError": "lrfr.core.errors",
+    "Stopped": "lrfr.core.progress",
+    "Store": "lrfr.pairs.store",
+    "load_recipe": "lrfr.train.recipe",
+    "load_spec": "lrfr.degrade.spec.model",
+    "make_pairs": "lrfr.pairs.build.make",
+    "registry": "lrfr.experiment.tables",
+}
+
+# spelled out, because type checkers and documentation read it without running anything
+__all__ = [
+    "Batch",
+    "DataError",
+    "EnvironmentFault",
+    "Experiment",
+    "Hooks",
+    "LockedError",
+    "LrfrError",
+    "NumericFault",
+    "PairDataset",
+    "PairLoader",
+    "Pipeline",
+    "Spec",
+    "SpecError",
+    "Stopped",
+    "Store",
+    "__version__",
+    "load_recipe",
+    "load_spec",
+    "make_pairs",
+    "registry",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'lrfr' has no attribute '{name}'")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)
