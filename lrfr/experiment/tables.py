@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lrfr.pairs.sources.table import Opener
     from lrfr.train.backbones.nets import Backbone
     from lrfr.train.heads.margins import Margin
-    from lrfr.train.losses.distances import Distance
+    from lrfr.train.losses.distances import Compare
     from lrfr.train.methods.base import Method
 
 
@@ -53,7 +53,7 @@ class Tables:
         return MARGINS
 
     @property
-    def losses(self) -> Registry[Distance]:
+    def losses(self) -> Registry[Compare]:
         """Distances between the features of two networks (entry points ``lrfr.losses``)."""
         from lrfr.train.losses.distances import DISTANCES
 
