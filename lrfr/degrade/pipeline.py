@@ -25,7 +25,8 @@ class Degraded:
 
     Attributes:
         image: uint8 [h, w, 3] RGB at its native size.
-        trace: JSON-able record: ``key``, ``variant``, ``seed``, ``spec`` (digest) and ``steps``, a list of
+        trace: JSON-able record: ``key``, ``variant``, ``seed``, ``spec`` (digest of what
+            decides pixels) and ``steps``, a list of
             ``{"id", "op", "params"}`` of the ops that were applied, in their order.
 
     """
@@ -48,7 +49,7 @@ class Pipeline:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self._digest = spec.digest
+        self._digest = spec.pixel_digest
         for step in ops_of(spec.steps):
             assert step.op is not None
             try:

@@ -14,20 +14,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lrfr.degrade.ops.table import OPS
 from tests.degrade import golden
 from tests.degrade.samples import faces, keys, pipeline
 
 ROOT = Path(__file__).parents[2]
-GOLDEN = ROOT / "tests/data/degrade_golden.json"
-VERSIONS = {
-    "numpy": np.__version__,
-    "opencv": cv2.__version__,
-    "pillow": Image.__version__,
-    "torch": torch.__version__.split("+")[0],
-}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +29,7 @@ def here():
 
 def elsewhere(**environment):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.degrade.golden"],
+        [sys.executable, "-m", "tests.degrade.golden", "--print"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
@@ -48,15 +40,42 @@ def elsewhere(**environment):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_every_portable_op_has_a_golden_step():
+def test_every_op_has_a_golden_step():
     assert set(golden.STEPS) == {name for name, op in OPS.items() if op.portable}
+    assert set(golden.NATIVE_STEPS) == {name for name, op in OPS.items() if not op.portable}
 
 
-def test_golden_hashes(here):
-    known = json.loads(GOLDEN.read_text())
-    if known["versions"] != VERSIONS:
-        pytest.skip(f"golden hashes are of {known['versions']}; this is {VERSIONS}")
-    assert here == known["ops"]
+def test_no_pixel_moves_without_a_new_revision():
+    record = json.loads(golden.FILE.read_text())
+    ops = golden.comparable(record)
+    if not ops:
+        pytest.skip(f"golden values are of {record['versions']}; this is {golden.versions()}")
+    assert not golden.moved(record["ops"], golden.golden(), ops)
+    if golden.NATIVE_STEPS.keys() - ops:
+        pytest.skip(f"the rest is of {record['processor']}; this is {golden.processor()}")
+
+
+def test_moved_pixels_and_unrenewed_revisions_are_told_apart():
+    known = {"a": [1, "x"], "b": [1, "x"], "c": [1, "x"]}
+    found = {"a": [1, "x"], "b": [1, "y"], "c": [2, "y"], "d": [1, "z"]}
+    faults = golden.moved(known, found, found)
+    assert [fault[0] for fault in faults] == ["b", "c", "d"]
+    assert "raise it" in faults[0]
+    assert all("run: python -m tests.degrade.golden" in fault for fault in faults[1:])
+
+
+def test_golden_values_of_moved_pixels_are_not_renewed(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(golden, "FILE", tmp_path / "golden.json")
+    monkeypatch.setattr(golden, "golden", lambda: {"jpeg": [1, "new"]})
+    monkeypatch.setattr(golden, "comparable", lambda record: {"jpeg"})
+    text = json.dumps({"ops": {"jpeg": [1, "old"]}})
+    golden.FILE.write_text(text)
+    assert golden.renew() == 1
+    assert golden.FILE.read_text() == text
+    assert "jpeg" in capsys.readouterr().err
+    monkeypatch.setattr(golden, "golden", lambda: {"jpeg": [2, "new"]})
+    assert golden.renew() == 0
+    assert json.loads(golden.FILE.read_text())["ops"] == {"jpeg": [2, "new"]}
 
 
 @pytest.mark.parametrize(("backwards", "batch"), [(True, 1), (False, 1), (True, 7)])

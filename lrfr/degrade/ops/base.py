@@ -60,6 +60,10 @@ class Op(BaseModel):
         cost_ms: rough cost in milliseconds of one 112x112 image on one core; the pair store plans shards with
             it.
         iso: component of ISO/IEC 29794-5 that the op lowers, or None.
+        revision: part of every digest of a spec that uses the op; raised by hand when the same parameters may
+            give other pixels. A new parameter whose default leaves the pixels alone is declared last and
+            needs no new revision.
+        incidental: parameters that no digest sees, because another one holds the digest of what they name.
         severity_range: parameter -> :class:`Span`; non-empty where ``severity`` may stand in place of these
             parameters.
 
@@ -70,6 +74,8 @@ class Op(BaseModel):
     portable: ClassVar[bool] = True
     cost_ms: ClassVar[float] = 0.1
     iso: ClassVar[str | None] = None
+    revision: ClassVar[int] = 1
+    incidental: ClassVar[frozenset[str]] = frozenset()
     severity_range: ClassVar[dict[str, Span]] = {}
 
     severity: Annotated[Value | None, Real(0, 1)] = None
@@ -154,3 +160,14 @@ class Op(BaseModel):
         hidden = set(self.severity_range) if self.severity is not None else {"severity"}
         values = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         return {name: value_json(value) for name, value in values.items() if value is not None}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the op's pixels: its revision and the parameters that are not at default."""
+        fields = type(self).model_fields
+        decisive = {
+            name: value
+            for name, value in self.as_json().items()
+            if name not in self.incidental
+            and value != value_json(fields[name].get_default(call_default_factory=True))
+        }
+        return {**decisive, "revision": self.revision}

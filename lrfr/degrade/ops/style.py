@@ -63,6 +63,7 @@ class Style(Op):
 
     portable: ClassVar[bool] = False
     cost_ms: ClassVar[float] = 20.0
+    incidental: ClassVar[frozenset[str]] = frozenset({"weights"})  # sha256 names them, wherever they lie
     severity_range: ClassVar[dict[str, Span]] = {"magnitude": Span(0.5, MAX_MAGNITUDE)}
 
     weights: StrictStr = "tiny"

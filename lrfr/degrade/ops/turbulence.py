@@ -129,13 +129,6 @@ class Turbulence(Op):
             return value
         return self.aperture_m / (value if name == "r0_m" else self._camera.r0_m(value))
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the parameters as they stand in a resolved spec."""
-        values = super().as_json()
-        if self.temporal is not None:
-            values["temporal"] = self.temporal.model_dump()
-        return values
-
     def sample(self, draw: Draw) -> Params:
         """Draw the strength; record it with everything that the picture depends on, in units."""
         if self.temporal is not None:

@@ -19,6 +19,9 @@ from lrfr.degrade.spec.steps import MAX_RUNS, Step, StepReader, explain, most_ru
 from lrfr.degrade.values.params import License, shown
 
 VERSION = 1
+DEFAULT_SEED = 1
+# of what all specs share (streams, laws, gates, containers); raised when one spec may give other pixels
+REVISION = 1
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -69,7 +72,7 @@ class _Head(BaseModel):
     model_config = _STRICT
     version: Literal[1]
     name: Annotated[str, Field(min_length=1, max_length=100)] = "unnamed"
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = DEFAULT_SEED
     variants: Annotated[int, Field(ge=1, le=1000)] = 1
     license: Annotated[Any, License()] = None
     image: ImageSpec
@@ -122,25 +125,48 @@ class Spec:
         }
 
     def canonical(self) -> str:
-        """Return canonical JSON: every default written out, keys sorted, no spaces; without the license,
-        which makes no data.
+        """Return the loadable spec as canonical JSON: every default written out, keys sorted, no spaces;
+        without the license, which makes no data.
         """
         return _canonical(replace(self, license=None).as_json())
 
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the data that a spec makes, and nothing else: what :attr:`digest` is taken of.
+
+        What equals its default is left out, so that a new parameter moves no digest; the ``revision`` of
+        every op and the digests of weights are in it. Names, terms and estimates of cost are not.
+        """
+        store = self.store.model_dump(by_alias=True, exclude_defaults=True)
+        if store["up"] == default_up(self.image.size_px):
+            del store["up"]
+        return {
+            **self._pixels(),
+            **({} if self.variants == 1 else {"variants": self.variants}),
+            **({"store": store} if store else {}),
+        }
+
+    def _pixels(self) -> dict[str, Any]:
+        # image.transfer is but the default of the resizes, each of which holds its own
+        image = self.image.model_dump(by_alias=True, exclude_defaults=True, exclude={"transfer"})
+        return {
+            "version": VERSION,
+            "revision": REVISION,
+            **({} if self.seed == DEFAULT_SEED else {"seed": self.seed}),
+            **({"image": image} if image else {}),
+            "pipeline": [step.identity() for step in self.steps],
+        }
+
     @property
     def digest(self) -> str:
-        """Sha256 (hex) of :meth:`canonical`."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()
+        """Sha256 (hex) of :meth:`identity`: equal for specs that make the same data in the same form."""
+        return hashlib.sha256(_canonical(self.identity()).encode()).hexdigest()
 
     @property
     def pixel_digest(self) -> str:
-        """Sha256 (hex) of what decides the pixels of a variant: version, seed, image and pipeline; not name,
+        """Sha256 (hex) of what decides the pixels of a variant: revisions, seed, image size and pipeline; not
         count or storage.
         """
-        full = self.as_json()
-        return hashlib.sha256(
-            _canonical({key: full[key] for key in ("version", "seed", "image", "pipeline")}).encode()
-        ).hexdigest()
+        return hashlib.sha256(_canonical(self._pixels()).encode()).hexdigest()
 
     def with_(self, *, seed: int | None = None, variants: int | None = None) -> Spec:
         """Return a copy with another seed or number of variants."""
@@ -153,6 +179,11 @@ class Spec:
 
 def _canonical(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def default_up(size_px: int) -> dict[str, Any]:
+    """Return the way up of a spec that states none: to the HR size, by the antialiased bicubic filter."""
+    return {"size": size_px, "filter": "bicubic", "antialias": True}
 
 
 def load_spec(source: str | Path, overrides: Sequence[str] = ()) -> Spec:
@@ -211,8 +242,7 @@ def _read_head(sheet: Sheet, default_name: str, errors: list[SpecError]) -> _Hea
             errors.append(sheet.error(f"expected a mapping, got {shown(data[key])}", (key,)))
             return None
     data.setdefault("name", default_name[:100])
-    size = data["image"].get("size", 112)
-    data["store"] = {"up": {"size": size, "filter": "bicubic", "antialias": True}, **data["store"]}
+    data["store"] = {"up": default_up(data["image"].get("size", 112)), **data["store"]}
     try:
         return _Head.model_validate(data)
     except ValidationError as error:

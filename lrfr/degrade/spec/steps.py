@@ -67,21 +67,33 @@ class Step:
 
     def as_json(self) -> dict[str, Any]:
         """Return the step as it stands in a resolved spec."""
-        head: dict[str, Any] = {"op": self.label} if self.label != self.kind else {}
-        head |= {"id": self.own_id} if self.own_id is not None else {}
-        head |= {"p": self.p}
+        head = {**self._names(), "p": self.p}
         if self.op is not None:
             return {**head, **self.op.as_json()}
-        body: dict[str, Any] = {self.kind: [child.as_json() for child in self.children]}
+        even = {"weights": list(self.weights)} if self.kind == "one_of" else {}
+        return {**head, self.kind: [child.as_json() for child in self.children], **even, **self._beside()}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the step's pixels: as :meth:`as_json`, without defaults, with revisions."""
+        head = {**self._names(), **({} if self.p == 1.0 else {"p": self.p})}
+        if self.op is not None:
+            return {**head, **self.op.identity()}
+        return {**head, self.kind: [child.identity() for child in self.children], **self._beside()}
+
+    def _names(self) -> dict[str, Any]:
+        head: dict[str, Any] = {"op": self.label} if self.label != self.kind else {}
+        return {**head, "id": self.own_id} if self.own_id is not None else head
+
+    def _beside(self) -> dict[str, Any]:
+        """Return the container's keys that differ from their defaults."""
         if self.kind == "one_of":
-            body["weights"] = list(self.weights)
-        elif self.kind == "some_of":
-            body["n"] = value_json(self.count)
-        elif self.kind == "steps" and self.count != 1:
-            body["repeat"] = value_json(self.count)
-        elif self.in_order:
-            body["in_order"] = [self.children[index].own_id for index in self.in_order]
-        return {**head, **body}
+            return {"weights": list(self.weights)} if set(self.weights) != {1.0} else {}
+        if self.kind == "some_of":
+            return {"n": value_json(self.count)}
+        if self.kind == "steps":
+            return {"repeat": value_json(self.count)} if self.count != 1 else {}
+        in_order = [self.children[index].own_id for index in self.in_order]
+        return {"in_order": in_order} if in_order else {}
 
 
 class StepReader:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+from pydantic import BaseModel
+
 from lrfr.core.streams import Stream
 
 Scalar = float | int | str | bool
@@ -193,7 +195,9 @@ def is_law(value: object) -> bool:
 
 
 def value_json(value: Any) -> Any:
-    """Return a scalar or law as it stands in a spec."""
+    """Return a parameter as it stands in a spec: a law as its literal, a group of settings as a mapping."""
+    if isinstance(value, BaseModel):
+        return value.model_dump()
     return value.as_json() if isinstance(value, Law) else value
 
 
