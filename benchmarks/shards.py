@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import shards_peers as peers
 from benchmarks.shards_peers import Pair, decode_pair
 from benchmarks.shards_write import build, cpu, scaling, wall, writing
+from lrfr.pairs.executors.base import TaskReport
 
 PER_ID = 10
 
@@ -258,22 +259,22 @@ class Nap:
 
     seconds: float = 0.128
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> TaskReport:
         """Sleep."""
         time.sleep(self.seconds)
-        return {"images": 64}
+        return TaskReport(64)
 
 
 def ray_dispatch(tasks: int = 60, workers: int = 2) -> dict[str, float]:
     """Share of the ideal that Ray reaches with tasks of 64 images of 2 ms, two at once, its start left
     out.
     """
-    from lrfr.pairs.executors.local import execute
     from lrfr.pairs.executors.ray import ray_session
+    from lrfr.pairs.executors.runner import Runner
 
     with ray_session(workers):
-        list(execute([Nap(0.01)] * 4 * workers, "ray", workers))
-        seconds = wall(lambda: list(execute([Nap()] * tasks, "ray", workers)))
+        Runner("ray", workers).run([Nap(0.01)] * 4 * workers, 0, "", 0, 0)
+        seconds = wall(lambda: Runner("ray", workers).run([Nap()] * tasks, 0, "", 0, 0))
     return {
         "seconds": round(seconds, 3),
         "share_of_ideal": round(tasks * Nap().seconds / workers / seconds, 3),

@@ -46,7 +46,7 @@ def build(source: Path, store: Path, sides: tuple[int, ...], view: str, **runner
     from lrfr.degrade.spec.model import parse_spec
     from lrfr.pairs.build.make import ViewOptions, make_pairs
     from lrfr.pairs.build.scan import Ingest
-    from lrfr.pairs.executors.local import Runner
+    from lrfr.pairs.executors.runner import Runner
     from lrfr.pairs.sources.folder import FolderSource
     from lrfr.pairs.store import Store
 
@@ -116,7 +116,7 @@ def scaling(source: Path, folder: Path) -> dict[str, float]:
     from lrfr.degrade.spec.model import load_spec
     from lrfr.pairs.build.make import ViewOptions, make_pairs
     from lrfr.pairs.build.scan import Ingest
-    from lrfr.pairs.executors.local import Runner
+    from lrfr.pairs.executors.runner import Runner
     from lrfr.pairs.sources.folder import FolderSource
     from lrfr.pairs.store import Store
 
@@ -155,10 +155,9 @@ def bare(images: int, processes: int) -> None:
 def _degrade_only(images: int) -> None:
     from lrfr.degrade.pipeline import Pipeline
     from lrfr.degrade.spec.model import load_spec
-    from lrfr.pairs.build.tasks import limit_torch_threads, quiet_threads
+    from lrfr.pairs.executors.base import prepare_worker
 
-    quiet_threads()
-    limit_torch_threads()
+    prepare_worker()
     pipeline = Pipeline(load_spec(SLOW_SPEC))
     faces = list(np.random.default_rng(0).integers(0, 256, (64, 112, 112, 3), dtype=np.uint8))
     for start in range(0, images, 64):

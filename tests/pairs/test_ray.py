@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import DataError, EnvironmentFault
-from lrfr.pairs.executors.local import Runner, execute
+from lrfr.pairs.executors.base import TaskReport
+from lrfr.pairs.executors.runner import Runner
 from tests.pairs.toy import ToySource, build, tree
 
 pytest.importorskip("ray")
@@ -43,7 +44,7 @@ class Deadly:
         (self.folder / f"try-{tries}").touch()
         if tries < self.deaths:
             os.kill(os.getpid(), signal.SIGKILL)
-        return {"tries": tries + 1}
+        return TaskReport(tries + 1)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Hungry:
 
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (64 << 30, hard))
-        return {"bytes": len(bytearray(1 << 42))}
+        return TaskReport(len(bytearray(1 << 42)))
 
 
 @dataclass(frozen=True)
@@ -116,22 +117,22 @@ def test_bytes_of_a_serial_run(folder, store, session):
 
 
 def test_killed_worker_is_replaced(tmp_path, session):
-    assert dict(execute([Deadly(tmp_path, 2)], "ray", 2)) == {0: {"tries": 3}}
+    assert Runner("ray", 2).run([Deadly(tmp_path, 2)], 0, "t", 0, 1) == [TaskReport(3)]
 
 
 def test_worker_that_always_dies_is_one_clear_error(tmp_path, session):
     with pytest.raises(EnvironmentFault, match="died again and again"):
-        list(execute([Deadly(tmp_path, 99)], "ray", 2))
+        Runner("ray", 2).run([Deadly(tmp_path, 99)], 0, "t", 0, 1)
 
 
 def test_worker_out_of_memory_is_an_error_not_a_hang(session):
     with pytest.raises(Exception, match=r"MemoryError|out of memory"):
-        list(execute([Hungry()], "ray", 2))
+        Runner("ray", 2).run([Hungry()], 0, "t", 0, 1)
 
 
 def test_typed_errors_survive_the_way_back(session):
     with pytest.raises(DataError) as caught:
-        list(execute([Faulty()], "ray", 2))
+        Runner("ray", 2).run([Faulty()], 0, "t", 0, 1)
     assert (caught.value.file, caught.value.path, caught.value.hint) == ("x.mdb", "row 7", "repair")
 
 
@@ -179,7 +180,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tests.pairs.test_ray import SlowSource
 from tests.pairs.toy import build
-from lrfr.pairs.executors.local import Runner
+from lrfr.pairs.executors.runner import Runner
 print("ready", flush=True)
 build(Path(sys.argv[1]), source=SlowSource(), runner=Runner("ray", workers=2))
 """
@@ -227,7 +228,7 @@ import ray
 from ray.cluster_utils import Cluster
 from tests.pairs.toy import build, tree
 from tests.pairs.test_ray import SlowSource
-from lrfr.pairs.executors.local import Runner
+from lrfr.pairs.executors.runner import Runner
 node = dict(num_cpus=1, object_store_memory=80 * 1024 * 1024, include_dashboard=False)
 cluster = Cluster(initialize_head=True, head_node_args=node)
 second = cluster.add_node(**node)

@@ -14,12 +14,13 @@ import pytest
 
 from lrfr.core.errors import LockedError, SpecError
 from lrfr.core.lock import store_lock
+from lrfr.core.progress import Hooks, Stopped
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.make import ViewOptions, make_pairs
 from lrfr.pairs.build.plan import MAX_SHARD_ROWS, rows_per_shard
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.executors.local import Runner, Stopped
+from lrfr.pairs.executors.runner import Runner
 from lrfr.pairs.format.shard import MAP_SIZE
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SPEC, ToySource, build, ingest, tree
@@ -241,7 +242,7 @@ def test_two_builders_race_and_one_wins(folder, store):
 def test_stop_finishes_running_shards_and_goes_on_later(folder, store):
     asked = iter([False] * 3 + [True] * 100)
     with pytest.raises(Stopped):
-        build(folder / "s", runner=Runner("serial", stop=lambda: next(asked)))
+        build(folder / "s", runner=Runner("serial", hooks=Hooks(should_stop=lambda: next(asked))))
     finished = list((folder / "s").rglob("*.mdb"))
     assert 0 < len(finished) < 6
     assert not list((folder / "s" / "tmp").iterdir())
@@ -254,7 +255,8 @@ def test_progress_counts_images(folder):
     build(
         folder / "s",
         runner=Runner(
-            "serial", on_progress=lambda done, total, **info: seen.append((info["phase"], done, total))
+            "serial",
+            hooks=Hooks(lambda done, total, **info: seen.append((info["phase"], done, total))),
         ),
     )
     assert ("HR", 192, 192) in seen and ("toy.v0", 192, 192) in seen

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lrfr.cli.output import Output, command
+
+if TYPE_CHECKING:
+    from lrfr.core.progress import Hooks
+    from lrfr.pairs.executors.runner import Runner
 
 DEFAULT_SPEC = "fskd"
 
@@ -159,20 +160,28 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, Any]:
       lrfr make-pairs --source faces/ --spec fskd --spec turb --weights 3,1 --view mixed
       lrfr make-pairs --source train.rec --spec maug --plan
     """
+    from lrfr.core.progress import Hooks, Stopped, stop_on_signal
     from lrfr.pairs.store import Store
 
     ingest, specs, options = _read_arguments(given)
     store = Store(given["store_path"])
-    stopper = Stopper()
-    with stopper.listening(), out.progress("make-pairs") as advance:
-        runner = _runner(given, stopper, advance)
-        if given["plan_only"]:
-            result = _plan(store, ingest, specs, given, runner)
-        else:
-            result = _write(store, ingest, specs, {"given": given, "options": options, "runner": runner})
+    try:
+        with stop_on_signal(_say_stopping) as stop, out.progress("make-pairs") as advance:
+            runner = _runner(given, Hooks(advance, should_stop=stop.asked))
+            if given["plan_only"]:
+                result = _plan(store, ingest, specs, given, runner)
+            else:
+                result = _write(store, ingest, specs, {"given": given, "options": options, "runner": runner})
+    except Stopped:
+        signal.raise_signal(stop.signum)
+        raise click.Abort from None  # where the signal is ignored
     result["warnings"] = list(ingest.warnings)
     _show(out, result, given)
     return result
+
+
+def _say_stopping() -> None:
+    click.echo("finishing the running shards; once more to stop now", err=True)
 
 
 def _read_arguments(given: dict[str, Any]) -> tuple[Any, list[Any], Any]:
@@ -219,34 +228,30 @@ def read_lines(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def _runner(given: dict[str, Any], stopper: Stopper, advance: Any) -> Any:
-    from lrfr.pairs.executors.local import Runner
+def _runner(given: dict[str, Any], hooks: Hooks) -> Runner:
+    from lrfr.pairs.executors.runner import Runner
 
     workers = given["workers"] or len(os.sched_getaffinity(0))
     address = given["ray_address"] or os.environ.get("RAY_ADDRESS")
-    return Runner(given["executor"], workers, address, given["scratch"], stopper.asked, advance)
+    return Runner(given["executor"], workers, address, given["scratch"], hooks)
 
 
 def _write(store: Any, ingest: Any, specs: list[Any], context: dict[str, Any]) -> dict[str, Any]:
     from lrfr.pairs.build.make import make_pairs
-    from lrfr.pairs.executors.local import Stopped
     from lrfr.pairs.views import select_rows
 
     given, runner = context["given"], context["runner"]
     max_bad = 0.0 if given["strict"] else given["max_bad"]
-    try:
-        done = make_pairs(
-            store,
-            ingest,
-            specs,
-            view=context["options"],
-            runner=runner,
-            variants=given["variants"],
-            traces=given["traces"],
-            max_bad=max_bad,
-        )
-    except Stopped:
-        raise runner.stop.__self__.error() from None
+    done = make_pairs(
+        store,
+        ingest,
+        specs,
+        view=context["options"],
+        runner=runner,
+        variants=given["variants"],
+        traces=given["traces"],
+        max_bad=max_bad,
+    )
     rows = store.rows(done.base["id"])
     chosen = select_rows(rows, done.view["filter"])
     return {
@@ -298,42 +303,3 @@ def _show(out: Output, result: dict[str, Any], given: dict[str, Any]) -> None:
         out.say(f"reasons: {result['store']}/base/{result['base']}/quarantine.jsonl")
     for warning in result.get("warnings", []):
         out.note(f"warning: {warning}")
-
-
-class Stopper:
-    """The first Ctrl-C or SIGTERM lets running shards finish; the second stops at once."""
-
-    def __init__(self) -> None:
-        self._signal = 0
-
-    def asked(self) -> bool:
-        """Return whether the user asked to stop."""
-        return self._signal != 0
-
-    def error(self) -> BaseException:
-        """Return what the entry point turns into exit code 130 or 143."""
-        from lrfr.cli.main import Terminated
-
-        return Terminated() if self._signal == signal.SIGTERM else KeyboardInterrupt()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal:
-            self._signal = number
-            raise self.error()
-        self._signal = number
-        click.echo("finishing the running shards; once more to stop now", err=True)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take over both signals for the time of a build."""
-        try:
-            before = {
-                number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-            }
-        except ValueError:  # not the main thread: the caller handles signals
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

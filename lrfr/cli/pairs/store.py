@@ -161,15 +161,16 @@ def repair(
     Example:
       lrfr store repair --source faces/
     """
+    from lrfr.core.progress import Hooks
     from lrfr.pairs.build.ingest import open_ingest
     from lrfr.pairs.care.inventory import open_store
     from lrfr.pairs.care.repair import repair as mend
-    from lrfr.pairs.executors.local import Runner
+    from lrfr.pairs.executors.runner import Runner
 
     store = open_store(root)
     ingest = open_ingest(source, landmarks=landmarks, cached=False) if source else None
     with out.progress("repair") as advance:
-        done = mend(store, ingest, Runner(workers=workers, on_progress=advance))
+        done = mend(store, ingest, Runner(workers=workers, hooks=Hooks(advance)))
     for title, lines in (("rebuilt", done.rebuilt), ("removed", done.removed), ("left", done.left)):
         for line in lines:
             out.say(f"{title}: {line}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import REASONS, REMARKS
-from lrfr.pairs.executors.local import Runner
+from lrfr.pairs.executors.runner import Runner
 from lrfr.core.files import canonical, check_space, make_folder, read_sealed, seal, sha256_hex, write_atomic
 from lrfr.pairs.build.plan import BasePlan, Scanned, check_keys, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
@@ -117,7 +117,7 @@ def write_base(store: Store, ingest: Ingest, planned: Planned, runner: Runner) -
     before = sum(place.stop - place.start for place in done)
     images = sum(task.place.stop - task.place.start for task in tasks)
     reports = runner.run(tasks, images * ingest.source.cost_ms / 1e3, "HR", before, len(plan.faces))
-    changed = [plan.faces[row].key for report in reports for row in report.get("changed", [])]
+    changed = [plan.faces[row].key for report in reports for row in report.changed]
     if changed:
         shutil.rmtree(folder, ignore_errors=True)
         return {"changed": changed}

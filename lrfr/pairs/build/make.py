@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.pairs.build.hr import check_bad, plan_base, shard_list, write_base
-from lrfr.pairs.executors.local import Runner, session
+from lrfr.pairs.executors.base import refuse_while_imported
+from lrfr.pairs.executors.runner import Runner
 from lrfr.core.files import check_space, make_folder, seal, sweep, write_atomic
 from lrfr.core.lock import store_lock
 from lrfr.pairs.build.plan import LR_BLOCK_ROWS, action_identity, rows_per_shard, shard_spans
@@ -108,6 +109,7 @@ def make_pairs(
         Stopped: the user asked to stop; finished shards are kept.
 
     """
+    refuse_while_imported()
     view, runner = view or ViewOptions(), runner or Runner()
     store.view_path(view.name)
     wanted = wanted_variants(specs, view.weights, variants, traces)
@@ -115,7 +117,7 @@ def make_pairs(
     for variant in wanted:
         if variant.spec.image.size_px != size_px:
             raise SpecError(f"spec '{variant.spec.name}' is for {variant.spec.image.size_px} px images, the base has {size_px} px")
-    with store_lock(store.root), session(runner):
+    with store_lock(store.root), runner.session():
         make_folder(store.tmp)
         sweep(store.tmp)
         started = time.time()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lrfr.pairs.executors.local import Runner
+from lrfr.pairs.executors.runner import Runner
 from lrfr.core.files import canonical, digest_of, make_folder, write_atomic
 from lrfr.pairs.build.plan import BaseOptions, Scanned
 from lrfr.pairs.build.prepare import Landmarks
@@ -99,7 +99,7 @@ def _look(ingest: Ingest, faces: Sequence[Face], found: list[Scanned | None], ru
         tasks.append(ScanTask(ingest.source, tuple(face.place for face in some), ingest.options.prepare, ingest.marks(some)))
     reports = runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing))
     for chunk, report in zip(chunks, reports, strict=True):
-        for index, item in zip(chunk, report["scanned"], strict=True):
+        for index, item in zip(chunk, report.scanned, strict=True):
             found[index] = item
 
 

@@ -1,16 +1,14 @@
 """The work that executors hand out: pure functions of their fields that leave a file behind and return a
-small dict.
+small report.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from lrfr.core.image import ImageFault, encode_png, remarks, suffix_fits
 from lrfr.core.files import canonical, sha256_hex
 from lrfr.pairs.build.plan import Scanned
 from lrfr.pairs.build.prepare import Landmarks, Prepare
+from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.format.reader import ShardSet, open_base
 from lrfr.pairs.format.records import JPEG, PNG, RAW, Record
 from lrfr.pairs.format.shard import ShardPlace, write_shard
@@ -29,12 +28,19 @@ DEGRADE_BATCH = 64
 RAW_PIXELS = 32 * 32
 
 
-class Task(Protocol):
-    """One unit of work."""
+@dataclass(frozen=True)
+class ScanReport(TaskReport):
+    """What a look at some faces told, one entry a face."""
 
-    def run(self) -> dict[str, Any]:
-        """Do it and return a small report."""
-        ...
+    scanned: tuple[Scanned, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShardReport(TaskReport):
+    """The sidecar of a written shard, or the rows whose bytes changed since they were scanned."""
+
+    sidecar: dict[str, Any] = field(default_factory=dict)
+    changed: tuple[int, ...] = ()
 
 
 def content_digest(content: Content) -> tuple[str, int]:
@@ -53,10 +59,10 @@ class ScanTask:
     prepare: Prepare
     landmarks: tuple[Landmarks | None, ...] | None
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> ScanReport:
         """Return one :class:`Scanned` a face."""
-        quiet_threads()
-        return {"scanned": [self._scan(index) for index in range(len(self.places))], "images": len(self.places)}
+        count = len(self.places)
+        return ScanReport(count, tuple(self._scan(index) for index in range(count)))
 
     def _scan(self, index: int) -> Scanned:
         place = self.places[index]
@@ -87,14 +93,13 @@ class HrTask:
     prepare: Prepare
     landmarks: tuple[Landmarks | None, ...] | None
 
-    def run(self) -> dict[str, Any]:
-        """Return the sidecar, or ``{"changed": [row, ...]}``."""
-        quiet_threads()
+    def run(self) -> ShardReport:
+        """Return the sidecar, or the first row that changed."""
         try:
             sidecar = write_shard(self.place, self._records(), self.tmp, self.scratch)
         except _Changed as changed:
-            return {"changed": [changed.row], "images": 0}
-        return {"sidecar": sidecar, "images": len(self.places)}
+            return ShardReport(changed=(changed.row,))
+        return ShardReport(len(self.places), sidecar)
 
     def _records(self) -> Iterator[Record]:
         for index, place in enumerate(self.places):
@@ -132,11 +137,10 @@ class LrTask:
     upsampled: bool
     traces: bool
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> ShardReport:
         """Return the sidecar."""
-        quiet_threads()
         sidecar = write_shard(self.place, self._records(), self.tmp, self.scratch)
-        return {"sidecar": sidecar, "images": self.place.stop - self.place.start}
+        return ShardReport(self.place.stop - self.place.start, sidecar)
 
     def _records(self) -> Iterator[Record]:
         base = _base(self.base, self.base_digest)
@@ -183,17 +187,3 @@ def _pipeline(spec: str) -> Any:
     from lrfr.degrade.spec.model import parse_spec
 
     return Pipeline(parse_spec(spec, "the stored spec"))
-
-
-def quiet_threads() -> None:
-    """One thread a worker: parallelism comes from the number of workers."""
-    import cv2
-
-    cv2.setNumThreads(1)
-
-
-def limit_torch_threads() -> None:
-    """Keep torch to one thread in a worker process, whether it is imported already or will be."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)

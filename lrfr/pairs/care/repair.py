@@ -26,7 +26,8 @@ from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.tasks import LrTask
 from lrfr.pairs.care.verify import check_folder, check_shard
-from lrfr.pairs.executors.local import Runner, session
+from lrfr.pairs.executors.base import refuse_while_imported
+from lrfr.pairs.executors.runner import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.shard import ShardPlace
 from lrfr.pairs.store import Store, pack_rows
@@ -52,8 +53,9 @@ def repair(store: Store, ingest: Ingest | None, runner: Runner) -> Repaired:
         SpecError: the source given is not the base's.
 
     """
+    refuse_while_imported()
     done = Repaired()
-    with store_lock(store.root), session(runner):
+    with store_lock(store.root), runner.session():
         make_folder(store.tmp)
         sweep(store.tmp)
         for key in store.bases():
@@ -178,7 +180,7 @@ def _rebuild(
     reports = runner.run(tasks, images * 1e-3, "repair", 0, images)
     for place, report in zip(places, reports, strict=True):
         promised = next(shard for shard in manifest["shards"] if shard["shard"] == place.name)
-        if sha256_hex(seal(report["sidecar"])) != promised["sidecar"]:
+        if sha256_hex(seal(report.sidecar)) != promised["sidecar"]:
             raise DataError(
                 "the rebuilt shard differs from the one that was lost",
                 file=str(place.data),

@@ -1,211 +1,136 @@
-"""Where tasks run: in this process, in a pool of processes, or on a Ray cluster. The bytes do not depend on
-it.
-"""
+"""Tasks on this machine: one after the other in this process, or in a pool of processes."""
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lrfr.core.errors import EnvironmentFault, SpecError, did_you_mean
-from lrfr.pairs.build.tasks import Task, limit_torch_threads, quiet_threads
+from lrfr.core.errors import EnvironmentFault, LrfrError, SpecError
+from lrfr.core.files import is_alive
+from lrfr.core.progress import Stopped
+from lrfr.pairs.executors.base import R, Stopping, Task, one_opencv_thread, prepare_worker
 
-EXECUTORS = ("auto", "serial", "process", "ray")
-AUTO_SERIAL_SECONDS = 15.0
-Stop = Callable[[], bool]
-Outcome = tuple[int, dict[str, Any]]
-Progress = Callable[..., None]
+# what tasks import when they first run, loaded once by the server so that every further worker starts at once
+_PRELOAD = ("torch", "lrfr.degrade.pipeline", "lrfr.degrade.ops.resize")
 
 
-class Stopped(Exception):
-    """The user asked to stop; every finished shard is committed."""
+class Serial:
+    """One task after the other, in this process."""
+
+    def run(self, tasks: Sequence[Task[R]], stopping: Stopping) -> Iterator[tuple[int, R]]:
+        """Run tasks in order and yield (index, report)."""
+        for index, task in enumerate(tasks):
+            if stopping():
+                raise Stopped
+            with one_opencv_thread():
+                report = task.run()
+            yield index, report
 
 
-def choose(kind: str, seconds: float, workers: int, ray_address: str | None = None) -> str:
-    """Return the executor to use; ``auto`` takes processes once the work is worth their start.
+@dataclass(frozen=True)
+class Processes:
+    """A pool of processes on this machine.
 
-    Raises:
-        SpecError: no such executor.
-
-    """
-    if kind not in EXECUTORS:
-        raise SpecError(f"no executor '{kind}'", hint=did_you_mean(kind, EXECUTORS))
-    if kind != "auto":
-        return kind
-    if ray_address:
-        return "ray"
-    return "serial" if workers < 2 or seconds < AUTO_SERIAL_SECONDS else "process"
-
-
-def execute(
-    tasks: Sequence[Task],
-    kind: str,
-    workers: int,
-    *,
-    stop: Stop = lambda: False,
-    ray_address: str | None = None,
-    start: str = "forkserver",
-) -> Iterator[Outcome]:
-    """Run tasks and yield (index, report) as they finish, in any order.
-
-    Args:
-        tasks: the work.
-        kind: ``serial``, ``process`` or ``ray``.
-        workers: how many at once.
-        stop: asked between tasks; once true, running tasks finish and nothing new starts.
-        ray_address: of a running cluster; a local one is started without it.
-        start: how worker processes are started.
-
-    Raises:
-        Stopped: ``stop`` said so.
-        LrfrError: a task failed.
+    Attributes:
+        workers: how many.
+        start: how they are started: ``forkserver``, ``spawn`` or ``fork``.
 
     """
-    if not tasks:
-        return
-    if kind == "serial":
-        yield from _serial(tasks, stop)
-    elif kind == "process":
-        yield from _process(tasks, min(workers, len(tasks)), stop, start)
-    else:
-        from lrfr.pairs.executors.ray import run_on_ray
 
-        yield from run_on_ray(tasks, workers, stop, ray_address)
+    workers: int
+    start: str = "forkserver"
 
-
-@contextmanager
-def session(runner: Runner) -> Iterator[None]:
-    """Keep what is dear to start (a Ray session) for all phases of one run."""
-    if choose(runner.executor, 0.0, runner.workers, runner.ray_address) != "ray":
-        yield
-        return
-    from lrfr.pairs.executors.ray import ray_session
-
-    with ray_session(runner.workers, runner.ray_address):
-        yield
-
-
-def _serial(tasks: Sequence[Task], stop: Stop) -> Iterator[Outcome]:
-    for index, task in enumerate(tasks):
-        if stop():
-            raise Stopped
-        yield index, task.run()
+    def run(self, tasks: Sequence[Task[R]], stopping: Stopping) -> Iterator[tuple[int, R]]:
+        """Run tasks and yield (index, report) as they finish."""
+        context = multiprocessing.get_context(self.start)
+        if self.start == "forkserver":
+            modules = {type(task).__module__ for task in tasks} - {"__main__"}
+            context.set_forkserver_preload([*_PRELOAD, *sorted(modules)])
+        workers = min(self.workers, len(tasks))
+        # plain shared bytes: a worker that is killed can leave no lock behind
+        started, leave = context.RawValue("b", 0), context.RawValue("b", 0)
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(), started, leave))
+        try:
+            yield from _drive(pool, tasks, workers, stopping)
+        except BrokenProcessPool:
+            raise _why_broken(bool(started.value), self.start) from None
+        except BaseException as error:
+            # a signal's own exception: whoever asks twice does not want to wait for the running shards
+            leave.value = not isinstance(error, Exception)
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _process(tasks: Sequence[Task], workers: int, stop: Stop, start: str) -> Iterator[Outcome]:
-    import multiprocessing
-
-    context = multiprocessing.get_context(start)
-    if start == "forkserver":
-        # imported once by the server, so that every further worker starts at once
-        context.set_forkserver_preload(
-            ["torch", "lrfr.pairs.build.tasks", "lrfr.degrade.pipeline", "lrfr.degrade.ops.resize"]
-        )
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),)
-    )
-    try:
-        yield from _drive(pool, tasks, workers, stop)
-    except BrokenProcessPool:
-        raise EnvironmentFault(
-            "a worker process died (killed, or out of memory)", hint="run the same command again to go on"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _drive(pool: ProcessPoolExecutor, tasks: Sequence[Task], workers: int, stop: Stop) -> Iterator[Outcome]:
+def _drive(
+    pool: ProcessPoolExecutor, tasks: Sequence[Task[R]], workers: int, stopping: Stopping
+) -> Iterator[tuple[int, R]]:
     """Keep at most one task waiting per worker, so that a stop is a stop."""
     waiting = iter(enumerate(tasks))
-    running: dict[Future[dict[str, Any]], int] = {}
+    running: dict[Future[R], int] = {}
     while True:
-        while len(running) < 2 * workers and not stop():
+        while len(running) < 2 * workers and not stopping():
             entry = next(waiting, None)
             if entry is None:
                 break
             running[pool.submit(_run, entry[1])] = entry[0]
         if not running:
             break
-        if stop():
+        if stopping():
             running = {future: index for future, index in running.items() if not future.cancel()}
         for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
             yield running.pop(future), future.result()
-    if stop():
+    if stopping():
         raise Stopped
 
 
-def _run(task: Task) -> dict[str, Any]:
+def _run(task: Task[R]) -> R:
     return task.run()
 
 
-def _start_worker(parent: int) -> None:
-    """Prepare a worker: one thread, the terminal's Ctrl-C left to the parent, an end when the parent has
-    gone.
+def _start_worker(parent: int, started: ctypes.c_byte, leave: ctypes.c_byte) -> None:
+    """Prepare a worker: one thread, the terminal's Ctrl-C left to the parent, an end when the parent has gone
+    or says so.
     """
+    started.value = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    quiet_threads()
-    limit_torch_threads()
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    prepare_worker()
+    threading.Thread(target=_watch, args=(parent, leave), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    while _lives(parent):
+def _watch(parent: int, leave: ctypes.c_byte) -> None:
+    while is_alive(parent) and not leave.value:
         time.sleep(0.2)
     os._exit(1)
 
 
-def _lives(pid: int) -> bool:
+def _why_broken(started: bool, start: str) -> LrfrError:
+    """Return the fault of a pool whose workers died."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if not started and start != "fork" and script and not _asks_its_name(Path(script)):
+        return SpecError(
+            "no worker process could start: each imports this script, which works when it is imported",
+            file=script,
+            hint="put what it runs under 'if __name__ == \"__main__\":' (or take the executor 'serial')",
+        )
+    return EnvironmentFault(
+        "a worker process died (killed, or out of memory)", hint="run the same command again to go on"
+    )
+
+
+def _asks_its_name(script: Path) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+        return "__name__" in script.read_text("utf-8", "replace")
+    except OSError:
         return True
-    return True
-
-
-@dataclass(frozen=True)
-class Runner:
-    """How work is run and watched.
-
-    Attributes:
-        executor: ``auto``, ``serial``, ``process`` or ``ray``.
-        workers: how many tasks at once.
-        ray_address: of a running Ray cluster.
-        scratch: local folder for LMDB files while they are built (for stores on a network file system).
-        stop: asked between tasks.
-        on_progress: called with (done, total, phase=...).
-        start: start method of worker processes.
-
-    """
-
-    executor: str = "auto"
-    workers: int = 1
-    ray_address: str | None = None
-    scratch: Path | None = None
-    stop: Stop = lambda: False
-    on_progress: Progress = lambda done, total, **info: None
-    start: str = "forkserver"
-
-    def run(
-        self, tasks: Sequence[Task], seconds: float, phase: str, done: int, total: int
-    ) -> list[dict[str, Any]]:
-        """Run tasks and return their reports in order; ``done`` of ``total`` images were there before."""
-        kind = choose(self.executor, seconds, self.workers, self.ray_address)
-        reports: list[dict[str, Any]] = [{} for _ in tasks]
-        options: dict[str, Any] = {"stop": self.stop, "ray_address": self.ray_address, "start": self.start}
-        for index, report in execute(tasks, kind, self.workers, **options):
-            reports[index] = report
-            done += report.get("images", 0)
-            self.on_progress(done, total, phase=phase)
-        return reports

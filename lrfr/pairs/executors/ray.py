@@ -1,6 +1,4 @@
-"""The Ray executor: one task a shard, nothing but small dicts in the object store. The only file that imports
-Ray.
-"""
+"""The Ray executor: one task a shard, only small reports in the object store; Ray is imported here alone."""
 
 from __future__ import annotations
 
@@ -9,13 +7,14 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from lrfr.core.errors import EnvironmentFault, LrfrError, missing_extra
-from lrfr.pairs.build.tasks import Task, limit_torch_threads, quiet_threads
-from lrfr.pairs.executors.local import Outcome, Stopped
+from lrfr.core.progress import Stopped
+from lrfr.pairs.executors.base import R, Stopping, Task, prepare_worker
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 RETRIES = 3
@@ -47,20 +46,30 @@ def ray_session(workers: int, address: str | None = None) -> Iterator[Any]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_on_ray(
-    tasks: Sequence[Task], workers: int, stop: Callable[[], bool], address: str | None = None
-) -> Iterator[Outcome]:
-    """Run tasks on Ray; yield (index, report) as they finish.
+@dataclass(frozen=True)
+class OnRay:
+    """A local Ray, or the cluster at ``address``.
 
-    Raises:
-        Stopped: ``stop`` said so.
-        EnvironmentFault: Ray cannot start, or a worker died more often than the retries allow.
-        LrfrError: a task failed.
+    Attributes:
+        workers: tasks at once; a cluster takes as many as it has cores.
+        address: of a running cluster; None starts a local Ray, or shares the one that runs.
 
     """
-    ray = _import_ray()
-    with ray_session(workers, address):
-        yield from _drive(ray, tasks, _cluster_slots(ray, workers) if address else workers, stop)
+
+    workers: int
+    address: str | None = None
+
+    def run(self, tasks: Sequence[Task[R]], stopping: Stopping) -> Iterator[tuple[int, R]]:
+        """Run tasks and yield (index, report) as they finish.
+
+        Raises:
+            EnvironmentFault: Ray cannot start, or a worker died more often than the retries allow.
+
+        """
+        ray = _import_ray()
+        with ray_session(self.workers, self.address):
+            slots = _cluster_slots(ray, self.workers) if self.address else self.workers
+            yield from _drive(ray, tasks, slots, stopping)
 
 
 def _import_ray() -> Any:
@@ -114,14 +123,14 @@ def _cluster_slots(ray: Any, workers: int) -> int:
     return max(workers, int(ray.cluster_resources().get("CPU", workers)))
 
 
-def _drive(ray: Any, tasks: Sequence[Task], slots: int, stop: Callable[[], bool]) -> Iterator[Outcome]:
+def _drive(ray: Any, tasks: Sequence[Task[R]], slots: int, stopping: Stopping) -> Iterator[tuple[int, R]]:
     # no more in flight than can run: a stop then waits for running shards only, and nothing queues in the
     # object store
     remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
     waiting = iter(enumerate(tasks))
     running: dict[Any, int] = {}
     while True:
-        while len(running) < slots and not stop():
+        while len(running) < slots and not stopping():
             entry = next(waiting, None)
             if entry is None:
                 break
@@ -131,11 +140,11 @@ def _drive(ray: Any, tasks: Sequence[Task], slots: int, stop: Callable[[], bool]
         done, _ = ray.wait(list(running), num_returns=1, timeout=WAIT_SECONDS)
         for reference in done:
             yield running.pop(reference), _fetch(ray, reference)
-    if stop():
+    if stopping():
         raise Stopped
 
 
-def _fetch(ray: Any, reference: Any) -> dict[str, Any]:
+def _fetch(ray: Any, reference: Any) -> Any:
     """Return a task's report."""
     try:
         report = ray.get(reference)
@@ -150,17 +159,15 @@ def _fetch(ray: Any, reference: Any) -> dict[str, Any]:
     except ray.exceptions.RayTaskError as error:
         cause = error.as_instanceof_cause()
         raise (cause if isinstance(cause, LrfrError) else error) from None
-    assert isinstance(report, dict)
-    if "error" in report:
-        raise report["error"]
+    if isinstance(report, LrfrError):
+        raise report
     return report
 
 
-def _work(task: Task) -> dict[str, Any]:
+def _work(task: Task[R]) -> R | LrfrError:
     """Run one task in a Ray worker; errors come back as values, so that their fields survive."""
-    quiet_threads()
-    limit_torch_threads()
+    prepare_worker()
     try:
         return task.run()
     except LrfrError as error:
-        return {"error": error}
+        return error
