@@ -177,7 +177,8 @@ def loading(store: Path, pairs: list[Pair], others: Any, rounds: int) -> dict[st
     """Batches of 128 through the loader; the limit decodes and upsamples the same number of pairs from
     memory, batch by batch.
     """
-    from lrfr.pairs.dataset import PairDataset, PairLoader
+    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.loader import PairLoader
 
     dataset, packed = PairDataset(store, "lr14"), [peers.pack(pair) for pair in pairs]
 
@@ -232,7 +233,7 @@ def cold(store: Path, rows: int) -> dict[str, float]:
     """Bytes read over bytes needed for one epoch in block order, the page cache dropped before (Linux)."""
     from lrfr.pairs.format.lmdb_files import REGISTRY
     from lrfr.pairs.format.reader import open_base
-    from lrfr.pairs.order import epoch_order
+    from lrfr.pairs.loader import epoch_order
 
     REGISTRY.clear()
     folder = next((store / "base").iterdir())

@@ -1,30 +1,45 @@
-"""Reading a view: rows become batches, HR and LR joined by row; batches are a pure function of (seed,
-epoch).
-"""
+"""Reading a view: rows become items of a plain DataLoader, or batches at once; HR and LR meet by row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
-from lrfr.pairs.order import epoch_order
 from lrfr.pairs.store import Rows, Store
 from lrfr.pairs.views import draw_variants, select_rows, view_digest
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-AHEAD_BATCHES = 4
+class PairItem(TypedDict):
+    """One pair, as a DataLoader hands it to its collate function (torch's default one works, too).
+
+    Attributes:
+        hr: uint8 ``[3, S, S]`` RGB, 0 .. 255.
+        lr: uint8 ``[3, S, S]`` RGB, upsampled as the spec says (equal to ``hr`` in a view without variants).
+        size_px: native side of the LR image in pixels.
+        label: 0 .. num_classes - 1; -1 for no identity.
+        attributes: int8 ``[A]``, 1, 0 or -1 for unknown.
+        row: row in the base.
+        key: the face's name in its source; bytes that are no UTF-8 stand as surrogates.
+
+    """
+
+    hr: torch.Tensor
+    lr: torch.Tensor
+    size_px: int
+    label: int
+    attributes: torch.Tensor
+    row: int
+    key: str
 
 
 @dataclass(frozen=True)
@@ -57,17 +72,42 @@ class Batch:
         return replace(self, hr_bchw=_to_float(self.hr_bchw), lr_bchw=_to_float(self.lr_bchw))
 
     def to(self, device: str | torch.device) -> Batch:
-        """Return the batch on a device."""
+        """Return the batch on a device (a copy from pinned memory does not wait)."""
         return Batch(*(getattr(self, item.name).to(device, non_blocking=True) for item in fields(self)))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; a DataLoader with ``pin_memory=True`` calls this."""
+        return Batch(*(getattr(self, item.name).pin_memory() for item in fields(self)))
+
+
+def collate(items: Sequence[PairItem]) -> Batch:
+    """Make a batch of items: ``DataLoader(dataset, batch_size=64, collate_fn=collate)``."""
+    numbers = torch.tensor([(item["size_px"], item["label"], item["row"]) for item in items])
+    return Batch(
+        _stack([item["hr"] for item in items]),
+        _stack([item["lr"] for item in items]),
+        numbers[:, 0].contiguous(),
+        numbers[:, 1].contiguous(),
+        torch.stack([item["attributes"] for item in items]),
+        numbers[:, 2].contiguous(),
+    )
+
+
+def _stack(images: list[torch.Tensor]) -> torch.Tensor:
+    """Return ``[B, 3, H, W]`` in the layout of :func:`_chw`."""
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
 def _to_float(images: torch.Tensor) -> torch.Tensor:
     return images.to(torch.float32).mul_(2.0 / 255.0).sub_(1.0)
 
 
-class PairDataset:
-    """A view of a store, by position 0 .. len - 1; holds no open file, so it may be pickled and carried
-    across a fork.
+class PairDataset(Dataset[PairItem]):
+    """A view of a store as a map-style dataset, by position 0 .. len - 1.
+
+    It holds no open file: it may be pickled (spawn, forkserver) and carried across a fork. Which variant a
+    row shows is drawn anew in every epoch: call :meth:`set_epoch` before each; worker processes, persistent
+    ones too, see it. :meth:`batch` is the engine underneath, which reads many positions at once.
 
     Args:
         store: the store's folder.
@@ -82,7 +122,12 @@ class PairDataset:
     """
 
     def __init__(
-        self, store: Path | str, view: str = "default", *, split: str | None = None, verify: str = "always"
+        self,
+        store: Path | str,
+        view: str = "default",
+        split: str | None = None,
+        *,
+        verify: str = "always",
     ) -> None:
         if verify not in VERIFY:
             raise SpecError(f"no verify mode '{verify}'", hint=did_you_mean(verify, VERIFY))
@@ -102,6 +147,9 @@ class PairDataset:
                 )
         self.rows = select_rows(self._rows, self.view["filter"], split)
         self._labels, self.label_names = _dense_labels(self._rows, self.rows)
+        # in shared memory, so that worker processes that run already see a new epoch
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -110,11 +158,6 @@ class PairDataset:
     def num_classes(self) -> int:
         """Number of identities in the view."""
         return len(self.label_names)
-
-    @property
-    def label_n(self) -> int:
-        """Number of identities in the view (the size of a classification head)."""
-        return self.num_classes
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -145,19 +188,50 @@ class PairDataset:
         """Return the source key of a position."""
         return self._rows.key(int(self.rows[position]))
 
-    def __getitem__(self, position: int) -> Batch:
-        """Return a batch of one, of epoch 0."""
-        return self.batch(np.array([position]), 0)
+    @property
+    def epoch(self) -> int:
+        """The epoch that items are of."""
+        return int(self._epoch)
 
-    def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """Return a batch of epoch 0 (for torch's DataLoader with ``collate_fn=lambda batch: batch``)."""
-        return self.batch(np.asarray(positions), 0)
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the variants of another epoch from the next item on, in this process and in its workers."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, position: int) -> PairItem:
+        """Return one pair of the epoch.
+
+        Raises:
+            IndexError: no such position.
+            DataError: a shard or record is damaged; names it.
+
+        """
+        count = len(self)
+        if not -count <= position < count:
+            raise IndexError(f"position {position} of {count}")
+        return self.__getitems__([position % count])[0]
+
+    def __getitems__(self, positions: Sequence[int]) -> list[PairItem]:
+        """Return many pairs of the epoch, read at once (torch's DataLoader asks for a batch in this way)."""
+        batch = self.batch(np.asarray(positions, np.int64), self.epoch)
+        numbers = zip(batch.size_px_b.tolist(), batch.label_b.tolist(), batch.row_b.tolist(), strict=True)
+        return [
+            PairItem(
+                hr=batch.hr_bchw[index],
+                lr=batch.lr_bchw[index],
+                size_px=size_px,
+                label=label,
+                attributes=batch.attributes_ba[index],
+                row=row,
+                key=self._rows.key(row).decode("utf-8", "surrogateescape"),
+            )
+            for index, (size_px, label, row) in enumerate(numbers)
+        ]
 
     def batch(self, rows: NDArray[np.integer[Any]], epoch: int) -> Batch:
         """Read positions as they are in an epoch.
 
         Args:
-            rows: positions ``[B]`` in 0 .. len - 1.
+            rows: positions ``[B]``, each 0 .. len - 1.
             epoch: decides which variant each shows.
 
         Raises:
@@ -225,81 +299,3 @@ def _chw(images_bhwc: NDArray[np.uint8]) -> torch.Tensor:
     which costs no copy.
     """
     return torch.from_numpy(images_bhwc).permute(0, 3, 1, 2)
-
-
-class PairLoader:
-    """Batches of a dataset in the order of an epoch, read ahead by threads.
-
-    The order is a pure function of (seed, epoch); global batch ``t`` holds the samples ``[t * G, (t + 1) *
-    G)`` with ``G = batch_size * world_size`` and each rank takes its slice. So (epoch, t) is all the state
-    there is: a run may go on with other threads and, at the same ``G``, another world size, without skipping
-    or repeating a sample.
-
-    Args:
-        dataset: what to read.
-        batch_size: per rank.
-        seed: of the order.
-        rank: of this process, from 0.
-        world_size: number of processes.
-        threads: reading threads; 0 reads in the caller.
-        shuffle: whether to permute; without it rows come in row order.
-        drop_last: whether an incomplete last global batch is left out.
-
-    """
-
-    def __init__(
-        self,
-        dataset: PairDataset,
-        batch_size: int,
-        *,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        threads: int = 1,
-        shuffle: bool = True,
-        drop_last: bool = True,
-    ) -> None:
-        if batch_size < 1 or not 0 <= rank < world_size:
-            raise SpecError(
-                f"batch size {batch_size}, rank {rank} of {world_size}",
-                hint="batch size >= 1 and 0 <= rank < world size",
-            )
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.threads = threads
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Number of global batches in an epoch."""
-        share = self.batch_size * self.world_size
-        return len(self.dataset) // share if self.drop_last else -(-len(self.dataset) // share)
-
-    def positions(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Return the dataset positions of every batch of this rank."""
-        order = epoch_order(len(self.dataset), self.seed, epoch, self.shuffle)
-        share = self.batch_size * self.world_size
-        first = self.rank * self.batch_size
-        return [
-            order[t * share : (t + 1) * share][first : first + self.batch_size]
-            for t in range(self.batches_per_epoch)
-        ]
-
-    def iterate(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from batch ``start`` on (no batch before it is read)."""
-        wanted = [item for item in self.positions(epoch)[start:] if len(item)]
-        if self.threads < 1:
-            for item in wanted:
-                yield self.dataset.batch(item, epoch)
-            return
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="lrfr-read") as pool:
-            waiting = [pool.submit(self.dataset.batch, item, epoch) for item in wanted[:AHEAD_BATCHES]]
-            for index in range(len(wanted)):
-                batch = waiting.pop(0).result()
-                if index + AHEAD_BATCHES < len(wanted):
-                    waiting.append(pool.submit(self.dataset.batch, wanted[index + AHEAD_BATCHES], epoch))
-                yield batch

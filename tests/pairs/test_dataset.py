@@ -16,9 +16,9 @@ from lrfr.core.image import decode, encode_jpeg
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.make import ViewOptions, make_pairs
-from lrfr.pairs.dataset import PairDataset, PairLoader
+from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.format.lmdb_files import REGISTRY, Registry
-from lrfr.pairs.order import epoch_order
+from lrfr.pairs.loader import PairLoader, epoch_order
 from lrfr.pairs.store import Store
 from lrfr.pairs.views import draw_variants
 from tests.pairs.toy import SPEC, ToySource, build, ingest
@@ -174,7 +174,7 @@ def test_filters_and_splits(folder):
     store = Store(folder / "s")
     make_pairs(store, ingest(source), [], view=ViewOptions("eight", min_per_id=8, split="train"))
     dataset = PairDataset(store.root, "eight")
-    assert dataset.num_classes == dataset.label_n == 10
+    assert dataset.num_classes == 10
     assert set(dataset.labels.tolist()) == set(range(10))
     make_pairs(store, ingest(source), [], view=ViewOptions("some", ids=("id001", "id006")))
     assert PairDataset(store.root, "some").label_names == ("id001", "id006")
@@ -248,13 +248,6 @@ def test_many_threads_and_few_open_files(store):
         reader.REGISTRY.clear()
         reader.REGISTRY = original
     assert not faults
-
-
-def test_works_in_torchs_dataloader(store):
-    dataset = PairDataset(store)
-    loader = torch.utils.data.DataLoader(dataset, batch_size=16, collate_fn=lambda batch: batch)
-    rows = [row for batch in loader for row in batch.row_b.tolist()]
-    assert rows == list(range(192))
 
 
 def test_upsampled_stores_keep_the_native_size(folder):

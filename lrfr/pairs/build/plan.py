@@ -24,7 +24,6 @@ MAX_SHARD_ROWS, MIN_SHARD_ROWS = 8192, 64
 SHARD_SECONDS = 60.0
 BLOCK_ROWS = {"block": 32, "random": 1}
 LR_BLOCK_ROWS = 64
-UNIT_ROWS = 64
 
 
 @dataclass(frozen=True)

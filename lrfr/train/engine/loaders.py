@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.pairs.dataset import Batch, PairDataset, PairLoader
+from lrfr.pairs.dataset import Batch, PairDataset
+from lrfr.pairs.loader import PairLoader
 from lrfr.train.engine.distributed import World
 from lrfr.train.settings import TrainSettings
 
