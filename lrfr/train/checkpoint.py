@@ -15,21 +15,43 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import canonical, make_folder, seal, sha256_file, sync_folder, unseal, write_fault
-from lrfr.train.backbones.embedder import Embed
-from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.teacher import FrozenTeacher
 
 SCHEMA = 1
 Tensors = dict[str, Tensor]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _File:
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``manifest.json`` of a checkpoint whose files are all there and whole.
+
+    Attributes:
+        identity: JSON that says what the networks are.
+        files: names of its files.
+        digest: sha256 of the manifest, which names the checkpoint.
+
+    """
+
+    identity: Mapping[str, object]
+    files: tuple[str, ...]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -37,17 +59,18 @@ class Checkpoint:
     """A checkpoint in memory.
 
     Attributes:
-        identity: method name, its options, number of classes, attribute names, digests of view and spec.
+        identity: JSON that says what the networks are; that of a recognizer is a
+            :class:`~lrfr.train.weights.model_identity.ModelIdentity`.
         model: tensors of the networks by name.
-        state: JSON state of the run.
+        state: JSON state of the run: step, metrics, threads, versions.
         optimizer: tensors of the optimizer.
         ema: averaged weights by name.
 
     """
 
-    identity: dict[str, Any]
+    identity: Mapping[str, object]
     model: Tensors
-    state: dict[str, Any]
+    state: Mapping[str, Any]
     optimizer: Tensors
     ema: Tensors
 
@@ -145,7 +168,32 @@ def _write(folder: Path, checkpoint: Checkpoint) -> str:
     return str(unseal(manifest, "manifest.json")["digest"])
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def checked(kind: type[T], value: object, file: Path) -> T:
+    """Return plain data as the dataclass ``kind``.
+
+    Raises:
+        DataError: a field is missing or of another type, with its name.
+
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or None
+        raise DataError(f"damaged: {fault['msg'].lower()}", file=str(file), path=place) from None
+
+
+def digest_of(path: Path) -> str:
+    """Return the digest of a checkpoint, or of the last one of a run, after checking it.
+
+    Raises:
+        DataError: no checkpoint there, or damaged.
+
+    """
+    return read_manifest(resolve(path)).digest
+
+
+def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a checkpoint after checking its own digest and the size and sha256 of every
     file.
 
@@ -165,15 +213,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"checkpoint of schema {manifest.get('schema')}, this version reads {SCHEMA}", file=str(path)
         )
-    for name, entry in manifest["files"].items():
+    files = checked(dict[str, _File], manifest.get("files"), path)
+    for name, entry in files.items():
         file = folder / name
-        if (
-            not file.is_file()
-            or file.stat().st_size != entry["bytes"]
-            or sha256_file(file) != entry["sha256"]
-        ):
+        if not file.is_file() or file.stat().st_size != entry.bytes or sha256_file(file) != entry.sha256:
             raise DataError("the file is missing or damaged", file=str(file), hint=older)
-    return manifest
+    identity = checked(dict[str, object], manifest.get("identity"), path)
+    return Manifest(identity, tuple(files), str(manifest["digest"]))
 
 
 def load(folder: Path, device: str = "cpu") -> Checkpoint:
@@ -186,7 +232,7 @@ def load(folder: Path, device: str = "cpu") -> Checkpoint:
     manifest = read_manifest(folder)
 
     def tensors(name: str) -> Tensors:
-        if f"{name}.safetensors" not in manifest["files"]:
+        if f"{name}.safetensors" not in manifest.files:
             return {}
         try:
             return dict(load_file(folder / f"{name}.safetensors", device=device))
@@ -194,7 +240,7 @@ def load(folder: Path, device: str = "cpu") -> Checkpoint:
             raise DataError(str(error), file=str(folder / f"{name}.safetensors")) from None
 
     state = json.loads((folder / "state.json").read_text("utf-8"))
-    return Checkpoint(manifest["identity"], tensors("model"), state, tensors("state"), tensors("ema"))
+    return Checkpoint(manifest.identity, tensors("model"), state, tensors("state"), tensors("ema"))
 
 
 def steps(run_dir: Path) -> list[Path]:
@@ -226,36 +272,3 @@ def resolve(path: Path) -> Path:
             hint="name a folder under 'runs', or a checkpoint in it",
         )
     return found[-1]
-
-
-def load_nets(path: Path, device: str = "cpu") -> tuple[Nets, Checkpoint]:
-    """Build the networks of a checkpoint or run and load its (averaged, where kept) weights.
-
-    Raises:
-        DataError: no checkpoint there, or damaged.
-        SpecError: its method is unknown.
-
-    """
-    from lrfr.train.recipe import method_from
-
-    folder = resolve(path)
-    checkpoint = load(folder, device)
-    identity = checkpoint.identity
-    method = method_from(identity["method"], identity["options"])
-    nets = method.build(identity["num_classes"], None, identity["attribute_names"]).to(device)
-    load_model(nets, checkpoint.model | checkpoint.ema, str(folder))
-    return nets.eval(), checkpoint
-
-
-def load_embedder(path: Path | str, device: str = "cpu") -> Embed:
-    """Return ``embed(images) -> float32 [N, D]`` of a checkpoint or run folder.
-
-    Raises:
-        DataError: no checkpoint there, or damaged.
-        SpecError: its method is unknown.
-
-    """
-    from lrfr.train.recipe import method_from
-
-    nets, checkpoint = load_nets(Path(path), device)
-    return method_from(checkpoint.identity["method"], checkpoint.identity["options"]).embedder(nets)

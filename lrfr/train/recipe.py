@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import keyword
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -43,17 +43,17 @@ class Recipe:
 
     name: str
     method: str
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     settings: TrainSettings
     parents: dict[str, Recipe] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
 
     def make(self) -> Method:
         """Return the method."""
         return method_from(self.method, self.options)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain data, with the parents' recipes inside."""
         train = dataclasses.asdict(self.settings)
         parents = {role: parent.as_dict() for role, parent in self.parents.items()}
@@ -64,6 +64,28 @@ class Recipe:
             "parents": parents,
             "data": self.data,
         }
+
+
+def differences(given: object, usual: object, skip: Collection[str] = ()) -> dict[str, object]:
+    """Return the fields of a dataclass that differ from those of ``usual``, as plain data; only what differs
+    within a nested one.
+    """
+    found: dict[str, object] = {}
+    for name in (f.name for f in dataclasses.fields(given) if f.name not in skip):  # type: ignore[arg-type]
+        value, default = getattr(given, name), getattr(usual, name)
+        if value != default:
+            nested = dataclasses.is_dataclass(value) and type(value) is type(default)
+            found[name] = differences(value, default) if nested else _plain(value)
+    return found
+
+
+def filled(usual: object, found: Mapping[str, object]) -> dict[str, object]:
+    """Return every field of ``usual`` as plain data, with what :func:`differences` found put in."""
+    return _merge(_plain(usual), found)
+
+
+def _plain(value: object) -> Any:
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
 
 
 def recipe_names(method: str) -> list[str]:
@@ -77,14 +99,14 @@ def recipe_names(method: str) -> list[str]:
     return sorted(name.removeprefix(f"{method}.").removesuffix(".yaml") for name in names)
 
 
-def load_recipe(method: str, recipe: str = "tiny", overrides: Sequence[str] = ()) -> Recipe:
-    """Return a shipped recipe (by name) or one of the user's (by path), with ``key=value`` overrides.
+def load_recipe(method: str, recipe: str = "tiny", set: Mapping[str, object] | Sequence[str] = ()) -> Recipe:
+    """Return a shipped recipe (by name) or one of the user's (by path), with some keys changed.
 
     Args:
         method: name of the method.
         recipe: ``tiny``, ``paper``, another shipped name, or the path of a YAML file.
-        overrides: ``options.x=1``, ``train.lr=0.05``, ``parents.teacher.train.length=4``; a bare key goes to
-            the method's options or else to the loop's settings.
+        set: ``{"lambda": 20, "train.lr": 0.05, "parents.teacher.train.length": 4}``, or the same as texts
+            ``key=value``; a bare key goes to the method's options or else to the loop's settings.
 
     Raises:
         SpecError: no such recipe, or malformed, with file and line.
@@ -100,8 +122,8 @@ def load_recipe(method: str, recipe: str = "tiny", overrides: Sequence[str] = ()
         raise document.error(
             f"this recipe is for '{data['method']}'", ("method",), f"lrfr train {data['method']}"
         )
-    for override in overrides:
-        _override(data, override, method)
+    for key, value in _changes(set):
+        _override(data, key, value, method)
     return _resolve(document, data, method, recipe)
 
 
@@ -151,7 +173,7 @@ def _parent(document: Document, entry: Mapping[str, Any], method: str, name: str
     return _resolve(base, merged, method, str(entry.get("recipe", default)))
 
 
-def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, object]:
     both = dict(base)
     for key, value in extra.items():
         both[key] = (
@@ -169,23 +191,31 @@ def _fields(kind: type) -> set[str]:
     return {f.name.removesuffix("_") for f in dataclasses.fields(kind)}
 
 
-def _override(data: dict[str, Any], override: str, method: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise SpecError(f"--set takes key=value, got '{override}'")
-    path = key.strip().split(".")
+def _changes(given: Mapping[str, object] | Sequence[str]) -> Iterator[tuple[str, object]]:
+    if isinstance(given, Mapping):
+        yield from given.items()
+        return
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise SpecError(f"--set takes key=value, got '{text}'")
+        yield key.strip(), parse(value, f"--set {key.strip()}").data
+
+
+def _override(data: dict[str, Any], key: str, value: object, method: str) -> None:
+    path = key.split(".")
     if path[0] not in {"options", "train", "parents", "data"}:
         in_options = path[0] in _fields(METHODS[method])
         if not in_options and path[0] not in _fields(TrainSettings):
             known = _fields(METHODS[method]) | _fields(TrainSettings)
-            raise SpecError(f"--set {override}: unknown key '{path[0]}'", hint=did_you_mean(path[0], known))
+            raise SpecError(f"--set {key}: unknown key '{path[0]}'", hint=did_you_mean(path[0], known))
         path.insert(0, "options" if in_options else "train")
     place = data
     for part in path[:-1]:
         if not isinstance(place.get(part), dict):
             place[part] = {}
         place = place[part]
-    place[path[-1]] = parse(text, f"--set {key}").data
+    place[path[-1]] = value
 
 
 def _unknown(document: Document, data: Any, known: Any, place: tuple[str, ...]) -> None:

@@ -9,25 +9,22 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.train import checkpoint
 from lrfr.train.backbones.btnet import BTNet
 from lrfr.train.backbones.table import build_backbone
-from lrfr.train.checkpoint import load_embedder, load_nets
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.export_model import export, run_onnx
 from lrfr.train.weights.import_weights import import_weights
+from lrfr.train.weights.load_model import load_embedder, load_nets
+from lrfr.train.weights.model_identity import ModelIdentity
 
 
 def write_checkpoint(folder, name, options=(), parents=None):
     torch.manual_seed(0)
     recipe = load_recipe(name, "tiny", options)
     nets = recipe.make().build(4, parents)
-    identity = {
-        "method": name,
-        "options": recipe.options,
-        "num_classes": 4,
-        "attribute_names": [],
-        "view": "v",
-    }
+    identity = ModelIdentity(name, recipe.options, 4, view="v")
     state = {"step": 7, "metrics": {"accuracy": 0.5}, "best": None}
-    checkpoint.save(folder, checkpoint.Checkpoint(identity, checkpoint.model_tensors(nets), state, {}, {}))
+    checkpoint.save(
+        folder, checkpoint.Checkpoint(identity.as_dict(), checkpoint.model_tensors(nets), state, {}, {})
+    )
     return folder
 
 
@@ -43,7 +40,7 @@ def test_onnx_equals_torch_at_any_batch_size(tmp_path):
     )
     assert [file.name for file in files] == ["baseline-112.onnx", "baseline-112.safetensors", "model-card.md"]
     x = torch.rand(5, 3, 112, 112) * 2 - 1
-    net = load_nets(folder)[0]["net"]
+    net = load_nets(folder).nets["net"]
     assert np.abs(run_onnx(files[0], x.numpy()) - net(x).detach().numpy()).max() < 1e-5
     assert load_file(files[1]).keys() == net.state_dict().keys()
     card = files[2].read_text()
@@ -53,8 +50,8 @@ def test_onnx_equals_torch_at_any_batch_size(tmp_path):
 def test_branch_packs_rebuild_the_branches(tmp_path):
     folder = write_checkpoint(tmp_path / "ckpt", "btnet-branch")
     files = {file.name: file for file in export(folder, tmp_path / "out", branch_packs=True)}
-    nets, _ = load_nets(folder)
-    fresh, _ = load_nets(write_checkpoint(tmp_path / "other", "btnet-branch"))
+    nets = load_nets(folder).nets
+    fresh = load_nets(write_checkpoint(tmp_path / "other", "btnet-branch")).nets
     net, other = nets["net"], fresh["net"]
     assert isinstance(other, BTNet)
     with torch.no_grad():
@@ -99,7 +96,7 @@ def test_import_of_a_folded_mobilefacenet(tmp_path, faces_dir):
     pixels = generator.integers(0, 256, (4, 3, 112, 112)).astype(np.float32)
     faces = torch.from_numpy(pixels / 127.5 - 1)
     import_weights(source, tmp_path / "ckpt", "mobilefacenet-small", calibrate_on=faces)
-    net = load_nets(tmp_path / "ckpt")[0]["net"]
+    net = load_nets(tmp_path / "ckpt").nets["net"]
     session = onnxruntime.InferenceSession(str(source))
     wanted = np.concatenate([session.run(None, {"input": (image[None] - 127) / 128})[0] for image in pixels])
     assert np.abs(net(faces).detach().numpy() - wanted).max() < 1e-5
@@ -116,7 +113,7 @@ def test_weights_that_have_vanished_become_zero(tmp_path):
     weights[first].view(-1)[:3] = torch.tensor([1e-30, -1e-40, 1e-10])
     save_file(weights, tmp_path / "w.safetensors")
     import_weights(tmp_path / "w.safetensors", tmp_path / "run", "tiny")
-    found = load_nets(tmp_path / "run")[0]["net"].state_dict()
+    found = load_nets(tmp_path / "run").nets["net"].state_dict()
     assert found[first].view(-1)[:3].tolist() == [0.0, 0.0, float(np.float32(1e-10))]
     assert all(torch.equal(found[name], weights[name]) for name in weights if name != first)
 

@@ -20,7 +20,6 @@ from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
 from lrfr.train import checkpoint
 from lrfr.train.backbones.teacher import FrozenTeacher
-from lrfr.train.checkpoint import load_embedder
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import loss_trace, read
 from lrfr.train.engine.loaders import PkLoader
@@ -30,6 +29,7 @@ from lrfr.train.heads.partial_fc import shard_head
 from lrfr.train.methods.baseline import Baseline
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, finished, train
+from lrfr.train.weights.load_model import load_embedder
 
 FAST = [
     "train.unit=step",
@@ -135,17 +135,14 @@ def test_a_signal_saves_and_the_same_command_goes_on(dataset, tmp_path, run, num
         signal.signal(signal.SIGINT, before_int)
     assert checkpoint.load(checkpoint.resolve(tmp_path / "run")).state["step"] < 4
     result = train(plan(dataset), dataset, tmp_path / "run")
-    assert result.digest == checkpoint.read_manifest(checkpoint.resolve(run))["digest"]
+    assert result.digest == checkpoint.digest_of(run)
     assert loss_trace(tmp_path / "run/journal.jsonl") == loss_trace(run / "journal.jsonl")
 
 
 def test_max_steps_stops_early_on_the_whole_schedule(dataset, tmp_path, run):
     short = train(plan(dataset), dataset, tmp_path / "run", options=FitOptions(max_steps=3))
     assert (short.steps, short.total) == (3, 4) and not finished(tmp_path / "run")
-    assert (
-        train(plan(dataset), dataset, tmp_path / "run").digest
-        == checkpoint.read_manifest(checkpoint.resolve(run))["digest"]
-    )
+    assert train(plan(dataset), dataset, tmp_path / "run").digest == checkpoint.digest_of(run)
 
 
 def test_every_flipped_byte_and_truncation_of_a_checkpoint_is_seen(run, tmp_path):
@@ -176,7 +173,7 @@ def test_a_damaged_last_checkpoint_is_passed_over_with_a_word(dataset, tmp_path,
     last.write_bytes(last.read_bytes()[:-1])
     result = train(plan(dataset), dataset, tmp_path / "run", hooks=Hooks(on_note=notes.append))
     assert result.started_at == 2 and "damaged checkpoint" in notes[0]
-    assert result.digest == checkpoint.read_manifest(checkpoint.resolve(run))["digest"]
+    assert result.digest == checkpoint.digest_of(run)
 
 
 def test_not_a_checkpoint(tmp_path):

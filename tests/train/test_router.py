@@ -8,8 +8,9 @@ from lrfr.cli.eval.model import load_model
 from lrfr.cli.train.weights import route_command
 from lrfr.core.errors import DataError, SpecError
 from lrfr.train import checkpoint
-from lrfr.train.checkpoint import load_embedder
 from lrfr.train.recipe import load_recipe
+from lrfr.train.weights.load_model import load_embedder
+from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.router import Router, load_router, write_routes
 
 
@@ -30,9 +31,9 @@ def save(folder, seed):
     torch.manual_seed(seed)
     recipe = load_recipe("baseline", "tiny")
     nets = recipe.make().build(0)
-    identity = {"method": "baseline", "options": recipe.options, "num_classes": 0, "attribute_names": []}
+    identity = ModelIdentity("baseline", recipe.options)
     return checkpoint.save(
-        folder, checkpoint.Checkpoint(identity, checkpoint.model_tensors(nets), {"step": 0}, {}, {})
+        folder, checkpoint.Checkpoint(identity.as_dict(), checkpoint.model_tensors(nets), {"step": 0}, {}, {})
     )
 
 

@@ -35,26 +35,26 @@ def load_model(
 
     if is_router(path):
         return _load_router(path, needs, device, name)
-    from lrfr.train.checkpoint import load_nets, read_manifest, resolve
-    from lrfr.train.recipe import method_from
+    from lrfr.train.checkpoint import digest_of, resolve
+    from lrfr.train.weights.load_model import load_nets
 
     folder = resolve(path)
-    nets, checkpoint = load_nets(folder, device)
-    identity = checkpoint.identity
-    method = method_from(identity["method"], identity["options"])
+    found = load_nets(folder, device)
+    identity = found.identity
+    method = identity.make()
     maker = getattr(method, _PREDICTORS.get(needs, "embedder"), None)
     if maker is None:
-        raise SpecError(f"method '{identity['method']}' does not predict {needs}", file=str(path))
+        raise SpecError(f"method '{identity.method}' does not predict {needs}", file=str(path))
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     model = Model(
         name=name or run.name,
-        method=identity["method"],
+        method=identity.method,
         checkpoint=str(folder),
-        digest=read_manifest(folder)["digest"],
-        view_digest=identity.get("view"),
-        parents=identity.get("parents") or {},
+        digest=digest_of(folder),
+        view_digest=identity.view,
+        parents=dict(identity.parents),
     )
-    return maker(nets), model
+    return maker(found.nets), model
 
 
 def _load_router(path: Path, needs: str, device: str, name: str | None) -> tuple[Embed, Model]:

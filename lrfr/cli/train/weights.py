@@ -135,10 +135,10 @@ def _imported_before(target: Path, source: Path) -> str | None:
     from lrfr.core.files import sha256_file
     from lrfr.train.checkpoint import read_manifest
 
-    manifest = read_manifest(target) if (target / "manifest.json").is_file() else {"identity": {}}
-    if manifest["identity"].get("imported") != sha256_file(source):
+    manifest = read_manifest(target) if (target / "manifest.json").is_file() else None
+    if manifest is None or manifest.identity.get("imported") != sha256_file(source):
         raise SpecError("exists already", file=str(target), hint="choose another --out")
-    return str(manifest["digest"])
+    return manifest.digest
 
 
 def _faces() -> Any:

@@ -8,8 +8,8 @@ stores exactly these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -143,7 +143,7 @@ class BTNet(Backbone):
                 tensor.copy_(pack[name])
 
 
-def branch_arguments(trunk: IResNet, resolution_px: int, size_px: int = 112) -> dict[str, Any]:
+def branch_arguments(trunk: IResNet, resolution_px: int, size_px: int = 112) -> Mapping[str, object]:
     """Return the arguments that turn the trunk's architecture into that of a branch: no stride where the map
     is small already.
     """

@@ -156,7 +156,7 @@ def _resume(session: _Session) -> int:
             session.hooks.note(f"passing over a damaged checkpoint: {error}")
             continue
         session.run.load(saved, str(folder))
-        session.digest = checkpoint.read_manifest(folder)["digest"]
+        session.digest = checkpoint.read_manifest(folder).digest
         session.metrics, session.best = saved.state["metrics"], saved.state["best"]
         if session.best is None:
             session.best = -math.inf

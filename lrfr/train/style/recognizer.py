@@ -11,8 +11,9 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrfr.train import checkpoint
 from lrfr.train.backbones.embedder import Embedder
+from lrfr.train.checkpoint import digest_of
+from lrfr.train.weights.load_model import load_embedder
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def load_recognizer(path: Path, size_px: int) -> Recognizer:
         DataError: no checkpoint there, or damaged.
 
     """
-    embedder = checkpoint.load_embedder(path)
+    embedder = load_embedder(path)
     assert isinstance(embedder, Embedder)
     embedder.nets.eval().requires_grad_(False)
     side, net = embedder.route(size_px, size_px)
@@ -49,7 +50,7 @@ def load_recognizer(path: Path, size_px: int) -> Recognizer:
             ).clamp(-1, 1)
         return net(x_bchw)
 
-    return Recognizer(embed, str(checkpoint.read_manifest(checkpoint.resolve(path))["digest"]))
+    return Recognizer(embed, digest_of(path))
 
 
 def identity_distance(first_bd: Tensor, second_bd: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ from lrfr.core.errors import NumericFault, SpecError, missing_extra
 from lrfr.core.files import make_folder, sha256_file
 from lrfr.train.backbones.btnet import BTNet
 from lrfr.train.backbones.embedder import Embedder
-from lrfr.train.backbones.nets import Nets
-from lrfr.train.checkpoint import Checkpoint, load_nets, read_manifest, resolve, save_tensors
-from lrfr.train.recipe import method_from
+from lrfr.train.checkpoint import digest_of, save_tensors
+from lrfr.train.weights.load_model import Loaded, load_nets, open_session
+from lrfr.train.weights.model_identity import ModelIdentity
 
 TOLERANCE = 1e-5
 
@@ -56,43 +56,43 @@ def export(
         NumericFault: an ONNX file does not compute what torch computes.
 
     """
-    nets, checkpoint = load_nets(path)
-    embedder = method_from(checkpoint.identity["method"], checkpoint.identity["options"]).embedder(nets)
+    found = load_nets(path)
+    embedder = found.identity.make().embedder(found.nets)
     make_folder(out)
-    name = checkpoint.identity["method"]
+    name = found.identity.method
     written = []
     for side, net in networks(embedder).items():
         if onnx:
             written.append(write_onnx(net, side, out / f"{name}-{side}.onnx"))
         if safetensors:
             target = out / f"{name}-{side}.safetensors"
-            save_tensors(target, net.state_dict(), _metadata(checkpoint, side))
+            save_tensors(target, net.state_dict(), _metadata(found.identity, side))
             written.append(target)
     if branch_packs:
-        written += _branch_packs(nets, checkpoint, out)
-    text = model_card(checkpoint, read_manifest(resolve(path))["digest"], written, card or {})
+        written += _branch_packs(found, out)
+    text = model_card(found, digest_of(path), written, card or {})
     (out / "model-card.md").write_text(text, "utf-8")
     return [*written, out / "model-card.md"]
 
 
-def _metadata(checkpoint: Checkpoint, side: int) -> dict[str, str]:
+def _metadata(identity: ModelIdentity, side: int) -> dict[str, str]:
     return {
-        "method": checkpoint.identity["method"],
-        "options": json.dumps(checkpoint.identity["options"]),
+        "method": identity.method,
+        "options": json.dumps(identity.options),
         "size_px": str(side),
     }
 
 
-def _branch_packs(nets: Nets, checkpoint: Checkpoint, out: Path) -> list[Path]:
-    net = nets["net"]
+def _branch_packs(found: Loaded, out: Path) -> list[Path]:
+    net = found.nets["net"]
     if not isinstance(net, BTNet):
         raise SpecError(
-            f"'{checkpoint.identity['method']}' has no branches", hint="--branch-packs is for btnet-branch"
+            f"'{found.identity.method}' has no branches", hint="--branch-packs is for btnet-branch"
         )
     written = []
     for side in (int(key) for key in net.branches):
         target = out / f"branch-{side}.safetensors"
-        save_tensors(target, net.pack(side), _metadata(checkpoint, side))
+        save_tensors(target, net.pack(side), _metadata(found.identity, side))
         written.append(target)
     return written
 
@@ -136,35 +136,30 @@ def run_onnx(path: Path, image_bchw: NDArray[np.float32]) -> NDArray[np.float32]
         EnvironmentFault: the extra [onnx] is missing.
 
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise missing_extra("onnxruntime", "onnx") from None
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     return np.asarray(session.run(None, {session.get_inputs()[0].name: image_bchw})[0], np.float32)
 
 
-def model_card(checkpoint: Checkpoint, digest: str, files: list[Path], texts: Mapping[str, str]) -> str:
+def model_card(found: Loaded, digest: str, files: list[Path], texts: Mapping[str, str]) -> str:
     """Return the card: what the model is, what it saw, what it may be used for."""
-    identity, options = checkpoint.identity, checkpoint.identity["options"]
+    identity = found.identity
+    options, spec = identity.options, identity.make().input
     variants = [
-        f"{v['spec']} (weight {v['weight']:g}, shards {v['action'][:12]})"
-        for v in identity.get("variants", [])
+        f"{v['spec']} (weight {v['weight']:g}, shards {str(v['action'])[:12]})" for v in identity.variants
     ]
     lines = [
-        f"# {identity['method']} on {options['backbone']}",
+        f"# {identity.method} on {options['backbone']}",
         "",
-        f"- Input: RGB, {options['input']['size_px']} px, `x / 127.5 - 1`, resized with "
-        f"{options['input']['filter']}"
-        f"{' (antialiased)' if options['input']['antialias'] else ''}",
-        f"- Output: raw embedding; compare by cosine. Trained on {identity['num_classes']} identities, "
-        f"{checkpoint.state['step']} steps",
+        f"- Input: RGB, {spec.size_px} px, `x / 127.5 - 1`, resized with {spec.filter}"
+        f"{' (antialiased)' if spec.antialias else ''}",
+        f"- Output: raw embedding; compare by cosine. Trained on {identity.num_classes} identities, "
+        f"{found.state['step']} steps",
         f"- Checkpoint: `{digest}`",
-        f"- View: `{identity.get('view', 'none')}`",
+        f"- View: `{identity.view or 'none'}`",
         f"- Degradations: {', '.join(variants) or 'none recorded'}",
         f"- Options: `{json.dumps(options)}`",
     ]
-    given = {"Data": "", "License": "", "Metrics": json.dumps(checkpoint.state.get("metrics") or {}), **texts}
+    given = {"Data": "", "License": "", "Metrics": json.dumps(found.state.get("metrics") or {}), **texts}
     for heading, text in given.items():
         lines += ["", f"## {heading}", "", text if text and text != "{}" else "Not stated."]
     lines += ["", "## Files", "", *(f"- `{path.name}` sha256 `{sha256_file(path)}`" for path in files), ""]

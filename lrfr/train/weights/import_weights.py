@@ -21,6 +21,7 @@ from lrfr.core.files import sha256_file
 from lrfr.train import checkpoint
 from lrfr.train.backbones.mobilefacenet import ConvBlock, MobileFaceNet
 from lrfr.train.recipe import load_recipe
+from lrfr.train.weights.model_identity import ModelIdentity
 
 
 def import_weights(
@@ -54,16 +55,10 @@ def import_weights(
     if bgr:
         _turn_channels(nets["net"])
     _drop_vanished(nets["net"])
-    identity = {
-        "method": "baseline",
-        "options": recipe.options,
-        "num_classes": 0,
-        "attribute_names": [],
-        "imported": sha256_file(source),
-    }
+    identity = ModelIdentity("baseline", recipe.options, imported=sha256_file(source))
     state = {"step": 0, "metrics": {}, "best": None, "source": source.name}
     return checkpoint.save(
-        folder, checkpoint.Checkpoint(identity, checkpoint.model_tensors(nets), state, {}, {})
+        folder, checkpoint.Checkpoint(identity.as_dict(), checkpoint.model_tensors(nets), state, {}, {})
     )
 
 

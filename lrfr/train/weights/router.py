@@ -22,7 +22,8 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import make_folder, read_sealed, seal, write_atomic
 from lrfr.core.image import ImageU8
 from lrfr.train.backbones.embedder import Embed
-from lrfr.train.checkpoint import load_embedder, read_manifest, resolve
+from lrfr.train.checkpoint import digest_of, resolve
+from lrfr.train.weights.load_model import load_embedder
 
 FILE = "routes.json"
 
@@ -64,7 +65,7 @@ def write_routes(folder: Path, runs: Sequence[tuple[int | None, Path]]) -> str:
         {
             "up_to_px": side,
             "checkpoint": os.path.relpath(path, folder),
-            "digest": read_manifest(path)["digest"],
+            "digest": digest_of(path),
         }
         for side, path in checkpoints
     ]
@@ -91,7 +92,7 @@ def read_routes(folder: Path) -> tuple[list[Member], str]:
         for entry in routes["members"]
     ]
     for member in members:
-        if read_manifest(member.checkpoint)["digest"] != member.digest:
+        if digest_of(member.checkpoint) != member.digest:
             raise DataError(
                 "this checkpoint has changed since the routes were written",
                 file=str(member.checkpoint),
