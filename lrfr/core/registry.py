@@ -119,13 +119,24 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         entry = self._entries.get(name)
         if entry is None and name in self._plugins:
-            return _sentence_of_target(self._plugins[name].value)
+            return _sentence_of_target(self._plugins[name].value) or self._help_of_value(name)
         if isinstance(entry, str):
             return _sentence_of_target(entry)
         if entry is None:
             raise SpecError(f"unknown {self.what} '{name}'", hint=did_you_mean(name, self.names()))
-        said = getattr(entry, "help", None)
-        return said if isinstance(said, str) else first_sentence(inspect.getdoc(entry) or "")
+        return _help_of(entry)
+
+    def _help_of_value(self, name: str) -> str:
+        """Return what a plug-in that is a value, not a class or function, says of itself."""
+        try:
+            return _help_of(self[name])
+        except EnvironmentFault:  # a listing shows the other names too; using this one says what is wrong
+            return ""
+
+
+def _help_of(entry: object) -> str:
+    said = getattr(entry, "help", None)
+    return said if isinstance(said, str) else first_sentence(inspect.getdoc(entry) or "")
 
 
 def first_sentence(text: str) -> str:
