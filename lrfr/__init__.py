@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from lrfr.experiment.declare import Experiment
     from lrfr.experiment.tables import registry
     from lrfr.pairs.build.make import make_pairs
-    from lrfr.pairs.dataset import Batch, PairDataset, PairLoader
+    from lrfr.pairs.dataset import Batch, PairDataset, collate
+    from lrfr.pairs.loader import PairLoader
     from lrfr.pairs.store import Store
     from lrfr.train.recipe import load_recipe
 
@@ -37,12 +38,13 @@ _HOME = {
     "LrfrError": "lrfr.core.errors",
     "NumericFault": "lrfr.core.errors",
     "PairDataset": "lrfr.pairs.dataset",
-    "PairLoader": "lrfr.pairs.dataset",
+    "PairLoader": "lrfr.pairs.loader",
     "Pipeline": "lrfr.degrade.pipeline",
     "Spec": "lrfr.degrade.spec.model",
     "SpecError": "lrfr.core.errors",
     "Stopped": "lrfr.core.progress",
     "Store": "lrfr.pairs.store",
+    "collate": "lrfr.pairs.dataset",
     "load_recipe": "lrfr.train.recipe",
     "load_spec": "lrfr.degrade.spec.model",
     "make_pairs": "lrfr.pairs.build.make",
@@ -67,6 +69,7 @@ __all__ = [
     "Stopped",
     "Store",
     "__version__",
+    "collate",
     "load_recipe",
     "load_spec",
     "make_pairs",
