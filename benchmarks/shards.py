@@ -270,8 +270,8 @@ def ray_dispatch(tasks: int = 60, workers: int = 2) -> dict[str, float]:
     """Share of the ideal that Ray reaches with tasks of 64 images of 2 ms, two at once, its start left
     out.
     """
+    from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.executors.ray import ray_session
-    from lrfr.pairs.executors.runner import Runner
 
     with ray_session(workers):
         Runner("ray", workers).run([Nap(0.01)] * 4 * workers, 0, "", 0, 0)

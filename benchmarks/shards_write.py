@@ -46,7 +46,7 @@ def build(source: Path, store: Path, sides: tuple[int, ...], view: str, **runner
     from lrfr.degrade.spec.model import parse_spec
     from lrfr.pairs.build.make import ViewOptions, make_pairs
     from lrfr.pairs.build.scan import Ingest
-    from lrfr.pairs.executors.runner import Runner
+    from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.sources.folder import FolderSource
     from lrfr.pairs.store import Store
 
@@ -116,7 +116,7 @@ def scaling(source: Path, folder: Path) -> dict[str, float]:
     from lrfr.degrade.spec.model import load_spec
     from lrfr.pairs.build.make import ViewOptions, make_pairs
     from lrfr.pairs.build.scan import Ingest
-    from lrfr.pairs.executors.runner import Runner
+    from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.sources.folder import FolderSource
     from lrfr.pairs.store import Store
 

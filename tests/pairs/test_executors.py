@@ -16,7 +16,7 @@ import pytest
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.pairs.executors.base import TaskReport
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 
 ROOT = Path(__file__).parents[2]
 LOCAL = [("serial", "fork"), ("process", "fork"), ("process", "spawn"), ("process", "forkserver")]
@@ -126,7 +126,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from tests.pairs.toy import build
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.core.errors import LrfrError
 {guard}
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from lrfr.core.errors import EnvironmentFault
 from lrfr.pairs.care.verify import verify
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.store import Store
 from tests.pairs.faults import Shim, forked, injected, killed_at, moments
 from tests.pairs.toy import ToySource, tree

@@ -16,7 +16,7 @@ import pytest
 
 from lrfr.core.errors import DataError, EnvironmentFault
 from lrfr.pairs.executors.base import TaskReport
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from tests.pairs.toy import ToySource, build, tree
 
 pytest.importorskip("ray")
@@ -180,7 +180,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tests.pairs.test_ray import SlowSource
 from tests.pairs.toy import build
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 print("ready", flush=True)
 build(Path(sys.argv[1]), source=SlowSource(), runner=Runner("ray", workers=2))
 """
@@ -228,7 +228,7 @@ import ray
 from ray.cluster_utils import Cluster
 from tests.pairs.toy import build, tree
 from tests.pairs.test_ray import SlowSource
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 node = dict(num_cpus=1, object_store_memory=80 * 1024 * 1024, include_dashboard=False)
 cluster = Cluster(initialize_head=True, head_node_args=node)
 second = cluster.add_node(**node)

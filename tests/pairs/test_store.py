@@ -20,7 +20,7 @@ from lrfr.pairs.build.make import ViewOptions, make_pairs
 from lrfr.pairs.build.plan import MAX_SHARD_ROWS, rows_per_shard
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.shard import MAP_SIZE
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SPEC, ToySource, build, ingest, tree

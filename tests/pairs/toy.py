@@ -16,7 +16,7 @@ from lrfr.pairs.build.make import Outcome, ViewOptions, make_pairs
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.base import Face, Source
 from lrfr.pairs.store import Store
 

@@ -13,7 +13,7 @@ from lrfr.cli.output import Output, command
 
 if TYPE_CHECKING:
     from lrfr.core.progress import Hooks
-    from lrfr.pairs.executors.runner import Runner
+    from lrfr.pairs.executors.dispatch import Runner
 
 DEFAULT_SPEC = "fskd"
 
@@ -229,7 +229,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _runner(given: dict[str, Any], hooks: Hooks) -> Runner:
-    from lrfr.pairs.executors.runner import Runner
+    from lrfr.pairs.executors.dispatch import Runner
 
     workers = given["workers"] or len(os.sched_getaffinity(0))
     address = given["ray_address"] or os.environ.get("RAY_ADDRESS")

@@ -165,7 +165,7 @@ def repair(
     from lrfr.pairs.build.ingest import open_ingest
     from lrfr.pairs.care.inventory import open_store
     from lrfr.pairs.care.repair import repair as mend
-    from lrfr.pairs.executors.runner import Runner
+    from lrfr.pairs.executors.dispatch import Runner
 
     store = open_store(root)
     ingest = open_ingest(source, landmarks=landmarks, cached=False) if source else None

@@ -14,7 +14,7 @@ from lrfr.core.errors import SpecError
 from lrfr.core.image import encode_png
 from lrfr.pairs.build.hr import plan_base
 from lrfr.pairs.build.make import Variant, variant_places, wanted_variants
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.core.files import make_folder, write_atomic
 from lrfr.pairs.build.plan import BasePlan
 from lrfr.pairs.format.records import JPEG, decode_payload

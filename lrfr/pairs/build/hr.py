@@ -10,7 +10,7 @@ from typing import Any
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import REASONS, REMARKS
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.core.files import canonical, check_space, make_folder, read_sealed, seal, sha256_hex, write_atomic
 from lrfr.pairs.build.plan import BasePlan, Scanned, check_keys, make_plan
 from lrfr.pairs.build.scan import Ingest, scan

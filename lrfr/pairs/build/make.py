@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lrfr.core.errors import DataError, SpecError
 from lrfr.pairs.build.hr import check_bad, plan_base, shard_list, write_base
 from lrfr.pairs.executors.base import refuse_while_imported
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.core.files import check_space, make_folder, seal, sweep, write_atomic
 from lrfr.core.lock import store_lock
 from lrfr.pairs.build.plan import LR_BLOCK_ROWS, action_identity, rows_per_shard, shard_spans

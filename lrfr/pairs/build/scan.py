@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.core.files import canonical, digest_of, make_folder, write_atomic
 from lrfr.pairs.build.plan import BaseOptions, Scanned
 from lrfr.pairs.build.prepare import Landmarks

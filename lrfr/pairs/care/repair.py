@@ -27,7 +27,7 @@ from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.tasks import LrTask
 from lrfr.pairs.care.verify import check_folder, check_shard
 from lrfr.pairs.executors.base import refuse_while_imported
-from lrfr.pairs.executors.runner import Runner
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.shard import ShardPlace
 from lrfr.pairs.store import Store, pack_rows
