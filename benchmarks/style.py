@@ -114,7 +114,7 @@ def two_sample(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[
 
 
 def distribution(identity: Path, weights: str, count: int, rounds: int) -> dict[str, Any]:
-    from lrfr.train.weights.load_model import load_embedder
+    from lrfr.train.weights.load_nets import load_embedder
 
     embed = load_embedder(identity)
 

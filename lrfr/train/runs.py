@@ -29,7 +29,7 @@ from lrfr.train.engine.loaders import make_loader
 from lrfr.train.engine.loop import FitOptions, FitResult, fit
 from lrfr.train.engine.run_record import RunIdentity, RunRecord
 from lrfr.train.recipe import Recipe
-from lrfr.train.weights.load_model import load_nets
+from lrfr.train.weights.load_nets import load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
 
 if TYPE_CHECKING:

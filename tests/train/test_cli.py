@@ -123,7 +123,7 @@ def test_the_page_on_methods_works_as_printed(lrfr, store, tmp_path, monkeypatch
     }
     import numpy as np
 
-    from lrfr.train.weights.load_model import load_embedder
+    from lrfr.train.weights.load_nets import load_embedder
 
     assert load_embedder(tmp_path / "runs/angle")([np.zeros((14, 14, 3), np.uint8)]).shape == (1, 128)
     sys.modules.pop("angle", None)

@@ -12,7 +12,7 @@ from lrfr.train.backbones.table import build_backbone
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.export_model import export, run_onnx
 from lrfr.train.weights.import_weights import import_weights
-from lrfr.train.weights.load_model import load_embedder, load_nets
+from lrfr.train.weights.load_nets import load_embedder, load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
 
 

@@ -29,7 +29,7 @@ from lrfr.train.heads.partial_fc import shard_head
 from lrfr.train.methods.baseline import Baseline
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, finished, train
-from lrfr.train.weights.load_model import load_embedder
+from lrfr.train.weights.load_nets import load_embedder
 
 FAST = [
     "train.unit=step",

@@ -9,7 +9,7 @@ from lrfr.cli.train.weights import route_command
 from lrfr.core.errors import DataError, SpecError
 from lrfr.train import checkpoint
 from lrfr.train.recipe import load_recipe
-from lrfr.train.weights.load_model import load_embedder
+from lrfr.train.weights.load_nets import load_embedder
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.router import Router, load_router, write_routes
 

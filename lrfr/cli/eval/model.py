@@ -36,7 +36,7 @@ def load_model(
     if is_router(path):
         return _load_router(path, needs, device, name)
     from lrfr.train.checkpoint import digest_of, resolve
-    from lrfr.train.weights.load_model import load_nets
+    from lrfr.train.weights.load_nets import load_nets
 
     folder = resolve(path)
     found = load_nets(folder, device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrfr.train.backbones.embedder import Embedder
 from lrfr.train.checkpoint import digest_of
-from lrfr.train.weights.load_model import load_embedder
+from lrfr.train.weights.load_nets import load_embedder
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from lrfr.core.files import make_folder, sha256_file
 from lrfr.train.backbones.btnet import BTNet
 from lrfr.train.backbones.embedder import Embedder
 from lrfr.train.checkpoint import digest_of, save_tensors
-from lrfr.train.weights.load_model import Loaded, load_nets, open_session
+from lrfr.train.weights.load_nets import Loaded, load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
+from lrfr.train.weights.onnx_model import open_session
 
 TOLERANCE = 1e-5
 

@@ -23,7 +23,7 @@ from lrfr.core.files import make_folder, read_sealed, seal, write_atomic
 from lrfr.core.image import ImageU8
 from lrfr.train.backbones.embedder import Embed
 from lrfr.train.checkpoint import digest_of, resolve
-from lrfr.train.weights.load_model import load_embedder
+from lrfr.train.weights.load_nets import load_embedder
 
 FILE = "routes.json"
 

@@ -1,0 +1,57 @@
+"""From a checkpoint to its networks, and to the function that embeds with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrfr.core.embedder import Embedder
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.checkpoint import load, load_model, resolve
+from lrfr.train.weights.model_identity import ModelIdentity
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recognizer's checkpoint as networks.
+
+    Attributes:
+        nets: its networks in evaluation mode, averaged weights where it keeps them.
+        identity: what they are.
+        state: JSON state of the run when it was saved: step, metrics.
+
+    """
+
+    nets: Nets
+    identity: ModelIdentity
+    state: Mapping[str, Any]
+
+
+def load_nets(path: Path, device: str = "cpu") -> Loaded:
+    """Build the networks of a checkpoint or run and load its (averaged, where kept) weights.
+
+    Raises:
+        DataError: no checkpoint there, or damaged.
+        SpecError: its method is unknown.
+
+    """
+    folder = resolve(path)
+    checkpoint = load(folder, device)
+    identity = ModelIdentity.read(checkpoint, folder)
+    nets = identity.make().build(identity.num_classes, None, identity.attribute_names).to(device)
+    load_model(nets, checkpoint.model | checkpoint.ema, str(folder))
+    return Loaded(nets.eval(), identity, checkpoint.state)
+
+
+def load_embedder(path: Path | str, device: str = "cpu") -> Embedder:
+    """Return the recognizer of a checkpoint or run folder.
+
+    Raises:
+        DataError: no checkpoint there, or damaged.
+        SpecError: its method is unknown.
+
+    """
+    found = load_nets(Path(path), device)
+    return found.identity.make().embedder(found.nets)
