@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lrfr.pairs.loader import PairLoader
     from lrfr.pairs.store import Store
     from lrfr.train.recipe import load_recipe
+    from lrfr.train.weights.load_model import load_model
 
 _HOME = {
     "Batch": "lrfr.pairs.dataset",
@@ -45,6 +46,7 @@ _HOME = {
     "Stopped": "lrfr.core.progress",
     "Store": "lrfr.pairs.store",
     "collate": "lrfr.pairs.dataset",
+    "load_model": "lrfr.train.weights.load_model",
     "load_recipe": "lrfr.train.recipe",
     "load_spec": "lrfr.degrade.spec.model",
     "make_pairs": "lrfr.pairs.build.make",
@@ -70,6 +72,7 @@ __all__ = [
     "Store",
     "__version__",
     "collate",
+    "load_model",
     "load_recipe",
     "load_spec",
     "make_pairs",
