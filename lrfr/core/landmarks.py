@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import SpecError
 from lrfr.core.image import ImageFault
+from lrfr.core.lists import read_lines
 
 # eyes, nose tip, mouth corners in a 112 x 112 crop (insightface's reference points)
 TEMPLATE = np.array(
@@ -61,13 +62,9 @@ def read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:
         SpecError: a line has another number of fields or no numbers, with its place.
 
     """
-    try:
-        lines = path.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError as error:
-        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
     found: dict[str, tuple[float, ...]] = {}
-    for number, line in enumerate(lines, 1):
-        parts = line.replace(",", " ").replace("\t", " ").split()
+    for number, line in read_lines(path, names=True):
+        parts = line.replace(",", " ").split()
         if not parts or (number <= 2 and (len(parts) in {1, 10} or not _is_number(parts[-1]))):
             continue
         if len(parts) != 11 or not all(map(_is_number, parts[1:])):

@@ -520,3 +520,61 @@ def test_table_of_sources_and_suggestions():
         open_source("recordo:train.rec")
     with pytest.raises(SpecError, match="did you mean 'per_id'"):
         open_source("synthetic:perid=3")
+
+
+SPELLINGS = {
+    "plain": lambda text: text.encode(),
+    "marked": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "windows": lambda text: text.replace("\n", "\r\n").encode(),
+    "utf-16": lambda text: text.encode("utf-16"),
+    "open end": lambda text: text.rstrip("\n").encode(),
+    "blank lines": lambda text: text.replace("\n", "\n\n").encode(),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_list_is_read_in_every_spelling(tmp_path, spelling):
+    """The same faces, labels, splits and landmarks come out, whoever wrote the list on whatever system."""
+    from lrfr.core.landmarks import read_landmarks
+    from lrfr.pairs.build.ingest import open_ingest
+
+    def write(name, text):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(SPELLINGS[spelling](text))
+        return tmp_path / name
+
+    names = ["Ann_Lee/Ann_Lee_0001.png", "Ann_Lee/Ann_Lee_0002.png", "Günter/Günter_0001.png"]
+    for index, name in enumerate(names):
+        (tmp_path / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lfw" / name).write_bytes(save(picture(index, 32), "PNG"))
+    write("lfw/pairs.txt", "1\t1\nAnn_Lee\t1\t2\nAnn_Lee\t1\tGünter\t1\n")
+    assert sorted(face.key for face in open_source(f"lfw:{tmp_path / 'lfw'}").faces()) == names
+
+    table = write(
+        "lfw/list.csv", "path,identity,split\n" + "".join(f"{name},p{i},dev\n" for i, name in enumerate(names))
+    )
+    faces = open_source(str(table)).faces()
+    assert [(face.key, face.label, face.split) for face in faces] == [
+        (name, f"p{index}", "dev") for index, name in enumerate(names)
+    ]
+
+    write("celeba/identity_CelebA.txt", "000001.jpg 7\n000002.jpg 9\n")
+    write("celeba/list_attr_celeba.txt", "2\nMale Bald\n000001.jpg 1 -1\n000002.jpg -1 -1\n")
+    write("celeba/list_eval_partition.txt", "000001.jpg 0\n000002.jpg 2\n")
+    first, second = open_source(f"celeba:{tmp_path / 'celeba'}").faces()
+    assert (first.key, first.label, first.split) == ("000001.jpg", "00007", "train")
+    assert first.attributes == {"Male": 1, "Bald": 0} and second.split == "test"
+
+    marks = write("marks.txt", "2\n" + "".join(f"{name} 1 2 3 4 5 6 7 8 9 10\n" for name in names))
+    assert list(read_landmarks(marks)) == names
+    splits = write("splits.txt", "".join(f"{name}\tdev\n" for name in names))
+    ingest = open_ingest(f"folder:{tmp_path / 'lfw'}", split_file=splits)
+    assert [face.split for face in ingest.faces()] == ["dev"] * 3
+
+
+def test_latin_1_lists_name_people(tmp_path):
+    for name in ("José_Aznar/José_Aznar_0001.png", "José_Aznar/José_Aznar_0002.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(save(picture(1, 32), "PNG"))
+    (tmp_path / "pairs.txt").write_bytes("1 1\nJosé_Aznar 1 2\n".encode("latin-1"))
+    assert len(LfwSource(tmp_path).faces()) == 2

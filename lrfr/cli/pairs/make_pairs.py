@@ -186,13 +186,14 @@ def _say_stopping() -> None:
 
 def _read_arguments(given: dict[str, Any]) -> tuple[Any, list[Any], Any]:
     """Return (ingest, specs, view options); everything is checked before anything is written."""
+    from lrfr.core.lists import read_lines
     from lrfr.degrade.spec.model import load_spec
     from lrfr.pairs.build.ingest import open_ingest
     from lrfr.pairs.build.make import ViewOptions
 
     names = () if given["hr_only"] else (given["specs"] or (DEFAULT_SPEC,))
     specs = [load_spec(name, given["overrides"]) for name in names]
-    ids = tuple(read_lines(given["ids"])) if given["ids"] else None
+    ids = tuple(line.text for line in read_lines(given["ids"])) if given["ids"] else None
     weights = _weights(given["weights"])
     options = ViewOptions(given["view_name"], weights, given["min_per_id"], ids, given["split"])
     ingest = open_ingest(
@@ -215,17 +216,6 @@ def _weights(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise click.BadParameter(f"'{text}' is not a list of numbers", param_hint="--weights") from None
-
-
-def read_lines(path: Path) -> list[str]:
-    """Return the non-empty lines of a text file."""
-    from lrfr.core.errors import SpecError
-
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot read: {error}", file=str(path)) from None
-    return [line for line in lines if line]
 
 
 def _runner(given: dict[str, Any], hooks: Hooks) -> Runner:

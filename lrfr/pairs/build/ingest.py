@@ -8,6 +8,7 @@ from typing import Any
 
 from lrfr.core.errors import SpecError
 from lrfr.core.landmarks import read_landmarks
+from lrfr.core.lists import read_lines
 from lrfr.pairs.build.channel_order import source_looks_swapped
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
@@ -85,15 +86,10 @@ class WithSplits(Source):
 
 def _read_splits(path: Path) -> dict[str, str]:
     """Read ``key<tab>split`` lines (a comma or white space also separates)."""
-    try:
-        lines = path.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError as error:
-        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
     splits = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            key, _, split = line.rstrip().replace(",", "\t").rpartition("\t" if "\t" in line or "," in line else " ")
-            if not key:
-                raise SpecError("expected 'key<tab>split'", file=str(path), line=number)
-            splits[key.strip()] = split.strip()
+    for number, line in read_lines(path, names=True):
+        key, _, split = line.replace(",", "\t").rpartition("\t" if "\t" in line or "," in line else " ")
+        if not key:
+            raise SpecError("expected 'key<tab>split'", file=str(path), line=number)
+        splits[key.strip()] = split.strip()
     return splits

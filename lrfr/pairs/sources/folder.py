@@ -11,6 +11,7 @@ from typing import Any
 
 from lrfr.core.errors import SpecError
 from lrfr.core.image import IMAGE_SUFFIXES, read_bytes
+from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 
@@ -102,16 +103,13 @@ def read_pairs_txt(path: Path) -> list[tuple[str, str, bool, int]]:
         SpecError: a line is malformed, with its number.
 
     """
-    lines = path.read_text("utf-8").splitlines()
-    header = lines[0].split() if lines else []
+    rows = read_rows(path, "name i j' or 'name i other j")
+    header = rows[0].fields if rows else []
     folds, per_fold = (
         (int(header[0]), int(header[1])) if len(header) == 2 and all(map(str.isdigit, header)) else (1, 0)
     )
     pairs: list[tuple[str, str, bool, int]] = []
-    for number, line in enumerate(lines[1:] if header and header[0].isdigit() else lines, 2):
-        parts = line.split()
-        if not parts:
-            continue
+    for number, parts in rows[1:] if header and header[0].isdigit() else rows:
         fold = min(folds - 1, len(pairs) // (2 * per_fold)) if per_fold else 0
         if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
             pairs.append((_lfw_key(parts[0], parts[1]), _lfw_key(parts[0], parts[2]), True, fold))

@@ -10,6 +10,7 @@ from typing import Any
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.image import ImageFault
+from lrfr.core.lists import read_lines
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
@@ -30,12 +31,8 @@ class LmdbFolderSource(Source):
         """List the keys."""
         self._expected()
         index = self.path / "meta_info.txt"
-        try:
-            lines = index.read_text("utf-8").splitlines()
-        except OSError as error:
-            raise SpecError(f"cannot read: {error.strerror}", file=str(index)) from None
         faces = []
-        for number, line in enumerate(filter(None, map(str.strip, lines)), 1):
+        for number, line in read_lines(index):
             match = _META_LINE.fullmatch(line)
             if match is None:
                 raise SpecError("expected 'name.png (h,w,c) level'", file=str(index), line=number)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.image import ImageFault
+from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 MAGIC = 0xCED7230A
@@ -76,9 +77,8 @@ class RecordIOSource(Source):
         if not path.exists():
             return []
         places = []
-        for line, text in enumerate(path.read_text("ascii", "replace").splitlines(), 1):
-            parts = text.split()
-            if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
+        for line, parts in read_rows(path, "number<tab>position", fields=2, error=DataError):
+            if not all(part.isdigit() and len(part) < 19 for part in parts):
                 raise DataError("expected 'number<tab>position'", file=str(path), line=line)
             if int(parts[1]) + _WORDS.size > size:
                 raise DataError(

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import EnvironmentFault, SpecError
 from lrfr.core.image import ImageFault, read_bytes
+from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 from lrfr.pairs.sources.folder import file_stamp
 
@@ -86,28 +86,19 @@ def read_table(path: Path) -> Table:
     """
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
-            return _columns(
-                csv.reader(handle, delimiter="\t" if path.suffix.lower() == ".tsv" else ","), path
-            )
-    except (OSError, csv.Error) as error:
-        raise SpecError(f"cannot read: {error}", file=str(path)) from None
-
-
-def _columns(rows: Iterable[Sequence[str]], path: Path) -> Table:
-    iterator = iter(rows)
-    header = [name.strip() for name in next(iterator, [])]
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    rows = read_rows(path, "a row of the list", separator=separator, names=True)
+    header = rows[0].fields if rows else []
     if len(header) < 1 or len(set(header)) != len(header):
         raise SpecError("the first line must name the columns, each once", file=str(path), line=1)
     columns: list[list[str]] = [[] for _ in header]
-    for number, row in enumerate(iterator, 2):
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise SpecError(f"{len(row)} fields, the header has {len(header)}", file=str(path), line=number)
-        for column, value in zip(columns, row, strict=True):
-            column.append(value.strip())
+    for number, fields in rows[1:]:
+        if len(fields) != len(header):
+            raise SpecError(
+                f"{len(fields)} fields, the header has {len(header)}", file=str(path), line=number
+            )
+        for column, value in zip(columns, fields, strict=True):
+            column.append(value)
     return dict(zip(header, columns, strict=True))
 
 
@@ -191,11 +182,11 @@ class CelebaSource(_Files):
 
     def faces(self) -> list[Face]:
         """List the images of the identity file with attributes and split."""
-        identities = _word_lines(self.folder / "identity_CelebA.txt", 2)
+        identities = _numbered(self.folder / "identity_CelebA.txt")
         attributes = self._attributes()
         partition = self.folder / "list_eval_partition.txt"
         splits = (
-            {name: ("train", "val", "test")[int(code)] for name, code in _word_lines(partition, 2)}
+            {name: ("train", "val", "test")[int(code)] for name, code in _numbered(partition)}
             if partition.exists()
             else {}
         )
@@ -208,11 +199,10 @@ class CelebaSource(_Files):
         path = self.folder / "list_attr_celeba.txt"
         if not path.exists():
             return {}
-        lines = path.read_text("utf-8").splitlines()
-        names = lines[1].split() if len(lines) > 1 else []
+        rows = read_rows(path, "name value ...")
+        names = rows[1].fields if len(rows) > 1 else []
         found = {}
-        for number, line in enumerate(lines[2:], 3):
-            parts = line.split()
+        for number, parts in rows[2:]:
             if len(parts) != len(names) + 1 or any(part not in {"1", "-1"} for part in parts[1:]):
                 raise SpecError(
                     f"expected a name and {len(names)} values of 1 or -1", file=str(path), line=number
@@ -225,19 +215,13 @@ class CelebaSource(_Files):
         return {"kind": self.kind, "name": "CelebA"}
 
 
-def _word_lines(path: Path, count: int) -> list[list[str]]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        parts = line.split()
-        if parts and (len(parts) != count or not parts[1].isdigit()):
-            raise SpecError("expected 'image number'", file=str(path), line=number)
-        if parts:
-            rows.append(parts)
-    return rows
+def _numbered(path: Path) -> list[list[str]]:
+    """Return the lines 'image number' of one of CelebA's lists."""
+    rows = read_rows(path, "image number", fields=2)
+    for line, (_, number) in rows:
+        if not number.isdigit():
+            raise SpecError(f"expected 'image number', found '{number}'", file=str(path), line=line)
+    return [fields for _, fields in rows]
 
 
 def open_table(text: str) -> TableSource:
