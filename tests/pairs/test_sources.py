@@ -551,7 +551,8 @@ def test_every_list_is_read_in_every_spelling(tmp_path, spelling):
     assert sorted(face.key for face in open_source(f"lfw:{tmp_path / 'lfw'}").faces()) == names
 
     table = write(
-        "lfw/list.csv", "path,identity,split\n" + "".join(f"{name},p{i},dev\n" for i, name in enumerate(names))
+        "lfw/list.csv",
+        "path,identity,split\n" + "".join(f"{name},p{i},dev\n" for i, name in enumerate(names)),
     )
     faces = open_source(str(table)).faces()
     assert [(face.key, face.label, face.split) for face in faces] == [

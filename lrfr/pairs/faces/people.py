@@ -15,7 +15,7 @@ T = TypeVar("T")
 SKIN_LIGHT: Color = (236.0, 196.0, 172.0)
 SKIN_TAN: Color = (198.0, 146.0, 112.0)
 SKIN_DARK: Color = (104.0, 68.0, 50.0)
-HAIR_COLOURS: tuple[Color, ...] = (
+HAIR_COLORS: tuple[Color, ...] = (
     (26, 22, 22),
     (44, 30, 24),
     (74, 48, 32),
@@ -23,8 +23,8 @@ HAIR_COLOURS: tuple[Color, ...] = (
     (172, 132, 82),
     (132, 62, 34),
 )
-GREY_HAIR: Color = (158.0, 156.0, 154.0)
-IRIS_COLOURS: tuple[Color, ...] = (
+GRAY_HAIR: Color = (158.0, 156.0, 154.0)
+IRIS_COLORS: tuple[Color, ...] = (
     (60, 36, 22),
     (78, 50, 30),
     (100, 84, 50),
@@ -165,10 +165,10 @@ def _skin(dice: Dice) -> Color:
 
 
 def _hair_color(dice: Dice, age: float, skin: Color) -> Color:
-    known = HAIR_COLOURS if skin[0] > 190.0 else HAIR_COLOURS[:3]
+    known = HAIR_COLORS if skin[0] > 190.0 else HAIR_COLORS[:3]
     color = dice.pick(known)
     graying = max(0.0, age - 0.6) * 2.4 * dice.unit()
-    return mix(color, GREY_HAIR, min(1.0, graying))
+    return mix(color, GRAY_HAIR, min(1.0, graying))
 
 
 def _beard(dice: Dice, male: bool) -> str:
@@ -226,7 +226,7 @@ def identity_of(number: int, seed: int) -> Identity:
         glasses=0.8 if dice.chance(0.16) else 0.04,
         skin=skin,
         hair=hair,
-        iris=dice.pick(IRIS_COLOURS if skin[0] > 200.0 else IRIS_COLOURS[:2]),
+        iris=dice.pick(IRIS_COLORS if skin[0] > 200.0 else IRIS_COLORS[:2]),
         lips=lips,
         marks=marks,
         cheekbone=dice.between(0.5, 2.4),
