@@ -29,7 +29,7 @@ from lrfr.pairs.store import Store
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import read
 from lrfr.train.engine.loaders import make_loader
-from lrfr.train.engine.loop import FitOptions, fit
+from lrfr.train.engine.recognizer_task import FitOptions, fit
 from lrfr.train.recipe import load_recipe
 
 

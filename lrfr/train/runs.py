@@ -26,7 +26,8 @@ from lrfr.train import checkpoint
 from lrfr.train.engine.determinism import usable_cores
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.loaders import make_loader
-from lrfr.train.engine.loop import FitOptions, FitResult, fit
+from lrfr.train.engine.loop import FitResult
+from lrfr.train.engine.recognizer_task import FitOptions, fit
 from lrfr.train.engine.run_record import RunIdentity, RunRecord
 from lrfr.train.recipe import Recipe
 from lrfr.train.weights.load_nets import load_nets

@@ -23,7 +23,7 @@ from lrfr.train.backbones.teacher import FrozenTeacher
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import loss_trace, read
 from lrfr.train.engine.loaders import PkLoader
-from lrfr.train.engine.loop import FitOptions
+from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.heads.partial_fc import shard_head
 from lrfr.train.methods.baseline import Baseline
@@ -291,7 +291,7 @@ import numpy as np
 from lrfr.pairs.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.loaders import make_loader
-from lrfr.train.engine.loop import FitOptions
+from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, train
 store, out = sys.argv[1:3]

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.train.engine.distributed import World
-from lrfr.train.engine.state import Run, flip
+from lrfr.train.engine.loaders import flip
+from lrfr.train.engine.method_run import Run
 from lrfr.train.losses.distances import logexp, mse
 from lrfr.train.methods.octuplet import batch_hard, pairwise
 from lrfr.train.methods.table import METHODS

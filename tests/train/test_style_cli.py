@@ -15,7 +15,7 @@ from lrfr.train.methods.baseline import Baseline
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lrfr.train.style.style_loop.CURVE_FACES", 8)
+    monkeypatch.setattr("lrfr.train.style.style_task.CURVE_FACES", 8)
     rng = np.random.default_rng(0)
     for name, count in (("source", 40), ("target", 20)):
         (tmp_path / name).mkdir()

@@ -8,6 +8,7 @@ import torch
 
 from lrfr.core.errors import DataError, NumericFault, SpecError
 from lrfr.core.image import decode
+from lrfr.core.progress import Hooks
 from lrfr.degrade.style.generator_card import PRESETS, Layout
 from lrfr.degrade.style.weight_files import load_weights
 from lrfr.train import checkpoint
@@ -15,7 +16,8 @@ from lrfr.train.engine.journal import loss_trace, read
 from lrfr.train.style.image_sets import in_memory
 from lrfr.train.style.recognizer import Recognizer, load_recognizer
 from lrfr.train.style.settings import CfsmSettings
-from lrfr.train.style.style_loop import CfsmData, fit_cfsm
+from lrfr.train.style.style_run import fit_cfsm
+from lrfr.train.style.style_task import CfsmData
 
 MATRIX = torch.randn(3 * 32 * 32, 16, generator=torch.Generator().manual_seed(3))
 _PRESETS = {**PRESETS, "mini": Layout(dim=4, n_res=1, n_basis=10, latent=16, residual=True)}
@@ -93,7 +95,7 @@ def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path):
     newest = checkpoint.steps(tmp_path)[-1]
     (newest / "model.safetensors").write_bytes(b"x" + (newest / "model.safetensors").read_bytes()[1:])
     notes = []
-    result = fit_cfsm(settings(), data(), tmp_path, int8=True, on_note=notes.append)
+    result = fit_cfsm(settings(), data(), tmp_path, int8=True, hooks=Hooks(on_note=notes.append))
     assert result.started_at == 2
     assert "passing over" in notes[0]
     assert (tmp_path / "style.safetensors").read_bytes() == (whole[0] / "style.safetensors").read_bytes()

@@ -14,7 +14,7 @@ from lrfr.cli.output import Output, command
 
 if TYPE_CHECKING:
     from lrfr.train.style.settings import CfsmSettings
-    from lrfr.train.style.style_loop import CfsmData
+    from lrfr.train.style.style_task import CfsmData
 
 _PATH = click.Path(path_type=Path)
 
@@ -95,18 +95,18 @@ def cfsm_command(out: Output, **given: Any) -> dict[str, Any]:
     if given["dry_run"]:
         out.table(["setting", "value"], [[key, str(value)] for key, value in asdict(settings).items()])
         return {"settings": asdict(settings), "run": str(folder)}
-    from lrfr.train.style.style_loop import fit_cfsm
+    from lrfr.core.progress import Hooks
+    from lrfr.train.style.style_run import fit_cfsm
 
     data = _data(out, settings, given)
-    with out.progress("cfsm", "step") as advance:
+    with out.progress("cfsm") as advance:
         result = fit_cfsm(
             settings,
             data,
             folder,
             int8=given["int8"],
-            on_progress=advance,
-            on_note=out.note,
             max_steps=given["max_steps"],
+            hooks=Hooks(advance, out.note),
         )
     if result.acceptance is None:
         out.say(f"{folder}: stopped at step {result.steps} of {settings.steps}; the same command goes on")
@@ -151,7 +151,7 @@ def _settings(given: dict[str, Any]) -> CfsmSettings:
 def _data(out: Output, settings: CfsmSettings, given: dict[str, Any]) -> CfsmData:
     from lrfr.train.style.image_sets import SOURCE_PEOPLE, TARGET_PEOPLE, open_images
     from lrfr.train.style.recognizer import load_recognizer
-    from lrfr.train.style.style_loop import CfsmData
+    from lrfr.train.style.style_task import CfsmData
 
     size_px, store = settings.size_px, given["store"]
     source = open_images(given["source"], size_px, store=store, people=SOURCE_PEOPLE, seed=settings.seed)

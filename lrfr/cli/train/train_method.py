@@ -132,7 +132,7 @@ class Training:
     def run(self, recipe: Recipe, parents: dict[str, Path], folder: Path, **options: Any) -> dict[str, Any]:
         """Train in ``folder``, or go on there, and return the summary."""
         from lrfr.core.progress import Hooks
-        from lrfr.train.engine.loop import FitOptions
+        from lrfr.train.engine.recognizer_task import FitOptions
         from lrfr.train.runs import Plan, train
 
         plan = Plan(recipe, self.dataset.digest, parents)

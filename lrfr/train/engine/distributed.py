@@ -5,12 +5,14 @@ nccl on GPU).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class World:
         """Whether this process writes files."""
         return self.rank == 0
 
+    @property
+    def kind(self) -> str:
+        """Kind of the device, without its number: ``cpu`` or ``cuda``."""
+        return self.device.split(":")[0]
+
     def barrier(self) -> None:
         """Wait for the others."""
         if self.size > 1:
@@ -38,6 +45,18 @@ class World:
         votes = torch.tensor([float(flag)], device=self.device)
         dist.all_reduce(votes)
         return bool(votes.item() > 0)
+
+    def mean(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the mean of each loss over the processes, so that all see, and judge, the same numbers."""
+        if self.size == 1:
+            return dict(losses)
+        stacked = torch.stack(list(losses.values()))
+        dist.all_reduce(stacked)
+        return dict(zip(losses, stacked / self.size, strict=True))
+
+    def share(self, count: int) -> slice:
+        """Return this process's part of ``count`` rows."""
+        return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
 
 @contextmanager
@@ -63,3 +82,29 @@ def join_world(device: str | None = None) -> Iterator[World]:
         yield World(dist.get_rank(), size, device)
     finally:
         dist.destroy_process_group()
+
+
+class Objective(nn.Module):
+    """A function of networks as a module, which is what DDP wraps."""
+
+    def __init__(self, nets: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.nets, self.function = nets, function
+
+    def forward(self, *arguments: Any) -> Any:
+        """Return what the function does."""
+        return self.function(*arguments)
+
+
+def data_parallel(objective: Objective, world: World, apart: Iterable[str] = ()) -> nn.Module:
+    """Return ``objective`` with its gradients averaged over the processes, all but those of the parameters
+    ``apart``; alone, return it as it is.
+    """
+    if world.size == 1:
+        return objective
+    from torch.nn.parallel import DistributedDataParallel
+
+    ignored = [f"nets.{name}" for name in apart]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(objective, ignored)  # type: ignore[no-untyped-call]
+    devices = [world.device] if world.kind == "cuda" else None
+    return DistributedDataParallel(objective, device_ids=devices)

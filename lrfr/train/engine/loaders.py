@@ -1,12 +1,17 @@
-"""Which batches a run sees: the plain loader of the pairs room, or identities with several images each."""
+"""Which batches a run sees: the plain loader of the pairs room, or identities with several images each; and how
+they are flipped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.pairs.dataset import Batch, PairDataset
@@ -113,3 +118,32 @@ def make_loader(dataset: PairDataset, settings: TrainSettings, world: World) -> 
             hint="--set batch_size=...",
         )
     return loader
+
+
+def flip(batch: Batch, mode: str, seed: int, epoch: int) -> Batch:
+    """Return a uint8 batch with its random horizontal flips; a draw is a function of (seed, epoch, row, side)
+    alone.
+    """
+    if mode == "none":
+        return batch
+    rows = batch.row_b.numpy()
+    hr_b = _coin(rows, seed, epoch, 0)
+    lr_b = hr_b if mode == "joint" else _coin(rows, seed, epoch, 1)
+    return replace(batch, hr_bchw=_mirror(batch.hr_bchw, hr_b), lr_bchw=_mirror(batch.lr_bchw, lr_b))
+
+
+def _mirror(x_bchw: Tensor, where_b: NDArray[np.bool_]) -> Tensor:
+    mask = torch.from_numpy(where_b)[:, None, None, None]
+    return torch.where(mask, x_bchw.flip(3), x_bchw)
+
+
+def _coin(rows: NDArray[np.int64], seed: int, epoch: int, side: int) -> NDArray[np.bool_]:
+    """Toss a fair coin for every row: one bit of a SplitMix64 hash."""
+    with np.errstate(over="ignore"):
+        x = rows.astype(np.uint64)
+        for word in (seed, epoch, side):
+            x = x + np.uint64((word * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)
+            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            x = x ^ (x >> np.uint64(31))
+    return (x & np.uint64(1)).astype(np.bool_)

@@ -1,13 +1,13 @@
-"""The one training loop: resumable to the bit, on one process or many, for every method alike."""
+"""The one training loop: resumable to the bit, on one process or many, for every task alike."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,45 +16,18 @@ from lrfr.core.errors import DataError, NumericFault
 from lrfr.core.files import make_folder
 from lrfr.core.progress import SILENT, Hooks, stop_on_signal
 from lrfr.train import checkpoint
-from lrfr.train.backbones.embedder import Embed
 from lrfr.train.engine import determinism
-from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import Journal, ScalarWriter
-from lrfr.train.engine.loaders import Loader, make_loader
 from lrfr.train.engine.prefetch import Prefetch
-from lrfr.train.engine.state import Run, flip
-from lrfr.train.methods.base import Losses, Method, Parents
-from lrfr.train.settings import TrainSettings
+from lrfr.train.engine.task import Pace, Task
+from lrfr.train.methods.base import Losses
 
-if TYPE_CHECKING:
-    from lrfr.pairs.dataset import Batch, PairDataset
-
-Evaluate = Callable[[Embed], dict[str, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    """What a call of :func:`fit` may be told besides the run itself; no part of the run's identity.
-
-    Attributes:
-        parents: finished networks by role.
-        evaluate: ``evaluate(embed) -> metrics``; the first metric chooses ``best`` (higher is better).
-        world: this process among its peers.
-        max_steps: stop at this step, keeping the schedule of the whole run.
-        board: a TensorBoard writer.
-
-    """
-
-    parents: Parents | None = None
-    evaluate: Evaluate | None = None
-    world: World = field(default_factory=World)
-    max_steps: int | None = None
-    board: ScalarWriter | None = None
+T = TypeVar("T", bound=Task[Any])
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a call of :func:`fit` did.
+    """What a call of the loop did.
 
     Attributes:
         steps: optimizer steps of the whole run so far.
@@ -72,245 +45,197 @@ class FitResult:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class _Session:
-    """The parts of one call of :func:`fit`."""
-
-    run: Run
-    loader: Loader
-    run_dir: Path
-    journal: Journal
-    identity: Mapping[str, Any]
-    evaluate: Evaluate | None
-    hooks: Hooks
-    total: int
-    pending: list[tuple[int, int, float, Losses]] = field(default_factory=list)
-    metrics: dict[str, float] = field(default_factory=dict)
-    best: float = -math.inf
-    digest: str = ""
-
-
-def fit(
-    method: Method,
-    dataset: PairDataset,
+def run_task(
+    make: Callable[[], T],
+    pace: Pace,
     run_dir: Path,
-    settings: TrainSettings,
     *,
-    identity: Mapping[str, Any],
-    options: FitOptions | None = None,
+    max_steps: int | None = None,
+    board: ScalarWriter | None = None,
     hooks: Hooks = SILENT,
-) -> FitResult:
-    """Train ``method`` on ``dataset`` in ``run_dir``, from its last good checkpoint where there is one.
+) -> tuple[FitResult, T]:
+    """Train a task in ``run_dir``, from its last good checkpoint where there is one.
 
-    A step's data, flips and random numbers are functions of the seed and the step, and a checkpoint holds
-    everything else, so that a run that is killed and started again gives the same losses and weights as one
-    that is not (same thread count, versions and kind of machine).
+    A step's data and random numbers are functions of the seed and the step, and a checkpoint holds everything
+    else, so that a run that is killed and started again gives the same losses and weights as one that is not
+    (same thread count, versions and kind of machine).
 
     Args:
-        method: what to train.
-        dataset: the view's pairs.
+        make: makes the task, under the run's seed, threads and kernels.
+        pace: how long, and how often to speak and save.
         run_dir: folder of the run; this call owns it.
-        settings: how.
-        identity: JSON kept in every checkpoint: ``method`` and ``options``, digests of view and spec.
-        options: parents, evaluation, processes, an early end.
-        hooks: progress in images, notes about damaged checkpoints; once a stop is asked for, the step
-            under way is finished and saved, and the result says how far it came.
+        max_steps: stop at this step, keeping the schedule of the whole run.
+        board: a TensorBoard writer.
+        hooks: progress in images, notes about damaged checkpoints; once a stop is asked for, the step under
+            way is finished and saved, and the result says how far it came.
+
+    Returns:
+        What was done, and the task as it ended.
 
     Raises:
         NumericFault: a loss, gradient or weight is not finite; the last good checkpoint stays.
-        DataError: no usable batch, or the view is damaged.
+        DataError: no usable batch, or the data is damaged.
 
     """
-    options = options or FitOptions()
     make_folder(run_dir)
-    loader = make_loader(dataset, settings, options.world)
-    with determinism.threads(settings.threads), determinism.deterministic():
-        torch.manual_seed(settings.seed)
-        names = tuple(dataset.attribute_names)
-        run = Run(method, method.build(dataset.num_classes, options.parents, names), settings, options.world)
-        whole = {**identity, "num_classes": dataset.num_classes, "attribute_names": list(names)}
-        total = settings.total_steps(loader.batches_per_epoch)
-        session = _Session(
-            run,
-            loader,
-            run_dir,
-            Journal(run_dir / "journal.jsonl", options.board),
-            whole,
-            options.evaluate,
-            hooks,
-            total,
-        )
-        start = _resume(session)
-        with stop_on_signal() as stop:
-            asked = lambda: stop.asked() or hooks.stopping()  # noqa: E731
-            steps = _train(session, start, min(total, options.max_steps or total), asked)
-    return FitResult(steps, total, start, session.digest, session.metrics)
+    with determinism.threads(pace.threads), determinism.deterministic(), stop_on_signal() as signaled:
+        torch.manual_seed(pace.seed)
+        task = make()
+        session = _Session(task, pace, run_dir, board, hooks)
+        start = session.resume()
+        end = min(pace.total, max_steps or pace.total)
+        steps = session.train(start, end, lambda: signaled.asked() or hooks.stopping())
+        if steps == pace.total:
+            session.finish()
+    return FitResult(steps, pace.total, start, session.digest), task
 
 
-def _resume(session: _Session) -> int:
-    """Load the newest intact checkpoint and return its step, 0 without one."""
-    for folder in reversed(checkpoint.steps(session.run_dir)):
+class _Session:
+    """One call of :func:`run_task`."""
+
+    def __init__(
+        self, task: Task[Any], pace: Pace, run_dir: Path, board: ScalarWriter | None, hooks: Hooks
+    ) -> None:
+        self.task, self.pace, self.run_dir, self.hooks = task, pace, run_dir, hooks
+        self.world = task.state.world
+        self.journal = Journal(run_dir / "journal.jsonl", board)
+        self.pending: list[tuple[int, Losses]] = []
+        self.digest = ""
+
+    def resume(self) -> int:
+        """Load the newest intact checkpoint and return its step, 0 without one."""
+        for folder in reversed(checkpoint.steps(self.run_dir)):
+            try:
+                saved = checkpoint.load(folder)
+            except DataError as error:
+                self.hooks.note(f"passing over a damaged checkpoint: {error}")
+                continue
+            self.task.state.load(saved, str(folder))
+            self.task.recall(saved.state)
+            self.digest = checkpoint.read_manifest(folder).digest
+            return int(saved.state["step"])
+        return 0
+
+    def train(self, start: int, end: int, stop_asked: Callable[[], bool]) -> int:
+        """Take the steps from ``start`` to ``end``; return where it stopped."""
+        if start >= end:
+            return start
+        if self.world.leads:
+            self.journal.open_at(start)
+        self._report(start)
+        batches = Prefetch(self.task.batches(start, end))
+        clock, waited = time.perf_counter(), 0.0
+        step = start
         try:
-            saved = checkpoint.load(folder)
-        except DataError as error:
-            session.hooks.note(f"passing over a damaged checkpoint: {error}")
-            continue
-        session.run.load(saved, str(folder))
-        session.digest = checkpoint.read_manifest(folder).digest
-        session.metrics, session.best = saved.state["metrics"], saved.state["best"]
-        if session.best is None:
-            session.best = -math.inf
-        return int(saved.state["step"])
-    return 0
+            for item in batches:
+                self._step(step, item)
+                step += 1
+                if _due(step, self.pace.log_every) or step == end:
+                    now = time.perf_counter()
+                    self._drain(now - clock, batches.waited_s - waited)
+                    clock, waited = now, batches.waited_s
+                stopping = self.world.any(stop_asked())
+                if self.task.due(step):
+                    self._look(step)
+                if _due(step, self.pace.save_every) or step == end or stopping:
+                    self._save(step)
+                if stopping:
+                    break
+        finally:
+            batches.close()
+            self.journal.close()
+        return step
 
+    def _step(self, step: int, item: Any) -> None:
+        """Take a step; what it draws depends on seed, step and rank alone."""
+        torch.manual_seed((self.pace.seed * 1_000_003 + step) * 65_537 + self.world.rank)
+        self.pending.append((step, self.task.step(item, step)))
 
-def _train(session: _Session, start: int, end: int, asked: Callable[[], bool]) -> int:
-    if start >= end:
-        return start
-    settings, world = session.run.settings, session.run.world
-    if world.leads:
-        session.journal.open_at(start)
-    step = start
-    session.hooks.progress(start * settings.batch_size, session.total * settings.batch_size)
-    prefetch = Prefetch(_batches(session, start, end))
-    clock, waited = time.perf_counter(), 0.0
-    try:
-        for epoch, batch in prefetch:
-            torch.manual_seed((settings.seed * 1_000_003 + step) * 65_537 + world.rank)
-            lr = settings.lr_at(step, session.loader.batches_per_epoch)
-            session.pending.append((step + 1, epoch, lr, session.run.step(batch, step, lr)))
-            step += 1
-            if _due(step, settings.log_every) or step == end:
-                now = time.perf_counter()
-                rate = len(session.pending) * settings.batch_size / (now - clock)
-                _drain(session, rate, (prefetch.waited_s - waited) / (now - clock))
-                clock, waited = now, prefetch.waited_s
-            stopping = world.any(asked())
-            if _due(step, settings.eval_every) or step == session.total:
-                _evaluate(session, step)
-            if _due(step, settings.save_every) or step == end or stopping:
-                _save(session, step)
-            if stopping:
-                break
-    finally:
-        prefetch.close()
-        session.journal.close()
-    return step
+    def _report(self, steps: int, **info: float) -> None:
+        self.hooks.progress(steps * self.pace.images, self.pace.total * self.pace.images, **info)
+
+    def _drain(self, seconds: float, waited_s: float) -> None:
+        """Write the losses gathered since the last call; the values leave the device here, and here they are
+        checked.
+        """
+        lines, self.pending = self.pending, []
+        rate, wait = round(len(lines) * self.pace.images / seconds, 1), round(waited_s / seconds, 4)
+        for step, losses in lines:
+            values = {name: float(value) for name, value in losses.items()}
+            if self.world.leads:
+                place = self.task.place(step)
+                self.journal.write({"step": step + 1, **place, "loss": values, "rate": rate, "wait": wait})
+            self._check(step + 1, values)
+        step, losses = lines[-1]
+        self._report(step + 1, loss=float(losses["total"]), wait=round(wait, 3))
+
+    def _check(self, step: int, values: dict[str, float]) -> None:
+        """Refuse losses that are not finite; fp16's scaler skips steps of infinite gradients by itself."""
+        excused = {"grad_norm"} if self.task.state.scaler.is_enabled() else set()
+        bad = [name for name, value in values.items() if not math.isfinite(value) and name not in excused]
+        if bad:
+            self.journal.flush()
+            raise NumericFault(
+                f"{', '.join(bad)} is not finite at step {step}",
+                file=str(self.run_dir),
+                hint="the last checkpoint is good; lower the learning rate, clip gradients or switch "
+                "autocast off",
+            )
+
+    def _look(self, step: int) -> None:
+        """Let the leader look, and keep the best; joining class shards is everybody's work."""
+        best = False
+        if self.world.leads:
+            sight = self.task.look(step)
+            best = sight.best
+            if sight.line:
+                self.journal.write({"step": step, **sight.line})
+        if self.world.any(best):
+            snapshot = self._snapshot(step, full=False)
+            if self.world.leads:
+                checkpoint.save(self.run_dir / "best", snapshot)
+
+    def _snapshot(self, step: int, full: bool = True) -> checkpoint.Checkpoint:
+        state = self.task.state
+        notes = {
+            "step": step,
+            **self.task.notes(step),
+            "scaler": state.scaler.state_dict(),
+            "random": "seeded from (seed, step, rank) before every step",
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        optimizer = state.optimizer_tensors() if full else {}
+        return checkpoint.Checkpoint(
+            dict(self.task.identity), state.model(), notes, optimizer, state.averaged()
+        )
+
+    def _save(self, step: int) -> None:
+        """Write a checkpoint and drop the oldest beyond ``keep``; refuse weights that are not finite."""
+        snapshot = self._snapshot(step)
+        bad = [name for name, tensor in snapshot.model.items() if not _finite(tensor)]
+        if bad:
+            raise NumericFault(
+                f"weights are not finite at step {step}: {', '.join(bad[:3])}",
+                file=str(self.run_dir),
+                hint="nothing was saved",
+            )
+        if self.world.leads:
+            self.journal.flush()
+            folder = self.run_dir / "checkpoints" / f"step-{step:08d}"
+            self.digest = checkpoint.save(folder, snapshot)
+            checkpoint.prune(self.run_dir, self.pace.keep)
+        self.world.barrier()
+
+    def finish(self) -> None:
+        """Let the leader do what is left after the last step."""
+        if self.world.leads:
+            self.task.finish()
+        self.world.barrier()
 
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _batches(session: _Session, start: int, end: int) -> Iterator[tuple[int, Batch]]:
-    """Yield (epoch, flipped and prepared batch) of steps ``start`` to ``end``."""
-    loader, settings = session.loader, session.run.settings
-    step = start
-    while step < end:
-        epoch, place = divmod(step, loader.batches_per_epoch)
-        for batch in loader.iterate(epoch, place):
-            yield epoch, session.run.prepare(flip(batch, settings.flip, settings.seed, epoch))
-            step += 1
-            if step == end:
-                return
-
-
-def _drain(session: _Session, rate: float, wait: float) -> None:
-    """Write the losses gathered since the last call; the values leave the device here, and here they are
-    checked.
-    """
-    lines = session.pending
-    session.pending = []
-    for step, epoch, lr, losses in lines:
-        values = {name: float(value) for name, value in losses.items()}
-        scaled = (
-            session.run.settings.amp == "fp16"
-        )  # the scaler skips steps with infinite gradients by itself
-        bad = [
-            name
-            for name, value in values.items()
-            if not math.isfinite(value) and not (scaled and name == "grad_norm")
-        ]
-        if session.run.world.leads:
-            session.journal.write(
-                {
-                    "step": step,
-                    "epoch": epoch,
-                    "lr": lr,
-                    "loss": values,
-                    "rate": round(rate, 1),
-                    "wait": round(wait, 4),
-                }
-            )
-        if bad:
-            session.journal.flush()
-            raise NumericFault(
-                f"{', '.join(bad)} is not finite at step {step}",
-                file=str(session.run_dir),
-                hint="the last checkpoint is good; lower the learning rate, clip gradients or switch "
-                "autocast off",
-            )
-    step, _, _, losses = lines[-1]
-    size = session.run.settings.batch_size
-    session.hooks.progress(
-        step * size, session.total * size, loss=float(losses["total"]), wait=round(wait, 3)
-    )
-
-
-def _evaluate(session: _Session, step: int) -> None:
-    """Let the leader measure the (averaged) weights, and keep the best; joining class shards is everybody's
-    work.
-    """
-    if session.evaluate is None:
-        return
-    better = False
-    if session.run.world.leads:
-        with session.run.averaged_in_place():
-            session.metrics = session.evaluate(session.run.method.embedder(session.run.nets))
-        session.journal.write({"step": step, "eval": session.metrics})
-        first = next(iter(session.metrics.values()), -math.inf)
-        better = first > session.best
-        session.best = max(first, session.best)
-    if session.run.world.any(better):
-        snapshot = _snapshot(session, step, full=False)
-        if session.run.world.leads:
-            checkpoint.save(session.run_dir / "best", snapshot)
-
-
-def _snapshot(session: _Session, step: int, full: bool = True) -> checkpoint.Checkpoint:
-    run = session.run
-    state = {
-        "step": step,
-        "epoch": step // session.loader.batches_per_epoch,
-        "batch_in_epoch": step % session.loader.batches_per_epoch,
-        "metrics": session.metrics,
-        "best": None if session.best == -math.inf else session.best,
-        "scaler": run.scaler.state_dict(),
-        "random": "seeded from (seed, step, rank) before every step",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    return checkpoint.Checkpoint(
-        dict(session.identity), run.model(), state, run.optimizer_tensors() if full else {}, run.averaged()
-    )
-
-
-def _save(session: _Session, step: int) -> None:
-    """Write a checkpoint and drop the oldest beyond ``keep``; refuse weights that are not finite."""
-    snapshot = _snapshot(session, step)
-    bad = [name for name, tensor in snapshot.model.items() if not _finite(tensor)]
-    if bad:
-        raise NumericFault(
-            f"weights are not finite at step {step}: {', '.join(bad[:3])}",
-            file=str(session.run_dir),
-            hint="nothing was saved",
-        )
-    if session.run.world.leads:
-        session.journal.flush()
-        folder = session.run_dir / "checkpoints" / f"step-{step:08d}"
-        session.digest = checkpoint.save(folder, snapshot)
-        checkpoint.prune(session.run_dir, session.run.settings.keep)
-    session.run.world.barrier()
 
 
 def _finite(tensor: Tensor) -> bool:

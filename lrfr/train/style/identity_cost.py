@@ -32,11 +32,13 @@ def distances(
     """Return 1 - cos between each face and its styled version, ``[len(norms), B]``; each face keeps one
     random direction and noise.
     """
-    unit_bk = directions(seed, len(x_bchw), generator.layout.n_basis)
-    noise_bnhw = normals(seed, "measure-noise", (len(x_bchw), *generator.noise_shape(*x_bchw.shape[2:])))
+    noise_shape = (len(x_bchw), *generator.noise_shape(*x_bchw.shape[2:]))
+    unit_bk = directions(seed, len(x_bchw), generator.layout.n_basis).to(x_bchw.device)
+    noise_bnhw = normals(seed, "measure-noise", noise_shape).to(x_bchw.device)
     clean_bd = recognizer.embed(x_bchw)
     faces = (generator(x_bchw, norm * unit_bk, noise_bnhw) for norm in norms)
-    return np.stack([identity_distance(clean_bd, recognizer.embed(face)).double().numpy() for face in faces])
+    found = [identity_distance(clean_bd, recognizer.embed(face)) for face in faces]
+    return np.stack([distance_b.double().cpu().numpy() for distance_b in found])
 
 
 def measure_curve(

@@ -31,14 +31,14 @@ class Recognizer:
     digest: str
 
 
-def load_recognizer(path: Path, size_px: int) -> Recognizer:
-    """Load the recognizer of a checkpoint or run for faces of side ``size_px``.
+def load_recognizer(path: Path, size_px: int, device: str = "cpu") -> Recognizer:
+    """Load the recognizer of a checkpoint or run for faces of side ``size_px`` on ``device``.
 
     Raises:
         DataError: no checkpoint there, or damaged.
 
     """
-    embedder = load_embedder(path)
+    embedder = load_embedder(path, device)
     assert isinstance(embedder, Embedder)
     embedder.nets.eval().requires_grad_(False)
     side, net = embedder.route(size_px, size_px)

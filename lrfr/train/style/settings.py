@@ -26,7 +26,7 @@ class CfsmSettings:
         identity_weights: (share of the run, lambda_id from there on).
         identity_range: target identity distance of a magnitude.
         ema_decay: of the averaged generator, which is the one that is kept; 0 keeps the last.
-        amp: ``bf16`` autocast, or ``none``.
+        amp: ``none``, ``bf16`` or ``fp16`` (with loss scaling) autocast.
         discriminator_dim: channels of the critics' first convolution; 0 takes twice the generator's, 64 at
             most.
         seed: first weights, order of the faces and styles.
@@ -49,7 +49,7 @@ class CfsmSettings:
     )  # three runs of 4, 3 and 12 epochs
     identity_range: IdentityRange = field(default_factory=IdentityRange)
     ema_decay: float = 0.995  # none there; a short training ends on a less accidental generator with it
-    amp: Literal["none", "bf16"] = "none"
+    amp: Literal["none", "bf16", "fp16"] = "none"
     discriminator_dim: int = 0
     seed: int = 0
     threads: int = 0

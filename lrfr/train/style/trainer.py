@@ -1,5 +1,4 @@
-"""Generator, critics and their optimizers: the two kinds of generator step, the critics' step, and the state
-as tensors.
+"""Generator and critics in training: the two kinds of generator step, and the critics' step.
 
 Source: Liu, Kim, Jain, Liu, "Controllable and Guided Face Synthesis for Unconstrained Face Recognition", ECCV
 2022, section 3.
@@ -13,8 +12,9 @@ import torch
 from torch import Tensor
 
 from lrfr.degrade.style.generator import StyleGenerator
-from lrfr.train import checkpoint
 from lrfr.train.backbones.nets import Nets
+from lrfr.train.engine.distributed import Objective, World, data_parallel
+from lrfr.train.engine.state import RunState
 from lrfr.train.methods.base import Losses
 from lrfr.train.methods.draws import normals, styles
 from lrfr.train.style.discriminator import Discriminator, accuracy, least_squares
@@ -30,14 +30,16 @@ class Trainer:
     Args:
         settings: the run's settings.
         recognizer: the frozen identity network.
+        world: this process among its peers.
 
     """
 
-    def __init__(self, settings: CfsmSettings, recognizer: Recognizer) -> None:
+    def __init__(self, settings: CfsmSettings, recognizer: Recognizer, world: World | None = None) -> None:
         self.settings, self.recognizer = settings, recognizer
+        self.world = world = world or World()
         self.generator = StyleGenerator(settings.layout)
         self.critics = Discriminator(settings.size_px, settings.critic_dim)
-        self.nets = Nets({"generator": self.generator, "critics": self.critics})
+        self.nets = Nets({"generator": self.generator, "critics": self.critics}).to(world.device)
         self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self.generator).eval().requires_grad_(False)
         rates = {"generator": settings.lr, "critics": settings.critics_lr or settings.lr}
@@ -45,6 +47,11 @@ class Trainer:
             name: torch.optim.Adam(self.nets[name].parameters(), rate, _BETAS, foreach=True)
             for name, rate in rates.items()
         }
+        self.state = RunState(self.nets, list(self.optimizers.values()), world, settings.amp)
+        self.state.keep_averages("generator.", self.averaged.state_dict())
+        # each objective holds the network that its loss trains, and no other
+        self._generate = data_parallel(Objective(self.generator, self._restyle), world)
+        self._judge = data_parallel(Objective(self.critics, self._scores), world)
 
     def step(self, step: int, source_bchw: Tensor, target_bchw: Tensor) -> Losses:
         """Take one step of the generator and one of the critics; return the losses that were computed,
@@ -57,28 +64,35 @@ class Trainer:
             target_bchw: float32 faces of the target set in [-1, 1].
 
         """
-        anchors = step % 2 == 1 and not self.settings.layout.residual
-        with self._autocast():
-            losses, fake = self.anchor(source_bchw) if anchors else self.style(step, source_bchw)
+        losses, fake = self._generator_step(step, source_bchw)
+        with self.state.autocast():
+            real_maps, fake_maps = self._judge(target_bchw, fake.detach())
+        losses["critics"] = least_squares(real_maps, 1.0) + least_squares(fake_maps, 0.0)
+        self._update("critics", losses["critics"])
+        self.state.scaler.update()
+        if "adversarial" in losses:
+            losses["critics_accuracy"] = accuracy(real_maps, fake_maps)
+        return self.world.mean({name: value.detach().float() for name, value in losses.items()})
+
+    def _generator_step(self, step: int, source_bchw: Tensor) -> tuple[Losses, Tensor]:
+        with self.state.autocast():
+            losses, fake = self._generate(step, source_bchw)
         self._update("generator", losses["total"])
         self._average(step)
-        with self._autocast():
-            real_maps, fake_maps = self.critics(target_bchw), self.critics(fake.detach())
-        critic_loss = least_squares(real_maps, 1.0) + least_squares(fake_maps, 0.0)
-        self._update("critics", critic_loss)
-        losses["critics"] = critic_loss
-        if not anchors:
-            losses["critics_accuracy"] = accuracy(real_maps, fake_maps)
-        return {name: value.detach() for name, value in losses.items()}
+        return losses, fake
+
+    def _restyle(self, step: int, x_bchw: Tensor) -> tuple[Losses, Tensor]:
+        anchors = step % 2 == 1 and not self.settings.layout.residual
+        return self.anchor(x_bchw) if anchors else self.style(step, x_bchw)
+
+    def _scores(self, real_bchw: Tensor, fake_bchw: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        return self.critics(real_bchw), self.critics(fake_bchw)
 
     def style(self, step: int, x_bchw: Tensor) -> tuple[Losses, Tensor]:
         """Return the losses of styled fakes, and these: deceive the critics at the identity distance that the
         magnitude asks for.
         """
-        z_bk = styles(self.settings.seed, step, len(x_bchw), self.settings.layout.n_basis)
-        noise_bnhw = normals(
-            self.settings.seed, f"noise-{step}", (len(x_bchw), *self.generator.noise_shape(*x_bchw.shape[2:]))
-        )
+        z_bk, noise_bnhw = self._draw(step, x_bchw)
         fake = self.generator(x_bchw, z_bk, noise_bnhw)
         self.critics.requires_grad_(False)
         adversarial = least_squares(self.critics(fake), 1.0)
@@ -96,8 +110,13 @@ class Trainer:
         anchor = (x_bchw - fake).abs().mean()
         return {"total": anchor, "anchor": anchor}, fake
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.amp == "bf16")
+    def _draw(self, step: int, x_bchw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return style coordinates and noise of this process's faces: its share of the global batch's."""
+        seed, count = self.settings.seed, len(x_bchw) * self.world.size
+        z_bk = styles(seed, step, count, self.settings.layout.n_basis)
+        noise_bnhw = normals(seed, f"noise-{step}", (count, *self.generator.noise_shape(*x_bchw.shape[2:])))
+        part = self.world.share(count)
+        return z_bk[part].to(x_bchw.device), noise_bnhw[part].to(x_bchw.device)
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
@@ -106,41 +125,10 @@ class Trainer:
         """
         self.generator.subspace.retract()
         decay = min(self.settings.ema_decay, (1 + step) / (10 + step)) if self.settings.ema_decay else 0.0
-        for average, now in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
-            average.lerp_(now, 1 - decay)
+        self.state.average(decay)
         self.averaged.subspace.retract()
 
     def _update(self, name: str, loss: Tensor) -> None:
         self.optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizers[name].step()
-
-    def optimizer_tensors(self) -> checkpoint.Tensors:
-        """Return the state of both optimizers as ``<parameter>/<key>``."""
-        return {
-            f"{name}/{key}": value
-            for name, parameter in self.nets.named_parameters()
-            for key, value in self._state_of(name).get(parameter, {}).items()
-        }
-
-    def averaged_tensors(self) -> checkpoint.Tensors:
-        """Return the averaged generator under the names of the trained one."""
-        return {f"generator.{name}": value for name, value in self.averaged.state_dict().items()}
-
-    def load(self, saved: checkpoint.Checkpoint, place: str) -> None:
-        """Take over a checkpoint's networks and optimizers, bit for bit.
-
-        Raises:
-            DataError: they do not fit.
-
-        """
-        checkpoint.load_model(self.nets, saved.model, place)
-        checkpoint.load_model(Nets({"generator": self.averaged}), saved.ema, place)
-        parameters = dict(self.nets.named_parameters())
-        for entry, value in saved.optimizer.items():
-            name, key = entry.rsplit("/", 1)
-            memory = torch.channels_last if value.ndim == 4 else torch.contiguous_format
-            self._state_of(name)[parameters[name]][key] = value.contiguous(memory_format=memory)
-
-    def _state_of(self, parameter: str) -> dict[Tensor, dict[str, Tensor]]:
-        return self.optimizers[parameter.split(".", 1)[0]].state
+        self.state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.state.scaler.step(self.optimizers[name])

@@ -1,0 +1,112 @@
+"""A method in training: its networks under one optimizer, and one step."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, replace
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lrfr.pairs.dataset import Batch
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.engine.distributed import Objective, World, data_parallel
+from lrfr.train.engine.state import RunState
+from lrfr.train.heads.partial_fc import shard_head
+from lrfr.train.methods.base import Losses, Method
+from lrfr.train.settings import TrainSettings
+
+
+class Run:
+    """Everything that a step of a method changes.
+
+    Args:
+        method: the method.
+        nets: its networks, on the CPU, in their first state.
+        settings: the loop's settings.
+        world: this process among its peers.
+
+    """
+
+    def __init__(self, method: Method, nets: Nets, settings: TrainSettings, world: World) -> None:
+        self.method, self.settings, self.world = method, settings, world
+        shards = {}
+        if settings.shard_classes:
+            head = shard_head(cast(Any, nets["head"]), world.rank, world.size, settings.sample_rate)
+            nets["head"] = head
+            shards["head.weight"] = head
+        self.nets = nets.to(world.device)
+        method.train_mode(self.nets)
+        if settings.channels_last:
+            self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        objective = Objective(self.nets, lambda batch, step: method.losses(self.nets, batch, step))
+        self.objective = data_parallel(objective, world, shards)
+        trained = [parameter for parameter in self.nets.parameters() if parameter.requires_grad]
+        self.optimizer = settings.make_optimizer(trained)
+        self.state = RunState(self.nets, [self.optimizer], world, settings.amp, shards)
+        if settings.ema_decay:
+            self.state.keep_averages("")
+
+    def step(self, batch: Batch, step: int, lr: float) -> Losses:
+        """Take one optimizer step on a batch and return the mean losses of its parts, detached, with
+        ``grad_norm``.
+        """
+        scaler = self.state.scaler
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        parts = _cut(self.prepare(batch), self.settings.accumulate)
+        summed: Losses = {}
+        for index, part in enumerate(parts):
+            with self._sync_on(index == len(parts) - 1), self.state.autocast():
+                losses = self.objective(part, step)
+            scaler.scale(losses["total"] / len(parts)).backward()
+            for name, value in losses.items():
+                summed[name] = summed.get(name, 0) + value.detach().float() / len(parts)
+        scaler.unscale_(self.optimizer)
+        summed = self.world.mean(summed)
+        summed["grad_norm"] = self._clip()
+        scaler.step(self.optimizer)
+        scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.state.average(self.settings.ema_decay)
+        return summed
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return a uint8 batch as float on the device in the run's memory format; a prepared one as it is."""
+        if batch.hr_bchw.is_floating_point():
+            return batch
+        batch = batch.to(self.world.device).as_float()
+        if not self.settings.channels_last:
+            return batch
+        hr, lr = (x.contiguous(memory_format=torch.channels_last) for x in (batch.hr_bchw, batch.lr_bchw))
+        return replace(batch, hr_bchw=hr, lr_bchw=lr)
+
+    def _sync_on(self, last: bool) -> AbstractContextManager[Any]:
+        """Exchange gradients on the last part only."""
+        return nullcontext() if last or self.world.size == 1 else cast(Any, self.objective).no_sync()
+
+    def _clip(self) -> Tensor:
+        """Clip all gradients together and return their norm before it; shards of the head count over all
+        processes.
+        """
+        names, shards = self.state.names, self.state.shards
+        whole = [p.grad for name, p in names.items() if p.grad is not None and name not in shards]
+        norm = torch.nn.utils.get_total_norm(whole, foreach=True)
+        if shards:
+            shard = self.nets["head"].weight.grad.square().sum()
+            if self.world.size > 1:
+                dist.all_reduce(shard)
+            norm = (norm.square() + shard).sqrt()
+        if self.settings.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(names.values(), self.settings.clip_norm, norm, foreach=True)
+        return norm.detach()
+
+
+def _cut(batch: Batch, parts: int) -> list[Batch]:
+    if parts == 1:
+        return [batch]
+    size = -(-len(batch.label_b) // parts)
+    spans = [slice(start, start + size) for start in range(0, len(batch.label_b), size)]
+    return [replace(batch, **{f.name: getattr(batch, f.name)[span] for f in fields(batch)}) for span in spans]
