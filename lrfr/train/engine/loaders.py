@@ -1,5 +1,5 @@
-"""Which batches a run sees: the plain loader of the pairs room, or identities with several images each; and how
-they are flipped.
+"""Which batches a run sees, in the order of the pairs room or identities with several images each, and their
+flips.
 """
 
 from __future__ import annotations
