@@ -207,18 +207,16 @@ def export(out: Output, **given: Any) -> dict[str, Any]:
       lrfr store export --to folders --out faces-out
       lrfr store export --to bin --out hr.bin --pairs 600
     """
+    from lrfr.core.progress import Hooks
     from lrfr.pairs.dataset import PairDataset
-    from lrfr.pairs.export.export import export_bin, export_folders, export_tar
+    from lrfr.pairs.export.formats import PairChoice, export_view
 
     dataset = PairDataset(given["root"], given["view_name"])
-    target: Path = given["target"]
+    choice = PairChoice(given["part"], given["pairs"], given["seed"])
     with out.progress("export") as advance:
-        if given["form"] == "bin":
-            count = export_bin(dataset, target, given["part"], given["pairs"], given["seed"])
-        else:
-            count = (export_folders if given["form"] == "folders" else export_tar)(dataset, target, advance)
-    out.say(f"{count} images written to {target}")
-    return {"images": count, "out": str(target)}
+        done = export_view(dataset, given["target"], given["form"], choice, Hooks(advance, out.note))
+    out.say(f"{done.images} images written to {done.out}")
+    return {"images": done.images, "out": str(done.out)}
 
 
 @command("card", short_help="Write a data card.")

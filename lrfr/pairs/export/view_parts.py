@@ -1,0 +1,35 @@
+"""The parts of a view, HR and every degraded variant, and the bytes of a face in each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrfr.core.image import encode_png
+from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.format.reader import ShardSet
+from lrfr.pairs.format.records import JPEG, PNG, RAW
+
+_SUFFIX = {JPEG: ".jpg", PNG: ".png", RAW: ".png"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """HR (``hr``) or one degraded variant (``fskd.v0``) of a view."""
+
+    name: str
+    shards: ShardSet
+
+    def file(self, row: int) -> tuple[str, bytes]:
+        """Return (suffix, bytes) of a row; raw pixels become PNG, all else leaves as it lies in the store."""
+        record = self.shards.record(row)
+        data = encode_png(record.pixels()) if record.codec == RAW else bytes(record.payload)
+        return _SUFFIX.get(record.codec, ".webp"), data
+
+
+def parts_of(dataset: PairDataset) -> list[Part]:
+    """Return HR and every variant of a view; equal names get the first digits of their ids."""
+    variants = dataset.view["variants"]
+    names = [f"{variant['spec']}.v{variant['variant']}" for variant in variants]
+    if len(set(names)) < len(names):
+        names = [f"{name}-{variant['action'][:6]}" for name, variant in zip(names, variants, strict=True)]
+    return [Part("hr", dataset.hr), *map(Part, names, dataset.lr)]
