@@ -64,7 +64,7 @@ def memory(before_mb: float) -> dict[str, float]:
 
 def verification(pairs: int) -> dict[str, float]:
     """Compare pairs of rows of a feature table and read TAR at five FARs off the exact ROC."""
-    from lrfr.eval.protocols.ijb import pair_scores
+    from lrfr.eval.scoring.templates import pair_scores
     from lrfr.eval.scoring.metrics import auc, roc, tar_at_far
 
     generator = np.random.default_rng(0)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrfr.core.errors import DataError
-from lrfr.eval.embeddings import Embed, PairList, Size
-from lrfr.eval.protocols.pair_lists import synthetic_pairs
+from lrfr.core.embedder import Embedder
+from lrfr.core.image import ImageU8
+from lrfr.eval.low_res import Size
+from lrfr.eval.pairs import PairList, draw_two, groups_of, synthetic_pairs
 from lrfr.eval.protocols.verification import verify_pairs
 from lrfr.eval.report.compare import size_pair
 from lrfr.eval.settings import Settings
@@ -19,7 +20,7 @@ from lrfr.eval.settings import Settings
 if TYPE_CHECKING:
     from lrfr.pairs.dataset import PairDataset
 
-Evaluate = Callable[[Embed], dict[str, float]]
+Evaluate = Callable[[Embedder], dict[str, float]]
 _READ = 64
 
 
@@ -46,13 +47,12 @@ def pairs_evaluator(make: Callable[[], PairList], sizes: Sequence[Size]) -> Eval
     settings = Settings(sizes=tuple(sizes), matching=("cross",), replicates=0)
     made: list[PairList] = []
 
-    def evaluate(embed: Embed) -> dict[str, float]:
+    def evaluate(embed: Embedder) -> dict[str, float]:
         if not made:
             made.append(make())
         results = verify_pairs(embed, made[0], settings)
         return {
-            f"accuracy {size_pair(result)}": float(result["metrics"]["accuracy"]["value"])
-            for result in reversed(results)
+            f"accuracy {size_pair(result)}": result.metrics["accuracy"].value for result in reversed(results)
         }
 
     return evaluate
@@ -67,15 +67,12 @@ def view_pairs(dataset: PairDataset, count: int = 1000, seed: int = 0) -> PairLi
     """
     generator = np.random.default_rng(seed)
     label = dataset.labels
-    groups = [np.flatnonzero(label == number) for number in range(dataset.num_classes)]
-    several = [group for group in groups if len(group) > 1]
-    if len(groups) < 2 or not several:
-        raise DataError(
-            f"{len(groups)} identities, {len(several)} of them with two images or more: no pairs can be drawn"
-        )
-    drawn = np.array([_draw(generator, several, groups, same=row % 2 == 0) for row in range(count)], np.int64)
+    groups, several = groups_of(label, dataset.num_classes)
+    drawn = np.array(
+        [draw_two(generator, groups, several, same=row % 2 == 0) for row in range(count)], np.int64
+    )
     used, place = np.unique(drawn, return_inverse=True)
-    pixels: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
+    pixels: list[ImageU8] = []
     for start in range(0, len(used), _READ):
         batch = dataset.batch(used[start : start + _READ], 0)
         pixels += list(batch.hr_bchw.permute(0, 2, 3, 1).contiguous().numpy())
@@ -89,14 +86,3 @@ def view_pairs(dataset: PairDataset, count: int = 1000, seed: int = 0) -> PairLi
         identity=label[used],
         alignment="as in the view",
     )
-
-
-def _draw(
-    generator: np.random.Generator, several: list[np.ndarray], groups: list[np.ndarray], *, same: bool
-) -> tuple[int, int]:
-    """Return the positions of one pair."""
-    if same:
-        first, second = generator.choice(several[generator.integers(len(several))], 2, replace=False)
-        return int(first), int(second)
-    a, b = generator.choice(len(groups), 2, replace=False)
-    return int(generator.choice(groups[a])), int(generator.choice(groups[b]))

@@ -8,11 +8,11 @@ import importlib
 import sys
 from pathlib import Path
 
+from lrfr.core.embedder import Embedder
 from lrfr.core.errors import SpecError
-from lrfr.eval.embeddings import Embed
 
 
-def load_plugin(name: str, folder: Path | None = None) -> Embed:
+def load_plugin(name: str, folder: Path | None = None) -> Embedder:
     """Import ``module:function`` (the current folder is searched first) and return the callable.
 
     The function is ``embed(list of uint8 HWC RGB images of any size) -> float32 [N, D]``. A class works too:
@@ -37,5 +37,5 @@ def load_plugin(name: str, folder: Path | None = None) -> Embed:
     found = found() if isinstance(found, type) else found
     if not callable(found):
         raise SpecError(f"module '{module_name}' has no function '{attribute}'")
-    made: Embed = found
+    made: Embedder = found
     return made

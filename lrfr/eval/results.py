@@ -1,33 +1,45 @@
-"""A result: one JSON object per protocol and pair of sizes, with all that a reader needs to trust or to
-repeat the number.
+"""A result: what one protocol says of one model at one pair of sizes, with all that a reader needs to trust,
+to name or to repeat it.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-import math
-import os
 import platform
-import tempfile
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr import __version__
-from lrfr.core.errors import DataError
+from lrfr.core.files import digest_of
+from lrfr.eval.low_res import Size
 from lrfr.eval.scoring.intervals import Interval
 
-Result = dict[str, Any]
 FORMAT = "lrfr-result-1"
-MAX_FILE_BYTES = 256 * 1024 * 1024
-REQUIRED = ("benchmark", "protocol", "metrics", "model")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image of one size costs.
+
+    Attributes:
+        size_px: side of the image.
+        images_per_s: measured throughput.
+        input_px: side that the network takes, where it is known.
+        parameters: of that network.
+        macs: its multiply-adds.
+
+    """
+
+    size_px: int
+    images_per_s: float
+    input_px: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,12 @@ class Model:
         name: display name.
         method: method name of ``lrfr train``.
         checkpoint: where it lay.
-        digest: of the checkpoint's manifest, which holds the sha256 of every file.
+        digest: of a checkpoint's manifest, which holds the sha256 of every file, or what a callable says of
+            itself. None where nobody says: its results have no name then.
         view_digest: of the view it was trained on, which names base, specs and HR files.
         parents: role to digest of the checkpoints it was made from.
         notes: anything else.
-        cost: for each input size: parameters, multiply-adds, images per second (see
-            :mod:`lrfr.eval.analysis.cost`).
+        cost: for each input size, see :mod:`lrfr.eval.analysis.cost`.
 
     """
 
@@ -52,48 +64,47 @@ class Model:
     checkpoint: str | None = None
     digest: str | None = None
     view_digest: str | None = None
-    parents: dict[str, str] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
     notes: str | None = None
-    cost: list[dict[str, Any]] = field(default_factory=list)
+    cost: tuple[Cost, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured number.
+
+    Attributes:
+        value: a fraction unless ``unit`` in ``more`` says otherwise.
+        n: number of trials.
+        interval: 95 % interval, where one was made.
+        resolvable: False where the list is too short to tell such a rate from zero.
+        more: what belongs to this kind of metric alone (folds, threshold, ...); free JSON.
+
+    """
+
+    value: float
+    n: int
+    interval: Interval | None = None
+    resolvable: bool = True
+    more: Mapping[str, object] = field(default_factory=dict)
+
+
+Metrics = Mapping[str, Metric]
 
 
 def metric(
-    value: float, n: int, interval: Interval | None = None, *, resolvable: bool = True, **more: Any
-) -> dict[str, Any]:
-    """Return one metric: value (a fraction unless ``unit`` says otherwise), number of trials, interval, and
-    whether it is resolvable.
-    """
-    body = {
-        "value": float(value),
-        "n": int(n),
-        "interval": interval.as_dict() if interval else None,
-        "resolvable": bool(resolvable),
-    }
-    return {**body, **more}
+    value: float, n: int, interval: Interval | None = None, *, resolvable: bool = True, **more: object
+) -> Metric:
+    """Return one metric of plain Python numbers."""
+    return Metric(float(value), int(n), interval, bool(resolvable), more)
 
 
-def make_result(
-    model: Model, *, benchmark: str, protocol: str, metrics: dict[str, dict[str, Any]], **fields: Any
-) -> Result:
-    """Return a result with versions and time filled in; ``fields`` are the protocol's own (convention, flip,
-    sizes_px, ...).
-    """
+def _versions() -> dict[str, str | None]:
     return {
-        "format": FORMAT,
-        "benchmark": benchmark,
-        "protocol": protocol,
-        "model": asdict(model),
-        "metrics": metrics,
-        "channel_order": "RGB",
-        "finetuned": "no",
-        **fields,
-        "versions": {
-            "lrfr": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": _version("torch"),
-        },
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "lrfr": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": _version("torch"),
     }
 
 
@@ -104,83 +115,108 @@ def _version(package: str) -> str | None:
         return None
 
 
-def pack(values: NDArray[Any]) -> str:
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one protocol says of one model at one pair of sizes.
+
+    Attributes:
+        benchmark: name of the test.
+        protocol: how it was computed: verification, identification, ...
+        model: what was measured.
+        metrics: by name.
+        revision: of the benchmark's computation; raised when a number may move. 0: written before there were
+            revisions.
+        matching: ``same`` or ``cross``-resolution.
+        sizes: of first and second image, or of gallery and probe.
+        convention: how scores became an accuracy, A to F.
+        flip: how image and mirror image were joined.
+        interpolation: the filter that made images small.
+        antialias: whether it was widened with the scale.
+        spec_digests: of each spec among ``sizes``.
+        alignment: how the crops were made, as far as known.
+        protocol_digest: of the list as distributed.
+        list_digest: of what the list says, names of files left out.
+        pixels_digest: of the images' content; None where hashing them is not cheap (IJB).
+        settings: what was chosen and decides numbers, where it differs from the defaults; None: not recorded.
+        settings_digest: of all deciding settings, defaults included.
+        finetuned: ``no``, ``paper`` or ``ours``.
+        counts: numbers of trials and images (``n_pos``, ``n_gallery``, ...).
+        min_far: the smallest FAR that the list can show.
+        curves: ``roc`` (far, tar) and ``histogram`` (edges, same, different).
+        per_pair: scores, decisions and labels, packed, so that models can be compared later.
+        data: where the benchmark's files lay.
+        command: the command line that made it.
+        versions: of the packages that count.
+        time: when, UTC.
+        seconds: how long scoring took.
+        channel_order: of the images.
+        more: what belongs to one protocol alone; free JSON.
+
+    """
+
+    benchmark: str
+    protocol: str
+    model: Model
+    metrics: Metrics = field(default_factory=dict)
+    revision: int = 0
+    matching: str | None = None
+    sizes: tuple[Size, Size] | None = None
+    convention: str | None = None
+    flip: str | None = None
+    interpolation: str | None = None
+    antialias: bool | None = None
+    spec_digests: Mapping[str, str] = field(default_factory=dict)
+    alignment: str | None = None
+    protocol_digest: str | None = None
+    list_digest: str | None = None
+    pixels_digest: str | None = None
+    settings: Mapping[str, object] | None = None
+    settings_digest: str | None = None
+    finetuned: str = "no"
+    counts: Mapping[str, int] = field(default_factory=dict)
+    min_far: float | None = None
+    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    per_pair: Mapping[str, str] | None = None
+    data: str | None = None
+    command: str | None = None
+    versions: Mapping[str, str | None] = field(default_factory=_versions)
+    time: str | None = field(default_factory=_now)
+    seconds: float | None = None
+    channel_order: str = "RGB"
+    more: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str | None:
+        """The result's name: sha256 over all that decides its numbers and nothing else; None where the model
+        or the list has no digest.
+        """
+        if not self.revision or self.model.digest is None or self.list_digest is None:
+            return None
+        parts = {
+            "model": self.model.digest,
+            "benchmark": self.benchmark,
+            "protocol": self.protocol,
+            "revision": self.revision,
+            "list": self.list_digest,
+            "pixels": self.pixels_digest,
+            "matching": self.matching,
+            "sizes": [self.spec_digests.get(str(size), size) for size in self.sizes or ()],
+            "settings": self.settings or {},
+        }
+        return digest_of(parts)
+
+
+def pack(values: NDArray[np.generic]) -> str:
     """Return little-endian bytes of an array as base64: scores and decisions travel with a result so that
     models can be compared.
     """
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
 
 
-def unpack(text: str, dtype: str) -> NDArray[Any]:
+def unpack(text: str, dtype: str) -> NDArray[np.generic]:
     """Undo :func:`pack`."""
     return np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype)
-
-
-def write_results(results: Iterable[Result], path: Path) -> None:
-    """Write results as one JSON file, by rename; NaN and infinity are refused."""
-    text = json.dumps({"format": FORMAT, "results": list(results)}, indent=1, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
-
-
-def read_results(paths: Iterable[Path]) -> list[Result]:
-    """Read result files written by :func:`write_results`.
-
-    Raises:
-        DataError: a file is missing, too large, not JSON, or not of this format.
-
-    """
-    found: list[Result] = []
-    for path in paths:
-        try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise DataError(f"larger than {MAX_FILE_BYTES} bytes", file=str(path))
-            body = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
-        except OSError as error:
-            raise DataError(
-                f"cannot read: {error.strerror}", file=str(path), hint="lrfr eval writes result files"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not a result file: {str(error).splitlines()[0]}", file=str(path)) from None
-        found += [_checked(item, place, path) for place, item in enumerate(_items(body, path))]
-    return found
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
-
-
-def _items(body: Any, path: Path) -> list[Any]:
-    if (
-        not isinstance(body, dict)
-        or body.get("format") != FORMAT
-        or not isinstance(body.get("results"), list)
-    ):
-        raise DataError(
-            "not a result file",
-            file=str(path),
-            hint=f"expected an object with format '{FORMAT}' and a list of results",
-        )
-    return list(body["results"])
-
-
-def _checked(item: Any, place: int, path: Path) -> Result:
-    missing = [name for name in REQUIRED if not isinstance(item, dict) or name not in item]
-    if missing:
-        raise DataError(f"lacks {', '.join(missing)}", file=str(path), path=f"results[{place}]")
-    model, metrics = item["model"], item["metrics"]
-    if not isinstance(model, dict) or not isinstance(model.get("name"), str) or not isinstance(metrics, dict):
-        raise DataError(
-            "'model' needs a name and 'metrics' must be an object", file=str(path), path=f"results[{place}]"
-        )
-    for name, body in metrics.items():
-        value = body.get("value") if isinstance(body, dict) else None
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise DataError(
-                f"metric '{name}' has no finite value", file=str(path), path=f"results[{place}].metrics"
-            )
-    return dict(item)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import SpecError
-from lrfr.eval.embeddings import FUSIONS, Embed, LowRes, Progress, Size, Source, embed_images
-from lrfr.eval.results import Model
+from lrfr.core.embedder import Embedder
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.files import digest_of
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.eval.embeddings import FUSIONS, Source, embed_images, image_key
+from lrfr.eval.low_res import LowRes, Size, spec_digests
+from lrfr.eval.results import Model, Result
 from lrfr.eval.scoring.conventions import CONVENTIONS
 
 DEFAULT_SIZES: tuple[Size, ...] = (112, 56, 28, 14, 7)
 NATIVE: tuple[Size, ...] = (None,)
 
 SizeCell = tuple[str, Size, Size]
+# what a result says elsewhere (its sizes, its own remark) or what moves no number
+_UNDECIDING = {"sizes", "matching", "batch", "finetuned", "any_folds"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,40 @@ class Settings:
         """Return the flip fusion in force: the user's, else the protocol's, else the convention's."""
         return self.flip or default or CONVENTIONS[self.convention].flip
 
+    def changed(self) -> Mapping[str, object]:
+        """Return the settings that decide numbers where they differ from the defaults, as plain JSON."""
+        default = _deciding(Settings())
+        return {name: value for name, value in _deciding(self).items() if value != default[name]}
+
+    def digest(self) -> str:
+        """Return sha256 over all settings that decide numbers, defaults included."""
+        return digest_of(_deciding(self))
+
+
+def _deciding(settings: Settings) -> dict[str, object]:
+    body = asdict(settings)
+    return {item.name: body[item.name] for item in fields(settings) if item.name not in _UNDECIDING}
+
+
+def settings_from(given: Mapping[str, object]) -> Settings:
+    """Return checked settings, from keywords or from a result's :meth:`Settings.changed`.
+
+    Raises:
+        SpecError: a name is no setting, or a value has another type.
+
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = [item.name for item in fields(Settings)]
+    for name in given:
+        if name not in known:
+            raise SpecError(f"there is no setting '{name}'", hint=did_you_mean(name, known))
+    try:
+        return TypeAdapter(Settings).validate_python(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SpecError(first["msg"], path=".".join(str(part) for part in first["loc"])) from None
+
 
 def size_cells(settings: Settings, default: Sequence[Size]) -> list[SizeCell]:
     """List (matching, size of first image or gallery, size of second image or probe); the HR-HR cell always
@@ -116,10 +156,10 @@ class Task:
     that say so.
     """
 
-    embed: Embed
+    embed: Embedder
     settings: Settings = field(default_factory=Settings)
     model: Model = field(default_factory=lambda: Model("embedder"))
-    on_progress: Progress | None = None
+    hooks: Hooks = SILENT
 
     def embedded(self, sources: Sequence[Source], size: Size, fusion: str = "none") -> NDArray[np.float32]:
         """Return the fused embeddings (or logits) of images at one size, [N, D]."""
@@ -131,6 +171,35 @@ class Task:
             low_res=settings.low_res,
             mirror=fusion != "none",
             batch=settings.batch,
-            on_progress=self.on_progress,
+            hooks=self.hooks,
         )
         return found.fuse(fusion)
+
+    def blank(self, benchmark: str, protocol: str, cell: SizeCell, flip: str = "none") -> Result:
+        """Return a result without numbers, its conditions filled in."""
+        matching, *sizes = cell
+        settings = self.settings
+        return Result(
+            benchmark,
+            protocol,
+            self.model,
+            matching=matching,
+            sizes=(sizes[0], sizes[1]),
+            flip=flip,
+            interpolation=settings.low_res.filter,
+            antialias=settings.low_res.antialias,
+            spec_digests=spec_digests(sizes),
+            settings=settings.changed(),
+            settings_digest=settings.digest(),
+            finetuned=settings.finetuned,
+        )
+
+
+def with_draws(pixels: str, sources: Sequence[Source], cell: SizeCell) -> str:
+    """Return the digest of what a test sees: where a spec makes images small, their keys seed its draws
+    and so decide pixels too.
+    """
+    if not any(isinstance(size, str) for size in cell[1:]):
+        return pixels
+    keys = [image_key(source, row).decode("utf-8", "surrogateescape") for row, source in enumerate(sources)]
+    return digest_of([pixels, *keys])

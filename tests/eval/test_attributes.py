@@ -52,9 +52,9 @@ def test_celeba_reads_the_test_part_in_the_models_order(tmp_path):
     listed = read_celeba(tmp_path, NAMES)
     assert listed.value.tolist() == [[int(m), int(b)] for m, b in truth]
     results = run_attributes(tmp_path, Task(RedAndBright(), Settings(sizes=(20, 5))), name="celeba")
-    assert results[0]["metrics"]["Male"]["value"] == 1.0
-    assert results[0]["metrics"]["mean"]["value"] == 1.0
-    assert [result["sizes"] for result in results] == [[20, 20], [5, 5]]
+    assert results[0].metrics["Male"].value == 1.0
+    assert results[0].metrics["mean"].value == 1.0
+    assert [result.sizes for result in results] == [(20, 20), (5, 5)]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_list_of_ones_own_is_measured_on_its_test_split(tmp_path):
     assert read_list(data, NAMES).value.tolist() == truth[1::2]
     assert read_list(data, ("Beard", "Bald")).attributes == ("Bald",)
     result = run_attributes(data, Task(RedAndBright(), Settings(sizes=(20,))), name="attributes-csv")[0]
-    assert (result["metrics"]["Bald"]["value"], result["metrics"]["Bald"]["n"]) == (1.0, 3)
+    assert (result.metrics["Bald"].value, result.metrics["Bald"].n) == (1.0, 3)
     with pytest.raises(SpecError, match="Beard"):
         read_list(data, ("Beard",))
 
@@ -102,8 +102,8 @@ def test_missing_labels_do_not_count():
     logits = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]], np.float32)
     value = np.array([[1, -1], [1, 0], [0, -1]], np.int8)
     found = attribute_accuracy(logits, value, NAMES)
-    assert found["Male"]["value"] == pytest.approx(1 / 3)
-    assert (found["Bald"]["value"], found["Bald"]["n"]) == (0.0, 1)
+    assert found["Male"].value == pytest.approx(1 / 3)
+    assert (found["Bald"].value, found["Bald"].n) == (0.0, 1)
     with pytest.raises(DataError):
         attribute_accuracy(logits, np.full((3, 2), -1, np.int8), NAMES)
 
@@ -134,7 +134,7 @@ def test_lfwa_in_celebas_form(tmp_path):
     write_celeba(tmp_path)
     (tmp_path / "img_align_celeba").rename(tmp_path / "lfw")
     (tmp_path / "list_attr_celeba.txt").rename(tmp_path / "list_attr_lfwa.txt")
-    assert run_attributes(tmp_path, Task(RedAndBright()), name="lfwa")[0]["metrics"]["Bald"]["value"] == 1.0
+    assert run_attributes(tmp_path, Task(RedAndBright()), name="lfwa")[0].metrics["Bald"].value == 1.0
 
 
 def test_lfwa_as_distributed(tmp_path):
@@ -180,9 +180,9 @@ def gray_classes(images):
 def test_svhn_class_ten_is_the_digit_zero(tmp_path):
     write_svhn(tmp_path / "test_32x32.mat")
     results = run_svhn(tmp_path, Task(gray_classes, Settings(sizes=(32, 8))))
-    assert [r["metrics"]["accuracy"]["value"] for r in results] == [1.0, 1.0]
+    assert [r.metrics["accuracy"].value for r in results] == [1.0, 1.0]
     shifted = run_svhn(tmp_path, Task(lambda images: np.roll(gray_classes(images), 1, axis=1)))
-    assert shifted[0]["metrics"]["accuracy"]["value"] == 0.0
+    assert shifted[0].metrics["accuracy"].value == 0.0
     with pytest.raises(SpecError, match="10 classes"):
         run_svhn(tmp_path, Task(lambda images: gray_classes(images)[:, :9]))
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from lrfr.core.image import decode
-from lrfr.eval.results import read_results, unpack
+from lrfr.eval.result_files import read_results
+from lrfr.eval.results import unpack
 from tests.eval.world import identity_picture, save
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "evaluate.md"
@@ -58,7 +59,7 @@ def test_eval_report_and_table_in_a_row(lrfr, toy, tmp_path):
     assert code == 0, err
     assert "24 & 6 px" in out and "results/toy-net-pairs-tsv.json" in out
     result = read_results([tmp_path / "results" / "toy-net-pairs-tsv.json"])[0]
-    assert result["model"]["name"] == "toy net" and result["command"].startswith("lrfr ")
+    assert result.model.name == "toy net" and result.command.startswith("lrfr ")
     code, out, _ = lrfr("report", "results/toy-net-pairs-tsv.json", "--dry-run")
     assert code == 0 and "Provenance" in out and not (tmp_path / "report.html").exists()
     assert lrfr("report", "results/toy-net-pairs-tsv.json")[0] == 0
@@ -235,11 +236,11 @@ def test_a_third_partys_onnx_model_gives_the_scores_computed_by_hand(third_party
         x = (np.asarray(small if size < 112 else image, np.float32) - 127) / 128
         return session.run(None, {name: x.transpose(2, 0, 1)[None]})[0][0].astype(np.float64)
 
-    scores = unpack(results[1]["per_pair"]["score_f32"], "<f4")
+    scores = unpack(results[1].per_pair["score_f32"], "<f4")
     for row in (0, 7, 11):
         a, b = feature(lines[row][0], 112), feature(lines[row][1], 20)
         assert scores[row] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=0.02)
-    assert results[0]["metrics"]["AUC"]["value"] > 0.95
+    assert results[0].metrics["AUC"].value > 0.95
 
 
 @pytest.mark.soak
@@ -248,6 +249,6 @@ def test_the_third_partys_table_is_reproduced_within_a_fifth_of_a_point(third_pa
     results, _ = third_party(None, "112,28,20,14,10,7", "--matching", "cross")
     measured = {28: 94.7, 20: 82.8, 14: 64.7, 10: 56.1, 7: 51.4, 112: 98.1}
     for result in results:
-        size = result["sizes"][1]
+        size = result.sizes[1]
         slack = 0.3 if size == 7 else 0.2  # near chance the threshold rule alone moves the accuracy by 0.3
-        assert 100 * result["metrics"]["accuracy"]["value"] == pytest.approx(measured[size], abs=slack)
+        assert 100 * result.metrics["accuracy"].value == pytest.approx(measured[size], abs=slack)

@@ -41,18 +41,22 @@ def write_tinyface(root, people=8, distractors=15):
 def test_tinyface_counts_come_from_the_files(tmp_path):
     write_tinyface(tmp_path)
     (result,) = run_tinyface(tmp_path, quick_task())
-    assert (result["n_gallery"], result["n_probe"], result["n_distractor"]) == (16, 8, 15)
-    assert list(result["metrics"]) == ["rank-1", "rank-5", "rank-10", "rank-20"]
-    assert result["metrics"]["rank-1"]["value"] > 0.8
-    assert (result["flip"], result["sizes"], result["finetuned"]) == ("mean", [None, None], "no")
+    assert (result.counts["n_gallery"], result.counts["n_probe"], result.counts["n_distractor"]) == (
+        16,
+        8,
+        15,
+    )
+    assert list(result.metrics) == ["rank-1", "rank-5", "rank-10", "rank-20"]
+    assert result.metrics["rank-1"].value > 0.8
+    assert (result.flip, result.sizes, result.finetuned) == ("mean", (None, None), "no")
 
 
 def test_distractors_can_only_hurt(tmp_path):
     write_tinyface(tmp_path)
     twin = tmp_path / "Testing_Set" / "Gallery_Distractor" / "twin.jpg"
-    before = run_tinyface(tmp_path, quick_task())[0]["metrics"]["rank-1"]["value"]
+    before = run_tinyface(tmp_path, quick_task())[0].metrics["rank-1"].value
     save(twin, identity_picture(0, 9, 10))  # the first probe's own pixels under nobody's name
-    after = run_tinyface(tmp_path, quick_task())[0]["metrics"]["rank-1"]["value"]
+    after = run_tinyface(tmp_path, quick_task())[0].metrics["rank-1"].value
     assert after == before - 1 / 8
 
 
@@ -115,17 +119,17 @@ def test_scface_has_five_probes_per_person_and_distance(tmp_path):
     write_scface(tmp_path)
     (tmp_path / "test_ids.txt").write_text("1\n2\n3\n5\n")
     results = run_scface(tmp_path, quick_task())
-    assert [result["benchmark"] for result in results] == ["scface-d1", "scface-d2", "scface-d3"]
-    assert all(result["n_probe"] == 20 and result["n_gallery"] == 4 for result in results)
-    assert len({result["protocol_digest"] for result in results}) == 1
+    assert [result.benchmark for result in results] == ["scface-d1", "scface-d2", "scface-d3"]
+    assert all(result.counts["n_probe"] == 20 and result.counts["n_gallery"] == 4 for result in results)
+    assert len({result.protocol_digest for result in results}) == 1
 
 
 def test_a_drawn_scface_split_says_so_and_depends_on_the_seed_only(tmp_path):
     write_scface(tmp_path, people=90)
     a, b, c = (run_scface(tmp_path, quick_task(seed=seed, batch=256))[0] for seed in (0, 0, 1))
-    assert "not the papers' split" in a["split"]
-    assert a["n_gallery"] == 80
-    assert a["protocol_digest"] == b["protocol_digest"] != c["protocol_digest"]
+    assert "not the papers' split" in a.more["split"]
+    assert a.counts["n_gallery"] == 80
+    assert a.protocol_digest == b.protocol_digest != c.protocol_digest
 
 
 def test_an_identity_without_a_mugshot_is_named(tmp_path):
@@ -166,20 +170,18 @@ def write_survface(root, people=7, reverse=False):
 def test_survface_runs_both_parts(tmp_path):
     write_survface(tmp_path)
     ident, verification = run_survface(tmp_path, quick_task(official_sweep=True))
-    assert (ident["n_gallery"], ident["n_probe"], ident["n_unmated"]) == (7, 7, 10)
-    assert ident["metrics"]["TPIR20@FPIR=0.3"]["value"] > 0.6
-    assert not ident["metrics"]["TPIR20@FPIR=0.01"]["resolvable"]
-    assert "AUC (official sweep)" in ident["metrics"]
-    assert (verification["n_pos"], verification["n_neg"]) == (7, 7)
+    assert (ident.counts["n_gallery"], ident.counts["n_probe"], ident.counts["n_unmated"]) == (7, 7, 10)
+    assert ident.metrics["TPIR20@FPIR=0.3"].value > 0.6
+    assert not ident.metrics["TPIR20@FPIR=0.01"].resolvable
+    assert "AUC (official sweep)" in ident.metrics
+    assert (verification.counts["n_pos"], verification.counts["n_neg"]) == (7, 7)
 
 
 def test_the_order_of_people_in_one_list_changes_nothing(tmp_path):
     write_survface(tmp_path / "a")
     write_survface(tmp_path / "b", reverse=True)
-    first, second = (run_survface(tmp_path / name, quick_task())[0]["metrics"] for name in "ab")
-    assert {k: v["value"] for k, v in first.items()} == pytest.approx(
-        {k: v["value"] for k, v in second.items()}
-    )
+    first, second = (run_survface(tmp_path / name, quick_task())[0].metrics for name in "ab")
+    assert {k: v.value for k, v in first.items()} == pytest.approx({k: v.value for k, v in second.items()})
 
 
 def test_templates_are_means_of_raw_or_of_unit_features():
@@ -200,13 +202,13 @@ def test_plain_lists_search_with_distractors_in_the_gallery_and_as_strangers(tmp
         "".join(f"p{p}/{t}.png\tp{p}\n" for p in (6, 7, 8) for t in range(3))
     )
     results = run_lists(tmp_path, quick_task(sizes=(24, 6)))
-    assert [(r["matching"], r["sizes"]) for r in results] == [
-        ("same", [24, 24]),
-        ("cross", [24, 6]),
-        ("same", [6, 6]),
+    assert [(r.matching, r.sizes) for r in results] == [
+        ("same", (24, 24)),
+        ("cross", (24, 6)),
+        ("same", (6, 6)),
     ]
-    assert results[0]["metrics"]["rank-1"]["value"] == 1.0
-    assert results[0]["metrics"]["TPIR@FPIR=0.1"]["resolvable"] is False  # nine strangers
+    assert results[0].metrics["rank-1"].value == 1.0
+    assert results[0].metrics["TPIR@FPIR=0.1"].resolvable is False  # nine strangers
     (tmp_path / "probe.tsv").write_text("p8/1.png\tp8\n")
     with pytest.raises(DataError, match="no image of their person"):
         run_lists(tmp_path, quick_task(sizes=(24,)))

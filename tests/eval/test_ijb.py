@@ -9,30 +9,22 @@ import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError
+from lrfr.core.landmarks import TEMPLATE, similarity
 from lrfr.eval.embeddings import Embedded, unit
-from lrfr.eval.protocols.ijb import (
-    TEMPLATE_POINTS,
-    align,
-    image_features,
-    legacy_merged,
-    pair_scores,
-    per_gallery,
-    run_ijb,
-    similarity_transform,
-    template_features,
-)
+from lrfr.eval.protocols.ijb import align, per_gallery, run_ijb
+from lrfr.eval.scoring.templates import image_features, legacy_merged, pair_scores, template_features
 from tests.eval.world import color_embed, identity_picture, quick_task, save
 
 
 def test_similarity_transform_recovers_scale_rotation_and_shift():
     angle, scale, shift = 0.4, 1.7, np.array([5.0, -3.0])
     rotation = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    source = TEMPLATE_POINTS @ rotation.T + shift
-    matrix = similarity_transform(TEMPLATE_POINTS, source)
+    source = TEMPLATE @ rotation.T + shift
+    matrix = similarity(TEMPLATE, source)
     np.testing.assert_allclose(matrix[:, :2], rotation, atol=1e-9)
     np.testing.assert_allclose(matrix[:, 2], shift, atol=1e-9)
     with pytest.raises(DataError):
-        similarity_transform(np.ones((5, 2)), source)
+        similarity(np.ones((5, 2)), source)
 
 
 def test_similarity_transform_is_the_least_squares_solution():
@@ -43,12 +35,12 @@ def test_similarity_transform_is_the_least_squares_solution():
         system += [[x, -y, 1, 0], [y, x, 0, 1]]
         right += [u, v]
     a, b, tx, ty = np.linalg.lstsq(np.array(system), np.array(right), rcond=None)[0]
-    np.testing.assert_allclose(similarity_transform(source, target), [[a, -b, tx], [b, a, ty]], atol=1e-9)
+    np.testing.assert_allclose(similarity(source, target), [[a, -b, tx], [b, a, ty]], atol=1e-9)
 
 
 def test_alignment_leaves_an_aligned_crop_alone():
     image = identity_picture(3, 0, 112)
-    np.testing.assert_array_equal(align(image, TEMPLATE_POINTS), image)
+    np.testing.assert_array_equal(align(image, TEMPLATE), image)
 
 
 def test_switches_follow_their_letters():
@@ -93,8 +85,8 @@ def test_legacy_merged_equals_the_published_computation_in_any_block_size(monkey
     negatives = heapq.nlargest(math.ceil(90 * 0.1), similarity[similarity > -2])
     expected = {f: (mates > negatives[math.ceil(90 * f) - 1]).mean() for f in (0.01, 0.1)}
     assert legacy_merged(probe, probe_id, gallery, label, (0.01, 0.1)) == pytest.approx(expected)
-    monkeypatch.setattr("lrfr.eval.protocols.ijb.GALLERY_BLOCK", 4)
-    monkeypatch.setattr("lrfr.eval.protocols.ijb.PROBE_BLOCK", 7)
+    monkeypatch.setattr("lrfr.eval.scoring.templates.GALLERY_BLOCK", 4)
+    monkeypatch.setattr("lrfr.eval.scoring.templates.PROBE_BLOCK", 7)
     assert legacy_merged(probe, probe_id, gallery, label, (0.01, 0.1)) == pytest.approx(expected)
 
 
@@ -115,8 +107,8 @@ def test_per_gallery_equals_a_loop_over_probes():
                 if p in ids
             ]
             values.append(np.mean(hits))
-        assert found[f"TPIR@FPIR={target:g}"]["value"] == pytest.approx(np.mean(values))
-    assert not found["TPIR@FPIR=0.01"]["resolvable"]
+        assert found[f"TPIR@FPIR={target:g}"].value == pytest.approx(np.mean(values))
+    assert not found["TPIR@FPIR=0.01"].resolvable
 
 
 def test_pair_scores_do_not_depend_on_the_block():
@@ -134,7 +126,7 @@ def test_pair_scores_do_not_depend_on_the_block():
 def write_ijb(root, name="ijbc", people=8):
     meta, lines, marks, number = root / "meta", [], [], 0
     meta.mkdir(parents=True)
-    points = " ".join(f"{value:.3f}" for value in TEMPLATE_POINTS.reshape(-1))
+    points = " ".join(f"{value:.3f}" for value in TEMPLATE.reshape(-1))
     subjects = []
     for person in range(people):
         for template in range(3):  # one gallery, two probes
@@ -160,18 +152,18 @@ def write_ijb(root, name="ijbc", people=8):
 def test_ijbc_runs_one_to_one_and_one_to_many(tmp_path):
     write_ijb(tmp_path)
     results = run_ijb(tmp_path, quick_task(sizes=(112, 14), matching=("cross",)), name="ijbc")
-    assert [(r["protocol"], r["sizes"]) for r in results] == [
-        ("template verification", [112, 112]),
-        ("template identification", [112, 112]),
-        ("template verification", [112, 14]),
-        ("template identification", [112, 14]),
+    assert [(r.protocol, r.sizes) for r in results] == [
+        ("template verification", (112, 112)),
+        ("template identification", (112, 112)),
+        ("template verification", (112, 14)),
+        ("template identification", (112, 14)),
     ]
     one, many = results[:2]
-    assert one["switches"] == "N1D1F1"
-    assert (one["n_pos"], one["n_neg"]) == (8 * 3, 24 * 23 // 2 - 24)
-    assert one["metrics"]["TAR@FAR=0.1"]["value"] > 0.95
-    assert not one["metrics"]["TAR@FAR=1e-06"]["resolvable"]
-    assert {"TPIR@FPIR=0.1", "rank-1", "legacy-merged@0.1"} <= set(many["metrics"])
+    assert one.more["switches"] == "N1D1F1"
+    assert (one.counts["n_pos"], one.counts["n_neg"]) == (8 * 3, 24 * 23 // 2 - 24)
+    assert one.metrics["TAR@FAR=0.1"].value > 0.95
+    assert not one.metrics["TAR@FAR=1e-06"].resolvable
+    assert {"TPIR@FPIR=0.1", "rank-1", "legacy-merged@0.1"} <= set(many.metrics)
 
 
 def test_without_gallery_lists_only_one_to_one_runs(tmp_path):

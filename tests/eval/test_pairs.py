@@ -8,7 +8,9 @@ import pytest
 
 from lrfr.core.errors import DataError, LrfrError, NumericFault, SpecError
 from lrfr.core.image import ImageFault, encode_png
-from lrfr.eval.embeddings import LowRes, embed_images, pair_list, unit
+from lrfr.eval.embeddings import embed_images, unit
+from lrfr.eval.low_res import LowRes
+from lrfr.eval.pairs import pair_list, synthetic_pairs
 from lrfr.eval.protocols.pair_lists import (
     read_bin,
     read_pairs_tsv,
@@ -16,7 +18,6 @@ from lrfr.eval.protocols.pair_lists import (
     run_bin_or_folder,
     run_tsv,
     run_xqlfw,
-    synthetic_pairs,
 )
 from lrfr.eval.protocols.verification import verify_pairs
 from lrfr.eval.results import unpack
@@ -58,9 +59,9 @@ def test_bin_file_gives_its_pairs_in_ten_folds(tmp_path):
     assert pairs.same.tolist() == same
     assert (pairs.left[3], pairs.right[3]) == (6, 7)
     results = run_bin_or_folder(tmp_path, quick_task(sizes=(24, 6), matching=("cross",)), name="cfp-fp")
-    assert [result["sizes"] for result in results] == [[24, 24], [24, 6]]
-    assert results[0]["metrics"]["accuracy"]["value"] > 0.9
-    assert results[0]["benchmark"] == "cfp-fp"
+    assert [result.sizes for result in results] == [(24, 24), (24, 6)]
+    assert results[0].metrics["accuracy"].value > 0.9
+    assert results[0].benchmark == "cfp-fp"
 
 
 def test_lfw_folder_names_people_and_folds(tmp_path):
@@ -71,15 +72,15 @@ def test_lfw_folder_names_people_and_folds(tmp_path):
     people = pairs.identity
     assert ((people[pairs.left] == people[pairs.right]) == pairs.same).all()
     result = run_bin_or_folder(tmp_path, quick_task(sizes=(None,)), name="lfw")[0]
-    assert result["metrics"]["accuracy"]["interval"]["kind"] == "bootstrap over identities"
-    assert result["sizes"] == [None, None]
+    assert result.metrics["accuracy"].interval.kind == "bootstrap over identities"
+    assert result.sizes == (None, None)
 
 
 def test_xqlfw_takes_lfw_along_when_it_lies_beside(tmp_path):
     write_lfw(tmp_path, "xqlfw_pairs.txt", "xqlfw_aligned_112")
-    assert {r["benchmark"] for r in run_xqlfw(tmp_path, quick_task(sizes=(None,)))} == {"xqlfw"}
+    assert {r.benchmark for r in run_xqlfw(tmp_path, quick_task(sizes=(None,)))} == {"xqlfw"}
     write_lfw(tmp_path, "pairs.txt", "lfw_aligned_112")
-    assert [r["benchmark"] for r in run_xqlfw(tmp_path, quick_task(sizes=(None,)))] == ["xqlfw", "lfw"]
+    assert [r.benchmark for r in run_xqlfw(tmp_path, quick_task(sizes=(None,)))] == ["xqlfw", "lfw"]
 
 
 def write_tsv(root, folds=True):
@@ -97,7 +98,7 @@ def test_tab_separated_list_keeps_its_folds(tmp_path):
     pairs = read_pairs_tsv(tmp_path / "pairs.tsv", tmp_path / "images")
     assert pairs.fold.tolist() == [row % 5 for row in range(40)]
     for data in (tmp_path, tmp_path / "pairs.tsv"):
-        assert run_tsv(data, quick_task(sizes=(24,)))[0]["n_pos"] == 20
+        assert run_tsv(data, quick_task(sizes=(24,)))[0].counts["n_pos"] == 20
 
 
 @pytest.mark.parametrize(
@@ -173,16 +174,16 @@ def test_sizes_are_native_and_each_image_is_embedded_once_per_size():
 
     pairs = arrays()
     results = verify_pairs(embed, pairs, Settings(sizes=(24, 12, 6), replicates=0))
-    assert [(r["matching"], r["sizes"]) for r in results] == [
-        ("same", [24, 24]),
-        ("cross", [24, 12]),
-        ("cross", [24, 6]),
-        ("same", [12, 12]),
-        ("same", [6, 6]),
+    assert [(r.matching, r.sizes) for r in results] == [
+        ("same", (24, 24)),
+        ("cross", (24, 12)),
+        ("cross", (24, 6)),
+        ("same", (12, 12)),
+        ("same", (6, 6)),
     ]
     for side in (24, 12, 6):
         assert seen.count((side, side)) == len(pairs.images)
-    assert all((r["interpolation"], r["antialias"]) == ("bicubic", True) for r in results)
+    assert all((r.interpolation, r.antialias) == ("bicubic", True) for r in results)
 
 
 def test_cross_resolution_makes_the_second_image_small():
@@ -194,18 +195,18 @@ def test_cross_resolution_makes_the_second_image_small():
     result = verify_pairs(embed, arrays(), Settings(sizes=(24, 6), matching=("cross",), replicates=0))[1]
     a, b = np.array([1.0, 24.0]), np.array([1.0, 6.0])
     expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    np.testing.assert_allclose(unpack(result["per_pair"]["score_f32"], "<f4"), expected, rtol=1e-6)
+    np.testing.assert_allclose(unpack(result.per_pair["score_f32"], "<f4"), expected, rtol=1e-6)
 
 
 def test_kept_scores_and_decisions_give_the_printed_accuracy():
     result = verify_pairs(color_embed, arrays(), Settings(sizes=(24, 6), replicates=0))[1]
     correct, same = (
-        unpack(result["per_pair"]["correct_u8"], "u1"),
-        unpack(result["per_pair"]["same_u8"], "u1"),
+        unpack(result.per_pair["correct_u8"], "u1"),
+        unpack(result.per_pair["same_u8"], "u1"),
     )
-    assert correct.mean() == pytest.approx(result["metrics"]["accuracy"]["value"])
-    assert same.sum() == result["n_pos"]
-    assert len(unpack(result["per_pair"]["score_f32"], "<f4")) == 60
+    assert correct.mean() == pytest.approx(result.metrics["accuracy"].value)
+    assert same.sum() == result.counts["n_pos"]
+    assert len(unpack(result.per_pair["score_f32"], "<f4")) == 60
 
 
 def test_interpolation_reaches_the_pixels():
@@ -223,12 +224,12 @@ def test_a_spec_can_stand_among_the_sizes():
     results = verify_pairs(
         color_embed, pairs, Settings(sizes=(24, "fskd"), matching=("cross",), replicates=0)
     )
-    assert results[1]["sizes"] == [24, "fskd"]
-    assert len(results[1]["spec_digests"]["fskd"]) == 64
+    assert results[1].sizes == (24, "fskd")
+    assert len(results[1].spec_digests["fskd"]) == 64
     again = verify_pairs(
         color_embed, pairs, Settings(sizes=(24, "fskd"), matching=("cross",), replicates=0, batch=5)
     )
-    assert again[1]["per_pair"] == results[1]["per_pair"], "batches draw the same numbers"
+    assert again[1].per_pair == results[1].per_pair, "batches draw the same numbers"
 
 
 @pytest.mark.parametrize(

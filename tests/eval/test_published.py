@@ -1,11 +1,13 @@
 """The papers' tables: complete, consistent with themselves, and set beside our numbers honestly."""
 
+from dataclasses import replace
+
 import pytest
 
 from lrfr.core.errors import SpecError
-from lrfr.eval.published.papers import FAMILIES, find_table, lookup, number, side_by_side, tables
+from lrfr.eval.published.papers import FAMILIES, Cell, find_table, lookup, number, side_by_side, tables
 from lrfr.eval.report.gains import relative_gain
-from lrfr.eval.results import Model, make_result, metric
+from lrfr.eval.results import Model, Result, metric
 
 ROWS = {  # rows of each table as printed in the papers
     "fskd-agedb-single": 30,
@@ -55,8 +57,8 @@ def test_rows_fit_their_columns_and_cells_name_them(name):
         for cell in row[table.labels :]:
             assert number(cell) is not None or cell in {"", "-"} or cell.endswith("M"), cell
     for cell in table.cells.values():
-        assert {"benchmark", "benchmark_from", "mean_of"} & set(cell)
-        for other in cell.get("mean_of", []):
+        assert cell.benchmark or cell.benchmark_from or cell.mean_of
+        for other in cell.mean_of:
             assert other in table.columns
 
 
@@ -70,8 +72,8 @@ def column(table, name):
 )
 def test_printed_averages_recompute_from_their_cells(name, slack):
     table = tables()[name]
-    target = next(key for key, cell in table.cells.items() if "mean_of" in cell)
-    parts = [column(table, part) for part in table.cells[target]["mean_of"]]
+    target = next(key for key, cell in table.cells.items() if cell.mean_of)
+    parts = [column(table, part) for part in table.cells[target].mean_of]
     for printed, *values in zip(column(table, target), *parts, strict=True):
         if None not in values and printed is not None:
             assert printed == pytest.approx(sum(values) / len(values), abs=slack)
@@ -101,12 +103,12 @@ def test_all_printed_gains_recompute_from_their_accuracies(name):
 
 def result(benchmark, name, value, sizes=(112, 112), matching="same", **fields):
     model = Model("mine", method=fields.pop("method", None))
-    return make_result(
+    return Result(
+        benchmark,
+        "verification",
         model,
-        benchmark=benchmark,
-        protocol="verification",
-        metrics={name: metric(value, 100)},
-        sizes=list(sizes),
+        {name: metric(value, 100)},
+        sizes=sizes,
         matching=matching,
         convention="F",
         flip="none",
@@ -136,7 +138,7 @@ def test_a_long_table_gains_a_column_at_the_rows_of_our_method():
 
 
 def test_a_stand_in_says_what_differs_and_the_right_benchmark_goes_first():
-    cell = {"benchmark": "agedb-30", "metric": "accuracy", "matching": "same", "sizes": [28, 28]}
+    cell = Cell("accuracy", "agedb-30", "same", [28, 28])
     other, right = (
         result("pairs-tsv", "accuracy", 0.6, (28, 28)),
         result("agedb-30", "accuracy", 0.8, (28, 28)),
@@ -144,7 +146,7 @@ def test_a_stand_in_says_what_differs_and_the_right_benchmark_goes_first():
     assert lookup(cell, [other]).differs[0] == "measured on pairs-tsv, the paper's is agedb-30"
     assert lookup(cell, [other, right]).value == 0.8
     assert lookup(cell, [result("agedb-30", "accuracy", 0.8, (14, 14))]) is None
-    assert lookup(cell | {"matching": "cross"}, [right]) is None
+    assert lookup(replace(cell, matching="cross"), [right]) is None
 
 
 def test_a_union_is_the_mean_of_its_benchmarks():

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -16,6 +17,7 @@ from lrfr.eval.report.compare import paired_rows
 from lrfr.eval.report.plots import OKABE_ITO
 from lrfr.eval.report.report import build, to_html, to_json, to_markdown, write_report
 from lrfr.eval.report.seeds import over_seeds
+from lrfr.eval.results import Cost
 from tests.eval.test_results import toy_results
 from tests.eval.world import identity_picture, save
 
@@ -36,12 +38,9 @@ FLAGS += ["--disable-component-update", "--disable-sync", "--hide-scrollbars"]
 @pytest.fixture(scope="module")
 def results():
     found = toy_results()
-    found[0]["command"] = "lrfr eval --embedder x:y"
-    for result in found:
-        result["model"]["cost"] = [
-            {"size_px": 24, "images_per_s": 321.0, "parameters": 2_500_000, "macs": 109_000_000}
-        ]
-    return found
+    cost = [Cost(24, 321.0, parameters=2_500_000, macs=109_000_000)]
+    found = [replace(result, model=replace(result.model, cost=cost)) for result in found]
+    return [replace(found[0], command="lrfr eval --embedder x:y"), *found[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +90,7 @@ def test_every_form_tells_the_same_numbers(page, results):
     html, markdown = page.read_text("utf-8"), page.with_suffix(".md").read_text("utf-8")
     body = json.loads(page.with_suffix(".json").read_text("utf-8"))
     for result in results:
-        value = f"{100 * result['metrics']['accuracy']['value']:.2f}"
+        value = f"{100 * result.metrics['accuracy'].value:.2f}"
         assert value in html and value in markdown
     assert len(body["results"]) == len(results) and "per_pair" not in body["results"][0]
     for title in (
@@ -114,10 +113,15 @@ def test_the_same_results_give_the_same_page(results):
 
 def test_hostile_names_stay_text(results):
     nasty = '<script>alert(1)</script>"|\n`'
-    changed = [json.loads(json.dumps(result)) for result in results if result["sizes"] == [24, 24]]
-    for result in changed:
-        result["model"]["name"] = nasty if result["model"]["name"] == "gray" else "b"
-        result["benchmark"] = "<img src=x onerror=alert(1)>"
+    changed = [
+        replace(
+            result,
+            model=replace(result.model, name=nasty if result.model.name == "gray" else "b"),
+            benchmark="<img src=x onerror=alert(1)>",
+        )
+        for result in results
+        if result.sizes == (24, 24)
+    ]
     report = build(changed)
     html = to_html(report)
     assert "<script" not in html and "<img src=x" not in html
@@ -240,13 +244,19 @@ def test_the_browser_test_sees_faults(page, tmp_path):
 
 def renamed(results, name, shift=0.0):
     """Return the results of one model under another name, its accuracies moved."""
-    first = results[0]["model"]["name"]
-    found = json.loads(json.dumps([result for result in results if result["model"]["name"] == first]))
-    for result in found:
-        result["model"]["name"] = name
-        if "accuracy" in result["metrics"]:
-            result["metrics"]["accuracy"]["value"] += shift
-    return found
+    first = results[0].model.name
+    return [
+        replace(
+            result,
+            model=replace(result.model, name=name),
+            metrics={
+                key: replace(found, value=found.value + shift * (key == "accuracy"))
+                for key, found in result.metrics.items()
+            },
+        )
+        for result in results
+        if result.model.name == first
+    ]
 
 
 def test_seeds_are_averaged_and_a_lone_run_is_not(results):
@@ -258,8 +268,8 @@ def test_seeds_are_averaged_and_a_lone_run_is_not(results):
     ]
     table = over_seeds(runs).tables[0]
     assert [row[0] for row in table.rows] == ["x"]
-    first = next(result for result in runs if "accuracy" in result["metrics"])
-    assert table.rows[0][1] == f"{100 * first['metrics']['accuracy']['value'] + 2:.2f} (±2.00)"
+    first = next(result for result in runs if "accuracy" in result.metrics)
+    assert table.rows[0][1] == f"{100 * first.metrics['accuracy'].value + 2:.2f} (±2.00)"
     assert over_seeds(results) is None and over_seeds(renamed(results, "x-s0")) is None
 
 

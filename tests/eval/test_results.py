@@ -1,19 +1,20 @@
 """Result files, comparisons of models, plug-ins and evaluators for training."""
 
-import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.eval.embeddings import pair_list
 from lrfr.eval.monitor import embedded_evaluator, view_evaluator, view_pairs
+from lrfr.eval.pairs import pair_list
 from lrfr.eval.plugin import load_plugin
 from lrfr.eval.protocols.verification import verify_pairs
 from lrfr.eval.report.compare import gain_rows, paired_rows
 from lrfr.eval.report.provenance import chain
-from lrfr.eval.results import Model, pack, read_results, unpack, write_results
+from lrfr.eval.result_files import read_results, write_results
+from lrfr.eval.results import Model, metric, pack, unpack
 from lrfr.eval.scoring.intervals import delong, mcnemar
 from lrfr.eval.settings import Settings
 from lrfr.pairs.dataset import PairDataset
@@ -51,13 +52,13 @@ def toy_results(sizes=(24, 6)):
 def test_results_come_back_as_written(tmp_path):
     results = toy_results()
     write_results(results, tmp_path / "deep" / "r.json")
-    assert read_results([tmp_path / "deep" / "r.json"]) == json.loads(json.dumps(results))
+    assert read_results([tmp_path / "deep" / "r.json"]) == results
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.json"]
 
 
 def test_a_result_never_holds_nan(tmp_path):
     results = toy_results((24,))
-    results[0]["metrics"]["accuracy"]["value"] = float("nan")
+    results[0] = replace(results[0], metrics={"accuracy": metric(float("nan"), 3)})
     with pytest.raises(ValueError):
         write_results(results, tmp_path / "r.json")
 
@@ -74,12 +75,12 @@ def test_a_result_never_holds_nan(tmp_path):
         (
             '{"format": "lrfr-result-1", "results": [{"benchmark": "x", "protocol": "y", "metrics": {"a": '
             '{}}, "model": {"name": "m"}}]}',
-            "finite",
+            r"results\[0\].metrics.a.value: Field required",
         ),
         (
             '{"format": "lrfr-result-1", "results": [{"benchmark": "x", "protocol": "y", "metrics": {}, '
             '"model": {}}]}',
-            "name",
+            r"results\[0\].model.name: Field required",
         ),
     ],
 )
@@ -109,16 +110,16 @@ def test_paired_rows_are_the_tests_on_the_same_pairs():
         ["toy", "6 & 6 px", "color", "gray"],
     ]
     a, b = results[0], results[3]
-    decisions = mcnemar(*(unpack(r["per_pair"]["correct_u8"], "u1") == 1 for r in (a, b)))
+    decisions = mcnemar(*(unpack(r.per_pair["correct_u8"], "u1") == 1 for r in (a, b)))
     assert rows[0][4:6] == [str(decisions["only_a"]), str(decisions["only_b"])]
-    areas = delong(*(unpack(r["per_pair"]["score_f32"], "<f4") for r in (a, b)), toy_pairs().same)
+    areas = delong(*(unpack(r.per_pair["score_f32"], "<f4") for r in (a, b)), toy_pairs().same)
     assert rows[0][7] == f"{100 * areas['auc_a']:.2f}"
-    assert areas["auc_a"] == pytest.approx(a["metrics"]["AUC"]["value"], abs=1e-6)
+    assert areas["auc_a"] == pytest.approx(a.metrics["AUC"].value, abs=1e-6)
 
 
 def test_models_on_different_lists_are_not_compared():
     results = toy_results((24,))
-    results[1]["protocol_digest"] = "another list"
+    results[1] = replace(results[1], protocol_digest="another list")
     assert paired_rows(results) == []
 
 
@@ -181,8 +182,7 @@ def test_view_pairs_are_balanced_and_true_to_the_labels():
     assert (pairs.left != pairs.right).all()
     assert view_pairs(ToyView(), count=50).digest == pairs.digest
     assert (
-        verify_pairs(color_embed, pairs, Settings(sizes=(24,), replicates=0))[0]["metrics"]["AUC"]["value"]
-        > 0.99
+        verify_pairs(color_embed, pairs, Settings(sizes=(24,), replicates=0))[0].metrics["AUC"].value > 0.99
     )
     lonely = ToyView()
     lonely.labels, lonely.num_classes = np.arange(18), 18
@@ -203,8 +203,8 @@ def test_result_names_its_conditions():
         "protocol_digest",
         "min_far",
     ):
-        assert name in result
-    assert result["model"]["method"] == "baseline"
+        assert getattr(result, name)
+    assert result.model.method == "baseline"
 
 
 def test_provenance_reaches_the_base_of_the_models_view(lrfr, tmp_path):
@@ -213,7 +213,7 @@ def test_provenance_reaches_the_base_of_the_models_view(lrfr, tmp_path):
     )
     assert code == 0, err
     dataset = PairDataset(tmp_path / "store")
-    model = {"name": "m", "digest": "d" * 64, "view_digest": dataset.digest, "parents": {"teacher": "t" * 64}}
+    model = Model("m", digest="d" * 64, view_digest=dataset.digest, parents={"teacher": "t" * 64})
     lines = "\n".join(chain(model, tmp_path / "store"))
     for word in (
         "digest " + "d" * 64,
@@ -226,7 +226,7 @@ def test_provenance_reaches_the_base_of_the_models_view(lrfr, tmp_path):
     ):
         assert word in lines
     assert "base" not in "\n".join(chain(model)), "without a store the chain ends at the view's digest"
-    assert "base" not in "\n".join(chain(model | {"view_digest": "0" * 64}, tmp_path / "store"))
+    assert "base" not in "\n".join(chain(replace(model, view_digest="0" * 64), tmp_path / "store"))
 
 
 def test_a_view_of_the_store_gives_an_evaluator(lrfr, tmp_path):

@@ -16,7 +16,8 @@ from lrfr.eval.analysis.signals import (
     tsne,
     upsampling_error_bound,
 )
-from lrfr.eval.embeddings import LowRes, unit
+from lrfr.eval.embeddings import unit
+from lrfr.eval.low_res import LowRes
 from lrfr.pairs.sources.synthetic import render_face
 from tests.eval.world import color_embed, identity_picture
 
@@ -154,7 +155,7 @@ def test_cost_of_a_convolution_by_hand():
 
 def test_cost_is_measured_for_any_embedder_and_counted_where_the_network_is_known():
     rows = measure(color_embed, [16])
-    assert rows[0]["images_per_s"] > 0 and "macs" not in rows[0]
+    assert rows[0].images_per_s > 0 and rows[0].macs is None
 
     class Routed:
         net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.Flatten())
@@ -166,4 +167,4 @@ def test_cost_is_measured_for_any_embedder_and_counted_where_the_network_is_know
             return np.zeros((len(images), 2), np.float32)
 
     row = measure(Routed(), [4])[0]
-    assert (row["input_px"], row["parameters"], row["macs"]) == (8, 8, 3 * 2 * 64)
+    assert (row.input_px, row.parameters, row.macs) == (8, 8, 3 * 2 * 64)

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrfr.eval.embeddings import Embed
+from lrfr.core.embedder import Embedder
+from lrfr.eval.results import Cost
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +39,7 @@ def count_macs(net: nn.Module, size_px: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def throughput(embed: Embed, size_px: int, *, batch: int = 32, seconds: float = 1.0) -> float:
+def throughput(embed: Embedder, size_px: int, *, batch: int = 32, seconds: float = 1.0) -> float:
     """Return images per second of ``embed`` on gray noise at ``size_px``: the median of batches over about
     ``seconds``.
     """
@@ -53,19 +55,21 @@ def throughput(embed: Embed, size_px: int, *, batch: int = 32, seconds: float = 
     return batch / float(np.median(times))
 
 
-def measure(embed: Embed, sizes_px: list[int]) -> list[dict[str, Any]]:
+def measure(embed: Embedder, sizes_px: Sequence[int]) -> tuple[Cost, ...]:
     """Return one row per size: throughput of any embedder; parameters and multiply-adds where it says which
     network runs.
 
     An embedder says so by ``route(height, width) -> (input side, network)``, as those of checkpoints do.
     """
-    rows: list[dict[str, Any]] = []
-    for size in sizes_px:
-        row: dict[str, Any] = {"size_px": size, "images_per_s": throughput(embed, size)}
-        route = getattr(embed, "route", None)
-        if route is not None:
-            side, net = route(size, size)
-            if hasattr(net, "parameters"):
-                row |= {"input_px": side, "parameters": count_parameters(net), "macs": count_macs(net, side)}
-        rows.append(row)
-    return rows
+    return tuple(_one(embed, size) for size in sizes_px)
+
+
+def _one(embed: Embedder, size_px: int) -> Cost:
+    speed = throughput(embed, size_px)
+    route = getattr(embed, "route", None)
+    if route is None:
+        return Cost(size_px, speed)
+    side, net = route(size_px, size_px)
+    if not hasattr(net, "parameters"):
+        return Cost(size_px, speed)
+    return Cost(size_px, speed, side, count_parameters(net), count_macs(net, side))

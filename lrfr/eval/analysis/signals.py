@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.embedder import Embedder
 from lrfr.core.errors import SpecError
 from lrfr.core.image import ImageU8
-from lrfr.eval.embeddings import Embed, Floats, LowRes, Size, Source, embed_images, unit
+from lrfr.eval.embeddings import Floats, Source, embed_images, unit
+from lrfr.eval.low_res import LowRes, Size
 from lrfr.eval.scoring.metrics import F64
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def gradient_norm(net: nn.Module, loss: Callable[[Tensor], Tensor], inputs: Tens
 
 
 def dimension_error(
-    embed: Embed, sources: Sequence[Source], size: Size, low_res: LowRes | None = None
+    embed: Embedder, sources: Sequence[Source], size: Size, low_res: LowRes | None = None
 ) -> F64:
     """Return mean |HR - LR| of each dimension of the unit embedding over images, [D] (MAug Fig. 6 draws their
     histogram).

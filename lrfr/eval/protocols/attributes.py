@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
-from lrfr.eval.embeddings import Bools, Ints, Size, Source, describe_specs
+from lrfr.core.files import digest_of as json_digest
+from lrfr.eval.embeddings import Bools, Ints, Source, pixels_digest
+from lrfr.eval.low_res import Size
 from lrfr.eval.protocols.identify import digest_of
 from lrfr.eval.protocols.layout import inside, lines_of, load_mat, need, rows_of
-from lrfr.eval.results import Result, make_result, metric
+from lrfr.eval.results import Metric, Metrics, Result, metric
 from lrfr.eval.scoring.intervals import wilson
-from lrfr.eval.settings import NATIVE, Task, size_cells
+from lrfr.eval.settings import NATIVE, Task, size_cells, with_draws
 from lrfr.pairs.sources.tabular import open_table
 
+REVISION = 1
 CATFACE_ATTRIBUTES = ("Bald", "Big_Nose", "Chubby", "Male", "Narrow_Eyes")
 CELEBA_TREE = """
 list_attr_celeba.txt            count, attribute names, then 'file 1 -1 ...'
@@ -52,11 +55,11 @@ class AttributeList:
 
 def attribute_accuracy(
     logits: NDArray[np.float32], value: NDArray[np.int8], names: Sequence[str]
-) -> dict[str, dict[str, object]]:
+) -> dict[str, Metric]:
     """Return the accuracy of each attribute at sigmoid 0.5 (logit 0), missing labels left out, and their
     mean.
     """
-    body: dict[str, dict[str, object]] = {}
+    body: dict[str, Metric] = {}
     for column, name in enumerate(names):
         known = value[:, column] >= 0
         if not known.any():
@@ -70,7 +73,7 @@ def attribute_accuracy(
         )
     if not body:
         raise DataError("no image has a known attribute")
-    values = [float(str(item["value"])) for item in body.values()]
+    values = [item.value for item in body.values()]
     return body | {"mean": metric(float(np.mean(values)), len(values))}
 
 
@@ -93,15 +96,14 @@ def evaluate_attributes(task: Task, listed: AttributeList) -> list[Result]:
     """Predict the attributes of every image at each size."""
     names = tuple(task.embed.attribute_names)  # type: ignore[attr-defined]
     columns = [names.index(name) for name in listed.attributes]
+    seen = _seen(listed.images, [list(listed.attributes), listed.value.tolist()])
     results = []
     for size in _sizes(task):
         logits = task.embedded(listed.images, size)
         if logits.shape[1] != len(names):
             raise SpecError(f"the model names {len(names)} attributes and returns {logits.shape[1]} logits")
         metrics = attribute_accuracy(logits[:, columns], listed.value, listed.attributes)
-        results.append(
-            _result(task, size, metrics, name=listed.name, protocol="attributes", digest=listed.digest)
-        )
+        results.append(_result(task, size, metrics, Tested(listed.name, "attributes", listed.digest, *seen)))
     return results
 
 
@@ -109,22 +111,32 @@ def _sizes(task: Task) -> list[Size]:
     return list(dict.fromkeys(cell[2] for cell in size_cells(task.settings, NATIVE)))
 
 
-def _result(
-    task: Task, size: Size, metrics: dict[str, dict[str, object]], *, name: str, protocol: str, digest: str
-) -> Result:
-    return make_result(
-        task.model,
-        benchmark=name,
-        protocol=protocol,
+@dataclass(frozen=True)
+class Tested:
+    """What the results of one list have in common: names, and digests of list, labels and pixels."""
+
+    name: str
+    protocol: str
+    digest: str
+    content_digest: str
+    pixels: str
+    images: Sequence[Source]
+
+
+def _seen(images: Sequence[Source], labels: list[object]) -> tuple[str, str, Sequence[Source]]:
+    return json_digest(labels), pixels_digest(images), images
+
+
+def _result(task: Task, size: Size, metrics: Metrics, tested: Tested) -> Result:
+    cell = ("same", size, size)
+    return replace(
+        task.blank(tested.name, tested.protocol, cell),
+        revision=REVISION,
         metrics=metrics,
-        matching="same",
-        sizes=[size, size],
-        flip="none",
-        **task.settings.low_res.describe(),
-        **describe_specs([size]),
         alignment="as distributed",
-        protocol_digest=digest,
-        finetuned=task.settings.finetuned,
+        protocol_digest=tested.digest,
+        list_digest=tested.content_digest,
+        pixels_digest=with_draws(tested.pixels, tested.images, cell),
     )
 
 
@@ -249,7 +261,9 @@ def run_svhn(data: Path, task: Task) -> list[Result]:
     path = data if data.is_file() else need(data, "test_32x32.mat", SVHN_TREE)
     found = load_mat(path, ("X", "y"))
     images, label = read_digits(np.asarray(found["X"]), np.asarray(found["y"]), path)
-    digest = digest_of([str(label.tolist())])
+    tested = Tested(
+        "svhn", "classification", digest_of([str(label.tolist())]), *_seen(images, label.tolist())
+    )
     results = []
     for size in _sizes(task):
         scores = task.embedded(images, size)
@@ -259,7 +273,7 @@ def run_svhn(data: Path, task: Task) -> list[Result]:
         metrics = {
             "accuracy": metric(float(correct.mean()), len(correct), wilson(int(correct.sum()), len(correct)))
         }
-        results.append(_result(task, size, metrics, name="svhn", protocol="classification", digest=digest))
+        results.append(_result(task, size, metrics, tested))
     return results
 
 

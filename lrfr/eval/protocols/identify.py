@@ -6,20 +6,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.eval.embeddings import Bools, Ints, Size, Source, describe_specs
+from lrfr.core.files import digest_of as json_digest
+from lrfr.eval.embeddings import Bools, Ints, Source, pixels_digest
+from lrfr.eval.low_res import Size
+from lrfr.eval.pairs import numbered
 from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need, rows_of
 from lrfr.eval.protocols.pair_lists import images_root
-from lrfr.eval.results import Result, make_result, metric
+from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
 from lrfr.eval.scoring.search import F32, Search, search, tpir_at_fpir
-from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells
+from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, Task, size_cells, with_draws
 
+REVISION = 1
 TINYFACE_RANKS = (1, 5, 10, 20)
 DISTRACTOR = -100
 TINYFACE_TREE = """
@@ -47,6 +51,22 @@ class SearchList:
     distractor: Sequence[Source] = ()
     alignment: str = "as distributed"
     digest: str = ""
+
+    @property
+    def content_digest(self) -> str:
+        """Return sha256 over who is in the lists: names of files play no part."""
+        people = numbered([*self.gallery_id.tolist(), *self.probe_id.tolist()])
+        return json_digest([len(self.gallery_id), people.tolist(), len(self.distractor)])
+
+    @property
+    def images(self) -> list[Source]:
+        """Return every image: gallery, probes, distractors."""
+        return [*self.gallery, *self.probe, *self.distractor]
+
+    def pixels_digest(self) -> str:
+        """Return sha256 over the images; the order of distractors decides nothing."""
+        strangers = sorted(pixels_digest([source]) for source in self.distractor)
+        return json_digest([pixels_digest(self.gallery), pixels_digest(self.probe), strangers])
 
 
 def identify(
@@ -78,7 +98,7 @@ def identify(
             f"the gallery"
         )
     parts = _Parts(task, lists, task.settings.fusion(flip))
-    results = []
+    results, pixels = [], lists.pixels_digest()
     for cell in size_cells(task.settings, sizes):
         _, gallery_size, probe_size = cell
         gallery, probe = parts.get("gallery", gallery_size), parts.get("probe", probe_size)
@@ -97,7 +117,21 @@ def identify(
                 lists.gallery_id,
             )
             metrics |= open_set_metrics(alone, outside, fpirs)
-        results.append(_result(task, lists, cell, parts.fusion, metrics))
+        made = replace(
+            task.blank(lists.name, "identification", cell, parts.fusion),
+            revision=REVISION,
+            metrics=metrics,
+            alignment=lists.alignment,
+            protocol_digest=lists.digest,
+            list_digest=lists.content_digest,
+            pixels_digest=with_draws(pixels, lists.images, cell),
+            counts={
+                "n_gallery": len(lists.gallery),
+                "n_probe": len(lists.probe),
+                "n_distractor": len(lists.distractor),
+            },
+        )
+        results.append(made)
     return results
 
 
@@ -120,9 +154,7 @@ class _Parts:
         return self.made[part, size]
 
 
-def rank_metrics(
-    found: Search, probe_id: Ints, ranks: Sequence[int], task: Task
-) -> dict[str, dict[str, object]]:
+def rank_metrics(found: Search, probe_id: Ints, ranks: Sequence[int], task: Task) -> dict[str, Metric]:
     """Return rank-k accuracies with bootstrap intervals over the probes' people."""
     resampling = Resampling(len(found.rank), probe_id, None, task.settings.replicates, task.settings.seed)
     body = {}
@@ -136,39 +168,20 @@ def rank_metrics(
 
 def open_set_metrics(
     mated: Search, unmated: Search, fpirs: Sequence[float], rank_limit: int = 1
-) -> dict[str, dict[str, object]]:
+) -> dict[str, Metric]:
     """Return TPIR at each FPIR; what the unmated probes cannot resolve is marked."""
     body = {}
     for target in fpirs:
         point = tpir_at_fpir(mated, unmated.best_other, target, rank_limit)
         name = f"TPIR@FPIR={target:g}" if rank_limit == 1 else f"TPIR{rank_limit}@FPIR={target:g}"
-        body[name] = metric(point.tpir, len(mated.rank), resolvable=point.resolvable) | {
-            "fpir": point.fpir,
-            "threshold": point.threshold,
-        }
+        body[name] = metric(
+            point.tpir,
+            len(mated.rank),
+            resolvable=point.resolvable,
+            fpir=point.fpir,
+            threshold=point.threshold,
+        )
     return body
-
-
-def _result(
-    task: Task, lists: SearchList, cell: SizeCell, fusion: str, metrics: dict[str, dict[str, object]]
-) -> Result:
-    return make_result(
-        task.model,
-        benchmark=lists.name,
-        protocol="identification",
-        metrics=metrics,
-        matching=cell[0],
-        sizes=[cell[1], cell[2]],
-        flip=fusion,
-        **task.settings.low_res.describe(),
-        **describe_specs(cell[1:]),
-        alignment=lists.alignment,
-        protocol_digest=lists.digest,
-        finetuned=task.settings.finetuned,
-        n_gallery=len(lists.gallery),
-        n_probe=len(lists.probe),
-        n_distractor=len(lists.distractor),
-    )
 
 
 def digest_of(*parts: Sequence[str]) -> str:
@@ -263,7 +276,7 @@ def run_scface(data: Path, task: Task) -> list[Result]:
             digest=digest_of(sorted(chosen)),
         )
         found = identify(task, lists, ranks=(1, 5, 10, 20), flip="none", sizes=NATIVE)
-        results += [result | {"split": split, "distance": f"d{distance}"} for result in found]
+        results += [replace(result, more={"split": split, "distance": f"d{distance}"}) for result in found]
     return results
 
 

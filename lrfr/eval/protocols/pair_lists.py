@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.eval.embeddings import PairList, Source, pair_list
+from lrfr.eval.embeddings import Source
+from lrfr.eval.pairs import PairList, pair_list, synthetic_pairs
 from lrfr.eval.protocols.layout import inside, integer, lines_of, need, rows_of
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result
@@ -175,44 +176,6 @@ def images_root(list_path: Path) -> Path:
             if (base / name).is_dir():
                 return base / name
     return list_path.parent
-
-
-def synthetic_pairs(
-    identities: int = 60, per_identity: int = 4, count: int = 1200, seed: int = 0
-) -> PairList:
-    """Return balanced pairs of embedded invented faces that no training uses (their population seed is set
-    apart), in five folds.
-
-    Folds share no person. It measures whether a pipeline works, not how a model does on people.
-    """
-    from lrfr.pairs.sources.synthetic import render_face
-
-    population = 2**63 + seed
-    generator = np.random.default_rng(seed)
-    faces = [
-        [render_face(person, image, population)[0] for image in range(per_identity)]
-        for person in range(identities)
-    ]
-    folds = np.array_split(np.arange(identities), 5)
-    pairs: list[tuple[Source, Source]] = []
-    same, people, fold_of = [], [], []
-    for row in range(count):
-        group, label = row % 5, (row // 5) % 2 == 0
-        first, second = generator.choice(folds[group], 2, replace=False)
-        other = first if label else second
-        a, b = generator.choice(per_identity, 2, replace=False)
-        pairs.append((faces[first][a], faces[other][b]))
-        same.append(label)
-        people.append((int(first), int(other)))
-        fold_of.append(group)
-    return pair_list(
-        pairs,
-        same,
-        identities=people,
-        folds=fold_of,
-        name="synthetic",
-        alignment="rendered to the ArcFace template",
-    )
 
 
 def run_synthetic(data: Path | None, task: Task) -> list[Result]:

@@ -14,14 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.eval.embeddings import Ints, Size, pair_list, unit
-from lrfr.eval.protocols.identify import digest_of, open_set_metrics
+from lrfr.eval.embeddings import Ints, unit
+from lrfr.eval.low_res import Size
+from lrfr.eval.pairs import pair_list
+from lrfr.eval.protocols.identify import SearchList, digest_of, open_set_metrics
 from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need
 from lrfr.eval.protocols.verification import verify
-from lrfr.eval.results import Result, make_result, metric
+from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.search import F32, Search, official_sweep, open_set_auc, search
-from lrfr.eval.settings import NATIVE, Task, size_cells
+from lrfr.eval.settings import NATIVE, Task, size_cells, with_draws
 
+REVISION = 1
 RANK_LIMIT = 20
 FPIRS = (0.3, 0.2, 0.1, 0.01)
 TREE = """
@@ -61,61 +64,56 @@ def run_survface(data: Path, task: Task) -> list[Result]:
 
 
 def _identification(root: Path, task: Task) -> list[Result]:
-    lists = {}
-    for folder, stem in (("gallery", "gallery"), ("mated_probe", "mated_probe")):
-        path = need(root, f"{stem}_img_ID_pairs.mat", TREE)
-        found = load_mat(path, (f"{stem}_set", f"{stem}_ids"))
-        names, ids = (
-            cell_strings(found[f"{stem}_set"]),
-            np.asarray(found[f"{stem}_ids"], np.int64).reshape(-1),
-        )
-        if len(names) != len(ids):
-            raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
-        lists[stem] = ([inside(need(root, folder, TREE), name) for name in names], ids)
+    found = {stem: _listed(root, stem) for stem in ("gallery", "mated_probe")}
     unmated = sorted(path for path in need(root, "unmated_probe", TREE).iterdir() if path.is_file())
     if not unmated:
         raise DataError("no unmated probes", file=str(root / "unmated_probe"))
-    digest = digest_of(
-        *[[path.name for path in part] for part in (lists["gallery"][0], lists["mated_probe"][0], unmated)]
-    )
-    return [_one_size(task, lists, unmated, size, digest) for _, _, size in size_cells(task.settings, NATIVE)]
+    named = (found["gallery"][0], found["mated_probe"][0], unmated)
+    digest = digest_of(*[[path.name for path in part] for part in named])
+    lists = SearchList("survface", *found["gallery"], *found["mated_probe"], unmated, digest=digest)
+    pixels = lists.pixels_digest()
+    return [_one_size(task, lists, pixels, size) for _, _, size in size_cells(task.settings, NATIVE)]
 
 
-def _one_size(
-    task: Task, lists: dict[str, tuple[list[Path], Ints]], unmated: list[Path], size: Size, digest: str
-) -> Result:
+def _listed(root: Path, stem: str) -> tuple[list[Path], Ints]:
+    path = need(root, f"{stem}_img_ID_pairs.mat", TREE)
+    found = load_mat(path, (f"{stem}_set", f"{stem}_ids"))
+    names, ids = cell_strings(found[f"{stem}_set"]), np.asarray(found[f"{stem}_ids"], np.int64).reshape(-1)
+    if len(names) != len(ids):
+        raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
+    folder = need(root, stem, TREE)
+    return [inside(folder, name) for name in names], ids
+
+
+def _one_size(task: Task, lists: SearchList, pixels: str, size: Size) -> Result:
     fusion = task.settings.fusion("none")
     gallery, people = templates(
-        task.embedded(lists["gallery"][0], size, fusion), lists["gallery"][1], task.settings.gallery_mean
+        task.embedded(lists.gallery, size, fusion), lists.gallery_id, task.settings.gallery_mean
     )
-    mated_id = lists["mated_probe"][1]
-    if not np.isin(mated_id, people).all():
+    if not np.isin(lists.probe_id, people).all():
         raise DataError("a mated probe's identity is not in the gallery")
-    mated = search(
-        task.embedded(lists["mated_probe"][0], size, fusion), mated_id, gallery, people, top=RANK_LIMIT
-    )
-    strangers = task.embedded(unmated, size, fusion)
+    mated = search(task.embedded(lists.probe, size, fusion), lists.probe_id, gallery, people, top=RANK_LIMIT)
+    strangers = task.embedded(lists.distractor, size, fusion)
     outside = search(strangers, np.full(len(strangers), -1), gallery, people)
-    return make_result(
-        task.model,
-        benchmark="survface",
-        protocol="open-set identification",
+    cell = ("same", size, size)
+    return replace(
+        task.blank(lists.name, "open-set identification", cell, fusion),
+        revision=REVISION,
         metrics=open_set_metrics(mated, outside, FPIRS, RANK_LIMIT) | _areas(mated, outside, task),
-        matching="same",
-        sizes=[size, size],
-        flip=fusion,
-        gallery_mean=task.settings.gallery_mean,
-        **task.settings.low_res.describe(),
         alignment="as distributed",
-        protocol_digest=digest,
-        finetuned=task.settings.finetuned,
-        n_gallery=len(people),
-        n_probe=len(mated_id),
-        n_unmated=len(unmated),
+        protocol_digest=lists.digest,
+        list_digest=lists.content_digest,
+        pixels_digest=with_draws(pixels, lists.images, cell),
+        counts={
+            "n_gallery": len(people),
+            "n_probe": len(lists.probe_id),
+            "n_unmated": len(lists.distractor),
+        },
+        more={"gallery_mean": task.settings.gallery_mean},
     )
 
 
-def _areas(mated: Search, outside: Search, task: Task) -> dict[str, dict[str, object]]:
+def _areas(mated: Search, outside: Search, task: Task) -> dict[str, Metric]:
     n = len(mated.rank)
     body = {"AUC": metric(open_set_auc(mated, outside.best_other, RANK_LIMIT), n)}
     if task.settings.official_sweep:
@@ -151,4 +149,4 @@ def _verification(root: Path, task: Task) -> list[Result]:
         alignment="as distributed",
     )
     native = settings if settings.sizes else replace(settings, sizes=NATIVE)
-    return verify(Task(task.embed, native, task.model, task.on_progress), listed)
+    return verify(Task(task.embed, native, task.model, task.hooks), listed)

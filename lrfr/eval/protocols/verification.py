@@ -5,36 +5,34 @@ its interval.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from lrfr.eval.embeddings import (
-    Bools,
-    Embed,
-    Embedded,
-    PairList,
-    Progress,
-    Size,
-    describe_specs,
-    embed_images,
-)
-from lrfr.eval.results import Model, Result, make_result, metric, pack
+from lrfr.core.embedder import Embedder
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.eval.embeddings import Bools, Embedded, embed_images, pixels_digest
+from lrfr.eval.low_res import Size
+from lrfr.eval.pairs import PairList
+from lrfr.eval.results import Metric, Metrics, Model, Result, metric, pack
 from lrfr.eval.scoring import conventions
 from lrfr.eval.scoring.intervals import Interval, Resampling, bootstrap_mean, bootstrap_tar, wilson
 from lrfr.eval.scoring.metrics import F64, Roc, auc, eer, is_resolvable, roc, tar_at_far, thin
-from lrfr.eval.settings import DEFAULT_SIZES, Settings, SizeCell, Task, size_cells
+from lrfr.eval.settings import DEFAULT_SIZES, Settings, SizeCell, Task, size_cells, with_draws
 
+REVISION = 1
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _MAX_KEPT_SCORES = 200_000
 _MAX_BOOTSTRAP_CELLS = 2e8
 
 
 def verify_pairs(
-    embed: Embed,
+    embed: Embedder,
     pairs: PairList,
     settings: Settings | None = None,
     model: Model | None = None,
-    on_progress: Progress | None = None,
+    hooks: Hooks = SILENT,
 ) -> list[Result]:
     """Verify a list of pairs at several sizes and return one result for each combination.
 
@@ -43,87 +41,83 @@ def verify_pairs(
 
     Args:
         embed: ``embed(list of uint8 HWC images of any size) -> float32 [N, D]``, raw.
-        pairs: see :func:`lrfr.eval.embeddings.pair_list`.
+        pairs: see :func:`lrfr.eval.pairs.pair_list`.
         settings: sizes, convention, intervals.
         model: what is evaluated, for the record.
-        on_progress: ``on_progress(done, total, size=...)`` in images.
+        hooks: told of images done, with ``size``.
 
     """
-    todo = settings or Settings()
-    cells = size_cells(todo, DEFAULT_SIZES)
-    embedded = _embed_sizes(embed, pairs, todo, cells, on_progress)
-    return [_one(pairs, todo, model or Model("embedder"), cell, embedded) for cell in cells]
+    return verify(Task(embed, settings or Settings(), model or Model("embedder"), hooks), pairs)
 
 
 def verify(task: Task, pairs: PairList) -> list[Result]:
     """Verify a list of pairs for a benchmark's runner."""
-    return verify_pairs(task.embed, pairs, task.settings, task.model, task.on_progress)
+    cells = size_cells(task.settings, DEFAULT_SIZES)
+    embedded = _embed_sizes(task, pairs, cells)
+    pixels = pixels_digest(pairs.images)
+    return [_one(task, pairs, cell, embedded, with_draws(pixels, pairs.images, cell)) for cell in cells]
 
 
-def _embed_sizes(
-    embed: Embed, pairs: PairList, settings: Settings, cells: list[SizeCell], on_progress: Progress | None
-) -> dict[Size, Embedded]:
+def _embed_sizes(task: Task, pairs: PairList, cells: list[SizeCell]) -> dict[Size, Embedded]:
     sizes = list(dict.fromkeys(size for _, a, b in cells for size in (a, b)))
     total, found = len(sizes) * len(pairs.images), {}
+    settings = task.settings
     for turn, size in enumerate(sizes):
-
-        def report(done: int, _: int, before: int = turn * len(pairs.images), size: Size = size) -> None:
-            if on_progress:
-                on_progress(before + done, total, size=size or "native")
-
         found[size] = embed_images(
-            embed,
+            task.embed,
             pairs.images,
             size=size,
             low_res=settings.low_res,
             mirror=settings.fusion() != "none",
             batch=settings.batch,
-            on_progress=report,
+            hooks=_one_of(task.hooks, turn * len(pairs.images), total, size),
         )
     return found
 
 
+def _one_of(hooks: Hooks, before: int, of_all: int, size: Size) -> Hooks:
+    """Return hooks that count the images of one size among those of all."""
+
+    def report(done: int, total: int, **info: object) -> None:
+        hooks.progress(before + done, of_all, size=size or "native")
+
+    return Hooks(report)
+
+
 def _one(
-    pairs: PairList, settings: Settings, model: Model, cell: SizeCell, embedded: dict[Size, Embedded]
+    task: Task, pairs: PairList, cell: SizeCell, embedded: Mapping[Size, Embedded], pixels: str
 ) -> Result:
-    matching, first, second = cell
-    started = time.monotonic()
+    _, first, second = cell
+    settings, started = task.settings, time.monotonic()
     left = embedded[first].fuse(settings.fusion())[pairs.left]
     right = embedded[second].fuse(settings.fusion())[pairs.right]
     outcome = conventions.evaluate(
         settings.convention, left, right, pairs.same, pairs.fold, any_folds=settings.any_folds
     )
     curve = roc(outcome.scores, pairs.same)
-    extra = {}
+    extra: dict[str, Metric] = {}
     if settings.convention == "A":
         rate, spread = conventions.validation_rate(left, right, pairs.same, pairs.fold)
         extra["VAL@FAR=0.001"] = metric(rate, curve.n_pos, std=spread)
-    return make_result(
-        model,
-        benchmark=pairs.name,
-        protocol="verification",
-        metrics=_metrics(outcome, curve, pairs, settings) | extra,
-        matching=matching,
-        sizes=[first, second],
+    return replace(
+        task.blank(pairs.name, "verification", cell, settings.fusion()),
+        revision=REVISION,
+        metrics={**_metrics(outcome, curve, pairs, settings), **extra},
         convention=settings.convention,
-        convention_name=conventions.CONVENTIONS[settings.convention].name,
-        flip=settings.fusion(),
-        **settings.low_res.describe(),
-        **describe_specs([first, second]),
         alignment=pairs.alignment,
         protocol_digest=pairs.digest,
-        n_pos=curve.n_pos,
-        n_neg=curve.n_neg,
+        list_digest=pairs.content_digest,
+        pixels_digest=pixels,
+        counts={"n_pos": curve.n_pos, "n_neg": curve.n_neg},
         min_far=curve.min_far,
         curves={"roc": thin(curve), "histogram": _histogram(outcome.scores, pairs.same)},
-        **_kept(outcome, pairs),
+        per_pair=_kept(outcome, pairs),
         seconds=time.monotonic() - started,
+        more={"convention_name": conventions.CONVENTIONS[settings.convention].name},
     )
 
 
-def _metrics(
-    outcome: conventions.Verification, curve: Roc, pairs: PairList, settings: Settings
-) -> dict[str, dict[str, object]]:
+def _metrics(outcome: conventions.Verification, curve: Roc, pairs: PairList, settings: Settings) -> Metrics:
     n, resampling = len(pairs.same), _resampling(pairs, settings)
     fars = [far for far in FARS if far in FARS[:3] or is_resolvable(far * 10, curve.n_neg)]
     accuracy_interval: Interval | None = None
@@ -143,8 +137,14 @@ def _metrics(
         interval = resampled or (
             wilson(round(point.tar * curve.n_pos), curve.n_pos) if settings.replicates else None
         )
-        body = metric(point.tar, curve.n_pos, interval, resolvable=point.resolvable)
-        found[f"TAR@FAR={far:g}"] = body | {"far": point.far, "threshold": _finite(point.threshold)}
+        found[f"TAR@FAR={far:g}"] = metric(
+            point.tar,
+            curve.n_pos,
+            interval,
+            resolvable=point.resolvable,
+            far=point.far,
+            threshold=_finite(point.threshold),
+        )
     return found | {"EER": metric(eer(curve), n), "AUC": metric(auc(curve), n)}
 
 
@@ -177,16 +177,14 @@ def _counts(scores: F64, edges: F64) -> list[float]:
     return [float(count) for count in np.histogram(scores, edges)[0]]
 
 
-def _kept(outcome: conventions.Verification, pairs: PairList) -> dict[str, object]:
+def _kept(outcome: conventions.Verification, pairs: PairList) -> Mapping[str, str] | None:
     """Keep scores and decisions of lists of moderate length, so that two models can be tested on the same
     pairs later.
     """
     if len(pairs.same) > _MAX_KEPT_SCORES:
-        return {}
+        return None
     return {
-        "per_pair": {
-            "same_u8": pack(pairs.same.astype(np.uint8)),
-            "correct_u8": pack(outcome.correct.astype(np.uint8)),
-            "score_f32": pack(outcome.scores.astype("<f4")),
-        }
+        "same_u8": pack(pairs.same.astype(np.uint8)),
+        "correct_u8": pack(outcome.correct.astype(np.uint8)),
+        "score_f32": pack(outcome.scores.astype("<f4")),
     }

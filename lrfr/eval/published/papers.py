@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from lrfr.core import strict_yaml
 from lrfr.core.errors import SpecError, did_you_mean
@@ -15,6 +14,26 @@ from lrfr.eval.results import Result
 _HERE = Path(__file__).parent
 FAMILIES = ("fskd", "waveresnet", "btnet", "maug", "catface")
 _NUMBER = re.compile(r"^[+-]?\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What of ours belongs into a column: one metric of a benchmark (of several: their mean), or the mean of
+    other columns; ``sizes_from`` and ``benchmark_from`` name the label column that says so in each row.
+    """
+
+    metric: str = ""
+    benchmark: str | list[str] = ""
+    matching: str | None = None
+    sizes: list[int | None] | None = None
+    mean_of: list[str] = field(default_factory=list)
+    sizes_from: str | None = None
+    benchmark_from: str | None = None
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """The benchmarks' names."""
+        return self.benchmark if isinstance(self.benchmark, list) else [self.benchmark]
 
 
 @dataclass(frozen=True)
@@ -28,9 +47,7 @@ class Table:
         labels: how many leading columns name the row.
         columns: headings as printed.
         rows: cells as printed.
-        cells: for each value column, what of ours belongs there: ``benchmark`` (a name or a list to average),
-            ``metric``, ``matching``, ``sizes``; or ``mean_of`` other columns; or ``sizes_from`` /
-            ``benchmark_from`` a label column.
+        cells: for each value column, what of ours belongs there.
         unit: ``percent`` or ``fraction``.
         method_column: the label column that names the method.
         methods: from that column's words to method names of ``lrfr train``.
@@ -44,7 +61,7 @@ class Table:
     labels: int
     columns: list[str]
     rows: list[list[str]]
-    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cells: dict[str, Cell] = field(default_factory=dict)
     unit: str = "percent"
     method_column: str | None = None
     methods: dict[str, str] = field(default_factory=dict)
@@ -53,7 +70,7 @@ class Table:
     @property
     def by_row(self) -> bool:
         """Whether our numbers go beside the rows (a row names the size or data set) and not below them."""
-        return any({"sizes_from", "benchmark_from"} & set(cell) for cell in self.cells.values())
+        return any(cell.sizes_from or cell.benchmark_from for cell in self.cells.values())
 
 
 @dataclass(frozen=True)
@@ -70,7 +87,7 @@ class Ours:
 def tables() -> dict[str, Table]:
     """Return all tables by id, in the papers' order."""
     return {
-        entry["id"]: Table(**entry)
+        entry["id"]: Table(**entry | {"cells": {name: Cell(**cell) for name, cell in entry["cells"].items()}})
         for family in FAMILIES
         for entry in strict_yaml.load(_HERE / f"{family}.yaml").data
     }
@@ -97,12 +114,12 @@ def side_by_side(table: Table, results: list[Result]) -> tuple[list[str], list[l
     A number of ours on the same benchmark is preferred. Where there is none, one from another verification or
     identification list with the same metric, matching and sizes is shown and its difference is stated.
     """
-    models = list(dict.fromkeys(result["model"]["name"] for result in results))
+    models = list(dict.fromkeys(result.model.name for result in results))
     rows = [list(row) for row in table.rows]
     columns = list(table.columns)
     remarks: dict[str, list[str]] = {}
     for name in models:
-        own = [result for result in results if result["model"]["name"] == name]
+        own = [result for result in results if result.model.name == name]
         differences: list[str] = []
         if table.by_row:
             added = [_beside(table, row, own, differences) for row in table.rows]
@@ -123,7 +140,7 @@ def _beside(table: Table, row: list[str], results: list[Result], differences: li
     if table.method_column is not None:
         wanted = table.methods.get(row[table.columns.index(table.method_column)])
         # a model of unknown method is an undistilled one
-        results = [result for result in results if (result["model"].get("method") or "baseline") == wanted]
+        results = [result for result in results if (result.model.method or "baseline") == wanted]
     found = []
     for column, cell in table.cells.items():
         filled = _fill(cell, table, row)
@@ -136,25 +153,24 @@ def _beside(table: Table, row: list[str], results: list[Result], differences: li
     return ", ".join(found)
 
 
-def _fill(cell: dict[str, Any], table: Table, row: list[str]) -> dict[str, Any] | None:
+def _fill(cell: Cell, table: Table, row: list[str]) -> Cell | None:
     """Complete a cell by the row's own labels."""
-    filled = dict(cell)
-    if "sizes_from" in cell:
-        digits = re.search(r"\d+", row[table.columns.index(filled.pop("sizes_from"))].split(")")[-1])
+    if cell.sizes_from:
+        digits = re.search(r"\d+", row[table.columns.index(cell.sizes_from)].split(")")[-1])
         if digits is None:
             return None
-        filled["sizes"] = [int(digits.group())] * 2
-    if "benchmark_from" in cell:
-        filled["benchmark"] = row[table.columns.index(filled.pop("benchmark_from"))].lower()
-    return filled
+        cell = replace(cell, sizes=[int(digits.group())] * 2)
+    if cell.benchmark_from:
+        cell = replace(cell, benchmark=row[table.columns.index(cell.benchmark_from)].lower())
+    return cell
 
 
 def _below(table: Table, results: list[Result], differences: list[str]) -> list[str]:
     """Return our cells for the value columns of a wide table."""
     values: dict[str, float] = {}
     for column, cell in table.cells.items():
-        if "mean_of" in cell:
-            parts = [values.get(name) for name in cell["mean_of"]]
+        if cell.mean_of:
+            parts = [values.get(name) for name in cell.mean_of]
             known = [part for part in parts if part is not None]
             if len(known) == len(parts):
                 values[column] = sum(known) / len(known)
@@ -170,42 +186,36 @@ def _show(value: float, table: Table) -> str:
     return f"{value:.2f}" if table.unit == "fraction" else f"{100 * value:.2f}"
 
 
-def lookup(cell: dict[str, Any], results: list[Result]) -> Ours | None:
+def lookup(cell: Cell, results: list[Result]) -> Ours | None:
     """Return our value for a cell, the mean where it names several benchmarks, or None."""
-    names = cell["benchmark"] if isinstance(cell["benchmark"], list) else [cell["benchmark"]]
+    names = cell.benchmarks
     fitting = [result for result in results if _fits(cell, result)]
-    exact = [next((result for result in fitting if result["benchmark"] == name), None) for name in names]
+    exact = [next((result for result in fitting if result.benchmark == name), None) for name in names]
     if all(exact):
-        values = [_value(cell, result) for result in exact if result is not None]
+        values = [result.metrics[cell.metric].value for result in exact if result is not None]
         return Ours(sum(values) / len(values), _other_conditions(exact[0]))
-    if not fitting or "sizes" not in cell:
+    if not fitting or cell.sizes is None:
         return None  # without sizes to agree on, another data set is no analogue
     stand_in = fitting[0]
-    text = f"measured on {stand_in['benchmark']}, the paper's is {', '.join(names)}"
-    return Ours(_value(cell, stand_in), (text, *_other_conditions(stand_in)))
+    text = f"measured on {stand_in.benchmark}, the paper's is {', '.join(names)}"
+    return Ours(stand_in.metrics[cell.metric].value, (text, *_other_conditions(stand_in)))
 
 
-def _fits(cell: dict[str, Any], result: Result) -> bool:
-    if cell["metric"] not in result["metrics"]:
+def _fits(cell: Cell, result: Result) -> bool:
+    if cell.metric not in result.metrics:
         return False
-    if "matching" in cell and result.get("matching") != cell["matching"]:
+    if cell.matching is not None and result.matching != cell.matching:
         return False
-    return "sizes" not in cell or list(result.get("sizes", [])) == list(cell["sizes"])
-
-
-def _value(cell: dict[str, Any], result: Result) -> float:
-    return float(result["metrics"][cell["metric"]]["value"])
+    return cell.sizes is None or list(result.sizes or ()) == cell.sizes
 
 
 def _other_conditions(result: Result | None) -> tuple[str, ...]:
     """Say how ours was made, since every paper differs in these."""
     if result is None:
         return ()
-    words = [f"convention {result['convention']}"] if result.get("convention") else []
-    words.append(f"flip {result.get('flip', 'none')}")
-    if result.get("interpolation"):
-        words.append(
-            f"{result['interpolation']}, {'antialiased' if result.get('antialias') else 'not antialiased'}"
-        )
-    words.append(f"fine-tuned: {result.get('finetuned', 'no')}")
+    words = [f"convention {result.convention}"] if result.convention else []
+    words.append(f"flip {result.flip or 'none'}")
+    if result.interpolation:
+        words.append(f"{result.interpolation}, {'antialiased' if result.antialias else 'not antialiased'}")
+    words.append(f"fine-tuned: {result.finetuned}")
     return ("; ".join(words),)

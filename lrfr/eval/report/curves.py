@@ -6,7 +6,7 @@ import base64
 
 from lrfr.eval.report import plots
 from lrfr.eval.report.blocks import Image
-from lrfr.eval.report.compare import size_pair
+from lrfr.eval.report.compare import second_size, size_pair
 from lrfr.eval.results import Result
 
 _SMALLEST = 3  # with several models, curves are drawn for this many of the smallest sizes
@@ -18,20 +18,20 @@ def curves(own: list[Result]) -> list[Image]:
 
 
 def _against_size(own: list[Result]) -> list[Image]:
-    metric = next((name for name in ("accuracy", "rank-1", "mean") if name in own[0]["metrics"]), None)
+    metric = next((name for name in ("accuracy", "rank-1", "mean") if name in own[0].metrics), None)
     images = []
     for matching in ("cross", "same"):
         part = [
             result
             for result in own
-            if "sizes" in result and (result.get("matching") == matching or _is_first(result, own))
+            if result.sizes is not None and (result.matching == matching or _is_first(result, own))
         ]
         if (
             metric is None
-            or len({result["sizes"][1] for result in part if isinstance(result["sizes"][1], int)}) < 2
+            or len({size for result in part if isinstance(size := second_size(result), int)}) < 2
         ):
             continue
-        chance = 0.5 if own[0]["protocol"] == "verification" else None
+        chance = 0.5 if own[0].protocol == "verification" else None
         text = (
             f"{metric} against the side of the small image, {matching}-resolution. Bands are 95 % intervals"
         )
@@ -51,14 +51,14 @@ def _against_size(own: list[Result]) -> list[Image]:
 
 def _is_first(result: Result, own: list[Result]) -> bool:
     """Say whether this is the HR-HR cell, which belongs to both kinds of curve."""
-    return bool(result["sizes"] == own[0]["sizes"])
+    return bool(result.sizes == own[0].sizes)
 
 
 def _error_curves(own: list[Result]) -> list[Image]:
     drawn = [
         result
         for result in own
-        if "roc" in result.get("curves", {}) and (result.get("matching") != "same" or _is_first(result, own))
+        if "roc" in result.curves and (result.matching != "same" or _is_first(result, own))
     ]
     if not drawn:
         return []
@@ -92,9 +92,9 @@ def _similarities(own: list[Result]) -> list[Image]:
         part = [
             r
             for r in own
-            if r["model"]["name"] == name
-            and "histogram" in r.get("curves", {})
-            and (r.get("matching") == "cross" or _is_first(r, own))
+            if r.model.name == name
+            and "histogram" in r.curves
+            and (r.matching == "cross" or _is_first(r, own))
         ]
         if part:
             text = f"{name}: cosines of same and different pairs, {size_pair(part[0])} above the line"

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrfr.eval.results import Result
+from lrfr.eval.low_res import size_label
+from lrfr.eval.report.compare import second_size
+from lrfr.eval.results import Metric, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,14 +101,7 @@ def _style(color: dict[str, str]) -> dict[str, Any]:
 
 def models_of(results: Sequence[Result]) -> list[str]:
     """Return the models' names in order of appearance."""
-    return list(dict.fromkeys(result["model"]["name"] for result in results))
-
-
-def size_label(size: Any) -> str:
-    """Return ``14 px``, the name of a spec, or ``native``."""
-    if size is None:
-        return "native"
-    return f"{size} px" if isinstance(size, int) else str(size)
+    return list(dict.fromkeys(result.model.name for result in results))
 
 
 def accuracy_against_size(metric: str, *, chance: float | None = 0.5) -> Draw:
@@ -122,17 +117,15 @@ def accuracy_against_size(metric: str, *, chance: float | None = 0.5) -> Draw:
                 (
                     r
                     for r in results
-                    if r["model"]["name"] == name
-                    and metric in r["metrics"]
-                    and isinstance(r["sizes"][1], int)
+                    if r.model.name == name and metric in r.metrics and isinstance(second_size(r), int)
                 ),
-                key=lambda result: int(result["sizes"][1]),
+                key=_side_px,
             )
             if not own:
                 continue
-            sizes = [int(result["sizes"][1]) for result in own]
+            sizes = [_side_px(result) for result in own]
             ticks.update(sizes)
-            _line_with_intervals(axes, sizes, [result["metrics"][metric] for result in own], name, place)
+            _line_with_intervals(axes, sizes, [result.metrics[metric] for result in own], name, place)
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted(ticks), [str(size) for size in sorted(ticks)])
         axes.minorticks_off()
@@ -145,22 +138,25 @@ def accuracy_against_size(metric: str, *, chance: float | None = 0.5) -> Draw:
     return paint
 
 
-def _line_with_intervals(
-    axes: Axes, sizes: list[int], bodies: list[dict[str, Any]], name: str, place: int
-) -> None:
+def _line_with_intervals(axes: Axes, sizes: list[int], bodies: list[Metric], name: str, place: int) -> None:
     color, marker = OKABE_ITO[place % 7], MARKERS[place % 7]
-    values = [100 * body["value"] for body in bodies]
+    values = [100 * body.value for body in bodies]
     axes.plot(sizes, values, marker=marker, color=color, linestyle=LINES[place % 7], label=name)
-    spans = [body["interval"] for body in bodies if body.get("interval")]
+    spans = [body.interval for body in bodies if body.interval]
     if len(spans) == len(bodies):
         axes.fill_between(
             sizes,
-            [100 * s["low"] for s in spans],
-            [100 * s["high"] for s in spans],
+            [100 * s.low for s in spans],
+            [100 * s.high for s in spans],
             color=color,
             alpha=0.18,
             linewidth=0,
         )
+
+
+def _side_px(result: Result) -> int:
+    size = second_size(result)
+    return size if isinstance(size, int) else 0
 
 
 def roc_curves(axes: Axes, results: list[Result]) -> None:
@@ -169,11 +165,11 @@ def roc_curves(axes: Axes, results: list[Result]) -> None:
     """
     many = len(models_of(results)) > 1
     for place, result in enumerate(results):
-        curve = result["curves"]["roc"]
+        curve = result.curves["roc"]
         label = (
-            f"{result['model']['name']}, {size_label(result['sizes'][1])}"
+            f"{result.model.name}, {size_label(second_size(result))}"
             if many
-            else size_label(result["sizes"][1])
+            else size_label(second_size(result))
         )
         shown = [(far, tar) for far, tar in zip(curve["far"], curve["tar"], strict=True) if far > 0]
         axes.plot(
@@ -196,13 +192,13 @@ def det_curves(axes: Axes, results: list[Result]) -> None:
     ticks = np.array([0.001, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8])
     many = len(models_of(results)) > 1
     for place, result in enumerate(results):
-        curve = result["curves"]["roc"]
+        curve = result.curves["roc"]
         far, frr = np.array(curve["far"]), 1 - np.array(curve["tar"])
         inner = (far > 0) & (far < 1) & (frr > 0) & (frr < 1)
         label = (
-            f"{result['model']['name']}, {size_label(result['sizes'][1])}"
+            f"{result.model.name}, {size_label(second_size(result))}"
             if many
-            else size_label(result["sizes"][1])
+            else size_label(second_size(result))
         )
         axes.plot(
             ndtri(far[inner]),
@@ -225,12 +221,12 @@ def histograms(axes: Axes, results: list[Result]) -> None:
     """
     ends = [results[0]] if len(results) == 1 else [results[0], results[-1]]
     for turn, result in enumerate(ends):
-        histogram = result["curves"]["histogram"]
+        histogram = result.curves["histogram"]
         edges, sign = np.array(histogram["edges"]), 1 - 2 * turn
         for kind, color, fill in (("same", OKABE_ITO[0], True), ("different", OKABE_ITO[1], False)):
             counts = np.array(histogram[kind])
             density = sign * counts / max(counts.sum(), 1)
-            label = f"{kind}, {size_label(result['sizes'][1])}"
+            label = f"{kind}, {size_label(second_size(result))}"
             line = "-" if turn == 0 else "--"
             axes.stairs(
                 density,

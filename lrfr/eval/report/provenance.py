@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lrfr.eval.results import Model
 from lrfr.pairs.store import Store
 from lrfr.pairs.views import view_digest
 
 
-def chain(model: dict[str, Any], store: Path | None = None) -> list[str]:
+def chain(model: Model, store: Path | None = None) -> list[str]:
     """Return the lines of one model's chain; with its ``store``, down to the spec and the HR files' hashes.
 
     Raises:
@@ -17,13 +18,13 @@ def chain(model: dict[str, Any], store: Path | None = None) -> list[str]:
 
     """
     lines = [
-        str(model["name"]),
-        f"  checkpoint {model.get('checkpoint') or '-'}",
-        f"    digest {model.get('digest') or '-'}",
+        model.name,
+        f"  checkpoint {model.checkpoint or '-'}",
+        f"    digest {model.digest or '-'}",
     ]
-    lines += [f"    {role} {digest}" for role, digest in sorted((model.get("parents") or {}).items())]
-    lines.append(f"  view {model.get('view_digest') or '-'}")
-    found = _view(store, model.get("view_digest")) if store else None
+    lines += [f"    {role} {digest}" for role, digest in sorted(model.parents.items())]
+    lines.append(f"  view {model.view_digest or '-'}")
+    found = _view(store, model.view_digest) if store else None
     return lines + (_below(Store(store), found) if store and found else [])
 
 

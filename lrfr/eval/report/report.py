@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from lrfr.core.errors import DataError
 from lrfr.eval.report import sections
 from lrfr.eval.report.blocks import Section
 from lrfr.eval.report.seeds import over_seeds
+from lrfr.eval.result_files import as_json
 from lrfr.eval.results import Result
 
-_LEFT_OUT = {"per_pair", "curves", "seconds", "time"}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -43,7 +43,7 @@ def build(
     """Arrange results into a report.
 
     Args:
-        results: from :func:`lrfr.eval.results.read_results` or straight from a protocol.
+        results: from :func:`lrfr.eval.result_files.read_results` or straight from a protocol.
         title: heading of the page.
         pictures: image files to embed, each with its caption (for example a contact sheet of the
             degradation).
@@ -75,7 +75,7 @@ def write_report(results: list[Result], out: Path, **options: Any) -> list[Path]
     """Write ``out`` (HTML) with ``.md`` and ``.json`` beside it, and return the three paths.
 
     Args:
-        results: from a protocol, or from :func:`lrfr.eval.results.read_results`.
+        results: from a protocol, or from :func:`lrfr.eval.result_files.read_results`.
         out: the HTML file.
         **options: as of :func:`build`.
 
@@ -138,10 +138,7 @@ def to_json(report: Report) -> str:
         {"title": s.title, "text": s.text, "tables": [vars(table) for table in s.tables], "code": s.code}
         for s in report.sections
     ]
-    light = [
-        {key: value for key, value in result.items() if key not in {"per_pair", "curves", "seconds", "time"}}
-        for result in report.results
-    ]
+    light = [as_json(replace(result, seconds=None, time=None), heavy=False) for result in report.results]
     return (
         json.dumps({"title": report.title, "sections": parts, "results": light}, indent=1, allow_nan=False)
         + "\n"

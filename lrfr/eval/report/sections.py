@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import decode, read_bytes
@@ -17,7 +16,7 @@ from lrfr.eval.report.blocks import Image, Section, TableBlock
 from lrfr.eval.report.compare import gain_rows, paired_rows, size_pair
 from lrfr.eval.report.curves import curves
 from lrfr.eval.report.provenance import chain
-from lrfr.eval.results import Result
+from lrfr.eval.results import Metric, Result
 
 MAIN_METRICS = (
     "accuracy",
@@ -33,34 +32,34 @@ MAIN_METRICS = (
 
 def test_names(results: list[Result]) -> list[tuple[str, str]]:
     """Return each (benchmark, protocol) once, in order."""
-    return list(dict.fromkeys((result["benchmark"], result["protocol"]) for result in results))
+    return list(dict.fromkeys((result.benchmark, result.protocol) for result in results))
 
 
 def compared(results: list[Result]) -> Section:
     """Say what was compared, on which lists, under which conditions."""
-    models = {result["model"]["name"]: result["model"] for result in results}
+    models = {result.model.name: result.model for result in results}
     about = [
         [
-            m["name"],
-            m.get("method") or "-",
-            _short(m.get("digest")),
-            _short(m.get("view_digest")),
-            m.get("notes") or "-",
+            m.name,
+            m.method or "-",
+            _short(m.digest),
+            _short(m.view_digest),
+            m.notes or "-",
         ]
         for m in models.values()
     ]
     lists = {}
     for r in results:
-        how = f"{r.get('interpolation', '-')}, {'antialiased' if r.get('antialias') else 'not antialiased'}"
-        lists[r["benchmark"], r["protocol"]] = [
-            r["benchmark"],
-            r["protocol"],
+        how = f"{r.interpolation or '-'}, {'antialiased' if r.antialias else 'not antialiased'}"
+        lists[r.benchmark, r.protocol] = [
+            r.benchmark,
+            r.protocol,
             _trials(r),
-            r.get("convention", "-"),
-            r.get("flip", "-"),
+            r.convention or "-",
+            r.flip or "-",
             how,
-            r.get("alignment", "-"),
-            _short(r.get("protocol_digest")),
+            r.alignment or "-",
+            _short(r.protocol_digest),
         ]
     return Section(
         "What was compared",
@@ -86,21 +85,22 @@ def compared(results: list[Result]) -> Section:
 
 
 def _trials(result: Result) -> str:
-    if "n_pos" in result:
-        return f"{result['n_pos']} same, {result['n_neg']} different"
-    if "n_probe" in result:
-        return f"{result['n_probe']} probes, {result.get('n_gallery', '-')} gallery"
-    return f"{max(metric['n'] for metric in result['metrics'].values())} images"
+    counts = result.counts
+    if "n_pos" in counts:
+        return f"{counts['n_pos']} same, {counts['n_neg']} different"
+    if "n_probe" in counts:
+        return f"{counts['n_probe']} probes, {counts.get('n_gallery', '-')} gallery"
+    return f"{max(metric.n for metric in result.metrics.values())} images"
 
 
-def _short(digest: Any) -> str:
-    return str(digest)[:12] if digest else "-"
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "-"
 
 
 def one_test(key: tuple[str, str], results: list[Result]) -> Section:
     """Show one test: its main metrics at every pair of sizes, and its curves."""
-    own = [result for result in results if (result["benchmark"], result["protocol"]) == key]
-    metrics = list(dict.fromkeys(name for result in own for name in result["metrics"]))
+    own = [result for result in results if (result.benchmark, result.protocol) == key]
+    metrics = list(dict.fromkeys(name for result in own for name in result.metrics))
     shown = [name for name in MAIN_METRICS if name in metrics] or metrics
     tables = []
     for matching, word in (
@@ -111,11 +111,11 @@ def one_test(key: tuple[str, str], results: list[Result]) -> Section:
         part = [
             result
             for result in own
-            if result.get("matching", "same") == matching or result.get("sizes") == own[0].get("sizes")
+            if (result.matching or "same") == matching or result.sizes == own[0].sizes
         ]
-        alone = len({size_pair(result) for result in own}) == 1 and own[0].get("matching", "same") == matching
+        alone = len({size_pair(result) for result in own}) == 1 and (own[0].matching or "same") == matching
         if len({size_pair(result) for result in part}) > 1 or alone:
-            tables += [_metric_table(part, name, word) for name in shown[: 4 if "sizes" in part[0] else 1]]
+            tables += [_metric_table(part, name, word) for name in shown[: 4 if part[0].sizes else 1]]
     return Section(f"{key[0]}: {key[1]}", [], tables, curves(own))
 
 
@@ -125,21 +125,19 @@ def _metric_table(results: list[Result], metric: str, word: str) -> TableBlock:
     rows = []
     for name in plots.models_of(results):
         found = {
-            size_pair(result): result["metrics"].get(metric)
-            for result in results
-            if result["model"]["name"] == name
+            size_pair(result): result.metrics.get(metric) for result in results if result.model.name == name
         }
         rows.append([name, *[value_text(found.get(cell)) for cell in cells]])
     return TableBlock(f"{metric}, {word}", ["model", *cells], rows)
 
 
-def value_text(body: dict[str, Any] | None) -> str:
+def value_text(body: Metric | None) -> str:
     """Return ``94.70 [94.0, 95.4]``, starred where not resolvable."""
     if body is None:
         return "-"
-    text = f"{100 * body['value']:.2f}" + ("" if body.get("resolvable", True) else "*")
-    span = body.get("interval")
-    return f"{text} [{100 * span['low']:.1f}, {100 * span['high']:.1f}]" if span else text
+    text = f"{100 * body.value:.2f}" + ("" if body.resolvable else "*")
+    span = body.interval
+    return f"{text} [{100 * span.low:.1f}, {100 * span.high:.1f}]" if span else text
 
 
 def paired_tests(results: list[Result], asked: Sequence[tuple[str, str]] = ()) -> Section | None:
@@ -203,14 +201,14 @@ def papers(results: list[Result]) -> Section | None:
 
 def cost(results: list[Result]) -> Section | None:
     """Show parameters, multiply-adds and throughput where they were measured."""
-    models = {result["model"]["name"]: result["model"].get("cost") or [] for result in results}
+    models = {result.model.name: result.model.cost for result in results}
     rows = [
         [
             name,
-            f"{row['size_px']} px",
-            _count(row.get("parameters"), 1e6, "M"),
-            _count(row.get("macs"), 1e9, "G"),
-            f"{row['images_per_s']:.0f}",
+            f"{row.size_px} px",
+            _count(row.parameters, 1e6, "M"),
+            _count(row.macs, 1e9, "G"),
+            f"{row.images_per_s:.0f}",
         ]
         for name, cost in models.items()
         for row in cost
@@ -230,7 +228,7 @@ def cost(results: list[Result]) -> Section | None:
     )
 
 
-def _count(value: Any, unit: float, letter: str) -> str:
+def _count(value: int | None, unit: float, letter: str) -> str:
     return f"{value / unit:.3g} {letter}" if value else "-"
 
 
@@ -256,9 +254,7 @@ def pictures(pictures: Sequence[tuple[Path, str]]) -> Section | None:
 def provenance(results: list[Result], store: Path | None) -> Section:
     """Draw each model's chain from the metric back to the HR files."""
     lines = [
-        line
-        for model in {r["model"]["name"]: r["model"] for r in results}.values()
-        for line in chain(model, store)
+        line for model in {r.model.name: r.model for r in results}.values() for line in chain(model, store)
     ]
     text = (
         []
@@ -273,8 +269,8 @@ def provenance(results: list[Result], store: Path | None) -> Section:
 
 def commands(results: list[Result]) -> Section:
     """List the commands that made the results."""
-    lines = list(dict.fromkeys(str(result["command"]) for result in results if result.get("command")))
-    versions = ", ".join(f"{name} {value}" for name, value in results[0].get("versions", {}).items())
+    lines = list(dict.fromkeys(result.command for result in results if result.command))
+    versions = ", ".join(f"{name} {value}" for name, value in results[0].versions.items())
     return Section(
         "Reproduce",
         [f"Made with {versions or 'unknown versions'}."],

@@ -19,12 +19,12 @@ def over_seeds(results: list[Result]) -> Section | None:
         lambda: defaultdict(lambda: defaultdict(list))
     )
     for result in results:
-        found = re.fullmatch(r"(.+)-s\d+", result["model"]["name"])
-        metric = next((name for name in METRICS if name in result["metrics"]), None)
+        found = re.fullmatch(r"(.+)-s\d+", result.model.name)
+        metric = next((name for name in METRICS if name in result.metrics), None)
         if found and metric:
-            cell = f"{size_pair(result)}" + (", same" if result.get("matching") == "same" else "")
-            values[f"{result['benchmark']}: {result['protocol']}", metric][found[1]][cell].append(
-                100 * result["metrics"][metric]["value"]
+            cell = f"{size_pair(result)}" + (", same" if result.matching == "same" else "")
+            values[f"{result.benchmark}: {result.protocol}", metric][found[1]][cell].append(
+                100 * result.metrics[metric].value
             )
     tables = []
     for (test, metric), models in values.items():

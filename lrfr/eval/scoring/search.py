@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.eval.embeddings import Bools, Ints, Progress, unit
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.eval.embeddings import Bools, Ints, unit
 from lrfr.eval.scoring.metrics import F64, is_resolvable, roc
 
 F32 = NDArray[np.float32]
@@ -55,7 +56,7 @@ def search(
     *,
     top: int = 1,
     gallery_block: int = GALLERY_BLOCK,
-    on_progress: Progress | None = None,
+    hooks: Hooks = SILENT,
 ) -> Search:
     """Compare every probe with every gallery embedding by cosine.
 
@@ -66,7 +67,7 @@ def search(
         gallery_label: person of each gallery row, [M]; a distractor has a label that no probe has.
         top: how many best scores to keep for each probe.
         gallery_block: gallery rows per block.
-        on_progress: ``on_progress(done, total)`` in gallery rows.
+        hooks: told of gallery rows done.
 
     """
     count = min(top, len(gallery))
@@ -85,8 +86,7 @@ def search(
             scores[probe_label[part, None] == label[None, :]] = _LOWEST
             np.maximum(best_other[part], scores.max(axis=1), out=best_other[part])
             above[part] += (scores >= best_mate[part, None] - TIE).sum(axis=1)
-        if on_progress:
-            on_progress(min(start + gallery_block, len(gallery)), len(gallery))
+        hooks.progress(min(start + gallery_block, len(gallery)), len(gallery))
     return Search(
         best_mate, best_other, np.where(best_mate > _LOWEST, above + 1, 0), np.sort(best, axis=1)[:, ::-1]
     )
