@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lrfr.core.progress import Hooks, Stopped
     from lrfr.degrade.pipeline import Pipeline
     from lrfr.degrade.spec.model import Spec, load_spec
-    from lrfr.experiment.declare import Experiment
+    from lrfr.experiment.evaluate import Results, evaluate
+    from lrfr.experiment.experiment import Experiment
     from lrfr.experiment.tables import registry
     from lrfr.pairs.build.make import make_pairs
     from lrfr.pairs.dataset import Batch, PairDataset, collate
@@ -33,7 +34,7 @@ _HOME = {
     "Batch": "lrfr.pairs.dataset",
     "DataError": "lrfr.core.errors",
     "EnvironmentFault": "lrfr.core.errors",
-    "Experiment": "lrfr.experiment.declare",
+    "Experiment": "lrfr.experiment.experiment",
     "Hooks": "lrfr.core.progress",
     "LockedError": "lrfr.core.errors",
     "LrfrError": "lrfr.core.errors",
@@ -41,11 +42,13 @@ _HOME = {
     "PairDataset": "lrfr.pairs.dataset",
     "PairLoader": "lrfr.pairs.loader",
     "Pipeline": "lrfr.degrade.pipeline",
+    "Results": "lrfr.experiment.evaluate",
     "Spec": "lrfr.degrade.spec.model",
     "SpecError": "lrfr.core.errors",
     "Stopped": "lrfr.core.progress",
     "Store": "lrfr.pairs.store",
     "collate": "lrfr.pairs.dataset",
+    "evaluate": "lrfr.experiment.evaluate",
     "load_model": "lrfr.train.weights.load_model",
     "load_recipe": "lrfr.train.recipe",
     "load_spec": "lrfr.degrade.spec.model",
@@ -66,12 +69,14 @@ __all__ = [
     "PairDataset",
     "PairLoader",
     "Pipeline",
+    "Results",
     "Spec",
     "SpecError",
     "Stopped",
     "Store",
     "__version__",
     "collate",
+    "evaluate",
     "load_model",
     "load_recipe",
     "load_spec",

@@ -8,13 +8,17 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from lrfr.core.progress import Hooks
+from lrfr.core.text_table import aligned, cell_text
+
 Advance = Callable[..., None]
+Body = Callable[..., Mapping[str, object] | None]
 _PLAIN_FIRST_S = 5.0
 _PLAIN_MOST_S = 60.0
 
@@ -37,21 +41,15 @@ class Output:
         if not self.as_json:
             click.echo(text, err=True)
 
-    def table(self, columns: list[str], rows: list[list[Any]], title: str = "") -> None:
+    def hooks(self) -> Hooks:
+        """Return hooks that say what a library function notes."""
+        return Hooks(on_note=self.note)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
         """Print an aligned table; numbers to the right, the first column to the left."""
         if self.as_json:
             return
-        cells = [[_cell(value) for value in row] for row in rows]
-        widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
-        if title:
-            click.echo(title)
-        for line in [columns, ["-" * width for width in widths], *cells]:
-            first = line[0].ljust(widths[0])
-            click.echo(
-                "  ".join(
-                    [first, *(text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))]
-                ).rstrip()
-            )
+        click.echo(aligned(columns, rows, title))
 
     @contextmanager
     def progress(self, label: str, unit: str = "img") -> Iterator[Advance]:
@@ -83,12 +81,6 @@ class _Pace:
         return (done - self.first) / max(now - self.since, 1e-6)
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 @contextmanager
 def _bar(label: str, unit: str) -> Iterator[Advance]:
     from rich.console import Console
@@ -105,9 +97,12 @@ def _bar(label: str, unit: str) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=None, note="")
 
-        def advance(done: int, total: int, **info: Any) -> None:
+        def advance(done: int, total: int, **info: object) -> None:
             note = " ".join(
-                [f"{pace.rate(done):.3g} {unit}/s", *(f"{key} {_cell(value)}" for key, value in info.items())]
+                [
+                    f"{pace.rate(done):.3g} {unit}/s",
+                    *(f"{key} {cell_text(value)}" for key, value in info.items()),
+                ]
             )
             progress.update(task, completed=done, total=total, note=note)
 
@@ -118,13 +113,13 @@ def _plain(label: str, unit: str) -> Advance:
     start, pace = time.monotonic(), _Pace()
     last = [start]
 
-    def advance(done: int, total: int, **info: Any) -> None:
+    def advance(done: int, total: int, **info: object) -> None:
         now, rate = time.monotonic(), pace.rate(done)
         if rate == 0 or now - last[0] < min(_PLAIN_MOST_S, max(_PLAIN_FIRST_S, (now - start) / 4)):
             return
         last[0] = now
         eta_s = (total - done) / rate
-        extra = "".join(f", {key} {_cell(value)}" for key, value in info.items())
+        extra = "".join(f", {key} {cell_text(value)}" for key, value in info.items())
         click.echo(f"{label}: {done}/{total}, {rate:.3g} {unit}/s, ETA {eta_s:.0f} s{extra}", err=True)
 
     return advance
@@ -148,14 +143,14 @@ def _rename(word: str) -> str:
     return _ALIASES.get(option, option) + equals + value
 
 
-def command(name: str, **attributes: Any) -> Callable[[Callable[..., dict[str, Any] | None]], click.Command]:
+def command(name: str, **attributes: Any) -> Callable[[Body], click.Command]:
     r"""Make a click command from ``body(out, **parameters) -> result``; adds ``--json``.
 
     The body returns the JSON-able result; errors are raised as :class:`lrfr.core.errors.LrfrError` and shown
     by the entry point.
     """
 
-    def wrap(body: Callable[..., dict[str, Any] | None]) -> click.Command:
+    def wrap(body: Body) -> click.Command:
         """Return the command that runs ``body``."""
 
         @functools.wraps(body)
@@ -175,7 +170,7 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., dict[str, A
     return wrap
 
 
-def print_json(value: dict[str, Any]) -> None:
+def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object on stdout."""
     sys.stdout.write(json.dumps(value, sort_keys=True, default=str) + "\n")
     sys.stdout.flush()

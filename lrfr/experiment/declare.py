@@ -91,7 +91,7 @@ class Picture:
 
 
 @checked(frozen=True, config=_STRICT)
-class Experiment:
+class Declaration:
     """The whole declaration; see ``docs/experiments.md``."""
 
     version: int
@@ -112,9 +112,9 @@ class Experiment:
         return [*self.imports, *self.trainings, *self.routes]
 
 
-def load_experiment(
+def load_declaration(
     path: Path, places: Mapping[str, str] | None = None, *, embedded: bool = False
-) -> Experiment:
+) -> Declaration:
     """Read and check an experiment file.
 
     Args:
@@ -136,7 +136,7 @@ def load_experiment(
         data = _laid_over(data, instead) if embedded else data
         data = _filled(document, data, places or {})
     try:
-        experiment: Experiment = TypeAdapter(Experiment).validate_python(data)
+        experiment: Declaration = TypeAdapter(Declaration).validate_python(data)
     except ValidationError as error:
         raise _explain(document, error) from None
     _check_names(document, experiment)
@@ -158,7 +158,7 @@ def _laid_over(base: Any, above: Any) -> Any:
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _filled(document: Document, data: dict[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+def _filled(document: Document, data: Mapping[str, Any], given: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the file's data with ``{name}`` replaced by the place of that name."""
     declared = data.get("places") or {}
     for name in given:
@@ -200,12 +200,12 @@ def _explain(document: Document, error: ValidationError) -> Exception:
             "evaluations": Evaluation,
             "pictures": Picture,
         }
-        kind = kinds.get(str(place[0]), Experiment) if len(place) > 1 else Experiment
+        kind = kinds.get(str(place[0]), Declaration) if len(place) > 1 else Declaration
         hint = did_you_mean(str(place[-1]), [item.name for item in fields(kind)])
     return document.error(first["msg"], place, hint)
 
 
-def _check_names(document: Document, experiment: Experiment) -> None:
+def _check_names(document: Document, experiment: Declaration) -> None:
     if experiment.version != 1:
         raise document.error("unknown version", ("version",), "this lrfr reads version 1")
     _check_unique(document, experiment)
@@ -233,7 +233,7 @@ def _check_names(document: Document, experiment: Experiment) -> None:
             )
 
 
-def _check_unique(document: Document, experiment: Experiment) -> None:
+def _check_unique(document: Document, experiment: Declaration) -> None:
     models = experiment.models()
     for kind in ("imports", "routes"):
         for name in getattr(experiment, kind):

@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from lrfr.experiment.declare import Evaluation, Experiment, Flags, Training
+from lrfr.experiment.declare import Declaration, Evaluation, Flags, Training
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Step:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def plan(experiment: Experiment) -> list[Step]:
+def steps_of(experiment: Declaration) -> list[Step]:
     """Return the steps in an order in which every step comes after what it needs; paths are relative to the
     experiment's folder.
     """
@@ -55,7 +55,7 @@ def plan(experiment: Experiment) -> list[Step]:
     return [*steps, *_report_step(experiment, steps)]
 
 
-def _report_step(experiment: Experiment, steps: list[Step]) -> list[Step]:
+def _report_step(experiment: Declaration, steps: list[Step]) -> list[Step]:
     results = [_result_file(step.id) for step in steps if step.argv[0] == "eval"]
     if not results:
         return []
@@ -70,7 +70,7 @@ def _report_step(experiment: Experiment, steps: list[Step]) -> list[Step]:
     ]
 
 
-def _training_steps(name: str, training: Training, experiment: Experiment) -> list[Step]:
+def _training_steps(name: str, training: Training, experiment: Declaration) -> list[Step]:
     steps = []
     settings, flags = experiment.common.set | training.set, experiment.common.flags | training.flags
     for seed in training.seeds:
@@ -92,7 +92,7 @@ def _training_steps(name: str, training: Training, experiment: Experiment) -> li
     return steps
 
 
-def _route_step(name: str, experiment: Experiment) -> Step:
+def _route_step(name: str, experiment: Declaration) -> Step:
     route = experiment.routes[name]
     words = [
         word for side, used in route.at.items() for word in ("--at", f"{side}=runs/{_run(used, experiment)}")
@@ -103,7 +103,7 @@ def _route_step(name: str, experiment: Experiment) -> Step:
     )
 
 
-def _evaluation_steps(name: str, evaluation: Evaluation, experiment: Experiment) -> list[Step]:
+def _evaluation_steps(name: str, evaluation: Evaluation, experiment: Declaration) -> list[Step]:
     steps = []
     for model in evaluation.of or experiment.models():
         seeds = experiment.trainings[model].seeds if model in experiment.trainings else [0]
@@ -125,7 +125,7 @@ def _evaluation_steps(name: str, evaluation: Evaluation, experiment: Experiment)
     return steps
 
 
-def _run(model: str, experiment: Experiment, seed: int | None = None) -> str:
+def _run(model: str, experiment: Declaration, seed: int | None = None) -> str:
     """Return the run folder of a model: with its seed, or with its first where it was not trained with that
     one.
     """
@@ -135,7 +135,7 @@ def _run(model: str, experiment: Experiment, seed: int | None = None) -> str:
     return f"{model}-s{seed if seed in training.seeds else training.seeds[0]}"
 
 
-def _maker(model: str, experiment: Experiment, seed: int | None = None) -> str:
+def _maker(model: str, experiment: Declaration, seed: int | None = None) -> str:
     """Return the step that makes a model."""
     kind = "import" if model in experiment.imports else "route" if model in experiment.routes else "train"
     return f"{kind}-{_run(model, experiment, seed)}"

@@ -9,20 +9,46 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from lrfr.core.files import write_atomic
+from lrfr.core.progress import SILENT, Hooks
 from lrfr.experiment.launch import Launch, LocalLaunch
 from lrfr.experiment.plan import Step
 
 LOCKED = 4
+BAD = {"failed", "skipped"}
 _LOCK_PATIENCE_S = 900.0
 _POLL_S = 2.0
 
-Record = dict[str, Any]
 OnStep = Callable[[Step, str, float | None], None]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What is kept of one run of a step, under ``steps/ID.json``.
+
+    Attributes:
+        id: of the step.
+        argv: its command line.
+        digest: its identity: this command line and those before it.
+        code: exit code.
+        seconds: how long it took.
+        result: what the command answered.
+        error: why it failed.
+
+    """
+
+    id: str
+    argv: Sequence[str]
+    digest: str
+    code: int
+    seconds: float
+    result: object = None
+    error: Mapping[str, object] | None = None
 
 
 class StepRunner:
@@ -50,21 +76,24 @@ class StepRunner:
         self.records = folder / "steps"
         self._stopping = threading.Event()
 
-    def record(self, step: Step) -> Record | None:
+    def record(self, step: Step) -> StepRecord | None:
         """Return what is known of an earlier run of this step."""
         try:
             found = json.loads((self.records / f"{step.id}.json").read_text("utf-8"))
-        except (OSError, ValueError):
+            return StepRecord(**found)
+        except (OSError, ValueError, TypeError):
             return None
-        return found if isinstance(found, dict) else None
 
     def done(self, step: Step, digest: str) -> bool:
         """Say whether this very step, after these very steps, has succeeded before."""
         record = self.record(step)
-        return record is not None and record.get("code") == 0 and record.get("digest") == digest
+        return record is not None and record.code == 0 and record.digest == digest
 
-    def run(self, steps: list[Step], on_step: OnStep) -> dict[str, str]:
-        """Run all steps and return the state of each: ``kept``, ``done``, ``failed`` or ``skipped``."""
+    def run(self, steps: list[Step], on_step: OnStep, hooks: Hooks = SILENT) -> dict[str, str]:
+        """Run all steps and return the state of each: ``kept``, ``done``, ``failed`` or ``skipped``.
+
+        Once the hooks ask to stop, nothing new begins, what runs is asked to end, the rest is ``skipped``.
+        """
         self.records.mkdir(parents=True, exist_ok=True)
         (self.folder / "logs").mkdir(exist_ok=True)
         digests = digests_of(steps)
@@ -74,13 +103,15 @@ class StepRunner:
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
                 while waiting or running:
+                    if hooks.stopping() and not self._stopping.is_set():
+                        self._stop()
                     ready = [step for step in waiting if states.keys() >= {*step.needs, *step.after}]
                     for step in ready[: self.jobs - len(running)]:
                         waiting.remove(step)
                         running[pool.submit(self._step, step, digests[step.id], dict(states), on_step)] = (
                             step.id
                         )
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    for future in wait(running, _POLL_S, return_when=FIRST_COMPLETED).done:
                         states[running.pop(future)] = future.result()
             except BaseException:
                 self._stop()
@@ -89,7 +120,7 @@ class StepRunner:
 
     def _step(self, step: Step, digest: str, ended: dict[str, str], on_step: OnStep) -> str:
         start = time.monotonic()
-        if self._stopping.is_set() or any(ended[name] in {"failed", "skipped"} for name in step.needs):
+        if self._stopping.is_set() or any(ended[name] in BAD for name in step.needs):
             state = "skipped"
         elif not step.after and self.done(step, digest):
             state = "kept"
@@ -109,27 +140,31 @@ class StepRunner:
             code, answer = self._launch(argv, self.folder / "logs" / f"{step.id}.log")
             if code != LOCKED or self._stopping.wait(_POLL_S) or time.monotonic() - start > _LOCK_PATIENCE_S:
                 break
-        record = {
-            "id": step.id,
-            "argv": argv,
-            "digest": digest,
-            "code": code,
-            "seconds": round(time.monotonic() - start, 1),
-        }
-        record |= {"result": answer.get("result"), "error": answer.get("error")}
-        _write_atomically(self.records / f"{step.id}.json", record)
+        seconds = round(time.monotonic() - start, 1)
+        error = answer.get("error")
+        record = StepRecord(
+            step.id,
+            argv,
+            digest,
+            code,
+            seconds,
+            answer.get("result"),
+            error if isinstance(error, dict) else None,
+        )
+        text = json.dumps(asdict(record), sort_keys=True, indent=1, default=str)
+        write_atomic(self.records / f"{step.id}.json", text.encode(), self.records)
         return code
 
-    def _launch(self, argv: list[str], log: Path) -> tuple[int, Record]:
+    def _launch(self, argv: list[str], log: Path) -> tuple[int, Mapping[str, object]]:
         environment = dict(os.environ)
         if self.jobs > 1:
             environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
         code, stdout = self.launch([*self.launcher, *argv, "--json"], self.folder, log, environment)
         try:
             answer = json.loads(stdout.decode("utf-8").splitlines()[-1])
-        except (ValueError, IndexError):
-            answer = {"error": {"message": f"no JSON answer; see {log.name}"}}
-        return code, answer
+            return code, dict(answer)
+        except (ValueError, IndexError, TypeError):
+            return code, {"error": {"message": f"no JSON answer; see {log.name}"}}
 
     def _stop(self) -> None:
         self._stopping.set()
@@ -153,9 +188,3 @@ def _existing(step: Step, folder: Path) -> list[str]:
         for word in step.argv
         if not step.after or not word.startswith("results/") or (folder / word).exists()
     ]
-
-
-def _write_atomically(path: Path, record: Record) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(record, sort_keys=True, indent=1, default=str), "utf-8")
-    temporary.replace(path)

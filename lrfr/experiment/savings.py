@@ -6,13 +6,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrfr.experiment.declare import Experiment
+from lrfr.experiment.declare import Declaration
 
 
-def measure(experiment: Experiment, folder: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Savings:
+    """What the finished trainings have read, against what the store holds.
+
+    Attributes:
+        trainings: how many have read something.
+        images_degraded: LR images in the store.
+        images_read: HR and LR images that the trainings took.
+        read_per_degraded: of the two above.
+        MB_written: bytes of the store's parts that they used.
+        MB_private_copies: what a copy for each training would be.
+        copies_per_written: of the two above.
+
+    """
+
+    trainings: int
+    images_degraded: int
+    images_read: int
+    read_per_degraded: float | None
+    MB_written: float
+    MB_private_copies: float
+    copies_per_written: float
+
+
+def measure(experiment: Declaration, folder: Path) -> Savings | None:
     """Return what the finished trainings of an experiment have read, against what the store holds; None
     without store or trainings.
 
@@ -38,15 +63,15 @@ def measure(experiment: Experiment, folder: Path) -> dict[str, Any] | None:
     read = 2 * sum(pairs_read.values())
     once = _mb(stores, written)
     private = sum(_mb(stores, parts[view]) for view, run in runs if pairs_read[run])
-    return {
-        "trainings": sum(map(bool, pairs_read.values())),
-        "images_degraded": degraded,
-        "images_read": read,
-        "read_per_degraded": round(read / degraded, 1) if degraded else None,
-        "MB_written": round(once, 1),
-        "MB_private_copies": round(private, 1),
-        "copies_per_written": round(private / once, 1),
-    }
+    return Savings(
+        trainings=sum(map(bool, pairs_read.values())),
+        images_degraded=degraded,
+        images_read=read,
+        read_per_degraded=round(read / degraded, 1) if degraded else None,
+        MB_written=round(once, 1),
+        MB_private_copies=round(private, 1),
+        copies_per_written=round(private / once, 1),
+    )
 
 
 def _parts(view: dict[str, Any]) -> set[str]:

@@ -15,7 +15,7 @@ from lrfr.core.errors import DataError
 from lrfr.core.image import ImageFault
 from lrfr.eval.report.compare import paired_rows
 from lrfr.eval.report.plots import OKABE_ITO
-from lrfr.eval.report.report import build, to_html, to_json, to_markdown, write_report
+from lrfr.eval.report.report import ReportOptions, build, to_html, to_json, to_markdown, write_report
 from lrfr.eval.report.seeds import over_seeds
 from lrfr.eval.results import Cost
 from tests.eval.test_results import toy_results
@@ -50,8 +50,7 @@ def page(results, tmp_path_factory):
     write_report(
         results,
         folder / "report.html",
-        pictures=[(folder / "sheet.png", "what the model saw")],
-        gains=("color", "gray"),
+        ReportOptions(pictures=[(folder / "sheet.png", "what the model saw")], gains=("color", "gray")),
     )
     return folder / "report.html"
 
@@ -135,7 +134,7 @@ def test_nothing_to_report_and_pictures_that_are_none_are_refused(results, tmp_p
         build([])
     (tmp_path / "x.png").write_bytes(b"no picture")
     with pytest.raises(ImageFault):
-        build(results, pictures=[(tmp_path / "x.png", "x")])
+        build(results, ReportOptions(pictures=[(tmp_path / "x.png", "x")]))
 
 
 def luminance(color):
@@ -278,4 +277,6 @@ def test_asked_pairs_stand_alone_in_their_order(results):
     every = {tuple(row[2:4]) for row in paired_rows(runs)}
     assert every == {("a", "b"), ("a", "c"), ("b", "c")}
     assert {tuple(row[2:4]) for row in paired_rows(runs, [("c", "a"), ("b", "gone")])} == {("c", "a")}
-    assert "Paired tests" in [section.title for section in build(runs, paired=[("c", "a")]).sections]
+    assert "Paired tests" in [
+        section.title for section in build(runs, ReportOptions(paired=[("c", "a")])).sections
+    ]

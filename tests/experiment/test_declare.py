@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lrfr.cli.experiment import SHIPPED
 from lrfr.core.errors import SpecError
-from lrfr.experiment.declare import load_experiment
-from lrfr.experiment.plan import plan
+from lrfr.experiment.declare import load_declaration
+from lrfr.experiment.experiment import SHIPPED
+from lrfr.experiment.plan import steps_of
 
 SMALL = """
 version: 1
@@ -45,7 +45,7 @@ embedded:
 
 def lines_of(tmp_path, **options):
     (tmp_path / "mixed.yaml").write_text(MIXED)
-    return {step.id: step for step in plan(load_experiment(tmp_path / "mixed.yaml", **options))}
+    return {step.id: step for step in steps_of(load_declaration(tmp_path / "mixed.yaml", **options))}
 
 
 def test_imports_routes_and_places(tmp_path):
@@ -79,7 +79,7 @@ def test_the_embedded_part_is_laid_over_the_rest(tmp_path):
     )
     with pytest.raises(SpecError, match="embedded"):
         (tmp_path / "mixed.yaml").write_text(MIXED[: MIXED.index("embedded:")])
-        load_experiment(tmp_path / "mixed.yaml", embedded=True)
+        load_declaration(tmp_path / "mixed.yaml", embedded=True)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_the_embedded_part_is_laid_over_the_rest(tmp_path):
 def test_names_in_routes_and_imports_are_checked(tmp_path, old, new, said):
     (tmp_path / "mixed.yaml").write_text(MIXED.replace(old, new))
     with pytest.raises(SpecError) as caught:
-        load_experiment(tmp_path / "mixed.yaml")
+        load_declaration(tmp_path / "mixed.yaml")
     assert said in str(caught.value)
 
 
 def test_common_settings_are_under_each_trainings_own(tmp_path):
     common = "common: {set: {train.length: 3, lambda: 1}, flags: {threads: 1}}\ntrainings:"
     (tmp_path / "small.yaml").write_text(SMALL.replace("trainings:", common))
-    steps = {step.id: " ".join(step.argv) for step in plan(load_experiment(tmp_path / "small.yaml"))}
+    steps = {step.id: " ".join(step.argv) for step in steps_of(load_declaration(tmp_path / "small.yaml"))}
     assert steps["train-teacher-s0"].endswith(
         "--set train.seed=0 --set train.length=3 --set lambda=1 --threads 1"
     )
@@ -122,7 +122,7 @@ def test_the_file_of_the_documentation_and_the_shipped_ones_are_plans(tmp_path, 
     for path in (tmp_path / "page.yaml", *SHIPPED.glob("*.yaml")):
         if embedded and "\nembedded:" not in path.read_text():
             continue
-        steps = plan(load_experiment(path, embedded=embedded))
+        steps = steps_of(load_declaration(path, embedded=embedded))
         assert len({step.id for step in steps}) == len(steps) and steps[-1].id == "report"
         assert not any("{" in word and "choice" not in word for step in steps for word in step.argv), path
         assert not (embedded and any("faces/" in word for step in steps for word in step.argv)), path

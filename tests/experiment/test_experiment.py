@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lrfr.cli.experiment import _Clock
 from lrfr.core.errors import SpecError
-from lrfr.experiment.declare import load_experiment
-from lrfr.experiment.plan import Step, plan
+from lrfr.experiment.declare import load_declaration
+from lrfr.experiment.experiment import Clock
+from lrfr.experiment.plan import Step, steps_of
 from lrfr.experiment.runner import StepRunner
 
 DECLARATION = """
@@ -60,7 +60,7 @@ print(json.dumps({"ok": True, "code": 0, "error": None, "result": {}}))
 def steps(tmp_path):
     (tmp_path / "small.yaml").write_text(DECLARATION)
     (tmp_path / "stand_in.py").write_text(STAND_IN)
-    return plan(load_experiment(tmp_path / "small.yaml"))
+    return steps_of(load_declaration(tmp_path / "small.yaml"))
 
 
 def runner(tmp_path: Path, jobs: int = 1) -> StepRunner:
@@ -122,7 +122,7 @@ def test_ray_runs_steps_as_child_processes_do(tmp_path, steps):
         (run.folder / "control.json").write_text(json.dumps({"--name student-s1": {"code": 6}}))
         states = run.run(steps, ignore)
         assert states["train-student-s1"] == "failed" and states["report"] == "done"
-        assert (run.record(steps[0]) or {})["result"] == {}
+        assert run.record(steps[0]).result == {}
         (run.folder / "control.json").unlink()
         assert set(run.run(steps, ignore).values()) == {"done", "kept"}
     assert sum("make-pairs" in line for line in calls(tmp_path)) == 2
@@ -140,7 +140,7 @@ def test_a_step_that_must_wait_holds_up_no_other(tmp_path, steps):
 
 
 def test_the_time_left_follows_the_steps_behind():
-    clock = _Clock({"a": 10.0, "b": 40.0, "c": None, "d": 80.0}, 2)
+    clock = Clock({"a": 10.0, "b": 40.0, "c": None, "d": 80.0}, 2)
     assert clock.left() == ""
     clock.end("c", 3.0)
     assert clock.left() == ""
@@ -166,7 +166,7 @@ def test_failure_stops_only_what_needs_it(tmp_path, steps):
 def test_changed_step_is_redone_with_everything_after_it(tmp_path, steps):
     runner(tmp_path).run(steps, ignore)
     (tmp_path / "small.yaml").write_text(DECLARATION.replace("lambda: 5", "lambda: 7"))
-    states = runner(tmp_path).run(plan(load_experiment(tmp_path / "small.yaml")), ignore)
+    states = runner(tmp_path).run(steps_of(load_declaration(tmp_path / "small.yaml")), ignore)
     redone = {name for name, state in states.items() if state == "done"}
     assert redone == {name for name in states if "student" in name} | {"report"}
 
@@ -188,10 +188,10 @@ def test_kill_at_a_random_step_then_the_same_command_ends_the_same(tmp_path, ste
     code = textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from lrfr.experiment.declare import load_experiment
-        from lrfr.experiment.plan import plan
+        from lrfr.experiment.declare import load_declaration
+        from lrfr.experiment.plan import steps_of
         from lrfr.experiment.runner import StepRunner
-        steps = plan(load_experiment(Path({str(tmp_path / "small.yaml")!r})))
+        steps = steps_of(load_declaration(Path({str(tmp_path / "small.yaml")!r})))
         StepRunner(Path("small"), (sys.executable, {str(tmp_path / "stand_in.py")!r})).run(steps, lambda *a: None)
     """)
     folder = tmp_path / "small"
@@ -228,7 +228,7 @@ def test_bad_declaration_is_one_message_with_a_line(tmp_path, expected):
     path = tmp_path / "bad.yaml"
     path.write_text(DECLARATION.replace(old, new))
     with pytest.raises(SpecError) as caught:
-        load_experiment(path)
+        load_declaration(path)
     assert caught.value.line is not None and caught.value.line > 1
     assert all(part in str(caught.value) for part in expected.split(": ")), str(caught.value)
 

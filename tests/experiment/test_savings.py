@@ -5,7 +5,7 @@ import json
 from click.testing import CliRunner
 
 from lrfr.cli.pairs.make_pairs import make_pairs_command
-from lrfr.experiment.declare import load_experiment
+from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.savings import measure
 
 DECLARATION = """
@@ -22,7 +22,7 @@ evaluations: {}
 
 def test_images_and_bytes_are_counted_once_and_per_training(tmp_path):
     (tmp_path / "x.yaml").write_text(DECLARATION)
-    experiment = load_experiment(tmp_path / "x.yaml")
+    experiment = load_declaration(tmp_path / "x.yaml")
     assert measure(experiment, tmp_path) is None
     shared = [
         "--source",
@@ -47,7 +47,7 @@ def test_images_and_bytes_are_counted_once_and_per_training(tmp_path):
             json.dumps({"step": 1}) + "\n" + json.dumps({"step": steps}) + "\n"
         )
     saved = measure(experiment, tmp_path)
-    assert saved["trainings"] == 3
-    assert saved["images_degraded"] == 20 + 2 * 20
-    assert saved["images_read"] == 2 * 8 * (3 + 7 + 10)
-    assert saved["MB_private_copies"] > 2 * saved["MB_written"]
+    assert saved.trainings == 3
+    assert saved.images_degraded == 20 + 2 * 20
+    assert saved.images_read == 2 * 8 * (3 + 7 + 10)
+    assert saved.MB_private_copies > 2 * saved.MB_written

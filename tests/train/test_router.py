@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lrfr.cli.eval.model import load_model
 from lrfr.cli.train.weights import route_command
 from lrfr.core.errors import DataError, SpecError
+from lrfr.experiment.models import open_recognizer
 from lrfr.train import checkpoint
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.load_nets import load_embedder
@@ -60,10 +60,10 @@ def test_a_router_embeds_as_its_members_do(tmp_path):
     assert [member.up_to_px for member in members] == [20, None]
     assert np.array_equal(embed(images)[0], load_embedder(tmp_path / "moved/b")([images[0]])[0])
     assert np.array_equal(embed(images)[1], load_embedder(tmp_path / "moved/a")([images[1]])[0])
-    _, model = load_model(tmp_path / "moved/routed")
+    model = open_recognizer(tmp_path / "moved/routed").model
     assert model.method == "router" and set(model.parents) == {"up to 20 px", "larger"}
     with pytest.raises(SpecError, match="embeddings"):
-        load_model(tmp_path / "moved/routed", needs="classes")
+        open_recognizer(tmp_path / "moved/routed", needs="classes")
 
 
 def test_a_member_that_changed_is_refused(tmp_path):

@@ -3,132 +3,62 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from lrfr.cli.options import device_option, embedder_option, option, path_option
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from lrfr.core.registry import Registry
-    from lrfr.eval.embeddings import Embed, Size
-    from lrfr.eval.protocols.table import Benchmark
-    from lrfr.eval.results import Model, Result
-    from lrfr.eval.settings import Settings, Task
+    from lrfr.eval.settings import Settings
+    from lrfr.experiment.evaluate import Results
+    from lrfr.experiment.models import Recognizer
 
-
-_OPTIONS = [
-    click.argument("checkpoint", required=False, type=click.Path(path_type=Path)),
-    click.option(
-        "--benchmark",
-        default="synthetic",
-        show_default=True,
-        help="What to run; --list names them all.",
-    ),
-    click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        help="The benchmark's folder or file, as distributed.",
-    ),
-    click.option(
-        "--embedder",
-        metavar="MODULE:FUNCTION",
-        help="Evaluate a function of your own instead of a checkpoint.",
-    ),
-    click.option("--name", help="Name of the model in tables and plots (default: the checkpoint's folder)."),
-    click.option(
-        "--sizes",
-        help="Sides in px and names or paths of specs, e.g. 112,28,14,turb; 'native' leaves images "
-        "as they are.",
-    ),
-    click.option(
-        "--matching",
-        default="same,cross",
-        show_default=True,
-        help="same-resolution, cross-resolution, or both.",
-    ),
-    click.option(
-        "--convention",
-        default="F",
-        show_default=True,
-        help="How scores become an accuracy, A to F (docs/evaluate.md).",
-    ),
-    click.option(
-        "--flip", help="none, sum, mean, norm, concat or concat-unit instead of the protocol's own."
-    ),
-    click.option(
-        "--interpolation",
-        default="bicubic",
-        show_default=True,
-        help="Filter that makes test images small.",
-    ),
-    click.option(
-        "--antialias/--no-antialias",
-        default=True,
-        show_default=True,
-        help="Widen that filter with the scale.",
-    ),
-    click.option("--any-folds", is_flag=True, help="Let convention E run on folds of another size than 600."),
-    click.option(
-        "--replicates",
-        default=1000,
-        show_default=True,
-        help="Bootstrap replicates; 0 for no intervals.",
-    ),
-    click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap and of drawn splits."),
-    click.option("--finetuned", default="no", show_default=True, help="no, paper or ours: for the record."),
-    click.option("--template-norm", default="keep", show_default=True, help="IJB: keep (N1) or unit (N0)."),
-    click.option(
-        "--detector-score/--no-detector-score",
-        default=True,
-        help="IJB: weight by it (D1) or not (D0).",
-    ),
-    click.option(
-        "--gallery-mean",
-        default="raw",
-        show_default=True,
-        help="SurvFace: mean of raw or of unit features.",
-    ),
-    click.option(
-        "--official-sweep",
-        is_flag=True,
-        help="SurvFace: also the published scripts' 1,000 thresholds.",
-    ),
-    click.option("--batch", default=64, show_default=True, help="Images per call of the model."),
-    click.option("--device", default="cpu", show_default=True, help="Where a checkpoint runs."),
-    click.option(
-        "--cost",
-        is_flag=True,
-        help="Also measure images/s, and parameters and multiply-adds of a checkpoint, per size.",
-    ),
-    click.option(
-        "--out",
-        "target",
-        type=click.Path(path_type=Path),
-        help="Result file (default: results/NAME-BENCHMARK.json).",
-    ),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Check model and data, say what would be written, write nothing.",
-    ),
-    click.option("--list", "list_all", is_flag=True, help="Name every benchmark and the files it needs."),
-]
-
-
-def _options(body: Any) -> Any:
-    """Attach the options; they are many, so they stand apart from the command."""
-    for option in reversed(_OPTIONS):
-        body = option(body)
-    return body
+_SIZES = "Sides in px and names or paths of specs, e.g. 112,28,14,turb; 'native' leaves images as they are."
+_FLIP = "none, sum, mean, norm, concat or concat-unit instead of the protocol's own."
+_COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint, per size."
 
 
 @command("eval", short_help="Measure a model on a benchmark.")
-@_options
-def evaluate(out: Output, **given: Any) -> dict[str, Any]:
+@click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
+@option("--benchmark", default="synthetic", help="What to run; --list names them all.")
+@path_option("--data", help="The benchmark's folder or file, as distributed.")
+@embedder_option("Evaluate a function of your own instead of a checkpoint.")
+@option("--name", help="Name of the model in tables and plots (default: the checkpoint's folder).")
+@option("--sizes", help=_SIZES)
+@option("--matching", default="same,cross", help="same-resolution, cross-resolution, or both.")
+@option("--convention", default="F", help="How scores become an accuracy, A to F (docs/evaluate.md).")
+@option("--flip", help=_FLIP)
+@option("--interpolation", default="bicubic", help="Filter that makes test images small.")
+@option("--antialias/--no-antialias", default=True, help="Widen that filter with the scale.")
+@option("--any-folds", is_flag=True, help="Let convention E run on folds of another size than 600.")
+@option("--replicates", default=1000, help="Bootstrap replicates; 0 for no intervals.")
+@option("--seed", default=0, help="Seed of the bootstrap and of drawn splits.")
+@option("--finetuned", default="no", help="no, paper or ours: for the record.")
+@option("--template-norm", default="keep", help="IJB: keep (N1) or unit (N0).")
+@option("--detector-score/--no-detector-score", default=True, help="IJB: weight by it (D1) or not (D0).")
+@option("--gallery-mean", default="raw", help="SurvFace: mean of raw or of unit features.")
+@option("--official-sweep", is_flag=True, help="SurvFace: also the published scripts' 1,000 thresholds.")
+@option("--batch", default=64, help="Images per call of the model.")
+@device_option()
+@option("--cost", is_flag=True, help=_COST)
+@path_option("--out", "target", help="Result file (default: results/NAME-BENCHMARK.json).")
+@option("--dry-run", is_flag=True, help="Check model and data, say what would be written, write nothing.")
+@option("--list", "list_all", is_flag=True, help="Name every benchmark and the files it needs.")
+def evaluate(
+    out: Output,
+    *,
+    checkpoint: Path | None,
+    benchmark: str,
+    data: Path | None,
+    target: Path | None,
+    dry_run: bool,
+    list_all: bool,
+    **given: object,
+) -> dict[str, object]:
     """Measure CHECKPOINT (or --embedder) on a benchmark, same- and cross-resolution, with intervals, and
     write a result file.
 
@@ -141,163 +71,84 @@ def evaluate(out: Output, **given: Any) -> dict[str, Any]:
       lrfr eval --embedder my_model:embed --benchmark pairs-tsv --data faces/splits/dev_pairs.tsv
       lrfr eval --list
     """
-    from lrfr.eval.protocols.table import BENCHMARKS
-    from lrfr.eval.results import write_results
-    from lrfr.eval.settings import Task
+    if list_all or str(checkpoint) == "ls":
+        return _list(out)
+    from lrfr.core.progress import Hooks
+    from lrfr.eval.protocols.table import find_benchmark
+    from lrfr.eval.result_files import as_json
+    from lrfr.experiment.evaluate import check_data, measure, with_cost
 
-    if given["list_all"]:
-        return _list(out, BENCHMARKS)
-    benchmark = _benchmark(given["benchmark"], given["data"], BENCHMARKS)
+    wanted = find_benchmark(benchmark)
+    place = check_data(benchmark, wanted, data)
+    opening = {key: given.pop(key) for key in ("embedder", "name", "device")}
+    cost = given.pop("cost")
     settings = _settings(given)
-    embed, model = chosen_model(given, benchmark.needs)
-    target = given["target"] or Path("results") / f"{_file_name(model.name)}-{given['benchmark']}.json"
-    if given["dry_run"]:
-        out.say(f"would measure {model.name} on {given['benchmark']} ({benchmark.help}) and write {target}")
-        return {"file": str(target), "benchmark": given["benchmark"], "model": model.name, "results": []}
-    if given["cost"]:
-        model = replace(model, cost=_cost(embed, settings))
-    results = _run(out, benchmark, given["data"], Task(embed, settings, model))
-    write_results(results, target)
+    opened = chosen_model(checkpoint, needs=wanted.needs, **opening)
+    name = opened.model.name
+    target = target or Path("results") / f"{_file_name(name)}-{benchmark}.json"
+    if dry_run:
+        out.say(f"would measure {name} on {benchmark} ({wanted.help}) and write {target}")
+        return {"file": str(target), "benchmark": benchmark, "model": name, "results": []}
+    opened = with_cost(opened, settings) if cost else opened
+    line = shlex.join(["lrfr", *click.get_current_context().find_root().obj])
+    with out.progress(name) as advance:
+        results = measure(opened, wanted, place, settings, Hooks(advance)).made_by(line)
+    results.save(target)
     _show(out, results)
     out.say(f"results: {target}\nnext: lrfr report {target} --out report.html")
-    return {"file": str(target), "results": [_brief(result) for result in results]}
+    return {"file": str(target), "results": [as_json(result, heavy=False) for result in results]}
 
 
-def _cost(embed: Embed, settings: Settings) -> list[dict[str, Any]]:
-    from lrfr.eval.analysis.cost import measure
+def _list(out: Output) -> dict[str, object]:
+    from lrfr.eval.protocols.table import listing
 
-    return measure(embed, [size for size in settings.sizes or (112, 56, 28, 14, 7) if isinstance(size, int)])
-
-
-def _run(out: Output, benchmark: Benchmark, data: Path | None, task: Task) -> list[Result]:
-    line = shlex.join(["lrfr", *click.get_current_context().find_root().obj])
-    with out.progress(task.model.name) as advance:
-        return [
-            result | {"command": line} for result in benchmark.run(data, replace(task, on_progress=advance))
-        ]
-
-
-def _list(out: Output, benchmarks: Registry[Benchmark]) -> dict[str, Any]:
-    for name, benchmark in benchmarks.items():
-        out.say(f"{name}: {benchmark.help}")
-        for line in benchmark.tree.strip().splitlines():
+    found = listing()
+    for name, entry in found.items():
+        out.say(f"{name}: {entry['help']}")
+        for line in str(entry["tree"]).strip().splitlines():
             out.say(f"    {line}")
-    return {
-        "benchmarks": {
-            name: {"help": b.help, "needs": b.needs, "tree": b.tree} for name, b in benchmarks.items()
-        }
-    }
+    return {"benchmarks": found}
 
 
-def _benchmark(name: str, data: Path | None, benchmarks: Registry[Benchmark]) -> Benchmark:
-    found = benchmarks[name]
-    if found.needs_data and data is None:
-        raise SpecError(f"benchmark '{name}' needs --data", hint=f"expected tree:\n{found.tree.strip()}")
-    if data is not None and not (
-        data.exists() or Path(str(data).split(",")[0]).is_file()
-    ):  # list.csv,root=FOLDER
-        raise SpecError("no such file or folder", file=str(data))
-    return found
+def _settings(given: dict[str, object]) -> Settings:
+    from lrfr.eval.low_res import LowRes, parse_sizes
+    from lrfr.eval.settings import settings_from
 
-
-def _settings(given: dict[str, Any]) -> Settings:
-    from lrfr.eval.embeddings import LowRes
-    from lrfr.eval.settings import Settings
-
-    plain = (
-        "convention",
-        "flip",
-        "any_folds",
-        "replicates",
-        "seed",
-        "batch",
-        "finetuned",
-        "template_norm",
-        "gallery_mean",
-    )
-    return Settings(
-        sizes=sizes_of(given["sizes"]),
-        matching=[word.strip() for word in given["matching"].split(",")],
-        low_res=LowRes(given["interpolation"], given["antialias"]),
-        detector_score=given["detector_score"],
-        official_sweep=given["official_sweep"],
-        **{name: given[name] for name in plain},
+    sizes, matching = given.pop("sizes"), str(given.pop("matching"))
+    low_res = LowRes(str(given.pop("interpolation")), bool(given.pop("antialias")))
+    words = [word.strip() for word in matching.split(",")]
+    return settings_from(
+        given | {"sizes": parse_sizes(str(sizes)) if sizes else None, "matching": words, "low_res": low_res}
     )
 
 
-def sizes_of(text: str | None) -> list[Size] | None:
-    """Read ``112,14,turb,native``: sides in px, names or paths of specs, and images as they are."""
-    if text is None:
-        return None
-    words = [word.strip() for word in text.split(",")]
-    return [None if word == "native" else int(word) if word.isdigit() else word for word in words]
+def chosen_model(
+    checkpoint: Path | None, embedder: object = None, name: object = None, **how: object
+) -> Recognizer:
+    """Open the checkpoint or plug-in that the options name."""
+    from lrfr.experiment.models import open_plugin, open_recognizer
 
-
-def chosen_model(given: dict[str, Any], needs: str) -> tuple[Embed, Model]:
-    """Load the checkpoint or plug-in that the options name."""
-    from lrfr.eval.results import Model
-
-    if (given["checkpoint"] is None) == (given["embedder"] is None):
+    if (checkpoint is None) == (embedder is None):
         raise SpecError(
             "give either a checkpoint or --embedder MODULE:FUNCTION",
             hint="lrfr train writes checkpoints below runs/",
         )
-    if given["embedder"]:
-        from lrfr.eval.plugin import load_plugin
-
-        return load_plugin(given["embedder"]), Model(
-            given["name"] or given["embedder"], notes=f"plug-in {given['embedder']}"
-        )
-    from lrfr.cli.eval.model import load_model
-
-    return load_model(given["checkpoint"], needs=needs, device=given["device"], name=given["name"])
+    called = None if name is None else str(name)
+    if checkpoint is None:
+        return open_plugin(str(embedder), called)
+    return open_recognizer(checkpoint, name=called, **{key: str(value) for key, value in how.items()})
 
 
 def _file_name(name: str) -> str:
-    return (
-        "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".-")
-        or "model"
-    )
+    letters = (letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+    return "".join(letters).strip(".-") or "model"
 
 
-def _brief(result: Result) -> dict[str, Any]:
-    heavy = {"curves", "per_pair"}
-    return {key: value for key, value in result.items() if key not in heavy}
+def _show(out: Output, results: Results) -> None:
+    from lrfr.eval.report.summary import NOT_RESOLVABLE, resolvable, summaries
 
-
-def _show(out: Output, results: list[Result]) -> None:
-    """Print one table per benchmark: a row for each pair of sizes, the main metrics with their intervals."""
-    from lrfr.eval.report.compare import size_pair
-
-    for name in dict.fromkeys(result["benchmark"] for result in results):
-        some = [result for result in results if result["benchmark"] == name]
-        metrics = list(dict.fromkeys(key for result in some for key in result["metrics"]))[:6]
-        rows = [
-            [size_pair(result), *[_cell(result["metrics"].get(key)) for key in metrics]] for result in some
-        ]
-        first = some[0]
-        how = (
-            [f"{first['interpolation']}, {'antialiased' if first['antialias'] else 'not antialiased'}"]
-            if "interpolation" in first
-            else []
-        )
-        how += [f"convention {first['convention']}"] if "convention" in first else []
-        out.table(
-            ["sizes", *metrics],
-            rows,
-            f"{name} ({first['protocol']}; {'; '.join([*how, 'flip ' + first.get('flip', 'none')])})",
-        )
+    for block in summaries(results):
+        out.table(block.columns, block.rows, block.caption)
         out.say()
-    if any(not body.get("resolvable", True) for result in results for body in result["metrics"].values()):
-        out.say(
-            "* below the smallest rate that this list can resolve: the value is that at zero false accepts"
-        )
-
-
-def _cell(body: dict[str, Any] | None) -> str:
-    if body is None:
-        return "-"
-    mark = "" if body.get("resolvable", True) else "*"
-    interval = body.get("interval")
-    span = f" [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]" if interval else ""
-    return f"{100 * body['value']:.2f}{mark}{span}"
+    if not resolvable(results):
+        out.say(NOT_RESOLVABLE)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from lrfr.cli.options import option, path_option
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
+
+_GAINS = "Names of two models: relative gains of all others, as in BTNet."
+_STORE = "Pair store: takes the provenance down to the HR files."
+_PAIRED = "Test these two models against each other; without it every two."
 
 
 @command("report", short_help="Make one page from result files.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    "target",
-    default="report.html",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="HTML file; .md and .json go beside it.",
-)
+@path_option("--out", "target", default="report.html", help="HTML file; .md and .json go beside it.")
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
 @click.option(
     "--picture",
@@ -29,22 +26,22 @@ from lrfr.core.errors import SpecError
     metavar="FILE=CAPTION",
     help="Embed a picture, for example a contact sheet.",
 )
-@click.option("--dry-run", is_flag=True, help="Read everything, say what the page would hold, write nothing.")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, exists=True),
-    help="Pair store: takes the provenance down to the HR files.",
-)
-@click.option(
-    "--paired",
-    multiple=True,
-    metavar="A,B",
-    help="Test these two models against each other; without it every two.",
-)
-@click.option(
-    "--gains", metavar="HR,REFERENCE", help="Names of two models: relative gains of all others, as in BTNet."
-)
-def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, Any]:
+@option("--dry-run", is_flag=True, help="Read everything, say what the page would hold, write nothing.")
+@click.option("--store", type=click.Path(path_type=Path, exists=True), help=_STORE)
+@click.option("--paired", multiple=True, metavar="A,B", help=_PAIRED)
+@option("--gains", metavar="HR,REFERENCE", help=_GAINS)
+def report(
+    out: Output,
+    *,
+    results: tuple[Path, ...],
+    target: Path,
+    title: str,
+    pictures: tuple[str, ...],
+    dry_run: bool,
+    store: Path | None,
+    paired: tuple[str, ...],
+    gains: str | None,
+) -> dict[str, object]:
     """Make a self-contained HTML page (and Markdown and JSON) from RESULTS, the files that lrfr eval wrote.
 
     \b
@@ -52,36 +49,31 @@ def report(out: Output, results: tuple[Path, ...], **given: Any) -> dict[str, An
       lrfr report results/*.json --out report.html
       lrfr report results/*.json --picture "sheet.png=what the student saw" --gains hr-teacher,multi
     """
-    from lrfr.eval.report.report import build, write_report
-    from lrfr.eval.results import read_results
+    from lrfr.eval.report.report import ReportOptions, build, check_target, write_report
+    from lrfr.eval.result_files import read_results
 
-    target: Path = given["target"]
-    if target.suffix.lower() not in {".html", ".htm"}:
-        raise SpecError("the report is an .html file", file=str(target))
-    gains = _two(given["gains"], "--gains", "HR_MODEL,REFERENCE_MODEL") if given["gains"] else None
-    paired = [_two(words, "--paired", "MODEL_A,MODEL_B") for words in given["paired"]]
-    pictures = [_picture(text) for text in given["pictures"]]
-    options = {
-        "title": given["title"],
-        "pictures": pictures,
-        "gains": gains,
-        "paired": paired,
-        "store": given["store"],
-    }
+    check_target(target)
+    options = ReportOptions(
+        title,
+        [_picture(text) for text in pictures],
+        _two(gains, "--gains", "HR_MODEL,REFERENCE_MODEL") if gains else None,
+        [_two(words, "--paired", "MODEL_A,MODEL_B") for words in paired],
+        store,
+    )
     loaded = read_results(results)
-    if given["dry_run"]:
-        titles = [section.title for section in build(loaded, **options).sections]
+    if dry_run:
+        titles = [section.title for section in build(loaded, options).sections]
         out.say(f"would write {target} with: {', '.join(titles)}")
         return {"files": [], "sections": titles}
-    made = write_report(loaded, target, **options)
+    made = write_report(loaded, target, options)
     out.say(f"wrote {', '.join(str(path) for path in made)}")
     return {"files": [str(path) for path in made]}
 
 
-def _two(words: str, option: str, example: str) -> tuple[str, str]:
-    names = [name.strip() for name in words.split(",")]
+def _two(words: str, name: str, example: str) -> tuple[str, str]:
+    names = [word.strip() for word in words.split(",")]
     if len(names) != 2:
-        raise SpecError(f"{option} takes two names, not {len(names)}", hint=f"{option} {example}")
+        raise SpecError(f"{name} takes two names, not {len(names)}", hint=f"{name} {example}")
     return names[0], names[1]
 
 
@@ -93,7 +85,7 @@ def _picture(text: str) -> tuple[Path, str]:
 @command("table", short_help="Print a paper's table beside ours.")
 @click.argument("name", required=False)
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path))
-def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str, Any]:
+def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str, object]:
     """Print the table NAME of a paper, with our numbers where RESULTS have them; without NAME, list the
     tables.
 
@@ -104,7 +96,7 @@ def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str,
       lrfr table btnet-1 results/*.json
     """
     from lrfr.eval.published.papers import find_table, side_by_side, tables
-    from lrfr.eval.results import read_results
+    from lrfr.eval.result_files import read_results
 
     if name is None:
         rows = [[", ".join(entry.short), entry.id, entry.title] for entry in tables().values()]
@@ -113,16 +105,10 @@ def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str,
         return {"tables": rows}
     found = find_table(name)
     columns, lines, remarks = side_by_side(found, read_results(results) if results else [])
-    out.table(columns, [list(line) for line in lines], f"{found.id}: {found.title}")
+    out.table(columns, lines, f"{found.id}: {found.title}")
     for note in found.notes:
         out.say(f"note: {note}")
     for remark in remarks:
         out.say(f"ours, {remark}")
-    return {
-        "id": found.id,
-        "title": found.title,
-        "columns": columns,
-        "rows": lines,
-        "notes": found.notes,
-        "ours": remarks,
-    }
+    about = {"id": found.id, "title": found.title, "notes": found.notes}
+    return {**about, "columns": columns, "rows": lines, "ours": remarks}

@@ -181,28 +181,22 @@ class Training:
 
 def evaluation(sizes_px: tuple[int, ...] = (112, 14)) -> Any:
     """Return ``evaluate(embed) -> metrics``: accuracy on a few embedded faces at and across ``sizes_px``."""
-    from lrfr.eval.protocols.pair_lists import synthetic_pairs
+    from lrfr.eval.pairs import synthetic_pairs
     from lrfr.eval.protocols.verification import verify_pairs
+    from lrfr.eval.report.compare import second_size
     from lrfr.eval.settings import Settings
 
     pairs = synthetic_pairs(identities=30, count=300)
 
     def evaluate(embed: Any) -> dict[str, float]:
         results = verify_pairs(embed, pairs, Settings(sizes=sizes_px, replicates=0))
-        return {
-            f"{r['matching']}-{r['sizes'][-1]}": float(r["metrics"]["accuracy"]["value"])
-            for r in map(_plain, results)
-        }
+        return {f"{r.matching}-{second_size(r)}": r.metrics["accuracy"].value for r in results}
 
     return evaluate
 
 
 def _say_nothing(done: int, total: int, **info: Any) -> None:
     """Report the progress of a process that does not lead."""
-
-
-def _plain(result: Any) -> dict[str, Any]:
-    return dict(result) if isinstance(result, dict) else dict(result.as_dict())
 
 
 def _board(folder: Path) -> Any:

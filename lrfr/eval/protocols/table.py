@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from lrfr.core.errors import EnvironmentFault, LrfrError, SpecError
 from lrfr.core.registry import Registry
+from lrfr.eval.protocols import attributes, identify, ijb, survface, verification
 from lrfr.eval.protocols.attributes import (
     CELEBA_TREE,
     LFWA_TREE,
@@ -48,29 +50,71 @@ Run = Callable[..., list[Result]]
 class Benchmark:
     """One benchmark: ``run(data, task)`` reads its distributed layout and returns results.
 
-    ``needs`` says what the model hands over: ``embeddings`` [N, D], ``attributes`` (logits [N, A]) or
-    ``classes`` (scores [N, C]).
+    A package adds one by an entry point of the group ``lrfr.benchmarks`` that names an object of this class:
+    ``my-test = "my_package:MY_TEST"`` where ``MY_TEST = Benchmark("what it measures", run, tree)``.
+
+    Attributes:
+        help: one line.
+        run: ``run(data, task)``: the path of the data (None where none is needed) and
+            :class:`lrfr.eval.settings.Task` to results.
+        tree: the files that it expects, for people.
+        needs: what the model hands over: ``embeddings`` [N, D], ``attributes`` (logits [N, A]) or ``classes``
+            (scores [N, C]).
+        needs_data: whether it runs on files.
+        revision: to be raised when a number may move; it is in every result's name.
+
     """
 
     help: str
     run: Run
-    tree: str
+    tree: str = ""
     needs: str = "embeddings"
     needs_data: bool = True
+    revision: int = 1
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """Return a benchmark by name.
+
+    Raises:
+        SpecError: no such name; the message names the nearest one, and the command that lists them.
+        EnvironmentFault: the package that offers it cannot be imported, or offers something else.
+
+    """
+    if name == "ls":
+        raise SpecError("benchmarks are listed by an option", hint="lrfr eval --list")
+    found: object = BENCHMARKS[name]
+    if not isinstance(found, Benchmark):
+        raise EnvironmentFault(
+            f"the entry point of benchmark '{name}' names a {type(found).__name__}",
+            hint="it must name a lrfr.eval.protocols.table.Benchmark",
+        )
+    return found
+
+
+def listing() -> dict[str, dict[str, str]]:
+    """Return help, needs and tree of every benchmark; a plug-in that cannot be loaded says so instead."""
+    found = {}
+    for name in BENCHMARKS.names():
+        try:
+            entry = find_benchmark(name)
+        except LrfrError as error:
+            entry = Benchmark(str(error), run_synthetic, "", "-")
+        plugin = " (from an installed package)" if BENCHMARKS.is_plugin(name) else ""
+        found[name] = {"help": entry.help + plugin, "needs": entry.needs, "tree": entry.tree}
+    return found
 
 
 def _bin(name: str, text: str) -> Benchmark:
     tree = BIN_TREE.format(name=name.replace("-", "_"))
-    return Benchmark(
-        text, partial(run_bin_or_folder, name=name), tree + (f"\nor{PAIRS_TREE}" if name == "lfw" else "")
-    )
+    tree += f"\nor{PAIRS_TREE}" if name == "lfw" else ""
+    return Benchmark(text, partial(run_bin_or_folder, name=name), tree, revision=verification.REVISION)
 
 
 def _ijb(name: str, letters: tuple[str, str]) -> Benchmark:
     text = f"{name.upper()}: template verification and identification"
-    return Benchmark(
-        text, partial(run_ijb, name=name), IJB_TREE.format(name=name, a=letters[0], b=letters[1])
-    )
+    tree = IJB_TREE.format(name=name, a=letters[0], b=letters[1])
+    return Benchmark(text, partial(run_ijb, name=name), tree, revision=ijb.REVISION)
 
 
 BENCHMARKS: Registry[Benchmark] = Registry(
@@ -78,17 +122,30 @@ BENCHMARKS: Registry[Benchmark] = Registry(
     "lrfr.benchmarks",
     {
         "synthetic": Benchmark(
-            "verification on embedded invented faces; needs no data", run_synthetic, "", needs_data=False
+            "verification on embedded invented faces; needs no data",
+            run_synthetic,
+            "",
+            needs_data=False,
+            revision=verification.REVISION,
         ),
-        "pairs-tsv": Benchmark("verification from a tab-separated list of your own", run_tsv, TSV_TREE),
+        "pairs-tsv": Benchmark(
+            "verification from a tab-separated list of your own",
+            run_tsv,
+            TSV_TREE,
+            revision=verification.REVISION,
+        ),
         "identify-tsv": Benchmark(
-            "1:N search from gallery, probe and distractor lists of your own", run_lists, LISTS_TREE
+            "1:N search from gallery, probe and distractor lists of your own",
+            run_lists,
+            LISTS_TREE,
+            revision=identify.REVISION,
         ),
         "attributes-csv": Benchmark(
             "attribute accuracy on a list of your own",
             partial(run_attributes, name="attributes-csv"),
             LIST_TREE,
             needs="attributes",
+            revision=attributes.REVISION,
         ),
         "lfw": _bin("lfw", "LFW verification, .bin or pairs.txt folder"),
         "cfp-fp": _bin("cfp-fp", "CFP frontal-profile verification, .bin"),
@@ -97,27 +154,47 @@ BENCHMARKS: Registry[Benchmark] = Registry(
         "calfw": _bin("calfw", "Cross-Age LFW verification, .bin"),
         "agedb-30": _bin("agedb-30", "AgeDB-30 verification, .bin"),
         "xqlfw": Benchmark(
-            "Cross-Quality LFW verification, with LFW beside it where present", run_xqlfw, XQLFW_TREE
+            "Cross-Quality LFW verification, with LFW beside it where present",
+            run_xqlfw,
+            XQLFW_TREE,
+            revision=verification.REVISION,
         ),
-        "tinyface": Benchmark("TinyFace identification, rank 1/5/10/20", run_tinyface, TINYFACE_TREE),
-        "scface": Benchmark("SCface identification at 4.2, 2.6 and 1.0 m", run_scface, SCFACE_TREE),
+        "tinyface": Benchmark(
+            "TinyFace identification, rank 1/5/10/20", run_tinyface, TINYFACE_TREE, revision=identify.REVISION
+        ),
+        "scface": Benchmark(
+            "SCface identification at 4.2, 2.6 and 1.0 m", run_scface, SCFACE_TREE, revision=identify.REVISION
+        ),
         "ijbb": _ijb("ijbb", ("S1", "S2")),
         "ijbc": _ijb("ijbc", ("G1", "G2")),
         "survface": Benchmark(
-            "QMUL-SurvFace open-set identification and verification", run_survface, SURVFACE_TREE
+            "QMUL-SurvFace open-set identification and verification",
+            run_survface,
+            SURVFACE_TREE,
+            revision=survface.REVISION,
         ),
         "celeba": Benchmark(
             "CelebA attribute accuracy",
             partial(run_attributes, name="celeba"),
             CELEBA_TREE,
             needs="attributes",
+            revision=attributes.REVISION,
         ),
         "celeba-pairs": Benchmark(
-            "verification on 10,000 drawn pairs of CelebA's test part", run_celeba_pairs, CELEBA_PAIRS_TREE
+            "verification on 10,000 drawn pairs of CelebA's test part",
+            run_celeba_pairs,
+            CELEBA_PAIRS_TREE,
+            revision=verification.REVISION,
         ),
         "lfwa": Benchmark(
-            "LFWA attribute accuracy", partial(run_attributes, name="lfwa"), LFWA_TREE, needs="attributes"
+            "LFWA attribute accuracy",
+            partial(run_attributes, name="lfwa"),
+            LFWA_TREE,
+            needs="attributes",
+            revision=attributes.REVISION,
         ),
-        "svhn": Benchmark("SVHN digit classification", run_svhn, SVHN_TREE, needs="classes"),
+        "svhn": Benchmark(
+            "SVHN digit classification", run_svhn, SVHN_TREE, needs="classes", revision=attributes.REVISION
+        ),
     },
 )

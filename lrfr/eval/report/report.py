@@ -9,16 +9,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lrfr import __version__
-from lrfr.core.errors import DataError
+from lrfr.core.errors import DataError, SpecError
 from lrfr.eval.report import sections
 from lrfr.eval.report.blocks import Section
 from lrfr.eval.report.seeds import over_seeds
 from lrfr.eval.result_files import as_json
 from lrfr.eval.results import Result
 
+TITLE = "Low-resolution face recognition: results"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -31,19 +31,11 @@ class Report:
     results: list[Result]
 
 
-def build(
-    results: list[Result],
-    *,
-    title: str = "Low-resolution face recognition: results",
-    pictures: Sequence[tuple[Path, str]] = (),
-    gains: tuple[str, str] | None = None,
-    paired: Sequence[tuple[str, str]] = (),
-    store: Path | None = None,
-) -> Report:
-    """Arrange results into a report.
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report may hold besides its results.
 
-    Args:
-        results: from :func:`lrfr.eval.result_files.read_results` or straight from a protocol.
+    Attributes:
         title: heading of the page.
         pictures: image files to embed, each with its caption (for example a contact sheet of the
             degradation).
@@ -53,6 +45,22 @@ def build(
             the HR files.
 
     """
+
+    title: str = TITLE
+    pictures: Sequence[tuple[Path, str]] = ()
+    gains: tuple[str, str] | None = None
+    paired: Sequence[tuple[str, str]] = ()
+    store: Path | None = None
+
+
+def build(results: Sequence[Result], options: ReportOptions = ReportOptions()) -> Report:
+    """Arrange results, from files or straight from a protocol, into a report.
+
+    Raises:
+        DataError: there are none.
+
+    """
+    results = list(results)
     if not results:
         raise DataError("no results to report", hint="lrfr eval writes them")
     parts = [
@@ -61,26 +69,38 @@ def build(
     ]
     optional = [
         over_seeds(results),
-        sections.paired_tests(results, paired),
-        sections.gains(results, gains),
+        sections.paired_tests(results, options.paired),
+        sections.gains(results, options.gains),
         sections.papers(results),
         sections.cost(results),
-        sections.pictures(pictures),
+        sections.pictures(options.pictures),
     ]
     parts += [section for section in optional if section is not None]
-    return Report(title, [*parts, sections.provenance(results, store), sections.commands(results)], results)
+    return Report(
+        options.title,
+        [*parts, sections.provenance(results, options.store), sections.commands(results)],
+        results,
+    )
 
 
-def write_report(results: list[Result], out: Path, **options: Any) -> list[Path]:
+def check_target(out: Path) -> None:
+    """Raise SpecError unless ``out`` is a name for a page."""
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise SpecError("the report is an .html file", file=str(out))
+
+
+def write_report(
+    results: Sequence[Result], out: Path, options: ReportOptions = ReportOptions()
+) -> list[Path]:
     """Write ``out`` (HTML) with ``.md`` and ``.json`` beside it, and return the three paths.
 
-    Args:
-        results: from a protocol, or from :func:`lrfr.eval.result_files.read_results`.
-        out: the HTML file.
-        **options: as of :func:`build`.
+    Raises:
+        SpecError: ``out`` is no ``.html`` file.
+        DataError: there are no results, or a picture cannot be read.
 
     """
-    report = build(results, **options)
+    check_target(out)
+    report = build(results, options)
     out.parent.mkdir(parents=True, exist_ok=True)
     made = {
         out: to_html(report),

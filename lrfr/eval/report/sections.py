@@ -16,7 +16,8 @@ from lrfr.eval.report.blocks import Image, Section, TableBlock
 from lrfr.eval.report.compare import gain_rows, paired_rows, size_pair
 from lrfr.eval.report.curves import curves
 from lrfr.eval.report.provenance import chain
-from lrfr.eval.results import Metric, Result
+from lrfr.eval.report.summary import value_text
+from lrfr.eval.results import Result
 
 MAIN_METRICS = (
     "accuracy",
@@ -129,15 +130,6 @@ def _metric_table(results: list[Result], metric: str, word: str) -> TableBlock:
         }
         rows.append([name, *[value_text(found.get(cell)) for cell in cells]])
     return TableBlock(f"{metric}, {word}", ["model", *cells], rows)
-
-
-def value_text(body: Metric | None) -> str:
-    """Return ``94.70 [94.0, 95.4]``, starred where not resolvable."""
-    if body is None:
-        return "-"
-    text = f"{100 * body.value:.2f}" + ("" if body.resolvable else "*")
-    span = body.interval
-    return f"{text} [{100 * span.low:.1f}, {100 * span.high:.1f}]" if span else text
 
 
 def paired_tests(results: list[Result], asked: Sequence[tuple[str, str]] = ()) -> Section | None:

@@ -1,0 +1,173 @@
+"""One model, one benchmark, typed results: what ``lrfr.evaluate`` and ``lrfr eval`` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from lrfr.core.errors import EnvironmentFault, SpecError
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.core.text_table import aligned
+from lrfr.eval.protocols.table import Benchmark, find_benchmark
+from lrfr.eval.report.summary import NOT_RESOLVABLE, resolvable, summaries
+from lrfr.eval.result_files import write_results
+from lrfr.eval.results import Result
+from lrfr.eval.settings import DEFAULT_SIZES, Settings, Task, settings_from
+from lrfr.experiment.models import Measurable, Recognizer, open_recognizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Results(Sequence[Result]):
+    """The results of one evaluation, in order; shown as a table."""
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self._results = list(results)
+
+    @overload
+    def __getitem__(self, place: int) -> Result: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Results: ...
+
+    def __getitem__(self, place: int | slice) -> Result | Results:
+        """Return one result, or some of them."""
+        return Results(self._results[place]) if isinstance(place, slice) else self._results[place]
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._results)
+
+    def __repr__(self) -> str:
+        blocks = [aligned(block.columns, block.rows, block.caption) for block in summaries(self._results)]
+        return "\n\n".join([*blocks, *([] if resolvable(self._results) else [NOT_RESOLVABLE])])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a metric: benchmark, protocol, model, matching, sizes, metric, value, n, interval.
+
+        Raises:
+            EnvironmentFault: the package pandas is missing.
+
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise EnvironmentFault("this needs the package 'pandas'", hint="pip install pandas") from None
+        rows = [
+            {
+                "benchmark": result.benchmark,
+                "protocol": result.protocol,
+                "model": result.model.name,
+                "matching": result.matching,
+                "first_size": result.sizes[0] if result.sizes else None,
+                "second_size": result.sizes[1] if result.sizes else None,
+                "metric": name,
+                "value": found.value,
+                "n": found.n,
+                "low": found.interval.low if found.interval else None,
+                "high": found.interval.high if found.interval else None,
+                "resolvable": found.resolvable,
+                "id": result.id,
+            }
+            for result in self._results
+            for name, found in result.metrics.items()
+        ]
+        return pd.DataFrame(rows)
+
+    def made_by(self, command: str) -> Results:
+        """Return the results with the command line that made them."""
+        return Results([replace(result, command=command) for result in self._results])
+
+    def save(self, path: Path | str) -> Path:
+        """Write a result file, as ``lrfr report`` and ``lrfr reproduce`` read it, and return its path."""
+        write_results(self._results, Path(path))
+        return Path(path)
+
+    def report(self, path: Path | str = "report.html", title: str | None = None) -> Path:
+        """Write a page (HTML, with Markdown and JSON beside it) and return its path.
+
+        Several files, pictures and paired tests: :func:`lrfr.eval.report.report.write_report`.
+        """
+        from lrfr.eval.report.report import TITLE, ReportOptions, write_report
+
+        return write_report(self._results, Path(path), ReportOptions(title or TITLE))[0]
+
+
+def evaluate(
+    model: Measurable,
+    benchmark: str | Benchmark = "synthetic",
+    data: Path | str | None = None,
+    *,
+    device: str = "cpu",
+    name: str | None = None,
+    cost: bool = False,
+    hooks: Hooks = SILENT,
+    **settings: object,
+) -> Results:
+    """Measure a model on a benchmark.
+
+    Args:
+        model: path of a checkpoint, run, router or ``.onnx`` file; or any callable that takes uint8 RGB faces
+            of any sizes to float32 embeddings ``[N, D]``.
+        benchmark: a name of ``lrfr eval --list``, or a benchmark of your own.
+        data: the benchmark's folder or file, as distributed.
+        device: where a checkpoint runs.
+        name: of the model, in tables.
+        cost: also measure images/s, and parameters and multiply-adds of a checkpoint, for each size.
+        hooks: progress in images.
+        **settings: as of :class:`lrfr.eval.settings.Settings`: ``sizes=(112, 14)``, ``convention="B"``, ...
+
+    Raises:
+        SpecError: unknown benchmark or setting, no data where some is needed, or a model without such output.
+        DataError: the data or the checkpoint are damaged or not as expected.
+
+    """
+    found = find_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
+    place = check_data(benchmark if isinstance(benchmark, str) else found.help, found, data)
+    chosen = settings_from(settings)
+    opened = open_recognizer(model, needs=found.needs, device=device, name=name)
+    if cost:
+        opened = with_cost(opened, chosen)
+    return measure(opened, found, place, chosen, hooks)
+
+
+def measure(
+    opened: Recognizer, benchmark: Benchmark, data: Path | None, settings: Settings, hooks: Hooks = SILENT
+) -> Results:
+    """Run a benchmark on an open model; every result says its revision and where its data lay."""
+    task = Task(opened.embed, settings, opened.model, hooks)
+    where = None if data is None else str(data)
+    return Results(
+        [replace(result, revision=benchmark.revision, data=where) for result in benchmark.run(data, task)]
+    )
+
+
+def with_cost(opened: Recognizer, settings: Settings) -> Recognizer:
+    """Return the model with what an image of each size costs."""
+    from lrfr.eval.analysis.cost import measure as measure_cost
+
+    sides = [size for size in settings.sizes or DEFAULT_SIZES if isinstance(size, int)]
+    return replace(opened, model=replace(opened.model, cost=measure_cost(opened.embed, sides)))
+
+
+def check_data(name: str, benchmark: Benchmark, data: Path | str | None) -> Path | None:
+    """Return where the data lie.
+
+    Raises:
+        SpecError: there are none where some are needed, or nothing lies there.
+
+    """
+    if data is None:
+        if benchmark.needs_data:
+            tree = f"expected tree:\n{benchmark.tree.strip()}"
+            raise SpecError(f"benchmark '{name}' needs --data", hint=tree)
+        return None
+    path = Path(data)
+    if not (path.exists() or Path(str(data).split(",")[0]).is_file()):  # list.csv,root=FOLDER
+        raise SpecError("no such file or folder", file=str(data))
+    return path

@@ -1,0 +1,142 @@
+"""From whatever names a recognizer to what the evaluator takes: a callable and a record of its origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.embedder import Embedder
+from lrfr.core.errors import SpecError
+from lrfr.core.files import sha256_file
+from lrfr.core.image import ImageU8
+from lrfr.eval.results import Model
+
+if TYPE_CHECKING:
+    from lrfr.train.backbones.embedder import Embedder as NetEmbedder
+
+_PREDICTORS = {"attributes": "attribute_predictor", "classes": "class_predictor"}
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A model that is ready to be measured, and what results say of it."""
+
+    embed: Embedder
+    model: Model
+
+
+Measurable = str | Path | Embedder | Recognizer
+
+
+def open_recognizer(
+    model: Measurable, *, needs: str = "embeddings", device: str = "cpu", name: str | None = None
+) -> Recognizer:
+    """Return a recognizer of whatever names one.
+
+    Args:
+        model: path of a checkpoint, a run (its last checkpoint), a router or an ``.onnx`` file; or any
+            callable of :class:`lrfr.core.embedder.Embedder`'s form. A callable that has an attribute
+            ``digest`` gives its results a name.
+        needs: ``embeddings``, ``attributes`` or ``classes``: which output is measured.
+        device: where a checkpoint runs.
+        name: display name (default: the run's folder or the callable's name).
+
+    Raises:
+        DataError: no checkpoint there, or damaged.
+        SpecError: the method has no such output, or this is neither path nor callable.
+
+    """
+    if isinstance(model, Recognizer):
+        return model
+    if isinstance(model, str | Path):
+        return _from_path(Path(model), needs, device, name)
+    if not callable(model):
+        raise SpecError(f"a {type(model).__name__} is no model", hint="give a path or a callable")
+    called = name or str(getattr(model, "__name__", type(model).__name__))
+    digest = getattr(model, "digest", None)
+    return Recognizer(model, Model(called, digest=digest if isinstance(digest, str) else None))
+
+
+def open_plugin(text: str, name: str | None = None) -> Recognizer:
+    """Return the recognizer ``module:function``, see :func:`lrfr.eval.plugin.load_plugin`."""
+    from lrfr.eval.plugin import load_plugin
+
+    embed = load_plugin(text)
+    digest = getattr(embed, "digest", None)
+    return Recognizer(
+        embed,
+        Model(name or text, digest=digest if isinstance(digest, str) else None, notes=f"plug-in {text}"),
+    )
+
+
+def _from_path(path: Path, needs: str, device: str, name: str | None) -> Recognizer:
+    from lrfr.train.weights.load_model import load_model
+    from lrfr.train.weights.router import is_router
+
+    if path.suffix != ".onnx" and not is_router(path):
+        return _from_checkpoint(path, needs, device, name)
+    if needs != "embeddings":
+        kind = "a router" if path.is_dir() else "an ONNX file"
+        raise SpecError(f"{kind} gives embeddings, not {needs}", file=str(path))
+    embed = load_model(path, device)
+    if path.suffix == ".onnx":
+        return Recognizer(embed, Model(name or path.stem, checkpoint=str(path), digest=sha256_file(path)))
+    from lrfr.train.weights.router import read_routes
+
+    members, digest = read_routes(path)
+    parents = {
+        "larger" if member.up_to_px is None else f"up to {member.up_to_px} px": member.digest
+        for member in members
+    }
+    return Recognizer(
+        embed, Model(name or path.name, "router", checkpoint=str(path), digest=digest, parents=parents)
+    )
+
+
+def _from_checkpoint(path: Path, needs: str, device: str, name: str | None) -> Recognizer:
+    from lrfr.train.checkpoint import digest_of, resolve
+    from lrfr.train.weights.load_nets import load_nets
+
+    folder = resolve(path)
+    found = load_nets(folder, device)
+    identity = found.identity
+    maker = getattr(identity.make(), _PREDICTORS.get(needs, "embedder"), None)
+    if maker is None:
+        raise SpecError(f"method '{identity.method}' does not predict {needs}", file=str(path))
+    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    model = Model(
+        name=name or run.name,
+        method=identity.method,
+        checkpoint=str(folder),
+        digest=digest_of(folder),
+        view_digest=identity.view,
+        parents=dict(identity.parents),
+    )
+    return Recognizer(maker(found.nets), model)
+
+
+def block_outputs(embed: Embedder, images: list[ImageU8]) -> list[NDArray[np.float32]]:
+    """Return the outputs of the network's blocks on equally large images, ``[N, C, H, W]`` each, or nothing
+    where it has none to give.
+    """
+    if not hasattr(embed, "route") or not hasattr(embed, "spec"):
+        return []
+    import torch
+
+    from lrfr.degrade.ops.resize import resize_batch
+    from lrfr.train.backbones.embedder import to_input
+
+    known = cast("NetEmbedder", embed)
+    side, net = known.route(*images[0].shape[:2])
+    run = getattr(net, "run", None)
+    if run is None:
+        return []
+    with torch.no_grad():
+        features = run(
+            to_input(resize_batch(np.stack(images), side, known.spec.filter, known.spec.antialias))
+        )
+    return [tap.float().cpu().numpy() for tap in features.taps]
