@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from lrfr.core.progress import Hooks
-from lrfr.core.text_table import aligned, cell_text
+from lrfr.eval.report.text_table import aligned, cell_text
 
 Advance = Callable[..., None]
 Body = Callable[..., Mapping[str, object] | None]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, overload
 
 from lrfr.core.errors import EnvironmentFault, SpecError
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.core.text_table import aligned
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
 from lrfr.eval.report.summary import NOT_RESOLVABLE, resolvable, summaries
+from lrfr.eval.report.text_table import aligned
 from lrfr.eval.result_files import write_results
 from lrfr.eval.results import Result
 from lrfr.eval.settings import DEFAULT_SIZES, Settings, Task, settings_from

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -62,15 +64,38 @@ def open_recognizer(
 
 
 def open_plugin(text: str, name: str | None = None) -> Recognizer:
-    """Return the recognizer ``module:function``, see :func:`lrfr.eval.plugin.load_plugin`."""
-    from lrfr.eval.plugin import load_plugin
+    """Return the recognizer ``module:function``, see :func:`load_plugin`."""
+    opened = open_recognizer(load_plugin(text), name=name or text)
+    return replace(opened, model=replace(opened.model, notes=f"plug-in {text}"))
 
-    embed = load_plugin(text)
-    digest = getattr(embed, "digest", None)
-    return Recognizer(
-        embed,
-        Model(name or text, digest=digest if isinstance(digest, str) else None, notes=f"plug-in {text}"),
-    )
+
+def load_plugin(name: str, folder: Path | None = None) -> Embedder:
+    """Import ``module:function`` (the current folder is searched first) and return the callable.
+
+    The function is ``embed(list of uint8 HWC RGB images of any size) -> float32 [N, D]``. A class works too:
+    it is called once without arguments, and its instance is used.
+
+    Raises:
+        SpecError: the name is malformed, or the module or the function does not exist or fails to import.
+
+    """
+    module_name, separator, attribute = name.partition(":")
+    if not (module_name and separator and attribute):
+        raise SpecError(f"'{name}' is not module:function", hint="for example my_model:embed")
+    root = str(folder or Path.cwd())
+    sys.path.insert(0, root)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise SpecError(f"cannot import '{module_name}': {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(root)
+    found = getattr(module, attribute, None)
+    found = found() if isinstance(found, type) else found
+    if not callable(found):
+        raise SpecError(f"module '{module_name}' has no function '{attribute}'")
+    made: Embedder = found
+    return made
 
 
 def _from_path(path: Path, needs: str, device: str, name: str | None) -> Recognizer:

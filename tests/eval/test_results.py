@@ -1,15 +1,13 @@
 """Result files, comparisons of models, plug-ins and evaluators for training."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError
 from lrfr.eval.monitor import embedded_evaluator, view_evaluator, view_pairs
 from lrfr.eval.pairs import pair_list
-from lrfr.eval.plugin import load_plugin
 from lrfr.eval.protocols.verification import verify_pairs
 from lrfr.eval.report.compare import gain_rows, paired_rows
 from lrfr.eval.report.provenance import chain
@@ -129,30 +127,6 @@ def test_gains_use_the_named_models():
     assert {row[3] for row in rows} == {"color", "gray"}
     assert all(row[4] in {"+1.00", "-1.00", "-"} for row in rows if row[3] == "gray")
     assert gain_rows(results, "nobody", "gray") == []
-
-
-def test_plug_in_is_found_in_the_current_folder(tmp_path, monkeypatch):
-    (tmp_path / "their_model.py").write_text(
-        "import numpy as np\nclass Net:\n    def __call__(self, images):\n        return "
-        "np.ones((len(images), 3), np.float32)\n"
-        "def embed(images):\n    return Net()(images)\nnumber = 3\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    before = list(sys.path)
-    for name in ("their_model:embed", "their_model:Net"):
-        assert load_plugin(name)([None, None]).shape == (2, 3)
-    assert sys.path == before
-    for name, words in (
-        ("their_model", "module:function"),
-        ("their_model:nothing", "no function"),
-        ("their_model:number", "no function"),
-    ):
-        with pytest.raises(SpecError, match=words):
-            load_plugin(name)
-    (tmp_path / "broken.py").write_text("1 / 0\n")
-    for name, words in (("absent_module:embed", "cannot import"), ("broken:embed", "ZeroDivisionError")):
-        with pytest.raises(SpecError, match=words):
-            load_plugin(name)
 
 
 def test_training_evaluator_puts_the_smallest_size_first():
