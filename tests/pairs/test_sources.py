@@ -579,3 +579,10 @@ def test_latin_1_lists_name_people(tmp_path):
         (tmp_path / name).write_bytes(save(picture(1, 32), "PNG"))
     (tmp_path / "pairs.txt").write_bytes("1 1\nJosé_Aznar 1 2\n".encode("latin-1"))
     assert len(LfwSource(tmp_path).faces()) == 2
+
+
+def test_every_source_says_what_it_is_in_one_sentence():
+    """The help of a kind is the first sentence of its class, short enough for one line of a listing."""
+    for kind in SOURCES:
+        text = SOURCES.help(kind)
+        assert 10 < len(text) <= 100 and not text.startswith("Open"), kind

@@ -19,11 +19,10 @@ _MAX_META_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class TarSource(Source):
-    """One ``.tar`` or a folder of them. A sample is all files with one stem; its label comes from ``.json``,
-    ``.cls`` or its folder.
+    """WebDataset archives: one ``.tar`` or a folder of them, read in place.
 
-    Where a sample has several images (``000.hr.jpg``, ``000.lr.png``), ``.hr`` is taken, else the first by
-    name.
+    A sample is all files with one stem; its label comes from ``.json``, ``.cls`` or its folder. Where a
+    sample has several images (``000.hr.jpg``, ``000.lr.png``), ``.hr`` is taken, else the first by name.
     """
 
     path: Path
@@ -61,7 +60,7 @@ class TarSource(Source):
             raise ImageFault("E_TRUNCATED", file=str(path))
         return data
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Name the archive or folder."""
         return {"kind": self.kind, "name": self.path.resolve().name}
 

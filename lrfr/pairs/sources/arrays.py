@@ -22,8 +22,9 @@ MAX_BYTES = 8 * 1024**3
 
 @dataclass(frozen=True)
 class ArraySource(Source):
-    """Images ``[N, H, W]``, ``[N, H, W, 3]``, ``[N, H*H]`` or SVHN's ``[H, W, 3, N]``, with labels
-    ``[N]``.
+    """Digits and the like: a ``.mat`` or ``.npz`` file of images and labels.
+
+    Images are ``[N, H, W]``, ``[N, H, W, 3]``, ``[N, H*H]`` or SVHN's ``[H, W, 3, N]``, labels ``[N]``.
     """
 
     path: Path
@@ -50,7 +51,7 @@ class ArraySource(Source):
             raise ImageFault("E_READ", file=str(self.path))
         return np.ascontiguousarray(images[place])
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Name the file."""
         return {"kind": self.kind, "name": self.path.name}
 
@@ -75,7 +76,7 @@ def _load(path: Path, stamp: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
     return pixels, digits.astype(np.int64)
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def _tables(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if path.suffix.lower() == ".mat":
             from scipy.io import loadmat

@@ -202,8 +202,9 @@ def _loaded(path: Path, stamp: tuple[int, int]) -> tuple[list[bytes], list[bool]
 
 @dataclass(frozen=True)
 class BinSource(Source):
-    """Images of a ``.bin`` verification set; pairs of one person share a label, all others have labels of
-    their own.
+    """A ``.bin`` verification set of insightface, read without running the pickle.
+
+    Pairs of one person share a label, all others have labels of their own.
     """
 
     path: Path
@@ -233,7 +234,7 @@ class BinSource(Source):
             raise ImageFault("E_READ", file=str(self.path))
         return images[place]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Name the file."""
         return {"kind": self.kind, "name": self.path.name}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lrfr.core.errors import SpecError
 from lrfr.core.image import IMAGE_SUFFIXES, read_bytes
@@ -17,7 +16,11 @@ from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 @dataclass(frozen=True)
 class FolderSource(Source):
-    """``root/<identity>/**/<image>``; images that lie directly in ``root`` have no identity (label "")."""
+    """A folder with one folder a person, any depth.
+
+    The first folder below the root names the identity; images that lie directly in the root have none (label
+    "").
+    """
 
     root: Path
     kind = "folder"
@@ -51,7 +54,7 @@ class FolderSource(Source):
         """Return the file's size, times and inode."""
         return file_stamp(self.root / place)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Name the folder, without its parents."""
         return {"kind": self.kind, "name": self.root.resolve().name}
 
@@ -71,9 +74,7 @@ def file_stamp(path: Path) -> tuple[int, ...] | None:
 
 @dataclass(frozen=True)
 class LfwSource(FolderSource):
-    """The layout of Labeled Faces in the Wild: ``<Name>/<Name>_0001.jpg``; a ``pairs.txt`` beside the names
-    picks its images.
-    """
+    """Labeled Faces in the Wild: ``<Name>/<Name>_0001.jpg``, only what its ``pairs.txt`` names."""
 
     kind = "lfw"
 

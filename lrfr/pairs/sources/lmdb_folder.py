@@ -6,7 +6,6 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.image import ImageFault
@@ -20,8 +19,9 @@ _LMDB_MAGIC = 0xBEEFC0DE
 
 @dataclass(frozen=True)
 class LmdbFolderSource(Source):
-    """Images listed in ``meta_info.txt`` as ``name.png (h,w,c) level``; the part before a '/' is the
-    identity.
+    """BasicSR's LMDB folder: ``data.mdb`` with ``meta_info.txt``.
+
+    Its lines are ``name.png (h,w,c) level``; the part before a '/' is the identity.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class LmdbFolderSource(Source):
             raise DataError("the database is cut short", file=str(path))
         return Expected(size)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Name the folder."""
         return {"kind": self.kind, "name": self.path.resolve().name}
 

@@ -13,7 +13,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.image import ImageFault
@@ -29,7 +29,7 @@ _MAX_LABELS = 1 << 20
 
 @dataclass(frozen=True)
 class RecordIOSource(Source):
-    """Images of a ``.rec`` file; identity labels are the numbers written in it."""
+    """A ``.rec`` file of insightface (or its folder), read without MXNet; labels are the numbers in it."""
 
     path: Path
     kind = "recordio"
@@ -68,7 +68,7 @@ class RecordIOSource(Source):
             except DataError as error:
                 raise ImageFault("E_TRUNCATED", error.message, file=str(self.path)) from None
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Name the file."""
         return {"kind": self.kind, "name": self.path.name}
 
@@ -86,6 +86,12 @@ class RecordIOSource(Source):
                 )
             places.append((int(parts[0]), int(parts[1])))
         return places
+
+
+def open_recordio(place: str) -> RecordIOSource:
+    """Open a ``.rec`` file, or the ``train.rec`` of a folder."""
+    path = Path(place)
+    return RecordIOSource(path / "train.rec" if path.is_dir() else path)
 
 
 def _open(path: Path) -> BinaryIO:

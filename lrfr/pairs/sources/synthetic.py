@@ -5,12 +5,12 @@ network.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.files import digest_of
 from lrfr.core.streams import Stream, stream
 from lrfr.pairs.faces.canvas import Canvas
@@ -28,7 +28,7 @@ ATTRIBUTES = ("Male", "Bald", "Big_Nose", "Chubby", "Narrow_Eyes")
 
 @dataclass(frozen=True)
 class SyntheticSource(Source):
-    """``ids`` invented people with ``per_id`` photographs each."""
+    """Invented people, drawn on the spot (``ids=100,per_id=12,seed=0``); needs no data."""
 
     ids: int = 100
     per_id: int = 12
@@ -57,7 +57,7 @@ class SyntheticSource(Source):
         """Name the face by what it is rendered from."""
         return digest_of(["synthetic", RENDERER, self.seed, *place])
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Return the parameters."""
         return {
             "kind": self.kind,
@@ -66,6 +66,23 @@ class SyntheticSource(Source):
             "per_id": self.per_id,
             "seed": self.seed,
         }
+
+
+def open_synthetic(place: str) -> SyntheticSource:
+    """Open ``ids=100,per_id=12,seed=0`` (any part may be left out)."""
+    values: dict[str, int] = {}
+    for part in filter(None, place.split(",")):
+        name, _, number = part.partition("=")
+        if name not in {"ids", "per_id", "seed"}:
+            raise SpecError(
+                f"the synthetic source has no '{name}'", hint=did_you_mean(name, ("ids", "per_id", "seed"))
+            )
+        if not number.isdigit() or int(number) >= 2**31 or (name != "seed" and int(number) == 0):
+            raise SpecError(
+                f"'{number}' is no value for {name}", hint="for example synthetic:ids=100,per_id=12,seed=0"
+            )
+        values[name] = int(number)
+    return SyntheticSource(**values)
 
 
 def render_face(identity: int, image: int, seed: int) -> tuple[NDArray[np.uint8], dict[str, int]]:

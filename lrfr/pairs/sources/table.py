@@ -13,60 +13,45 @@ from lrfr.pairs.sources.base import Source
 from lrfr.pairs.sources.bin_file import BinSource
 from lrfr.pairs.sources.folder import FolderSource, LfwSource
 from lrfr.pairs.sources.lmdb_folder import LmdbFolderSource
-from lrfr.pairs.sources.recordio import RecordIOSource
-from lrfr.pairs.sources.tabular import CelebaSource, open_table
+from lrfr.pairs.sources.recordio import RecordIOSource, open_recordio
+from lrfr.pairs.sources.synthetic import SyntheticSource, open_synthetic
+from lrfr.pairs.sources.tabular import CelebaSource, TableSource, open_table
 
 Opener = Callable[[str], Source]
 
 
-def _synthetic(text: str) -> Source:
-    """Open ``ids=100,per_id=12,seed=0`` (any part may be left out)."""
-    from lrfr.pairs.sources.synthetic import SyntheticSource
-
-    values: dict[str, int] = {}
-    for part in filter(None, text.split(",")):
-        name, _, number = part.partition("=")
-        if name not in {"ids", "per_id", "seed"}:
-            raise SpecError(
-                f"the synthetic source has no '{name}'", hint=did_you_mean(name, ("ids", "per_id", "seed"))
-            )
-        if not number.isdigit() or int(number) >= 2**31 or (name != "seed" and int(number) == 0):
-            raise SpecError(
-                f"'{number}' is no value for {name}", hint="for example synthetic:ids=100,per_id=12,seed=0"
-            )
-        values[name] = int(number)
-    return SyntheticSource(**values)
-
-
-def _recordio(text: str) -> Source:
-    """Open a ``.rec`` file, or the ``train.rec`` of a folder."""
-    path = Path(text)
-    return RecordIOSource(path / "train.rec" if path.is_dir() else path)
-
-
-def _of_path(open_path: Callable[[Path], Source]) -> Opener:
-    """Return the opener ``place -> Source`` of a source that is one path; its help is the source's."""
+def _opener(source: type[Source], open_place: Opener) -> Opener:
+    """Return ``open_place`` with the help of the source that it opens."""
 
     def opener(place: str) -> Source:
-        """Open the place."""
-        return open_path(Path(place))
+        return open_place(place)
 
-    opener.__doc__ = open_path.__doc__
+    opener.__doc__ = source.__doc__
     return opener
 
 
-# kind: how ``kind:place`` is opened
+def _of_path(source: Callable[[Path], Source]) -> Opener:
+    """Return what opens a source that is one path; its help is the source's."""
+
+    def opener(place: str) -> Source:
+        return source(Path(place))
+
+    opener.__doc__ = source.__doc__
+    return opener
+
+
+# kind: how the place of ``kind:place`` is opened
 SOURCES: Registry[Opener] = Registry(
     "source",
     "lrfr.sources",
     {
-        "synthetic": _synthetic,
+        "synthetic": _opener(SyntheticSource, open_synthetic),
         "folder": _of_path(FolderSource),
         "lfw": _of_path(LfwSource),
-        "recordio": _recordio,
+        "recordio": _opener(RecordIOSource, open_recordio),
         "bin": _of_path(BinSource),
-        "csv": open_table,
-        "parquet": open_table,
+        "csv": _opener(TableSource, open_table),
+        "parquet": _opener(TableSource, open_table),
         "celeba": _of_path(CelebaSource),
         "tar": _of_path(TarSource),
         "lmdb": _of_path(LmdbFolderSource),

@@ -44,11 +44,11 @@ class _Files(Source):
 
 @dataclass(frozen=True)
 class TableSource(_Files):
-    """A CSV or Parquet list: a path column, and columns for identity, split and binary attributes where there
-    are any.
+    """A CSV or Parquet list (``list.csv[,root=FOLDER][,with=MORE.csv]``) with a column of paths.
 
-    Columns that are not binary are ignored. Attributes are 1 and 0 (or 1 and -1); an empty cell is unknown.
-    ``more`` are further lists with the same path column, joined by it.
+    There may be columns for identity, split and binary attributes; others are ignored. Attributes are 1 and 0
+    (or 1 and -1); an empty cell is unknown. ``more`` are further lists with the same path column, joined by
+    it.
     """
 
     path: Path
@@ -71,7 +71,7 @@ class TableSource(_Files):
             faces.append(Face(key, labels[index], key, known, splits[index], fault))
         return faces
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Name the list."""
         return {"kind": self.kind, "name": self.path.name}
 
@@ -167,8 +167,9 @@ def _joined(path: Path, keys: Sequence[str]) -> dict[str, list[int | None]]:
 
 @dataclass(frozen=True)
 class CelebaSource(_Files):
-    """CelebA as it is distributed: ``identity_CelebA.txt``, ``list_attr_celeba.txt``,
-    ``list_eval_partition.txt``, one image folder.
+    """CelebA: its folder with ``identity_CelebA.txt`` and one image folder.
+
+    ``list_attr_celeba.txt`` and ``list_eval_partition.txt`` are used where they are there.
     """
 
     folder: Path
@@ -210,7 +211,7 @@ class CelebaSource(_Files):
             found[parts[0]] = {name: int(value == "1") for name, value in zip(names, parts[1:], strict=True)}
         return found
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | int]:
         """Name the data set."""
         return {"kind": self.kind, "name": "CelebA"}
 
