@@ -64,8 +64,8 @@ def memory(before_mb: float) -> dict[str, float]:
 
 def verification(pairs: int) -> dict[str, float]:
     """Compare pairs of rows of a feature table and read TAR at five FARs off the exact ROC."""
-    from lrfr.eval.scoring.templates import pair_scores
     from lrfr.eval.scoring.metrics import auc, roc, tar_at_far
+    from lrfr.eval.scoring.templates import pair_scores
 
     generator = np.random.default_rng(0)
     features = generator.standard_normal((20_000, DIM), np.float32)
