@@ -11,14 +11,14 @@ import dataclasses
 import keyword
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.strict_yaml import Document, load, parse
+from lrfr.core.strict_yaml import Document, parse
+from lrfr.train.methods.shipped import recipe_document, recipe_names
 from lrfr.train.methods.table import METHODS
 from lrfr.train.settings import TrainSettings
 
@@ -88,17 +88,6 @@ def _plain(value: object) -> Any:
     return TypeAdapter(type(value)).dump_python(value, mode="json")
 
 
-def recipe_names(method: str) -> list[str]:
-    """Return the recipes that are shipped for ``method``."""
-    folder = resources.files("lrfr.train") / "recipes"
-    names = [
-        entry.name
-        for entry in folder.iterdir()
-        if entry.name.startswith(f"{method}.") and entry.name.endswith(".yaml")
-    ]
-    return sorted(name.removeprefix(f"{method}.").removesuffix(".yaml") for name in names)
-
-
 def load_recipe(method: str, recipe: str = "tiny", set: Mapping[str, object] | Sequence[str] = ()) -> Recipe:
     """Return a shipped recipe (by name) or one of the user's (by path), with some keys changed.
 
@@ -113,7 +102,7 @@ def load_recipe(method: str, recipe: str = "tiny", set: Mapping[str, object] | S
 
     """
     METHODS[method]
-    document = _document(method, recipe)
+    document = recipe_document(method, recipe)
     data = document.data or {}
     if not isinstance(data, dict):
         raise document.error("a recipe is a mapping")
@@ -125,19 +114,6 @@ def load_recipe(method: str, recipe: str = "tiny", set: Mapping[str, object] | S
     for key, value in _changes(set):
         _override(data, key, value, method)
     return _resolve(document, data, method, recipe)
-
-
-def _document(method: str, recipe: str) -> Document:
-    path = Path(recipe)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
-        return load(path)
-    shipped = resources.files("lrfr.train") / "recipes" / f"{method}.{recipe}.yaml"
-    if shipped.is_file():
-        return parse(shipped.read_bytes(), f"{method}.{recipe}.yaml")
-    names = recipe_names(method)
-    if not names and recipe == "tiny":  # a plug-in without recipes trains with its defaults
-        return parse("{}", f"{method}.tiny.yaml")
-    raise SpecError(f"unknown recipe '{recipe}' for '{method}'", hint=did_you_mean(recipe, names))
 
 
 def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str) -> Recipe:
@@ -165,7 +141,7 @@ def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str
 
 def _parent(document: Document, entry: Mapping[str, Any], method: str, name: str) -> Recipe:
     default = name if name in recipe_names(method) else "tiny"
-    base = _document(method, str(entry.get("recipe", default)))
+    base = recipe_document(method, str(entry.get("recipe", default)))
     merged = dict(base.data or {})
     for part in ("options", "train", "parents"):
         if entry.get(part):

@@ -8,7 +8,7 @@ import pytest
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.progress import Hooks
-from lrfr.train.engine.loop import FitOptions
+from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.engine.run_record import RunIdentity, RunRecord
 from lrfr.train.losses.distances import DISTANCES
 from lrfr.train.methods.fskd import Fskd

@@ -15,8 +15,9 @@ from lrfr.train.engine.loaders import flip
 from lrfr.train.engine.method_run import Run
 from lrfr.train.losses.distances import logexp, mse
 from lrfr.train.methods.octuplet import batch_hard, pairwise
+from lrfr.train.methods.shipped import recipe_names
 from lrfr.train.methods.table import METHODS
-from lrfr.train.recipe import load_recipe, recipe_names
+from lrfr.train.recipe import load_recipe
 from lrfr.train.settings import TrainSettings
 
 VARIANTS = [*METHODS, "catface step 2"]

@@ -6,24 +6,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lrfr.cli.output import Output, command
-
-# method: one-line help; stands here so that help needs no torch (a test compares it with METHODS)
-METHOD_HELP = {
-    "baseline": "a recognizer on HR, on LR or on both, with no distillation",
-    "fskd": "F-SKD: features of an HR teacher, cosine over four stages",
-    "waveresnet": "WaveResNet: logits and wavelet bands of an HR teacher",
-    "btnet-trunk": "BTNet, first part: one net for a mix of sizes, CurricularFace",
-    "btnet-branch": "BTNet, second part: light branches for 28, 14 and 7 px under the frozen trunk",
-    "maug": "MAug + LogExp: HR and LR through one net, pulled together",
-    "catface": "CATFace: identity and soft biometrics with self-attention distillation (1), fused (2)",
-    "octuplet": "Octuplet loss: batch-hard triplets across HR and LR, a fine-tune",
-}
+from lrfr.core.errors import SpecError
 
 # commands of other files, mounted when they are there
 _MOUNTED = {
@@ -37,10 +28,12 @@ class MethodGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the table, then the others."""
-        return [*METHOD_HELP, *(name for name in _MOUNTED if _mounted(name)), *super().list_commands(ctx)]
+        from lrfr.train.methods.table import METHODS
+
+        return [*METHODS, *(name for name in _MOUNTED if _mounted(name)), *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of a name; unknown names are taken for plug-in methods."""
+        """Return the command of a name; unknown names are taken for methods, which knows the nearest."""
         found = super().get_command(ctx, cmd_name)
         if found is not None:
             return found
@@ -48,12 +41,14 @@ class MethodGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List methods and commands without importing what they need."""
+        from lrfr.train.methods.table import METHODS
+
         with formatter.section("Methods"):
-            formatter.write_dl(list(METHOD_HELP.items()))
+            formatter.write_dl([(name, METHODS.help(name)) for name in METHODS])
         others = [
             (name, found)
             for name in self.list_commands(ctx)
-            if name not in METHOD_HELP and (found := self.get_command(ctx, name))
+            if name not in METHODS and (found := self.get_command(ctx, name))
         ]
         with formatter.section("Commands"):
             formatter.write_dl([(name, found.get_short_help_str(90)) for name, found in others])
@@ -84,84 +79,71 @@ def train_group() -> None:
     """
 
 
+def _option(*names: str, shown: bool = False, **attributes: Any) -> Any:
+    return click.option(*names, show_default=shown, **attributes)
+
+
+_FOLDER = click.Path(path_type=Path)
 _OPTIONS = [
-    click.option(
-        "--recipe", default="tiny", show_default=True, help="A shipped recipe (lrfr train ls) or a YAML file."
-    ),
-    click.option(
+    _option("--recipe", default="tiny", shown=True, help="A shipped recipe (lrfr train ls) or a YAML file."),
+    _option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
         help="Change a key, e.g. lambda=20, train.lr=0.05, head.scale=64.",
     ),
-    click.option("--step", type=click.IntRange(1, 2), default=None, help="Step of catface."),
-    click.option("--res", default=None, metavar="PX[,PX]", help="Branches of btnet-branch, e.g. 28,14,7."),
-    click.option("--view", default="default", show_default=True, help="View to train on."),
-    click.option(
-        "--store",
-        "store_path",
-        default="store",
-        show_default=True,
-        type=click.Path(path_type=Path),
-        help="Folder of the store.",
-    ),
-    click.option(
-        "--runs",
-        "runs_dir",
-        default="runs",
-        show_default=True,
-        type=click.Path(path_type=Path),
-        help="Folder of run folders.",
-    ),
-    click.option("--name", default=None, help="Run folder under --runs.  [default: the method's name]"),
-    click.option(
+    _option("--step", type=click.IntRange(1, 2), default=None, help="Step of catface."),
+    _option("--res", default=None, metavar="PX[,PX]", help="Branches of btnet-branch, e.g. 28,14,7."),
+    _option("--view", default="default", shown=True, help="View to train on."),
+    _option("--store", default="store", shown=True, type=_FOLDER, help="Folder of the store."),
+    _option("--runs", "runs_dir", default="runs", shown=True, type=_FOLDER, help="Folder of run folders."),
+    _option("--name", default=None, help="Run folder under --runs.  [default: the method's name]"),
+    _option(
         "--parent",
         "given_parents",
         multiple=True,
         metavar="ROLE=PATH",
         help="Use this run, e.g. teacher=runs/big; init=... starts from it.",
     ),
-    click.option(
+    _option(
         "--threads",
         type=click.IntRange(0, 1024),
         default=None,
         help="CPU threads, 0 for all usable cores.  [default: the recipe's]",
     ),
-    click.option("--device", default=None, help="cpu, cuda or cuda:1.  [default: a GPU where there is one]"),
-    click.option(
+    _option("--device", default=None, help="cpu, cuda or cuda:1.  [default: a GPU where there is one]"),
+    _option(
         "--max-steps",
         type=click.IntRange(1),
         default=None,
         help="Stop after this step; the same command goes on later.",
     ),
-    click.option(
+    _option(
         "--eval/--no-eval",
         "evaluates",
         default=False,
         help="Measure on embedded faces while training (needs train.eval_every).",
     ),
-    click.option(
-        "--tensorboard", is_flag=True, help="Write TensorBoard event files too (extra [tensorboard])."
-    ),
-    click.option(
+    _option("--tensorboard", is_flag=True, help="Write TensorBoard event files too (extra [tensorboard])."),
+    _option(
         "--resume/--fresh",
         default=True,
         help="Go on in an unfinished run of the same settings (default), or refuse one that exists.",
     ),
-    click.option(
-        "--dry-run", is_flag=True, help="Write nothing: show the resolved recipe and where it would go."
-    ),
+    _option("--dry-run", is_flag=True, help="Write nothing: show the resolved recipe and where it would go."),
 ]
 
 
 def _method_command(method: str) -> click.Command:
+    from lrfr.train.methods.table import METHODS
+
+    about = METHODS.help(method) if method in METHODS else "an unknown method"
+
     def body(out: Output, **given: Any) -> dict[str, Any]:
-        from lrfr.cli.train.train_method import train_command
+        return _train(out, method, given)
 
-        return train_command(out, method, given)
-
-    body.__doc__ = f"""Train {method}: {METHOD_HELP.get(method, "a plug-in method")}.
+    body.__doc__ = f"""Train {method}: {about}.
 
     A run that was stopped or killed goes on where its last checkpoint is, bit for bit. Runs that it needs (a
     teacher) are reused from --runs where one with the same settings is there, and trained first where not.
@@ -175,7 +157,46 @@ def _method_command(method: str) -> click.Command:
     decorated: Any = body
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
-    return command(method, short_help=METHOD_HELP.get(method, "plug-in method"))(decorated)
+    return command(method, short_help=about)(decorated)
+
+
+def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    from lrfr.train.recipe import load_recipe
+
+    recipe = load_recipe(method, given["recipe"], _overrides(given))
+    folder = given["runs_dir"] / (given["name"] or method)
+    if given["dry_run"]:
+        out.say(_yaml(recipe.as_dict()))
+        return {"recipe": recipe.as_dict(), "run": str(folder)}
+    if not given["resume"] and (folder / "run.json").exists():
+        hint = "leave --fresh out to go on with it, or choose another --name"
+        raise SpecError("there is a run already", file=str(folder), hint=hint)
+    from lrfr.core.progress import Hooks
+    from lrfr.experiment.train_here import Wishes, train_here
+
+    wishes = Wishes(**{name: given[name] for name in Wishes.__annotations__})
+    parents = dict(_parent(text) for text in given["given_parents"])
+    # of the processes of torchrun, the first one speaks
+    out = Output(True) if os.environ.get("RANK", "0") != "0" else out
+    with out.progress(folder.name) as advance:
+        run = train_here(recipe, folder, wishes, parents, Hooks(advance, out.note))
+    out.say(str(run))
+    steps = {"steps": run.steps, "total_steps": run.total_steps, "started_at": run.started_at}
+    found = {"checkpoint": run.digest, "loss": list(run.losses), "metrics": dict(run.metrics)}
+    return {"run": str(run.path), **steps, **found}
+
+
+def _overrides(given: Mapping[str, Any]) -> list[str]:
+    shortcuts = {"options.step": given["step"], "train.threads": given["threads"]}
+    extra = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
+    return [*given["overrides"], *extra, *([f"options.branches_px=[{given['res']}]"] if given["res"] else [])]
+
+
+def _parent(text: str) -> tuple[str, Path]:
+    role, equals, path = text.partition("=")
+    if not equals:
+        raise SpecError(f"--parent takes ROLE=PATH, got '{text}'", hint="--parent teacher=runs/big")
+    return role, Path(path)
 
 
 @command("ls", short_help="List methods and their recipes.")
@@ -186,27 +207,19 @@ def list_methods(out: Output) -> dict[str, Any]:
     Example:
       lrfr train ls
     """
+    from lrfr.train.methods.shipped import declared_parents, recipe_names
     from lrfr.train.methods.table import METHODS
-    from lrfr.train.recipe import recipe_names
 
-    rows: list[dict[str, Any]] = [
-        {
-            "method": name,
-            "recipes": recipe_names(name),
-            "needs": dict(kind().needs()),
-            "about": METHODS.help(name),
-        }
-        for name, kind in METHODS.items()
-    ]
-    needs = [", ".join(f"{role} ({method})" for role, method in row["needs"].items()) or "-" for row in rows]
-    out.table(
-        ["method", "recipes", "needs", "about"],
-        [
-            [row["method"], ", ".join(row["recipes"]), need, row["about"]]
-            for row, need in zip(rows, needs, strict=True)
-        ],
-    )
-    return {"methods": rows}
+    rows = [(name, recipe_names(name), declared_parents(name), METHODS.help(name)) for name in METHODS]
+    columns = ["method", "recipes", "needs", "about"]
+    out.table(columns, [[name, ", ".join(found), _needs(needs), about] for name, found, needs, about in rows])
+    return {"methods": [dict(zip(columns, row, strict=True)) for row in rows]}
+
+
+def _needs(parents: Mapping[str, str] | None) -> str:
+    if parents is None:
+        return "?"  # a plug-in without recipes says it only when it is imported
+    return ", ".join(f"{role} ({method})" for role, method in parents.items()) or "-"
 
 
 @command("show", short_help="Show a method's resolved recipe.")
@@ -220,16 +233,21 @@ def show_method(out: Output, method: str, recipe: str, overrides: tuple[str, ...
     Example:
       lrfr train show fskd --recipe paper
     """
-    from lrfr.cli.train.train_method import as_yaml
     from lrfr.train.recipe import load_recipe
 
     resolved = load_recipe(method, recipe, overrides)
     out.say(f"# {method}, recipe '{resolved.name}': {resolved.about}")
-    out.say(as_yaml(resolved.as_dict()))
+    out.say(_yaml(resolved.as_dict()))
     unstated = dict(resolved.make().unstated)
     for name, text in unstated.items():
         out.say(f"# {name}: {text}")
     return {"recipe": resolved.as_dict(), "about": resolved.about, "unstated": unstated}
+
+
+def _yaml(data: Mapping[str, object]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110)).rstrip()
 
 
 train_group.add_command(list_methods)

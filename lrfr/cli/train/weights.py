@@ -45,7 +45,7 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, Any
       lrfr export runs/btnet-branch --branch-packs
     """
     from lrfr.train.checkpoint import resolve
-    from lrfr.train.weights.export_model import export
+    from lrfr.train.weights.export_model import export, headline
 
     kinds = {kind: given[kind] for kind in ("onnx", "safetensors", "branch_packs")}
     if not any(kinds.values()):
@@ -57,30 +57,11 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, Any
         return {"checkpoint": str(folder), "out": str(target), "files": []}
     card = {"Data": given["data_text"], "License": given["license_text"]}
     if given["results"]:
-        card["Metrics"] = "\n".join(f"- `{path.name}`: {_headline(path)}" for path in given["results"])
+        card["Metrics"] = "\n".join(f"- `{path.name}`: {headline(path)}" for path in given["results"])
     files = export(checkpoint, target, card=card, **kinds)
     for file in files:
         out.say(str(file))
     return {"checkpoint": str(folder), "out": str(target), "files": [str(file) for file in files]}
-
-
-def _headline(path: Path) -> str:
-    import json
-
-    try:
-        data = json.loads(path.read_text("utf-8"))
-        rows = data["results"] if isinstance(data, dict) and "results" in data else [data]
-        return "; ".join(
-            f"{row['benchmark']} {row['matching']} {row['sizes']}: {_metrics(row['metrics'])}" for row in rows
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        raise SpecError("not a result file of lrfr eval", file=str(path)) from None
-
-
-def _metrics(metrics: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {entry['value']:.4g}" for name, entry in metrics.items() if entry.get("value") is not None
-    )
 
 
 @command("import-weights", short_help="Make a checkpoint of foreign weights.")
@@ -112,43 +93,18 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
     if backbone is None:
         raise SpecError("say which backbone these weights are of", hint="--backbone iresnet50")
     target = given["target"] or Path("runs") / source.stem
-    known = _imported_before(target, source)
+    from lrfr.train.weights.import_weights import embedded_faces, import_weights, imported_before
+
+    known = imported_before(target, source)
     if known:
         out.say(f"{target} has these weights already")
         return {"checkpoint": str(target), "backbone": backbone, "digest": known}
     if given["dry_run"]:
         out.say(f"{source} -> {target} ({backbone})")
         return {"checkpoint": str(target), "backbone": backbone, "digest": None}
-    from lrfr.train.weights.import_weights import import_weights
-
-    digest = import_weights(source, target, backbone, bgr=given["bgr"], calibrate_on=_faces())
+    digest = import_weights(source, target, backbone, bgr=given["bgr"], calibrate_on=embedded_faces())
     out.say(f"{target}: {backbone}, checkpoint {digest[:12]}")
     return {"checkpoint": str(target), "backbone": backbone, "digest": digest}
-
-
-def _imported_before(target: Path, source: Path) -> str | None:
-    """Return the digest of ``target`` if it holds the weights of ``source``; refuse any other thing that lies
-    there.
-    """
-    if not target.exists():
-        return None
-    from lrfr.core.files import sha256_file
-    from lrfr.train.checkpoint import read_manifest
-
-    manifest = read_manifest(target) if (target / "manifest.json").is_file() else None
-    if manifest is None or manifest.identity.get("imported") != sha256_file(source):
-        raise SpecError("exists already", file=str(target), hint="choose another --out")
-    return manifest.digest
-
-
-def _faces() -> Any:
-    """Return 64 embedded faces: activations to set batch norms by."""
-    import numpy as np
-
-    from lrfr.pairs.sources.synthetic import render_face
-    from lrfr.train.backbones.embedder import to_input
-
-    return to_input(np.stack([render_face(identity, 0, 0)[0] for identity in range(64)]))
 
 
 @command("route", short_help="Make one model of several: each face to the one for its size.")

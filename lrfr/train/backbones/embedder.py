@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lrfr.core.image import ImageU8, check_image
 
-Embed = Callable[[Sequence[ImageU8]], NDArray[np.float32]]
 BATCH = 128
 
 

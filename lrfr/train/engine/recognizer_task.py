@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from lrfr.core.embedder import Embedder
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.train.backbones.embedder import Embed
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import ScalarWriter
 from lrfr.train.engine.loaders import Loader, flip, make_loader
@@ -23,7 +23,7 @@ from lrfr.train.settings import TrainSettings
 if TYPE_CHECKING:
     from lrfr.pairs.dataset import Batch, PairDataset
 
-Evaluate = Callable[[Embed], dict[str, float]]
+Evaluate = Callable[[Embedder], dict[str, float]]
 
 
 class RecognizerTask(Task["Batch"]):

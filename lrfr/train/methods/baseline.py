@@ -22,7 +22,7 @@ from lrfr.train.methods.guided import GuidedSpec, restyle, weights_digest
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline(Method):
-    """Margin softmax on one side of the pairs.
+    """A recognizer on HR, on LR or on both, with no distillation.
 
     Attributes:
         side: ``hr``, ``lr``, or ``both``: half the loss on each.

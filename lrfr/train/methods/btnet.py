@@ -34,7 +34,7 @@ _BILINEAR = InputSpec(filter="bilinear")
 
 @dataclass(frozen=True, kw_only=True)
 class BtnetTrunk(Baseline):
-    """The trunk: a baseline on the LR side with CurricularFace s 64, m 0.5."""
+    """BTNet, first part: one net for a mix of sizes, CurricularFace."""
 
     side: Literal["hr", "lr", "both"] = "lr"
     head: HeadSpec = field(default_factory=lambda: _HEAD)
@@ -43,7 +43,9 @@ class BtnetTrunk(Baseline):
 
 @dataclass(frozen=True, kw_only=True)
 class BtnetBranch(Method):
-    """Branches under a frozen trunk; several train side by side, as they share nothing that learns.
+    """BTNet, second part: light branches for 28, 14 and 7 px under the frozen trunk.
+
+    Several train side by side, as they share nothing that learns.
 
     Attributes:
         branches_px: input sides of the branches.

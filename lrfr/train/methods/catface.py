@@ -33,7 +33,7 @@ from lrfr.train.methods.guided import GuidedSpec, restyle, weights_digest
 
 @dataclass(frozen=True, kw_only=True)
 class CatFace(Method):
-    """Two branches (step 1) and their fusion (step 2).
+    """CATFace: identity and soft biometrics with self-attention distillation (1), fused (2).
 
     Attributes:
         step: 1 or 2.

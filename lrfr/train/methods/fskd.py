@@ -25,7 +25,7 @@ from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, rev
 
 @dataclass(frozen=True, kw_only=True)
 class Fskd(Method):
-    """Feature-similarity distillation from a frozen HR teacher to an LR student.
+    """F-SKD: features of an HR teacher, cosine over four stages.
 
     Attributes:
         lambda_: weight of the distillation (written ``lambda`` in recipes); 5 in the paper, 20 in the code of

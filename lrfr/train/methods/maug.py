@@ -26,7 +26,7 @@ Pull = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Maug(Method):
-    """Margin on both sides and a distance between them.
+    """MAug + LogExp: HR and LR through one net, pulled together.
 
     Attributes:
         lambda_: weight of the distance (written ``lambda``); 1, best on XQLFW 5.

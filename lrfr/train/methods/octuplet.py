@@ -53,7 +53,9 @@ def batch_hard(distance_bb: Tensor, labels_b: Tensor, margin: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Octuplet(Method):
-    """Four triplet blocks on normalized embeddings; no classification head.
+    """Octuplet loss: batch-hard triplets across HR and LR, a fine-tune.
+
+    Four triplet blocks on normalized embeddings; no classification head.
 
     Attributes:
         metric: distance between embeddings.

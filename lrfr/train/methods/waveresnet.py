@@ -24,7 +24,7 @@ from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, sta
 
 @dataclass(frozen=True, kw_only=True)
 class WaveResNet(Method):
-    """Logit and wavelet distillation into a WaveResNet.
+    """WaveResNet: logits and wavelet bands of an HR teacher.
 
     Attributes:
         wavelet: pywavelets name of the filter: of the similarity, and of the down-sampling where ``backbone``

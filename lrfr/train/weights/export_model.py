@@ -165,3 +165,26 @@ def model_card(found: Loaded, digest: str, files: list[Path], texts: Mapping[str
         lines += ["", f"## {heading}", "", text if text and text != "{}" else "Not stated."]
     lines += ["", "## Files", "", *(f"- `{path.name}` sha256 `{sha256_file(path)}`" for path in files), ""]
     return "\n".join(lines)
+
+
+def headline(result: Path) -> str:
+    """Return the metrics of a result file of ``lrfr eval`` on one line, for a card.
+
+    Raises:
+        SpecError: it is no such file.
+
+    """
+    try:
+        data = json.loads(result.read_text("utf-8"))
+        rows = data["results"] if isinstance(data, dict) and "results" in data else [data]
+        return "; ".join(
+            f"{row['benchmark']} {row['matching']} {row['sizes']}: "
+            + ", ".join(
+                f"{name} {entry['value']:.4g}"
+                for name, entry in row["metrics"].items()
+                if entry.get("value") is not None
+            )
+            for row in rows
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise SpecError("not a result file of lrfr eval", file=str(result)) from None

@@ -6,7 +6,7 @@ No pickle is read: convert a ``.pt`` file to safetensors where you trust it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from torch import Tensor, nn
 
 from lrfr.core.errors import DataError, SpecError, missing_extra
 from lrfr.core.files import sha256_file
+from lrfr.pairs.sources.synthetic import render_face
 from lrfr.train import checkpoint
+from lrfr.train.backbones.embedder import to_input
 from lrfr.train.backbones.mobilefacenet import ConvBlock, MobileFaceNet
+from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.model_identity import ModelIdentity
 
@@ -47,7 +50,7 @@ def import_weights(
     if source.suffix == ".onnx":
         _fill_from_onnx(nets["net"], source, calibrate_on)
     elif source.suffix == ".safetensors":
-        _fill_from_safetensors(nets["net"], source)
+        _fill_from_safetensors(nets["net"], source, backbone)
     else:
         raise SpecError(
             f"cannot import '{source.suffix}' files", file=str(source), hint="use .safetensors or .onnx"
@@ -62,23 +65,67 @@ def import_weights(
     )
 
 
-def _fill_from_safetensors(net: nn.Module, source: Path) -> None:
+def _fill_from_safetensors(net: nn.Module, source: Path, backbone: str) -> None:
     try:
         tensors = load_file(source)
     except (SafetensorError, OSError) as error:
         raise DataError(str(error), file=str(source)) from None
     tensors = {name.removeprefix("module.").removeprefix("net."): tensor for name, tensor in tensors.items()}
     own = net.state_dict()
-    missing = [name for name in own if name not in tensors and not name.startswith("input_")]
+    missing = [name for name in own if name not in tensors and not _optional(name)]
+    unknown = [name for name in tensors if name not in own]
     wrong = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
-    if missing or wrong:
+    if missing or unknown or wrong:
+        faults = {"missing": missing, "unknown": unknown, "of another shape": wrong}
+        text = ", ".join(f"{len(names)} {what} ({names[0]})" for what, names in faults.items() if names)
+        fitting = _fitting(tensors)
         raise DataError(
-            f"weights do not fit: missing {missing[:3]}, other shape {wrong[:3]}", file=str(source)
+            f"weights do not fit '{backbone}': tensors {text}",
+            file=str(source),
+            hint=f"they fit --backbone {' or '.join(fitting)}" if fitting else "no backbone of lrfr has them",
         )
     with torch.no_grad():
         for name, tensor in own.items():
             if name in tensors:
                 tensor.copy_(tensors[name])
+
+
+def _optional(name: str) -> bool:
+    """Say whether a file may lack a tensor: the input range of our own, and counters that no layer reads."""
+    return name.startswith("input_") or name.endswith("num_batches_tracked")
+
+
+def _fitting(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the backbones whose layers are those of a file, the first few."""
+    shapes = {name: tensor.shape for name, tensor in tensors.items() if not _optional(name)}
+    found = []
+    for name in (name for name in BACKBONES if not BACKBONES.is_plugin(name)):
+        with torch.device("meta"):  # shapes alone: nothing is drawn
+            own = build_backbone(name).state_dict()
+        if shapes == {key: tensor.shape for key, tensor in own.items() if not _optional(key)}:
+            found.append(name)
+    return found[:3]
+
+
+def imported_before(folder: Path, source: Path) -> str | None:
+    """Return the digest of ``folder`` if it holds the weights of ``source``, None if nothing is there.
+
+    Raises:
+        SpecError: something else lies there.
+        DataError: a checkpoint lies there, and is damaged.
+
+    """
+    if not folder.exists():
+        return None
+    manifest = checkpoint.read_manifest(folder) if (folder / "manifest.json").is_file() else None
+    if manifest is None or manifest.identity.get("imported") != sha256_file(source):
+        raise SpecError("exists already", file=str(folder), hint="choose another --out")
+    return manifest.digest
+
+
+def embedded_faces(count: int = 64) -> Tensor:
+    """Return embedded (invented) faces, float ``[count, 3, 112, 112]`` in [-1, 1], to set batch norms by."""
+    return to_input(np.stack([render_face(identity, 0, 0)[0] for identity in range(count)]))
 
 
 def _drop_vanished(net: nn.Module) -> None:

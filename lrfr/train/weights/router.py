@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from lrfr.core.embedder import Embedder
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import make_folder, read_sealed, seal, write_atomic
 from lrfr.core.image import ImageU8
-from lrfr.train.backbones.embedder import Embed
 from lrfr.train.checkpoint import digest_of, resolve
 from lrfr.train.weights.load_nets import load_embedder
 
@@ -109,7 +109,7 @@ class Router:
 
     """
 
-    def __init__(self, members: Sequence[tuple[int | None, Embed]]) -> None:
+    def __init__(self, members: Sequence[tuple[int | None, Embedder]]) -> None:
         self.members = list(members)
 
     def member(self, height: int, width: int) -> int:

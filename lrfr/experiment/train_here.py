@@ -1,0 +1,92 @@
+"""What ``lrfr train`` does around a training: the processes of ``torchrun``, a view to start with, evaluation
+while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrfr.core.errors import missing_extra
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.degrade.spec.model import load_spec
+from lrfr.eval.monitor import Evaluate, embedded_evaluator
+from lrfr.pairs.build.ingest import open_ingest
+from lrfr.pairs.build.make import make_pairs
+from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.store import Store
+from lrfr.train.engine.distributed import join_world
+from lrfr.train.engine.journal import ScalarWriter
+from lrfr.train.engine.recognizer_task import FitOptions
+from lrfr.train.parents import Run, train_model
+from lrfr.train.recipe import Recipe
+
+DEFAULT_SPEC = "fskd"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may ask for besides the recipe.
+
+    Attributes:
+        store: folder of the store.
+        view: name of the view.
+        device: ``cpu``, ``cuda`` or ``cuda:1``; None takes a GPU where there is one.
+        max_steps: stop at this step.
+        evaluates: measure on embedded faces while training.
+        tensorboard: write event files too.
+
+    """
+
+    store: Path
+    view: str = "default"
+    device: str | None = None
+    max_steps: int | None = None
+    evaluates: bool = False
+    tensorboard: bool = False
+
+
+def train_here(
+    recipe: Recipe, run_dir: Path, wishes: Wishes, parents: Mapping[str, Path], hooks: Hooks = SILENT
+) -> Run:
+    """Train with all the processes that ``torchrun`` has started; the first one speaks and makes the view.
+
+    Raises:
+        SpecError, DataError, LockedError, NumericFault: see :func:`lrfr.train.parents.train_model`.
+        EnvironmentFault: TensorBoard is missing.
+
+    """
+    with join_world(wishes.device) as world:
+        hooks = hooks if world.leads else SILENT
+        if world.leads and wishes.view == "default" and not wishes.store.exists():
+            make_default_view(wishes.store, str(recipe.data.get("spec") or DEFAULT_SPEC), hooks)
+        world.barrier()
+        options = FitOptions(
+            world=world,
+            max_steps=wishes.max_steps,
+            evaluate=evaluate_while_training() if wishes.evaluates else None,
+            board=_board(run_dir) if wishes.tensorboard and world.leads else None,
+        )
+        dataset = PairDataset(wishes.store, wishes.view)
+        return train_model(recipe, dataset, run_dir, parents=parents, options=options, hooks=hooks)
+
+
+def make_default_view(store: Path, spec: str, hooks: Hooks = SILENT) -> None:
+    """Make the view ``default`` of a new store from embedded (invented) faces."""
+    hooks.note(f"there is no store '{store}': making one from embedded faces with the spec '{spec}'")
+    make_pairs(Store(store), open_ingest("synthetic"), [load_spec(spec)])
+
+
+def evaluate_while_training(sizes_px: tuple[int, ...] = (112, 14)) -> Evaluate:
+    """Return ``evaluate(embed) -> metrics``: accuracy on a few embedded faces across ``sizes_px``."""
+    return embedded_evaluator(sizes_px, pairs=300)
+
+
+def _board(folder: Path) -> ScalarWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise missing_extra("tensorboard", "tensorboard") from None
+    writer: ScalarWriter = SummaryWriter(str(folder / "tensorboard"))
+    return writer

@@ -1,0 +1,259 @@
+"""Train a model and whatever it needs first: a parent is taken as given, found among finished runs beside it,
+or trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lrfr.core.embedder import Embedder
+from lrfr.core.errors import LrfrError, SpecError, did_you_mean
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.pairs.dataset import PairDataset
+from lrfr.train.backbones.nets import Nets
+from lrfr.train.checkpoint import read_manifest, resolve
+from lrfr.train.engine.distributed import join_world
+from lrfr.train.engine.journal import loss_trace
+from lrfr.train.engine.loop import FitResult
+from lrfr.train.engine.recognizer_task import Evaluate, FitOptions
+from lrfr.train.methods.base import Method
+from lrfr.train.recipe import Recipe, load_recipe
+from lrfr.train.runs import Plan, find, finished, train
+from lrfr.train.weights.load_nets import load_embedder
+from lrfr.train.weights.model_identity import ModelIdentity
+
+View = PairDataset | tuple[Path | str, str] | Path | str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What :func:`train_model` made, went on with, or found finished.
+
+    Attributes:
+        path: run folder.
+        steps: optimizer steps so far.
+        total_steps: steps that the recipe asks for.
+        started_at: step at which this call began; ``total_steps`` where the run was finished before.
+        losses: the total loss of the first and of the last step.
+        metrics: the last evaluation.
+        digest: of the last checkpoint.
+        parents: role to run folder or checkpoint.
+
+    """
+
+    path: Path
+    steps: int
+    total_steps: int
+    started_at: int
+    losses: tuple[float, ...]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    digest: str = ""
+    parents: Mapping[str, Path] = field(default_factory=dict)
+
+    def embedder(self, device: str = "cpu") -> Embedder:
+        """Return the recognizer of the last checkpoint."""
+        return load_embedder(self.path, device)
+
+    def __str__(self) -> str:
+        if self.started_at == self.total_steps:
+            return f"{self.path} was finished before ({self.total_steps} steps); nothing to do"
+        resumed = f", resumed at {self.started_at}" if self.started_at else ""
+        first, last = self.losses[0], self.losses[-1]
+        return (
+            f"{self.path}: step {self.steps} of {self.total_steps}{resumed}, loss {first:.4g} -> {last:.4g}"
+        )
+
+
+def train_model(
+    recipe: Recipe | str,
+    view: View,
+    run_dir: Path | str,
+    *,
+    parents: Mapping[str, Path | str] | None = None,
+    evaluate: Evaluate | None = None,
+    options: FitOptions | None = None,
+    hooks: Hooks = SILENT,
+) -> Run:
+    """Train a recipe in ``run_dir``, go on where it stopped, or find it finished.
+
+    Args:
+        recipe: what to train; a method's name stands for its recipe ``tiny``.
+        view: the pairs: a dataset, ``(store, view)``, or a store, whose view ``default`` is taken.
+        run_dir: folder of the run. Its neighbors are where finished parents are looked for, and where missing
+            ones are trained.
+        parents: role to run folder or checkpoint, for roles that shall not be looked for; ``init`` starts the
+            recognizer from another one's weights.
+        evaluate: ``evaluate(embed) -> metrics``, called every ``train.eval_every`` steps and at the end; the
+            first metric chooses ``best``.
+        options: processes and device, an early end, a TensorBoard writer; by default the processes of
+            ``torchrun`` and a GPU where there is one.
+        hooks: progress in images, what is done and chosen, the wish to stop.
+
+    Raises:
+        SpecError: unknown names, parents that do not fit, or the folder holds another run.
+        DataError: a store or checkpoint is damaged, or the view has too few faces.
+        LockedError: another process trains there.
+        NumericFault: a loss, gradient or weight is not finite.
+
+    """
+    if options is None:
+        with join_world() as world:
+            given = FitOptions(world=world)
+            return train_model(
+                recipe, view, run_dir, parents=parents, evaluate=evaluate, options=given, hooks=hooks
+            )
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    named = {role: Path(path) for role, path in (parents or {}).items()}
+    known = {*recipe.parents, "init"}
+    for role in named.keys() - known:
+        raise SpecError(f"{recipe.method} has no parent '{role}'", hint=did_you_mean(role, known))
+    options = dataclasses.replace(options, evaluate=evaluate or options.evaluate)
+    family = _Family(open_view(view), Path(run_dir).parent, options, hooks)
+    return family.train(recipe, named, Path(run_dir))
+
+
+def open_view(view: View) -> PairDataset:
+    """Return the pairs of a view, however it was named."""
+    if isinstance(view, PairDataset):
+        return view
+    return PairDataset(*view) if isinstance(view, tuple) else PairDataset(view)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """The trainings of one call, all on one view and in one folder."""
+
+    dataset: PairDataset
+    runs_dir: Path
+    options: FitOptions
+    hooks: Hooks
+
+    def train(self, recipe: Recipe, given: Mapping[str, Path], folder: Path) -> Run:
+        """Train ``recipe`` in ``folder`` after its parents."""
+        if not (folder / "run.json").exists():
+            check_parents(recipe, given, self.dataset)
+        plan = Plan(recipe, self.dataset.digest, self._parents(recipe, given))
+        for line in _header(recipe, self.dataset, folder):
+            self.hooks.note(line)
+        return _run(plan, folder, train(plan, self.dataset, folder, self.options, self.hooks))
+
+    def _parents(self, recipe: Recipe, given: Mapping[str, Path]) -> dict[str, Path]:
+        """Return the run of every role: given, reused, or trained now."""
+        wanted = {role: parent for role, parent in recipe.parents.items() if role not in given}
+        return {**given, **{role: self._find_or_train(role, parent) for role, parent in wanted.items()}}
+
+    def _find_or_train(self, role: str, recipe: Recipe) -> Path:
+        world = self.options.world
+        plan = Plan(recipe, self.dataset.digest, self._parents(recipe, {}))
+        found = find(self.runs_dir, plan)
+        world.barrier()  # nobody starts writing while another still looks
+        if found is not None and finished(found):
+            self.hooks.note(f"{role}: using the finished run {found}")
+            return found
+        folder = found or self._free_name(role)
+        world.barrier()
+        verb = "going on with" if found else "training"
+        self.hooks.note(f"{role}: {verb} {recipe.method} ({recipe.name}) in {folder}")
+        options = FitOptions(world=world)
+        progress = Hooks(
+            lambda done, total, **info: self.hooks.progress(done, total, run=folder.name, **info),
+            self.hooks.note,
+            self.hooks.stopping,
+        )
+        family = dataclasses.replace(self, options=options, hooks=progress)
+        self.hooks.note(str(family.train(recipe, plan.parents, folder)))
+        return folder
+
+    def _free_name(self, role: str) -> Path:
+        names = (self.runs_dir / (role if number == 1 else f"{role}-{number}") for number in range(1, 10_000))
+        return next(path for path in names if not path.exists())
+
+
+def _header(recipe: Recipe, dataset: PairDataset, folder: Path) -> list[str]:
+    """Return what a person should know before it starts: how much, and what the paper left open."""
+    settings = recipe.settings
+    lines = [
+        f"{recipe.method} ({recipe.name}): {len(dataset)} faces of {dataset.num_classes} identities, "
+        f"{settings.length:g} {settings.unit}s of batch {settings.batch_size}, "
+        f"{recipe.options['backbone']} -> {folder}"
+    ]
+    for name, text in recipe.make().unstated.items():
+        value = recipe.options.get(name, recipe.options.get(f"{name}_"))
+        shown = " ".join(str(part) for part in value.values()) if isinstance(value, dict) else value
+        lines.append(f"  choice {name} = {shown}: {text}")
+    return lines
+
+
+def _run(plan: Plan, folder: Path, result: FitResult) -> Run:
+    trace = loss_trace(folder / "journal.jsonl")
+    losses = (trace[0][1]["total"], trace[-1][1]["total"]) if trace else ()
+    return Run(
+        folder,
+        result.steps,
+        result.total,
+        result.started_at,
+        losses,
+        result.metrics,
+        result.digest,
+        plan.parents,
+    )
+
+
+def check_parents(recipe: Recipe, given: Mapping[str, Path], dataset: PairDataset) -> None:
+    """Refuse parents that cannot work with a recipe, before any of them is trained: their networks and the
+    recipe's, with untrained weights, must get through the losses of two faces.
+
+    Raises:
+        SpecError: they cannot; the message names both sides.
+        DataError: a given parent is no checkpoint, or damaged.
+
+    """
+    classes, names = dataset.num_classes, tuple(dataset.attribute_names)
+    makers = {
+        role: ModelIdentity(parent.method, parent.options, classes, names)
+        for role, parent in recipe.parents.items()
+        if role not in given
+    }
+    makers |= {role: ModelIdentity.read(read_manifest(resolve(path)), path) for role, path in given.items()}
+    if not makers:
+        return
+    method = recipe.make()
+    with torch.random.fork_rng(), torch.no_grad():
+        parents = {
+            role: maker.make().build(maker.num_classes, None, maker.attribute_names)
+            for role, maker in makers.items()
+        }
+        try:
+            nets = method.build(classes, parents, names)
+            method.train_mode(nets)
+            method.losses(nets, dataset.batch(np.arange(min(2, len(dataset))), 0).as_float(), 0)
+        except LrfrError:
+            raise
+        except (RuntimeError, KeyError, IndexError, ValueError, AssertionError) as error:
+            sides = [
+                _side(f"{role} {given.get(role, '')}".strip(), makers[role], parents[role]) for role in makers
+            ]
+            raise _misfit(method, recipe, sides, error) from None
+
+
+def _side(name: str, maker: ModelIdentity, nets: Nets) -> str:
+    head = f"{maker.num_classes} classes" if "head" in nets else "no head"
+    return f"{name} ({maker.method}, {maker.options.get('backbone')}, {nets['net'].emb_dim} wide, {head})"
+
+
+def _misfit(method: Method, recipe: Recipe, sides: list[str], error: Exception) -> SpecError:
+    reason = str(error).strip().splitlines()[0]
+    if isinstance(error, KeyError):
+        reason = f"there is no {reason.strip(chr(39))}"
+    elif "loading state_dict" in reason:
+        reason = "their layers are not the same"
+    return SpecError(
+        f"{'; '.join(sides)} cannot work with {recipe.method} ({recipe.name}, {method.backbone}): {reason}",
+        hint="choose the same backbone with --set backbone=..., or another --parent",
+    )

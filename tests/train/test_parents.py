@@ -1,0 +1,138 @@
+"""Training with what it needs: parents are given, found or trained; those that cannot work are refused at once."""
+
+import numpy as np
+import pytest
+import torch
+
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.progress import Hooks
+from lrfr.train import checkpoint
+from lrfr.train.engine.distributed import World
+from lrfr.train.engine.recognizer_task import FitOptions
+from lrfr.train.parents import train_model
+from lrfr.train.recipe import load_recipe
+from lrfr.train.weights.load_model import load_model
+from lrfr.train.weights.model_identity import ModelIdentity
+from tests.train.conftest import FAST
+
+ALONE = FitOptions(world=World())
+QUICK = dict(entry.split("=") for entry in [*FAST, "train.length=2", "train.milestones="])
+QUICK = {key: value if key.endswith("unit") else int(value or 0) for key, value in QUICK.items()}
+QUICK["train.milestones"] = []
+
+
+def recipe(method, **changes):
+    teacher = {f"parents.teacher.{key}": value for key, value in QUICK.items()} if method == "fskd" else {}
+    return load_recipe(method, "tiny", {**QUICK, **teacher, **changes})
+
+
+def test_the_teacher_is_trained_once_and_found_again(store, dataset, tmp_path):
+    said, images = [], []
+    hooks = Hooks(lambda done, total, **info: images.append(info.get("run")), said.append)
+    run = train_model(recipe("fskd"), (store, "default"), tmp_path / "fskd", options=ALONE, hooks=hooks)
+    assert (run.steps, run.total_steps, run.started_at) == (2, 2, 0) and len(run.losses) == 2
+    assert run.parents == {"teacher": tmp_path / "teacher"} and {None, "teacher"} == set(images)
+    assert said[0] == f"teacher: training baseline (tiny) in {tmp_path / 'teacher'}"
+    assert str(run).endswith(f"step 2 of 2, loss {run.losses[0]:.4g} -> {run.losses[1]:.4g}")
+    face = np.zeros((20, 20, 3), np.uint8)
+    assert np.array_equal(run.embedder()([face]), load_model(tmp_path / "fskd")([face]))
+    assert run.digest == checkpoint.digest_of(tmp_path / "fskd")
+    said.clear()
+    train_model(recipe("fskd", seed=1), dataset, tmp_path / "again", options=ALONE, hooks=hooks)
+    assert said[0] == f"teacher: using the finished run {tmp_path / 'teacher'}"
+    again = train_model(recipe("fskd"), dataset, tmp_path / "fskd", options=ALONE)
+    assert again.started_at == 2 and "finished before" in str(again)
+
+
+def test_evaluate_is_called_with_an_embedder(dataset, tmp_path):
+    seen = []
+
+    def evaluate(embed):
+        seen.append(embed([np.zeros((14, 14, 3), np.uint8)]).shape)
+        return {"score": 0.5}
+
+    run = train_model(recipe("baseline"), dataset, tmp_path / "run", evaluate=evaluate, options=ALONE)
+    assert seen == [(1, 128)] and run.metrics == {"score": 0.5} and (tmp_path / "run/best").is_dir()
+
+
+def imported(folder, backbone, classes=0):
+    torch.manual_seed(0)
+    plain = load_recipe("baseline", "tiny", {"backbone": backbone})
+    nets = plain.make().build(classes)
+    identity = ModelIdentity("baseline", plain.options, classes)
+    model = checkpoint.model_tensors(nets)
+    checkpoint.save(folder, checkpoint.Checkpoint(identity.as_dict(), model, {"step": 0}, {}, {}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "role", "backbone", "words"),
+    [
+        ("fskd", {"distance": "embedding"}, "teacher", "mobilefacenet-small", ["512 wide", "size"]),
+        ("fskd", {}, "teacher", "tiny-mobilefacenet", ["128 wide", "fskd (tiny, tiny)"]),
+        ("fskd", {"distance": "kl"}, "teacher", "tiny", ["no head", "there is no teacher_head"]),
+        ("waveresnet", {}, "teacher", "tiny", ["no head"]),
+        ("fskd", {}, "init", "tiny-lrfr", ["init", "layers are not the same"]),
+        ("btnet-branch", {}, "trunk", "tiny", ["no head"]),
+        ("octuplet", {}, "init", "tiny-mobilefacenet", ["layers are not the same"]),
+    ],
+)
+def test_parents_that_cannot_work_are_refused_before_anything_starts(
+    dataset, tmp_path, method, changes, role, backbone, words
+):
+    parent = imported(tmp_path / "runs/given", backbone)
+    with pytest.raises(SpecError) as caught:
+        train_model(
+            recipe(method, **changes), dataset, tmp_path / "runs/run", parents={role: parent}, options=ALONE
+        )
+    text = str(caught.value)
+    assert all(word in text for word in ["cannot work with", backbone, *words]) and "\n" not in text
+    assert len(text) < 600 and [path.name for path in (tmp_path / "runs").iterdir()] == ["given"]
+
+
+def test_a_teacher_of_another_kind_in_the_recipe_is_refused_before_it_is_trained(dataset, tmp_path):
+    wrong = recipe("fskd", **{"parents.teacher.options.backbone": "tiny-mobilefacenet"})
+    with pytest.raises(
+        SpecError, match=r"teacher \(baseline, tiny-mobilefacenet, 128 wide, 8 classes\) cannot work"
+    ):
+        train_model(wrong, dataset, tmp_path / "runs/fskd", options=ALONE)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("distance", "role"), [("embedding", "teacher"), ("rkd", "teacher"), ("cosine", "init")]
+)
+def test_parents_that_fit_are_taken(dataset, tmp_path, distance, role):
+    parent = imported(tmp_path / "given", "tiny")
+    run = train_model(
+        recipe("fskd", distance=distance), dataset, tmp_path / "run", parents={role: parent}, options=ALONE
+    )
+    assert run.parents[role] == parent
+
+
+def test_wrong_parents_by_name_or_place(dataset, tmp_path):
+    with pytest.raises(SpecError, match="known: init, teacher"):
+        train_model(recipe("fskd"), dataset, tmp_path / "run", parents={"master": tmp_path}, options=ALONE)
+    with pytest.raises(DataError, match="neither a checkpoint nor a run"):
+        train_model(recipe("fskd"), dataset, tmp_path / "run", parents={"teacher": tmp_path}, options=ALONE)
+
+
+def test_listings_declare_what_the_methods_need():
+    from lrfr.train.methods.shipped import declared_parents, recipe_names
+    from lrfr.train.methods.table import METHODS
+
+    for name in METHODS:
+        for shipped in recipe_names(name):
+            made = load_recipe(name, shipped)
+            assert {role: parent.method for role, parent in made.parents.items()} == dict(made.make().needs())
+        assert declared_parents(name) == dict(load_recipe(name).make().needs())
+
+
+def test_the_last_process_of_many_says_nothing(monkeypatch, store, tmp_path):
+    from lrfr.experiment import train_here as room
+
+    said = []
+    monkeypatch.setattr(room, "join_world", lambda device: __import__("contextlib").nullcontext(World(1, 1)))
+    monkeypatch.setattr(room, "train_model", lambda *a, hooks, **k: hooks.note("spoken"))
+    room.train_here(recipe("baseline"), tmp_path / "run", room.Wishes(store), {}, Hooks(on_note=said.append))
+    assert said == []
