@@ -12,6 +12,7 @@ import torch
 
 from lrfr.train import checkpoint
 from lrfr.train.engine.journal import loss_trace
+from lrfr.train.style.style_task import WEIGHTS
 
 FAST = [
     "train.unit=step",
@@ -48,6 +49,17 @@ CASES = {
     "catface2": ("catface", ["step=2"], {"step1": "catface"}),
     "octuplet": ("octuplet", ["images_per_id=4"], {"init": "baseline"}),
 }
+STYLE = {"steps": 6, "save_every": 1}
+# name: overrides of the style generator's settings
+STYLES = {
+    "style": STYLE,
+    "style-bf16": {**STYLE, "amp": "bf16"},
+    "style-published": {**STYLE, "preset": "published", "ema_decay": 0.0, "save_every": 2},
+}
+# cases that two processes train
+PAIRED = {"baseline-bf16": ("baseline", ["amp=bf16", "ema_decay=0.5"], {})}
+CASES |= PAIRED
+PAIRS = ["baseline", *PAIRED, *STYLES]
 KILLS = 3
 
 
@@ -56,12 +68,13 @@ def trainer(store):
     command = [sys.executable, str(Path(__file__).with_name("victim.py")), str(store)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
-        def run(case, folder, kills):
-            method, overrides, parents = CASES[case]
+        def run(case, folder, kills, world=1):
+            method, overrides, parents = CASES.get(case) or ("style", STYLES[case], {})
             paths = {role: str(folder.parent / "whole" / name) for role, name in parents.items()}
             job = {
                 "method": method,
-                "overrides": FAST + overrides,
+                "overrides": overrides if case in STYLES else FAST + overrides,
+                "world": world,
                 "parents": paths,
                 "run": str(folder / case),
                 "kills": kills,
@@ -83,7 +96,7 @@ def folder(tmp_path_factory):
 
 def whole_run(case, trainer, folder):
     """Return the uninterrupted run of a case; its parents' come first."""
-    for parent in CASES[case][2].values():
+    for parent in CASES[case][2].values() if case in CASES else ():
         whole_run(parent, trainer, folder)
     path = folder / "whole" / case
     return path if path.exists() else trainer(case, folder / "whole", 0)[1]
@@ -99,13 +112,30 @@ def check_equal(whole, resumed):
     assert one.state == other.state
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_thirty_kills_across_methods_change_nothing(case, trainer, folder):
+@pytest.mark.parametrize("case", [*CASES, *STYLES])
+def test_kills_change_nothing(case, trainer, folder):
     whole = whole_run(case, trainer, folder)
     assert len(loss_trace(whole / "journal.jsonl")) == 6
     kills, resumed = trainer(case, folder / "killed", KILLS)
     assert kills == KILLS
     check_equal(whole, resumed)
+    if case in STYLES:
+        assert (resumed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_two_processes_are_killed_and_go_on_and_compute_what_one_does(case, trainer, folder):
+    alone = whole_run(case, trainer, folder)
+    _, whole = trainer(case, folder / "whole-2", 0, world=2)
+    kills, resumed = trainer(case, folder / "killed-2", 1, world=2)
+    assert kills == 1
+    check_equal(whole, resumed)
+    first, second = (loss_trace(path / "journal.jsonl")[0][1] for path in (alone, whole))
+    loose = "bf16" in case
+    for name in first.keys() - {"grad_norm", "critics_accuracy"}:
+        # a recognizer's batch norm sees half of the batch in each process
+        wide = 0.2 if case.startswith("baseline") else 0.03 if loose else 1e-4
+        assert second[name] == pytest.approx(first[name], rel=wide, abs=1e-3), name
 
 
 @pytest.mark.soak

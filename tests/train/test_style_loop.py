@@ -1,5 +1,6 @@
 """The loop: resumed runs end with the same bytes, other runs are refused, weights come out calibrated."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,37 +10,25 @@ import torch
 from lrfr.core.errors import DataError, NumericFault, SpecError
 from lrfr.core.image import decode
 from lrfr.core.progress import Hooks
-from lrfr.degrade.style.generator_card import PRESETS, Layout
 from lrfr.degrade.style.weight_files import load_weights
 from lrfr.train import checkpoint
+from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import loss_trace, read
 from lrfr.train.style.image_sets import in_memory
 from lrfr.train.style.recognizer import Recognizer, load_recognizer
-from lrfr.train.style.settings import CfsmSettings
 from lrfr.train.style.style_run import fit_cfsm
-from lrfr.train.style.style_task import CfsmData
+from lrfr.train.style.style_task import CfsmData, StyleTask
+from tests.train.tiny_style import MATRIX, data, settings, with_mini_presets
 
-MATRIX = torch.randn(3 * 32 * 32, 16, generator=torch.Generator().manual_seed(3))
-_PRESETS = {**PRESETS, "mini": Layout(dim=4, n_res=1, n_basis=10, latent=16, residual=True)}
+# revision: first total and identity loss, fourth loss of the critics
+GOLDEN = {1: [1.10444, 0.0320918, 0.855218]}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _mini_preset():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lrfr.train.style.settings.PRESETS", _PRESETS)
-        yield
-
-
-def settings(**changes):
-    small = {"preset": "mini", "size_px": 32, "steps": 4, "batch_size": 2, "discriminator_dim": 4}
-    return CfsmSettings(**{**small, "threads": 1, "save_every": 2, "grid_every": 4, **changes})
-
-
-def data(seed=0):
-    rng = np.random.default_rng(seed)
-    source = in_memory(rng.integers(0, 256, (200, 32, 32, 3), dtype=np.uint8), f"source-{seed}")
-    target = in_memory(rng.integers(60, 120, (50, 32, 32, 3), dtype=np.uint8), "target")
-    return CfsmData(source, target, Recognizer(lambda x: x.flatten(1) @ MATRIX, "recognizer"))
+    patch = with_mini_presets()
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +164,47 @@ def test_run_json_says_what_it_is(whole):
     assert run["method"] == "cfsm"
     assert run["threads"] == 1
     assert run["identity"]["target"] == "target"
+
+
+def test_a_stop_that_is_asked_for_saves_and_says_how_far_it_came(whole, tmp_path):
+    seen = []
+    hooks = Hooks(lambda done, total, **info: seen.append((done, total)), should_stop=lambda: len(seen) > 2)
+    result = fit_cfsm(settings(), data(), tmp_path, int8=True, hooks=hooks)
+    assert (result.steps, result.weights, result.acceptance) == (2, None, None)
+    assert seen == [(0, 8), (2, 8), (4, 8)]  # images of two a step
+    assert fit_cfsm(settings(), data(), tmp_path, int8=True).started_at == 2
+    assert (tmp_path / "style.safetensors").read_bytes() == (whole[0] / "style.safetensors").read_bytes()
+
+
+def test_half_precision_scales_losses_and_keeps_the_scaler(tmp_path):
+    fit_cfsm(settings(amp="fp16"), data(), tmp_path, max_steps=2)
+    saved = checkpoint.load(checkpoint.steps(tmp_path)[-1])
+    assert saved.state["scaler"]["scale"] > 1
+    fit_cfsm(settings(amp="fp16"), data(), tmp_path, max_steps=3)
+    full = fit_cfsm(settings(), data(), tmp_path / "full", max_steps=3)
+    assert full.steps == 3
+    half, whole = (loss_trace(path / "journal.jsonl") for path in (tmp_path, tmp_path / "full"))
+    assert half[0][1]["total"] == pytest.approx(whole[0][1]["total"], rel=0.02)
+
+
+def test_checkpoints_without_the_loops_newer_notes_go_on(whole, tmp_path):
+    """Runs of the generator's own loop of before kept only step, threads and versions."""
+    fit_cfsm(settings(), data(), tmp_path, max_steps=3)
+    for folder in checkpoint.steps(tmp_path):
+        saved = checkpoint.load(folder)
+        kept = {key: saved.state[key] for key in ("step", "threads", "torch")}
+        checkpoint.save(folder, dataclasses.replace(saved, state=kept))
+    assert fit_cfsm(settings(), data(), tmp_path, int8=True).started_at == 3
+    assert (tmp_path / "style.safetensors").read_bytes() == (whole[0] / "style.safetensors").read_bytes()
+
+
+def test_what_the_same_settings_train_moves_only_with_a_revision(whole):
+    """Values of the first and last step; where they must change, raise ``StyleTask.revision`` with them."""
+    trace = loss_trace(whole[0] / "journal.jsonl")
+    found = [trace[0][1][name] for name in ("total", "identity")] + [trace[3][1]["critics"]]
+    assert found == pytest.approx(GOLDEN[StyleTask.revision], rel=1e-3)
+
+
+def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="not a multiple of 2 processes"):
+        fit_cfsm(settings(batch_size=3), data(), tmp_path, world=World(0, 2))

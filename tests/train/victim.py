@@ -8,58 +8,90 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 
+import tiny_style
 import torch
 import torch._dynamo  # an optimizer imports it on first use; here once instead of in every child
 
 from lrfr.core.progress import Hooks
 from lrfr.pairs.dataset import PairDataset
+from lrfr.train.engine.distributed import join_world
+from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, train
+from lrfr.train.style.style_run import fit_cfsm
 
 
 def run_child(job, dataset, pipe):
-    """Train in this (forked) process, writing one byte a step."""
+    """Train in this (forked) process, writing one byte a step where it leads."""
     torch.set_num_threads(1)
-    recipe = load_recipe(job["method"], "tiny", job["overrides"])
-    plan = Plan(recipe, dataset.digest, {role: Path(path) for role, path in job["parents"].items()})
-    train(plan, dataset, Path(job["run"]), hooks=Hooks(lambda done, total, **info: os.write(pipe, b".")))
+    with join_world("cpu") as world:
+        hooks = Hooks((lambda done, total, **info: os.write(pipe, b".")) if world.leads else None)
+        if job["method"] == "style":
+            settings = tiny_style.settings(**job["overrides"])
+            fit_cfsm(settings, tiny_style.data(), Path(job["run"]), world=world, hooks=hooks)
+            return
+        recipe = load_recipe(job["method"], "tiny", job["overrides"])
+        plan = Plan(recipe, dataset.digest, {role: Path(path) for role, path in job["parents"].items()})
+        train(plan, dataset, Path(job["run"]), FitOptions(world=world), hooks)
+
+
+def fork(job, dataset, pipe, rank, port):
+    """Return the process id of a child that trains as process ``rank``."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        own = {"RANK": rank, "WORLD_SIZE": job["world"], "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in own.items()})
+        run_child(job, dataset, pipe)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def free_port():
+    """Return a port that nobody listens at."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def attempt(job, dataset, kill_at, delay_s):
-    """Fork one training; SIGKILL it ``delay_s`` after its ``kill_at``-th step (None: let it finish). Return
-    whether it was killed.
+    """Fork one training of one or more processes; SIGKILL them ``delay_s`` after the ``kill_at``-th step (None:
+    let it finish). Return whether it was killed.
     """
     read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            run_child(job, dataset, write)
-            status = 0
-        finally:
-            os._exit(status)
+    port = free_port()
+    pids = [fork(job, dataset, write, rank, port) for rank in range(job["world"])]
     os.close(write)
     steps = 0
     while os.read(read, 1):
         steps += 1
         if steps == kill_at:
             time.sleep(delay_s)
-            os.kill(pid, signal.SIGKILL)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
     os.close(read)
-    status = os.waitpid(pid, 0)[1]
-    if os.WIFSIGNALED(status):
+    statuses = [os.waitpid(pid, 0)[1] for pid in pids]
+    if all(map(os.WIFSIGNALED, statuses)):
         return True
-    if os.WEXITSTATUS(status):
+    if any(statuses):
         raise RuntimeError(f"the training in {job['run']} failed")
     return False
 
 
 def main():
     """Serve jobs until stdin ends."""
+    tiny_style.with_mini_presets().setattr("lrfr.train.style.style_task.CURVE_FACES", 8)
     dataset = PairDataset(sys.argv[1], "default")
     for line in sys.stdin:
         job = json.loads(line)
