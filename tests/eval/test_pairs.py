@@ -303,3 +303,18 @@ def test_embedded_pairs_are_balanced_disjoint_and_repeatable():
     assert synthetic_pairs(identities=10, per_identity=2, count=40).digest == pairs.digest
     assert ((pairs.identity[pairs.left] == pairs.identity[pairs.right]) == pairs.same).all()
     assert (pairs.left != pairs.right).all()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_are_read_in_any_encoding_and_line_ends_and_faults_name_their_line(tmp_path, encoding):
+    for name in ("ä", "b"):
+        for take in "01":
+            save(tmp_path / "images" / name / f"{take}.png", identity_picture(ord(name), int(take)))
+    text = "ä/0.png\tä/1.png\t1\r\n\r\nä/0.png\tb/0.png\t0\r\n"
+    (tmp_path / "pairs.tsv").write_bytes(text.encode(encoding))
+    pairs = read_pairs_tsv(tmp_path / "pairs.tsv", tmp_path / "images")
+    assert pairs.same.tolist() == [True, False] and len(pairs.images) == 3
+    (tmp_path / "pairs.tsv").write_bytes(text.replace("\t0", "\tno").encode(encoding))
+    with pytest.raises(DataError, match="'no' is not an integer") as caught:
+        read_pairs_tsv(tmp_path / "pairs.tsv", tmp_path / "images")
+    assert caught.value.line == 3

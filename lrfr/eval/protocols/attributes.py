@@ -147,14 +147,14 @@ def read_celeba(data: Path, wanted: Sequence[str]) -> AttributeList:
 
 
 def _celeba_form(data: Path, path: Path, folder: Path, wanted: Sequence[str], name: str) -> AttributeList:
-    known = lines_of(path)[1].split()
+    known = _second_line(path).split()
     absent = [attribute for attribute in wanted if attribute not in known]
     if absent:
         raise DataError(f"has no attribute '{absent[0]}'", file=str(path), line=2)
     columns = [known.index(attribute) + 1 for attribute in wanted]
     partition = need(data, "list_eval_partition.txt", CELEBA_TREE)
-    test = {row[0] for row in rows_of(partition, 2) if row[1] == "2"}
-    rows = [row for row in rows_of(path, len(known) + 1, skip=2) if row[0] in test]
+    test = {row[0] for _, row in rows_of(partition, 2) if row[1] == "2"}
+    rows = [row for _, row in rows_of(path, len(known) + 1, skip=2) if row[0] in test]
     if not rows:
         raise DataError("no image of the test part (2)", file=str(partition))
     value = np.array([[row[column] for column in columns] for row in rows]).astype(np.int8)
@@ -165,6 +165,13 @@ def _celeba_form(data: Path, path: Path, folder: Path, wanted: Sequence[str], na
         np.where(value > 0, 1, 0).astype(np.int8),
         digest_of([" ".join(row) for row in rows]),
     )
+
+
+def _second_line(path: Path) -> str:
+    lines = lines_of(path)
+    if len(lines) < 2:
+        raise DataError("expected a count, then the names of the attributes", file=str(path))
+    return lines[1].text
 
 
 def read_list(data: Path, wanted: Sequence[str]) -> AttributeList:

@@ -28,8 +28,8 @@ def draw_pairs(data: Path, seed: int, count: int = PAIRS) -> PairList:
     result. With 5,000 impostors the smallest FAR that can be told from zero is 2e-4.
     """
     folder = need(data, ("aligned", "img_align_celeba"), TREE)
-    test = {row[0] for row in rows_of(need(data, "list_eval_partition.txt", TREE), 2) if row[1] == "2"}
-    rows = [row for row in rows_of(need(data, "identity_CelebA.txt", TREE), 2) if row[0] in test]
+    test = {row[0] for _, row in rows_of(need(data, "list_eval_partition.txt", TREE), 2) if row[1] == "2"}
+    rows = [row for _, row in rows_of(need(data, "identity_CelebA.txt", TREE), 2) if row[0] in test]
     people = numbered([row[1] for row in rows])
     try:
         groups, several = groups_of(people, int(people.max(initial=-1)) + 1)

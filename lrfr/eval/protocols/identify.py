@@ -186,7 +186,9 @@ def open_set_metrics(
 
 def digest_of(*parts: Sequence[str]) -> str:
     """Return sha256 over lists of strings."""
-    return hashlib.sha256("\x00".join("\n".join(part) for part in parts).encode()).hexdigest()
+    return hashlib.sha256(
+        "\x00".join("\n".join(part) for part in parts).encode("utf-8", "surrogateescape")
+    ).hexdigest()
 
 
 def run_lists(data: Path, task: Task) -> list[Result]:
@@ -196,8 +198,8 @@ def run_lists(data: Path, task: Task) -> list[Result]:
         found[part] = need(data, (f"{part}.tsv", f"dev_{part}.tsv", f"splits/dev_{part}.tsv"), LISTS_TREE)
     root, folder = images_root(found["gallery"]), found["gallery"].parent
     optional = [path for name in ("distractor.tsv", "dev_distractor.tsv") if (path := folder / name).exists()]
-    rows = {part: rows_of(path, 2, "\t") for part, path in found.items()}
-    rows["distractor"] = rows_of(optional[0], 1, "\t") if optional else []
+    rows = {part: _fields(path, 2) for part, path in found.items()}
+    rows["distractor"] = _fields(optional[0], 1) if optional else []
     people = {
         name: number
         for number, name in enumerate(dict.fromkeys(row[1] for row in rows["gallery"] + rows["probe"]))
@@ -213,6 +215,10 @@ def run_lists(data: Path, task: Task) -> list[Result]:
         digest=digest_of(*[["\t".join(row) for row in part] for part in rows.values()]),
     )
     return identify(task, lists, ranks=(1, 5, 10, 20), flip="none", sizes=DEFAULT_SIZES, fpirs=(0.1, 0.01))
+
+
+def _fields(path: Path, columns: int) -> list[list[str]]:
+    return [fields for _, fields in rows_of(path, columns, "\t")]
 
 
 def run_tinyface(data: Path, task: Task) -> list[Result]:
@@ -283,7 +289,7 @@ def run_scface(data: Path, task: Task) -> list[Result]:
 def _scface_split(data: Path, people: list[str], seed: int) -> tuple[set[str], str]:
     path = data / "test_ids.txt"
     if path.exists():
-        chosen = {row[0].zfill(3) for row in rows_of(path, 1)}
+        chosen = {row[0].zfill(3) for _, row in rows_of(path, 1)}
         unknown = chosen - set(people)
         if unknown:
             raise DataError(f"identity {min(unknown)} has no mugshot", file=str(path))

@@ -96,18 +96,20 @@ def _read_media(data: Path, name: str, tree: str) -> Media:
     points_path = need(data, f"meta/{name}_name_5pts_score.txt", tree)
     crops = need(data, "loose_crop", tree)
     rows, marks = rows_of(tid_path, 3), rows_of(points_path, 12)
-    if len(rows) != len(marks) or any(row[0] != mark[0] for row, mark in zip(rows, marks, strict=True)):
+    if len(rows) != len(marks) or any(
+        row.fields[0] != mark.fields[0] for row, mark in zip(rows, marks, strict=True)
+    ):
         raise DataError(f"does not list the same images as {tid_path.name}", file=str(points_path))
     try:
-        numbers = np.array([mark[1:12] for mark in marks], np.float64)
+        numbers = np.array([mark.fields[1:12] for mark in marks], np.float64)
     except ValueError as error:
         raise DataError(str(error), file=str(points_path)) from None
     return Media(
-        files=[inside(crops, row[0]) for row in rows],
+        files=[inside(crops, row.fields[0]) for row in rows],
         points=numbers[:, :10].reshape(-1, 5, 2),
         detector=numbers[:, 10],
-        template=np.array([integer(row[1], tid_path, i) for i, row in enumerate(rows, 1)], np.int64),
-        medium=np.array([integer(row[2], tid_path, i) for i, row in enumerate(rows, 1)], np.int64),
+        template=np.array([integer(row[1], tid_path, number) for number, row in rows], np.int64),
+        medium=np.array([integer(row[2], tid_path, number) for number, row in rows], np.int64),
     )
 
 

@@ -4,7 +4,6 @@ beside it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import warnings
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from lrfr.core.errors import DataError
+from lrfr.core.lists import Line, Row, read_lines, read_rows
 from lrfr.eval.embeddings import Ints
 
-MAX_LIST_BYTES = 2 * 1024**3
 MAX_MAT_BYTES = 256 * 1024 * 1024
 
 
@@ -42,29 +41,20 @@ def need(root: Path, choices: str | Sequence[str], tree: str) -> Path:
     raise DataError(what, file=str(root), hint=f"expected tree:\n{tree.strip()}")
 
 
-def lines_of(path: Path) -> list[str]:
-    """Return the non-empty lines of a UTF-8 text list."""
-    try:
-        if path.stat().st_size > MAX_LIST_BYTES:
-            raise DataError(f"larger than {MAX_LIST_BYTES} bytes", file=str(path))
-        return [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 at byte {error.start}", file=str(path)) from None
+def lines_of(path: Path) -> list[Line]:
+    """Return the lines of a benchmark's list that are not blank."""
+    return read_lines(path, names=True, error=DataError)
 
 
-def rows_of(path: Path, columns: int, separator: str | None = None, *, skip: int = 0) -> list[list[str]]:
+def rows_of(path: Path, columns: int, separator: str | None = None, *, skip: int = 0) -> list[Row]:
     """Return the fields of each line after the first ``skip``; every line must have at least ``columns`` of
     them.
     """
-    lines = lines_of(path)[skip:]
-    rows = (
-        list(csv.reader(lines, delimiter=separator))
-        if separator == ","
-        else [line.split(separator) for line in lines]
-    )
-    for number, row in enumerate(rows, skip + 1):
-        if len(row) < columns:
-            raise DataError(f"{len(row)} fields, expected {columns}", file=str(path), line=number)
+    expected = f"{columns} fields"
+    rows = read_rows(path, expected, separator=separator, names=True, error=DataError)[skip:]
+    for number, fields in rows:
+        if len(fields) < columns:
+            raise DataError(f"{len(fields)} fields, expected {columns}", file=str(path), line=number)
     if not rows:
         raise DataError("the list is empty", file=str(path))
     return rows
@@ -86,7 +76,13 @@ def int_table(path: Path, columns: int, *, delimiter: str | None = None, skip: i
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return np.loadtxt(
-                path, np.int64, delimiter=delimiter, skiprows=skip, usecols=range(columns), ndmin=2
+                path,
+                np.int64,
+                delimiter=delimiter,
+                skiprows=skip,
+                usecols=range(columns),
+                ndmin=2,
+                encoding="utf-8-sig",
             )
     except (ValueError, IndexError, UserWarning) as error:
         raise DataError(

@@ -55,12 +55,14 @@ def read_bin(path: Path, name: str) -> PairList:
 def read_pairs_txt(list_path: Path, root: Path, name: str) -> PairList:
     """Read a list in the format of LFW: three fields for the same person, four for different ones."""
     lines = lines_of(list_path)
-    header = lines[0].split()
-    count = integer(header[0], list_path, 1) if len(header) in {1, 2} else 10
+    if not lines:
+        raise DataError("the list is empty", file=str(list_path))
+    header = lines[0].text.split()
+    count = integer(header[0], list_path, lines[0].number) if len(header) in {1, 2} else 10
     body = lines[1:] if len(header) in {1, 2} else lines
     pairs: list[tuple[Source, Source]] = []
     same, people = [], []
-    for number, line in enumerate(body, len(lines) - len(body) + 1):
+    for number, line in body:
         fields = line.split()
         if len(fields) not in {3, 4}:
             raise DataError(
@@ -92,14 +94,14 @@ def read_pairs_tsv(list_path: Path, root: Path, name: str = "pairs-tsv") -> Pair
     contradicts the labels.
     """
     rows = rows_of(list_path, 3, "\t")
-    pairs: list[tuple[Source, Source]] = [(inside(root, row[0]), inside(root, row[1])) for row in rows]
-    same = [integer(row[2], list_path, number) != 0 for number, row in enumerate(rows, 1)]
+    pairs: list[tuple[Source, Source]] = [(inside(root, row[0]), inside(root, row[1])) for _, row in rows]
+    same = [integer(row[2], list_path, number) != 0 for number, row in rows]
     folds = (
-        [integer(row[3], list_path, number) for number, row in enumerate(rows, 1)]
-        if all(len(row) > 3 for row in rows)
+        [integer(row[3], list_path, number) for number, row in rows]
+        if all(len(row) > 3 for _, row in rows)
         else None
     )
-    people = [(str(Path(row[0]).parent), str(Path(row[1]).parent)) for row in rows]
+    people = [(str(Path(row[0]).parent), str(Path(row[1]).parent)) for _, row in rows]
     named = all((a == b) == label for (a, b), label in zip(people, same, strict=True))
     for side in {path for pair in pairs for path in pair if isinstance(path, Path)}:
         if not side.exists():
