@@ -145,3 +145,28 @@ def test_export_and_import_commands(lrfr, store, tmp_path):
     assert code == 0 and len(json.loads(out)["result"]["digest"]) == 64, err
     assert lrfr("export", "runs/baseline")[0] == 2
     assert lrfr("export", "runs/none", "--onnx")[0] == 3
+
+
+def test_a_plug_in_is_listed_without_being_imported(lrfr, tmp_path, monkeypatch):
+    (tmp_path / "sharp.py").write_text(
+        "raise RuntimeError('imported')\n\n\nclass Sharp:\n    'Sharpness first. The rest later.'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = EntryPoints([EntryPoint("sharp", "sharp:Sharp", "lrfr.methods")])
+    monkeypatch.setattr("lrfr.core.registry.entry_points", lambda **wanted: found.select(**wanted))
+    code, out, _ = lrfr("train", "ls", "--json")
+    rows = {row["method"]: row for row in json.loads(out)["result"]["methods"]}
+    assert code == 0
+    assert rows["sharp"] == {"method": "sharp", "recipes": [], "needs": None, "about": "Sharpness first"}
+    code, out, _ = lrfr("train", "--help")
+    assert code == 0 and re.search(r"sharp +Sharpness first", out)
+    code, _, err = lrfr("train", "sharp", "--dry-run")
+    assert code == 5 and "cannot be imported: imported" in err
+
+
+def test_listing_imports_no_torch():
+    import subprocess
+
+    code = "import sys; from lrfr.cli.main import run; run(['train', 'ls']); print('torch' in sys.modules, 'pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False False") and "teacher (baseline)" in done.stdout
