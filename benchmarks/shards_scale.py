@@ -72,7 +72,7 @@ def measure(rows: int) -> dict[str, Any]:
         _timed(
             times,
             "build_s",
-            lambda: make_pairs(store, Ingest(TinySource(rows), BaseOptions(Prepare(size_px=SIDE))), []),
+            lambda: make_pairs(Ingest(TinySource(rows), BaseOptions(Prepare(size_px=SIDE))), store=store),
         )
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         REGISTRY.clear()

@@ -44,16 +44,13 @@ def wall(work: Callable[[], Any]) -> float:
 def build(source: Path, store: Path, sides: tuple[int, ...], view: str, **runner: Any) -> Any:
     """Run make-pairs."""
     from lrfr.degrade.spec.model import parse_spec
-    from lrfr.pairs.build.make import ViewOptions, make_pairs
+    from lrfr.pairs.build.make import make_pairs
     from lrfr.pairs.build.scan import Ingest
     from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.sources.folder import FolderSource
-    from lrfr.pairs.store import Store
 
     specs = [parse_spec(SPECS[side]) for side in sides]
-    return make_pairs(
-        Store(store), Ingest(FolderSource(source)), specs, view=ViewOptions(view), runner=Runner(**runner)
-    )
+    return make_pairs(Ingest(FolderSource(source)), specs, store=store, view=view, runner=Runner(**runner))
 
 
 def writing(source: Path, folder: Path, jpegs: list[bytes], rounds: int) -> dict[str, Any]:
@@ -114,20 +111,20 @@ def scaling(source: Path, folder: Path) -> dict[str, float]:
     twice the speed too.
     """
     from lrfr.degrade.spec.model import load_spec
-    from lrfr.pairs.build.make import ViewOptions, make_pairs
+    from lrfr.pairs.build.make import make_pairs
     from lrfr.pairs.build.scan import Ingest
     from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.sources.folder import FolderSource
     from lrfr.pairs.store import Store
 
     store, ingest, spec = Store(folder / "p"), Ingest(FolderSource(source)), load_spec(SLOW_SPEC)
-    images = make_pairs(store, ingest, [], view=ViewOptions()).base["rows"]
+    images = make_pairs(ingest, store=store).done.base.rows
     times: dict[str, list[float]] = {}
     for workers in (1, 2, 1, 2, 1, 2):
         shutil.rmtree(folder / "p" / "lr", ignore_errors=True)
         runner = Runner("process", workers=workers)
         times.setdefault(f"{workers}_workers_s", []).append(
-            wall(lambda runner=runner: make_pairs(store, ingest, [spec], view=ViewOptions(), runner=runner))
+            wall(lambda runner=runner: make_pairs(ingest, spec, store=store, runner=runner))
         )
         times.setdefault(f"{workers}_bare_s", []).append(
             wall(lambda workers=workers: bare(images // workers, workers))

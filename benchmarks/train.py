@@ -21,11 +21,8 @@ from pathlib import Path
 import torch
 
 from lrfr.core.progress import Hooks
-from lrfr.degrade.spec.model import load_spec
-from lrfr.pairs.build.ingest import open_ingest
-from lrfr.pairs.build.make import ViewOptions, make_pairs
+from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.store import Store
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import read
 from lrfr.train.engine.loaders import make_loader
@@ -107,12 +104,7 @@ def main() -> None:
 
 def measure(folder: Path, given: argparse.Namespace) -> dict[str, object]:
     """Return medians over rounds of ours and the bare loop, in turn."""
-    make_pairs(
-        Store(folder / "store"),
-        open_ingest("synthetic:ids=20,per_id=10"),
-        [load_spec("fskd")],
-        view=ViewOptions("default"),
-    )
+    make_pairs("synthetic:ids=20,per_id=10", "fskd", store=folder / "store")
     dataset = PairDataset(folder / "store", "default")
     recipe = load_recipe(
         "fskd",

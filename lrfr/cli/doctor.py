@@ -12,6 +12,7 @@ from typing import Any
 
 from lrfr import __version__
 from lrfr.cli.output import Output, command
+from lrfr.core.machine import usable_cores
 
 _REQUIRED = (
     "torch",
@@ -84,7 +85,7 @@ def _machine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cpu_flags": _cpu_flags(),
         "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_cores": usable_cores(),
         "threads": {
             name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ
         },

@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from lrfr import __version__
-from lrfr.core.allocator import keep_freed_memory
 from lrfr.core.errors import EnvironmentFault, LrfrError
+from lrfr.core.machine import keep_freed_memory
 
 # name: (module, attribute, one-line help); the module is imported only when the command runs
 COMMANDS: dict[str, tuple[str, str, str]] = {

@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,16 @@ def write_atomic(path: Path, data: bytes, tmp: Path) -> None:
         raise write_fault(error, path, len(data)) from error
 
 
+def write_if_other(path: Path, data: bytes, tmp: Path) -> None:
+    """Write ``data`` like :func:`write_atomic` unless the file holds it already."""
+    try:
+        if path.read_bytes() == data:
+            return
+    except OSError:
+        pass  # missing or unreadable: written anew
+    write_atomic(path, data, tmp)
+
+
 def publish(scratch: Path, path: Path) -> None:
     """Rename a closed, synced file to its final name and sync the folder."""
     os.replace(scratch, path)
@@ -179,6 +190,20 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rsplit(")", 1)[-1].split()[0] != "Z"
     except (OSError, IndexError):
         return True
+
+
+def differences(left: object, right: object, place: str = "") -> Iterator[tuple[str, object, object]]:
+    """Yield (place, left, right) for every leaf in which two JSON values differ; lists of another length are
+    one leaf.
+    """
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in sorted({*left, *right}):
+            yield from differences(left.get(key), right.get(key), f"{place}.{key}" if place else str(key))
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for index, pair in enumerate(zip(left, right, strict=True)):
+            yield from differences(*pair, f"{place}[{index}]")
+    elif left != right:
+        yield place, left, right
 
 
 def check_space(folder: Path, needed: int) -> None:

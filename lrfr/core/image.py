@@ -21,6 +21,10 @@ from lrfr.core.errors import DataError
 
 ImageU8 = NDArray[np.uint8]
 
+# raised by hand when decoding, or encoding a crop, may give other pixels or bytes: they name bases
+DECODER_REVISION = 1
+ENCODER_REVISION = 1
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}

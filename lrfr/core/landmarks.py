@@ -14,6 +14,8 @@ from lrfr.core.errors import SpecError
 from lrfr.core.image import ImageFault
 from lrfr.core.lists import read_lines
 
+# raised by hand when :func:`align` may give other pixels: it names bases
+ALIGN_REVISION = 1
 # eyes, nose tip, mouth corners in a 112 x 112 crop (insightface's reference points)
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]

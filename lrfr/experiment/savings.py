@@ -5,12 +5,15 @@ bytes of private copies.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lrfr.experiment.declare import Declaration
+
+if TYPE_CHECKING:
+    from lrfr.pairs.care.inventory import PartLine
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,11 @@ def measure(experiment: Declaration, folder: Path) -> Savings | None:
     A private copy is what a training would have needed alone: the HR images and the degraded variants of its
     view. Every pair that a training reads counts as two images, HR and LR.
     """
-    from lrfr.pairs.care.inventory import listing
-    from lrfr.pairs.store import Store
+    from lrfr.pairs.care.inventory import listing, parts_of_view
+    from lrfr.pairs.format.store_files import StoreFiles
 
     root = folder / "store"
+    store = StoreFiles(root)
     runs = [
         (training.view, folder / "runs" / f"{name}-s{seed}")
         for name, training in experiment.trainings.items()
@@ -56,10 +60,12 @@ def measure(experiment: Declaration, folder: Path) -> Savings | None:
     pairs_read = {run: _pairs_read(run) for _, run in runs}
     if not root.is_dir() or not any(pairs_read.values()):
         return None
-    stores = {entry["id"]: entry for entry in listing(root)["stores"]}
-    parts = {name: _parts(Store(root).view(name)) for name in {view for view, run in runs if pairs_read[run]}}
+    stores = {part.id: part for part in listing(root).parts}
+    parts = {
+        name: set(parts_of_view(store.view(name))) for name in {view for view, run in runs if pairs_read[run]}
+    }
     written = set().union(*parts.values())
-    degraded = sum(stores[part]["rows"] for part in written if stores[part]["kind"] == "lr")
+    degraded = sum(stores[part].rows for part in written if stores[part].kind == "lr")
     read = 2 * sum(pairs_read.values())
     once = _mb(stores, written)
     private = sum(_mb(stores, parts[view]) for view, run in runs if pairs_read[run])
@@ -74,12 +80,8 @@ def measure(experiment: Declaration, folder: Path) -> Savings | None:
     )
 
 
-def _parts(view: dict[str, Any]) -> set[str]:
-    return {view["base"], *(variant["action"] for variant in view["variants"])}
-
-
-def _mb(stores: dict[str, Any], parts: Iterable[str]) -> float:
-    return sum(float(stores[part]["MB"]) for part in parts)
+def _mb(stores: Mapping[str, PartLine], parts: Iterable[str]) -> float:
+    return sum(stores[part].bytes for part in parts) / 1e6
 
 
 def _pairs_read(run: Path) -> int:

@@ -10,12 +10,9 @@ from pathlib import Path
 
 from lrfr.core.errors import missing_extra
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.degrade.spec.model import load_spec
 from lrfr.eval.monitor import Evaluate, embedded_evaluator
-from lrfr.pairs.build.ingest import open_ingest
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.store import Store
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.journal import ScalarWriter
 from lrfr.train.engine.recognizer_task import FitOptions
@@ -75,7 +72,7 @@ def train_here(
 def make_default_view(store: Path, spec: str, hooks: Hooks = SILENT) -> None:
     """Make the view ``default`` of a new store from embedded (invented) faces."""
     hooks.note(f"there is no store '{store}': making one from embedded faces with the spec '{spec}'")
-    make_pairs(Store(store), open_ingest("synthetic"), [load_spec(spec)])
+    make_pairs("synthetic", spec, store=store)
 
 
 def evaluate_while_training(sizes_px: tuple[int, ...] = (112, 14)) -> Evaluate:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.pairs.format.manifests import Up
 from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
-from lrfr.pairs.store import Rows, Store
-from lrfr.pairs.views import draw_variants, select_rows, view_digest
+from lrfr.pairs.format.rows import Rows
+from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.views import draw_variants, select_rows
 
 
 class PairItem(TypedDict):
@@ -123,7 +125,7 @@ class PairDataset(Dataset[PairItem]):
 
     def __init__(
         self,
-        store: Path | str,
+        store: Path | str | StoreFiles,
         view: str = "default",
         split: str | None = None,
         *,
@@ -131,21 +133,20 @@ class PairDataset(Dataset[PairItem]):
     ) -> None:
         if verify not in VERIFY:
             raise SpecError(f"no verify mode '{verify}'", hint=did_you_mean(verify, VERIFY))
-        place = Store(Path(store))
+        place = store if isinstance(store, StoreFiles) else StoreFiles(Path(store))
         self.view = place.view(view)
-        self.digest = view_digest(self.view)
-        self._rows: Rows = place.rows(self.view["base"])
-        base = place.base(self.view["base"])
-        self.hr = ShardSet(base, place.base_manifest(self.view["base"]), self._rows, verify)
-        self.lr = [
-            open_lr(place.lr(variant["action"]), self._rows, verify) for variant in self.view["variants"]
-        ]
+        self.digest = self.view.digest
+        self._rows: Rows = place.rows(self.view.base)
+        manifest = place.base_manifest(self.view.base)
+        self.hr = ShardSet(place.base(self.view.base), manifest, self._rows, verify)
+        self.lr = [open_lr(place.lr(variant.action), self._rows, verify) for variant in self.view.variants]
         for lr in self.lr:
-            if lr.manifest["content"] != self.hr.manifest["content"]:
+            if lr.manifest.content != manifest.content:
                 raise DataError(
                     "the variant belongs to another base", file=str(lr.folder), hint="lrfr store verify"
                 )
-        self.rows = select_rows(self._rows, self.view["filter"], split)
+        self.rows = select_rows(self._rows, self.view.filter, split)
+        self.size_px = manifest.crop.size_px  # side of the HR crops
         self._labels, self.label_names = _dense_labels(self._rows, self.rows)
         # in shared memory, so that worker processes that run already see a new epoch
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -174,15 +175,10 @@ class PairDataset(Dataset[PairItem]):
         """Attributes of every position, int8 ``[len, A]``: 1, 0 or -1 for unknown."""
         return np.asarray(self._rows.attributes[self.rows])
 
-    @property
-    def size_px(self) -> int:
-        """Side of the HR crops."""
-        return int(self.hr.manifest["prepare"]["size_px"])
-
     @cached_property
     def weights(self) -> tuple[float, ...]:
         """Weight of every variant."""
-        return tuple(variant["weight"] for variant in self.view["variants"])
+        return tuple(variant.weight for variant in self.view.variants)
 
     def key(self, position: int) -> bytes:
         """Return the source key of a position."""
@@ -243,7 +239,7 @@ class PairDataset(Dataset[PairItem]):
         hr = np.empty((len(base_rows), self.size_px, self.size_px, 3), np.uint8)
         for index, image in enumerate(self.hr.images(base_rows.tolist())):
             hr[index] = image
-        lr, sizes = self._read_lr(base_rows, epoch, hr)
+        lr, sizes = self._read_lr(positions, epoch, hr)
         return Batch(
             hr_bchw=_chw(hr),
             lr_bchw=_chw(lr),
@@ -254,17 +250,19 @@ class PairDataset(Dataset[PairItem]):
         )
 
     def _read_lr(
-        self, base_rows: NDArray[np.int64], epoch: int, hr: NDArray[np.uint8]
+        self, positions: NDArray[np.int64], epoch: int, hr: NDArray[np.uint8]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        base_rows = self.rows[positions]
         if not self.lr:
             return hr, np.full(len(base_rows), self.size_px, np.int64)
-        drawn = draw_variants(self.digest, epoch, base_rows, self.weights)
+        # by position: views of one id show the same whatever base they lie in
+        drawn = draw_variants(self.digest, epoch, positions, self.weights)
         lr, sizes = np.empty_like(hr), np.empty(len(base_rows), np.int64)
         for number in np.unique(drawn).tolist():
             members = np.flatnonzero(drawn == number)
             rows = base_rows[members].tolist()
             images = list(self.lr[number].images(rows))
-            _upsample(images, self.view["variants"][number]["up"], lr, members)
+            _upsample(images, self.view.variants[number].up, lr, members)
             sizes[members] = self.lr[number].native_px(rows, images)
         return lr, sizes
 
@@ -278,7 +276,7 @@ def _dense_labels(rows: Rows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int
 
 
 def _upsample(
-    images: list[NDArray[np.uint8]], up: dict[str, Any], result: NDArray[np.uint8], members: NDArray[np.int64]
+    images: list[NDArray[np.uint8]], up: Up, result: NDArray[np.uint8], members: NDArray[np.int64]
 ) -> None:
     """Resize to the HR size into ``result[members]``, all images of one size in one call."""
     from lrfr.degrade.ops.resize import resize_batch
@@ -290,7 +288,7 @@ def _upsample(
         stack = np.stack([images[index] for index in indices])
         same = shape == result.shape[1:]
         result[members[indices]] = (
-            stack if same else resize_batch(stack, result.shape[1], up["filter"], up["antialias"])
+            stack if same else resize_batch(stack, result.shape[1], up.filter, up.antialias)
         )
 
 

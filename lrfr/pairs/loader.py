@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from lrfr.core.errors import SpecError
 from lrfr.core.files import digest_of
 from lrfr.pairs.dataset import Batch, PairDataset
+from lrfr.pairs.format.shard_layout import UNIT_ROWS
 
 AHEAD_BATCHES = 4
-UNIT_ROWS = 64
 WINDOW_ROWS = 4096
 
 

@@ -1,57 +1,55 @@
-"""Views: what an experiment trains on, as a small sealed JSON over a base and some of its degraded
-variants.
+"""Views: which rows of a base an experiment sees, which degraded variant each row shows, and the id of it
+all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import digest_of
-from lrfr.pairs.store import Rows
+from lrfr.pairs.format.manifests import BaseManifest, RowFilter, VariantManifest, VariantRef
+from lrfr.pairs.format.rows import Rows
+from lrfr.pairs.format.sealed import LAYOUT
 
 
-def make_view(
-    name: str,
-    base_id: str,
-    variants: Sequence[Mapping[str, Any]],
-    *,
-    min_per_id: int = 0,
-    ids: Sequence[str] | None = None,
-    split: str = "",
-) -> dict[str, Any]:
-    """Return a view.
+def view_id(
+    base: BaseManifest,
+    shown: Rows,
+    refs: Sequence[VariantRef],
+    variants: Sequence[VariantManifest],
+) -> str:
+    """Return the id of what a view shows: the same rows with the same variants have the same id, whatever
+    base or filter they come from; no name enters.
 
     Args:
-        name: for people; not part of the view's digest.
-        base_id: the base.
-        variants: ``action``, ``weight``, ``spec`` (name), ``variant``, ``size_px`` and ``up`` of each
-            variant; none for HR alone.
-        min_per_id: keep identities with at least this many rows.
-        ids: keep these identities; None keeps all.
-        split: keep rows of this split; "" keeps all.
+        base: that the rows lie in.
+        shown: the table of the rows that are shown (:meth:`lrfr.pairs.format.rows.Rows.take`).
+        refs: the view's variants.
+        variants: their manifests.
 
     """
-    chosen = {"min_per_id": min_per_id, "ids": sorted(ids) if ids is not None else None, "split": split}
-    return {
-        "format": "LRS1-view",
-        "name": name,
-        "base": base_id,
-        "variants": [dict(variant) for variant in variants],
-        "filter": chosen,
-    }
+    total = sum(ref.weight for ref in refs)
+    drawn = [
+        {
+            "spec": manifest.pixel_digest,
+            "variant": manifest.variant,
+            "form": asdict(manifest.form),
+            "codec": manifest.codec,
+            "share": round(ref.weight / total, 12),
+            "up": asdict(ref.up),
+        }
+        for ref, manifest in zip(refs, variants, strict=True)
+    ]
+    crops = {"crop": asdict(base.crop), "seed": base.permutation_seed, "layout": LAYOUT}
+    return digest_of({**crops, "rows": shown.digest(), "variants": drawn})
 
 
-def view_digest(view: Mapping[str, Any]) -> str:
-    """Return the digest of what a view shows: everything but its name."""
-    return digest_of({key: value for key, value in view.items() if key not in {"name", "digest"}})
-
-
-def select_rows(rows: Rows, chosen: Mapping[str, Any], split: str | None = None) -> NDArray[np.int64]:
+def select_rows(rows: Rows, chosen: RowFilter, split: str | None = None) -> NDArray[np.int64]:
     """Return the rows that a view's filter keeps, in row order.
 
     Raises:
@@ -60,21 +58,21 @@ def select_rows(rows: Rows, chosen: Mapping[str, Any], split: str | None = None)
 
     """
     keep = np.ones(len(rows), dtype=bool)
-    for name in (chosen.get("split") or "", split or ""):
+    for name in (chosen.split, split or ""):
         if name:
             if name not in rows.split_names:
                 raise SpecError(
                     f"no split '{name}'", hint=did_you_mean(name, [item for item in rows.split_names if item])
                 )
             keep &= rows.splits == rows.split_names.index(name)
-    if chosen.get("ids") is not None:
-        keep &= np.isin(rows.labels, _numbers_of(rows, chosen["ids"]))
-    if chosen.get("min_per_id"):
+    if chosen.ids is not None:
+        keep &= np.isin(rows.labels, _numbers_of(rows, chosen.ids))
+    if chosen.min_per_id:
         counts = np.bincount(rows.labels[keep & (rows.labels >= 0)], minlength=len(rows.label_names) + 1)
-        keep &= (rows.labels >= 0) & (counts[rows.labels] >= chosen["min_per_id"])
+        keep &= (rows.labels >= 0) & (counts[rows.labels] >= chosen.min_per_id)
     found = np.flatnonzero(keep)
     if not len(found):
-        raise DataError("the filter leaves no row", hint=f"filter: {dict(chosen)}")
+        raise DataError("the filter leaves no row", hint=f"filter: {asdict(chosen)}")
     return found
 
 

@@ -168,8 +168,8 @@ def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, options: FitOptions, h
         view=record.identity.view,
         parents=record.identity.parents,
         variants=tuple(
-            {key: variant[key] for key in ("spec", "action", "weight")}
-            for variant in dataset.view["variants"]
+            {"spec": variant.spec, "action": variant.action, "weight": variant.weight}
+            for variant in dataset.view.variants
         ),
     )
     parents = {role: load_nets(path, options.world.device).nets for role, path in plan.parents.items()}

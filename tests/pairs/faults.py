@@ -88,6 +88,7 @@ class Environment:
 
 class _Lmdb:
     Error = lmdb.Error
+    MapFullError = lmdb.MapFullError
 
     def __init__(self, shim: Shim) -> None:
         self._shim = shim

@@ -12,13 +12,11 @@ from torch.utils.data import DataLoader
 
 from lrfr.core.image import encode_jpeg
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.ingest import open_ingest
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.dataset import PairDataset, collate
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.loader import PairLoader
 from lrfr.pairs.sources.recordio import MAGIC
-from lrfr.pairs.store import Store
 from tests.pairs.toy import build, tree
 from tests.pairs.zoo import picture
 
@@ -98,7 +96,7 @@ def test_every_executor_writes_the_bytes_of_a_serial_run(folder, ray, kind):
     trees = {}
     for executor in ("serial", "process", "ray"):
         store = folder / executor
-        make_pairs(Store(store), open_ingest(source), [parse_spec(SPEC)], runner=Runner(executor, workers=2))
+        make_pairs(source, parse_spec(SPEC), store=store, runner=Runner(executor, workers=2))
         trees[executor] = tree(store)
     assert len([name for name in trees["serial"] if name.endswith(".mdb")]) == 4
     assert trees["process"] == trees["serial"] and trees["ray"] == trees["serial"]

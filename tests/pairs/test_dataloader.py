@@ -138,11 +138,10 @@ def test_a_distributed_sampler_shares_the_rows_out(mixed):
 def test_a_split_is_read_alone(folder):
     from lrfr.pairs.build.ingest import WithSplits
     from lrfr.pairs.build.make import make_pairs
-    from lrfr.pairs.store import Store
     from tests.pairs.toy import ToySource, ingest
 
     parts = {face.key: "dev" if face.label < "id006" else "train" for face in ToySource().faces()}
-    make_pairs(Store(folder / "s"), ingest(WithSplits(ToySource(), parts)), [])
+    make_pairs(ingest(WithSplits(ToySource(), parts)), store=folder / "s")
     dev, train = (PairDataset(folder / "s", "default", split) for split in ("dev", "train"))
     assert (len(dev), len(train)) == (48, 144)
     assert {item["key"].split("/")[0] for item in dev} == {f"id{number:03d}" for number in range(6)}

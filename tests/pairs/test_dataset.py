@@ -57,7 +57,7 @@ def test_float_range_and_types(store):
 
 
 def test_a_view_without_variants_shows_hr_twice(folder):
-    make_pairs(Store(folder / "s"), ingest(), [])
+    make_pairs(ingest(), [], store=folder / "s")
     batch = PairDataset(folder / "s").batch(np.arange(4), 0)
     assert torch.equal(batch.hr_bchw, batch.lr_bchw)
     assert batch.size_px_b.tolist() == [16] * 4
@@ -149,14 +149,14 @@ def test_weights_are_honored():
 def test_two_specs_share_one_base_and_mix_by_weight(folder):
     store = Store(folder / "s")
     specs = [parse_spec(SPEC.replace("choice: [5, 7]", f"choice: [{size}]")) for size in (5, 8)]
-    first = make_pairs(store, ingest(), specs[:1], view=ViewOptions("one"))
-    second = make_pairs(store, ingest(), specs, view=ViewOptions("two", (1.0, 3.0)))
-    assert (first.hr_written, second.hr_written) == (192, 0)
-    assert second.lr_written == 192
+    first = make_pairs(ingest(), specs[:1], store=store, view=ViewOptions("one"))
+    second = make_pairs(ingest(), specs, store=store, view=ViewOptions("two", (1.0, 3.0)))
+    assert (first.done.hr_written, second.done.hr_written) == (192, 0)
+    assert second.done.lr_written == 192
     sizes = PairDataset(store.root, "two").batch(np.arange(192), 0).size_px_b
     assert abs(int((sizes == 8).sum()) - 144) <= 3
-    again = make_pairs(store, ingest(), specs, view=ViewOptions("three", (1.0, 3.0)))
-    assert again.lr_written == 0
+    again = make_pairs(ingest(), specs, store=store, view=ViewOptions("three", (1.0, 3.0)))
+    assert again.done.lr_written == 0
 
 
 def test_filters_and_splits(folder):
@@ -172,11 +172,11 @@ def test_filters_and_splits(folder):
         },
     )
     store = Store(folder / "s")
-    make_pairs(store, ingest(source), [], view=ViewOptions("eight", min_per_id=8, split="train"))
+    make_pairs(ingest(source), [], store=store, view=ViewOptions("eight", min_per_id=8, split="train"))
     dataset = PairDataset(store.root, "eight")
     assert dataset.num_classes == 10
     assert set(dataset.labels.tolist()) == set(range(10))
-    make_pairs(store, ingest(source), [], view=ViewOptions("some", ids=("id001", "id006")))
+    make_pairs(ingest(source), [], store=store, view=ViewOptions("some", ids=("id001", "id006")))
     assert PairDataset(store.root, "some").label_names == ("id001", "id006")
     assert len(PairDataset(store.root, "some", split="dev")) == 8
     with pytest.raises(SpecError, match=r"did you mean 'train'"):
@@ -252,7 +252,7 @@ def test_many_threads_and_few_open_files(store):
 
 def test_upsampled_stores_keep_the_native_size(folder):
     spec = parse_spec(SPEC.replace("lr: native", "lr: upsampled"))
-    make_pairs(Store(folder / "s"), ingest(), [spec])
+    make_pairs(ingest(), [spec], store=folder / "s")
     build(folder / "n")
     one, two = (PairDataset(folder / name).batch(np.arange(64), 0) for name in "sn")
     assert torch.equal(one.size_px_b, two.size_px_b)

@@ -19,7 +19,6 @@ from lrfr.pairs.export.file_names import FileNames, path_part
 from lrfr.pairs.export.formats import PairChoice, export_view
 from lrfr.pairs.sources.base import Face
 from lrfr.pairs.sources.folder import FolderSource
-from lrfr.pairs.store import Store
 from tests.pairs.toy import ToySource, ingest
 
 raw = st.binary(max_size=300).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -99,7 +98,7 @@ class Named(ToySource):
 
 
 def export(folder, named, hooks=None):
-    make_pairs(Store(folder / "s"), ingest(Named(named=tuple(named))), [])
+    make_pairs(ingest(Named(named=tuple(named))), store=folder / "s")
     done = export_view(PairDataset(folder / "s"), folder / "out", "folders", hooks=hooks or Hooks())
     found = sorted(
         path.relative_to(folder / "out" / "hr").as_posix() for path in (folder / "out").rglob("*.jpg")

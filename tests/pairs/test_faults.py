@@ -145,8 +145,8 @@ def test_finished_shards_are_not_made_again(folder):
     os.waitpid(forked(work), 0)
     done = build(root)
     full = len(SOURCE.faces())
-    assert 0 < done.hr_written + done.lr_written < 2 * full
-    assert build(root).hr_written + build(root).lr_written == 0
+    assert 0 < done.done.hr_written + done.done.lr_written < 2 * full
+    assert build(root).done.hr_written + build(root).done.lr_written == 0
 
 
 def test_disk_full_names_the_bytes(folder, monkeypatch):

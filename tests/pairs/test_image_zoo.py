@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import REASONS, REMARKS, ImageFault, decode, probe, remarks
-from lrfr.pairs.build.make import ViewOptions, make_pairs
+from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
@@ -206,19 +206,16 @@ def ingest(folder):
 def test_a_run_over_the_whole_zoo_completes(tmp_path, folder):
     refused = lay_out(tmp_path / "zoo")
     store = Store(folder / "store")
-    done = make_pairs(store, ingest(tmp_path / "zoo"), [], view=ViewOptions())
-    lines = [
-        json.loads(line)
-        for line in (store.base(done.base["id"]) / "quarantine.jsonl").read_bytes().splitlines()
-    ]
+    done = make_pairs(ingest(tmp_path / "zoo"), [], store=store, view=ViewOptions())
+    lines = [json.loads(line) for line in store.quarantine_path("default").read_bytes().splitlines()]
     found = {line["key"]: line["code"] for line in lines if "code" in line}
     assert found.keys() == refused.keys()
     assert all(code in refused[key].split("|") for key, code in found.items())
     assert {line["flag"] for line in lines if "flag" in line} <= set(REMARKS)
     assert sum(line.get("flag") == "W_DUPLICATE" for line in lines) >= 4
-    assert sum(done.base["refused"].values()) == len(refused)
+    assert sum(done.done.report.refused.values()) == len(refused)
     dataset = PairDataset(store.root)
-    assert len(dataset) == done.base["rows"] == len(FolderSource(tmp_path / "zoo").faces()) - len(refused)
+    assert len(dataset) == done.done.base.rows == len(FolderSource(tmp_path / "zoo").faces()) - len(refused)
     for start in range(0, len(dataset), 16):
         dataset.batch(np.arange(start, min(len(dataset), start + 16)), 0)
 
@@ -226,7 +223,7 @@ def test_a_run_over_the_whole_zoo_completes(tmp_path, folder):
 def test_max_bad_stops_before_anything_is_written(tmp_path, folder):
     lay_out(tmp_path / "zoo")
     with pytest.raises(DataError, match="were refused") as caught:
-        make_pairs(Store(folder / "store"), ingest(tmp_path / "zoo"), [], max_bad=0.1)
+        make_pairs(ingest(tmp_path / "zoo"), [], store=folder / "store", options=MakeOptions(max_bad=0.1))
     assert caught.value.exit_code == 3
     assert not list((folder / "store").rglob("*.mdb"))
 
@@ -245,9 +242,9 @@ def test_a_file_that_changes_during_the_run_is_refused(tmp_path, folder, monkeyp
         return real(self, place)
 
     monkeypatch.setattr(FolderSource, "read", read)
-    done = make_pairs(Store(folder / "store"), ingest(root), [], runner=Runner("serial"))
-    assert done.base["refused"] == {"E_CHANGED": 1}
-    assert done.base["rows"] == 3
+    done = make_pairs(ingest(root), [], store=folder / "store", runner=Runner("serial"))
+    assert done.done.report.refused == {"E_CHANGED": 1}
+    assert done.done.base.rows == 3
 
 
 def test_probe_never_decodes(monkeypatch):
@@ -266,7 +263,7 @@ def test_duplicate_keys_are_an_error(folder):
     from tests.pairs.toy import ingest as toy_ingest
 
     with pytest.raises(SpecError, match="two faces have the key"):
-        make_pairs(Store(folder / "store"), toy_ingest(Twice()), [])
+        make_pairs(toy_ingest(Twice()), [], store=folder / "store")
 
 
 @pytest.mark.parametrize(

@@ -487,7 +487,7 @@ def test_color_canary():
 
 
 def test_canary_swaps_back_and_warns(tmp_path):
-    from lrfr.pairs.build.ingest import open_ingest
+    from lrfr.pairs.build.ingest import IngestOptions, open_ingest
     from lrfr.pairs.sources.synthetic import render_face
 
     for person in range(12):
@@ -495,7 +495,7 @@ def test_canary_swaps_back_and_warns(tmp_path):
         (tmp_path / f"p{person}" / "0.png").write_bytes(
             save(np.ascontiguousarray(render_face(person, 0, 0)[0][..., ::-1]), "PNG")
         )
-    auto, kept = (open_ingest(str(tmp_path), color=color) for color in ("auto", "rgb"))
+    auto, kept = (open_ingest(tmp_path, IngestOptions(color=color)) for color in ("auto", "rgb"))
     assert auto.options.prepare.color == "bgr" and auto.warnings
     assert kept.options.prepare.color == "rgb" and kept.warnings
     content = auto.source.read("p3/0.png")
@@ -536,7 +536,7 @@ SPELLINGS = {
 def test_every_list_is_read_in_every_spelling(tmp_path, spelling):
     """The same faces, labels, splits and landmarks come out, whoever wrote the list on whatever system."""
     from lrfr.core.landmarks import read_landmarks
-    from lrfr.pairs.build.ingest import open_ingest
+    from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 
     def write(name, text):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -569,7 +569,7 @@ def test_every_list_is_read_in_every_spelling(tmp_path, spelling):
     marks = write("marks.txt", "2\n" + "".join(f"{name} 1 2 3 4 5 6 7 8 9 10\n" for name in names))
     assert list(read_landmarks(marks)) == names
     splits = write("splits.txt", "".join(f"{name}\tdev\n" for name in names))
-    ingest = open_ingest(f"folder:{tmp_path / 'lfw'}", split_file=splits)
+    ingest = open_ingest(f"folder:{tmp_path / 'lfw'}", IngestOptions(split_file=splits))
     assert [face.split for face in ingest.faces()] == ["dev"] * 3
 
 

@@ -16,12 +16,12 @@ from lrfr.core.errors import LockedError, SpecError
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.make import ViewOptions, make_pairs
-from lrfr.pairs.build.plan import MAX_SHARD_ROWS, rows_per_shard
+from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.shard import MAP_SIZE
+from lrfr.pairs.format.shard_layout import MAX_SHARD_ROWS, rows_per_shard
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SPEC, ToySource, build, ingest, tree
 
@@ -97,7 +97,7 @@ def test_a_second_run_makes_nothing(store, monkeypatch):
     )
     before = tree(store)
     done = build(store)
-    assert (done.hr_written, done.lr_written) == (0, 0)
+    assert (done.done.hr_written, done.done.lr_written) == (0, 0)
     assert tree(store) == before
 
 
@@ -105,7 +105,7 @@ def test_missing_shards_are_made_again_alone(store):
     before = tree(store)
     lost = next(store.rglob("lr-00001.mdb"))
     lost.unlink()
-    assert build(store).lr_written == 64
+    assert build(store).done.lr_written == 64
     assert tree(store) == before
 
 
@@ -142,7 +142,7 @@ def test_new_labels_share_degraded_pixels(folder, store):
     """
     done = build(store, source=Relabeled())
     assert len(Store(store).bases()) == 2
-    assert done.lr_written == 0
+    assert done.done.lr_written == 0
 
 
 def test_order_of_listing_does_not_matter(folder, store):
@@ -167,37 +167,37 @@ def test_sizes(folder):
     rng = np.random.default_rng(0)
     (folder / "tmp").mkdir()
     for name, codec, side, sizes, block, limit in (
-        ("hr", JPEG, 112, rng.integers(5500, 6900, 4096), 32, 1.03),
-        ("lr", RAW, 14, np.full(8192, 588), 64, 1.10),
+        ("hr-00000", JPEG, 112, rng.integers(5500, 6900, 4096), 32, 1.03),
+        ("lr-00000", RAW, 14, np.full(8192, 588), 64, 1.10),
     ):
         records = (Record(row, codec, side, side, rng.bytes(int(size))) for row, size in enumerate(sizes))
         sidecar = write_shard(
             ShardPlace(folder, name, "0123456789abcdef", 0, len(sizes), block), records, folder / "tmp"
         )
-        assert sidecar["bytes"] <= limit * sizes.sum(), name
+        assert sidecar.bytes <= limit * sizes.sum(), name
     assert MAP_SIZE == 1 << 30
 
 
-def test_rows_per_shard_is_a_function_of_count_and_cost():
-    assert rows_per_shard(10**6, 0.1) == MAX_SHARD_ROWS
-    assert rows_per_shard(10**6, 20.0) == 2048
-    assert rows_per_shard(10**6, 50.0) == 1024
-    assert rows_per_shard(192, 0.0) == 64
-    assert rows_per_shard(10**6, 10_000.0) == 64
+def test_rows_per_shard_is_a_function_of_rows_and_bytes():
+    assert rows_per_shard(10**6, 18_880) == MAX_SHARD_ROWS
+    assert rows_per_shard(192, 448) == 64
+    # 70,000 faces of 1,024 px: a shard stays below half a GiB whatever its records hold
+    assert rows_per_shard(70_000, 3 * 1024 * 1024 // 2) * 3 * 1024 * 1024 // 2 <= 1 << 29
+    assert rows_per_shard(10**6, 1 << 30) == 64
 
 
 def test_traces_ride_in_the_records(folder):
-    done = make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], traces=True)
+    done = make_pairs(ingest(), [parse_spec(SPEC)], store=folder / "s", options=MakeOptions(traces=True))
     dataset = PairDataset(folder / "s")
     trace = json.loads(bytes(dataset.lr[0].record(5).tail))
     assert trace["steps"][0]["params"]["size"] == dataset.lr[0].record(5).height
-    assert done.actions[0]["form"]["traces"] is True
+    assert done.done.variants[0].form.traces is True
 
 
 def test_variants_are_different_draws(folder):
-    done = make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], variants=3)
-    assert len(done.actions) == len({manifest["id"] for manifest in done.actions}) == 3
-    assert [variant["weight"] for variant in done.view["variants"]] == pytest.approx([1 / 3] * 3)
+    done = make_pairs(ingest(), [parse_spec(SPEC)], store=folder / "s", options=MakeOptions(variants=3))
+    assert len(done.variants) == len({manifest.id for manifest in done.done.variants}) == 3
+    assert [variant.weight for variant in done.variants] == pytest.approx([1 / 3] * 3)
     heights = [[reader.record(row).height for row in range(64)] for reader in PairDataset(folder / "s").lr]
     assert heights[0] != heights[1] != heights[2]
 
@@ -266,13 +266,13 @@ def test_progress_counts_images(folder):
 def test_wrong_requests_write_nothing(folder):
     big = parse_spec(SPEC.replace("image: {size: 16}", "image: {size: 32}"))
     for request in (
-        lambda: make_pairs(Store(folder / "s"), ingest(), [big]),
-        lambda: make_pairs(Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions("../out")),
+        lambda: make_pairs(ingest(), [big], store=folder / "s"),
+        lambda: make_pairs(ingest(), [parse_spec(SPEC)], store=folder / "s", view=ViewOptions("../out")),
         lambda: make_pairs(
-            Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions(weights=(1.0, 2.0))
+            ingest(), [parse_spec(SPEC)], store=folder / "s", view=ViewOptions(weights=(1.0, 2.0))
         ),
         lambda: make_pairs(
-            Store(folder / "s"), ingest(), [parse_spec(SPEC)], view=ViewOptions(weights=(-1.0,))
+            ingest(), [parse_spec(SPEC)], store=folder / "s", view=ViewOptions(weights=(-1.0,))
         ),
     ):
         with pytest.raises(SpecError):
@@ -293,41 +293,41 @@ def test_scan_cache_saves_reading_and_is_never_trusted_blindly(tmp_path, folder,
     real = FolderSource.read
     monkeypatch.setattr(FolderSource, "read", lambda self, place: reads.append(place) or real(self, place))
     store = Store(folder / "s")
-    first = make_pairs(store, toy_ingest(FolderSource(root)), [])
+    first = make_pairs(toy_ingest(FolderSource(root)), [], store=store)
     reads.clear()
-    assert make_pairs(store, toy_ingest(FolderSource(root)), []).base["id"] == first.base["id"]
+    assert make_pairs(toy_ingest(FolderSource(root)), [], store=store).base == first.base
     assert reads == []
     time.sleep(0.02)
     (root / "id1" / "a.png").write_bytes(save(picture(9), "PNG"))
-    assert make_pairs(store, toy_ingest(FolderSource(root)), []).base["id"] != first.base["id"]
+    assert make_pairs(toy_ingest(FolderSource(root)), [], store=store).base != first.base
     assert set(reads) == {"id0/a.png", "id1/a.png", "id2/a.png"}
     cache = next((folder / "s" / "cache").iterdir())
     cache.write_text("{broken")
-    make_pairs(store, toy_ingest(FolderSource(root)), [])
+    make_pairs(toy_ingest(FolderSource(root)), [], store=store)
 
 
 def test_the_card_states_the_license_of_every_spec(folder):
     from lrfr.pairs.care.data_card import card
 
     licensed = parse_spec(SPEC.replace("name: toy", "name: toy\nlicense: CC BY 4.0"))
-    make_pairs(Store(folder / "s"), ingest(), [licensed, parse_spec(SPEC.replace("seed: 3", "seed: 4"))])
+    make_pairs(ingest(), [licensed, parse_spec(SPEC.replace("seed: 3", "seed: 4"))], store=folder / "s")
     text = card(Store(folder / "s"), "default")
     assert text.count("license stated in the spec: CC BY 4.0") == 1
     assert text.count("license stated in the spec: not stated") == 1
     by_kind = parse_spec(
         SPEC.replace("name: toy", "name: toy\nlicense: {toy: for tests only, lfw: other terms}")
     )
-    make_pairs(Store(folder / "s"), ingest(), [by_kind], view=ViewOptions("kinds"))
+    make_pairs(ingest(), [by_kind], store=folder / "s", view=ViewOptions("kinds"))
     assert "license stated in the spec: for tests only\n" in card(Store(folder / "s"), "kinds")
     build(folder / "plain")
     plain, view = Store(folder / "plain"), Store(folder / "s").view("default")
-    assert view["variants"][0]["action"] == plain.view("default")["variants"][0]["action"], (
+    assert view.variants[0].action == plain.view("default").variants[0].action, (
         "a license changes no pixel and no id"
     )
     for phrase in (
         "192 of 192 images, 24 identities",
-        view["base"],
-        view["variants"][0]["spec_digest"],
+        view.base,
+        view.variants[0].spec_digest,
         '"op": "down"',
     ):
         assert phrase in text

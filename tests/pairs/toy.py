@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.make import Outcome, ViewOptions, make_pairs
+from lrfr.pairs.build.make import MadeView, MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.base import Face, Source
-from lrfr.pairs.store import Store
 
 SIDE = 16
 SPEC = """
@@ -62,15 +61,15 @@ _parsed = functools.cache(parse_spec)
 
 def build(
     root: Path, source: Source | None = None, runner: Runner | None = None, spec: str = SPEC, **options
-) -> Outcome:
+) -> MadeView:
     """Write a toy store (24 x 8 images: three shards of 64 rows)."""
     return make_pairs(
-        Store(root),
         ingest(source),
         [_parsed(spec)],
+        store=root,
         view=ViewOptions(),
+        options=MakeOptions(**options),
         runner=runner or Runner("serial"),
-        **options,
     )
 
 

@@ -3,11 +3,8 @@
 import pytest
 import torch
 
-from lrfr.degrade.spec.model import load_spec
-from lrfr.pairs.build.ingest import open_ingest
-from lrfr.pairs.build.make import ViewOptions, make_pairs
+from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.dataset import PairDataset
-from lrfr.pairs.store import Store
 
 # six steps of sixteen faces; milestones away, so that every step learns
 FAST = [
@@ -31,12 +28,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("train-store")
-    make_pairs(
-        Store(path),
-        open_ingest("synthetic:ids=8,per_id=6,seed=3"),
-        [load_spec("fskd")],
-        view=ViewOptions("default"),
-    )
+    make_pairs("synthetic:ids=8,per_id=6,seed=3", "fskd", store=path)
     return path
 
 

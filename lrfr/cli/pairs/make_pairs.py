@@ -13,7 +13,10 @@ from lrfr.cli.output import Output, command
 
 if TYPE_CHECKING:
     from lrfr.core.progress import Hooks
+    from lrfr.pairs.build.make import MadeView, MakeOptions
+    from lrfr.pairs.build.scan import Ingest
     from lrfr.pairs.executors.dispatch import Runner
+    from lrfr.pairs.format.store_files import StoreFiles
 
 DEFAULT_SPEC = "fskd"
 
@@ -161,17 +164,21 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, Any]:
       lrfr make-pairs --source train.rec --spec maug --plan
     """
     from lrfr.core.progress import Hooks, Stopped, stop_on_signal
-    from lrfr.pairs.store import Store
+    from lrfr.pairs.build.make import make_pairs
+    from lrfr.pairs.format.store_files import StoreFiles
 
     ingest, specs, options = _read_arguments(given)
-    store = Store(given["store_path"])
+    store = StoreFiles(given["store_path"])
     try:
         with stop_on_signal(_say_stopping) as stop, out.progress("make-pairs") as advance:
             runner = _runner(given, Hooks(advance, should_stop=stop.asked))
             if given["plan_only"]:
                 result = _plan(store, ingest, specs, given, runner)
             else:
-                result = _write(store, ingest, specs, {"given": given, "options": options, "runner": runner})
+                made = make_pairs(
+                    ingest, specs, store=store, view=options, options=_make_options(given), runner=runner
+                )
+                result = _told(made, store)
     except Stopped:
         signal.raise_signal(stop.signum)
         raise click.Abort from None  # where the signal is ignored
@@ -188,7 +195,7 @@ def _read_arguments(given: dict[str, Any]) -> tuple[Any, list[Any], Any]:
     """Return (ingest, specs, view options); everything is checked before anything is written."""
     from lrfr.core.lists import read_lines
     from lrfr.degrade.spec.model import load_spec
-    from lrfr.pairs.build.ingest import open_ingest
+    from lrfr.pairs.build.ingest import IngestOptions, open_ingest
     from lrfr.pairs.build.make import ViewOptions
 
     names = () if given["hr_only"] else (given["specs"] or (DEFAULT_SPEC,))
@@ -196,16 +203,16 @@ def _read_arguments(given: dict[str, Any]) -> tuple[Any, list[Any], Any]:
     ids = tuple(line.text for line in read_lines(given["ids"])) if given["ids"] else None
     weights = _weights(given["weights"])
     options = ViewOptions(given["view_name"], weights, given["min_per_id"], ids, given["split"])
-    ingest = open_ingest(
-        given["source_text"],
-        size_px=given["size_px"],
-        color=given["color"],
-        landmarks=given["landmarks"],
-        split_file=given["split_file"],
-        seed=given["permutation_seed"],
-        access=given["access"],
-        cached=not given["rehash"],
+    taken = IngestOptions(
+        given["size_px"],
+        given["color"],
+        given["landmarks"],
+        given["split_file"],
+        given["permutation_seed"],
+        given["access"],
+        not given["rehash"],
     )
+    ingest = open_ingest(given["source_text"], taken)
     return ingest, specs, options
 
 
@@ -219,50 +226,48 @@ def _weights(text: str | None) -> tuple[float, ...] | None:
 
 
 def _runner(given: dict[str, Any], hooks: Hooks) -> Runner:
+    from lrfr.core.machine import usable_cores
     from lrfr.pairs.executors.dispatch import Runner
 
-    workers = given["workers"] or len(os.sched_getaffinity(0))
+    workers = given["workers"] or usable_cores()
     address = given["ray_address"] or os.environ.get("RAY_ADDRESS")
     return Runner(given["executor"], workers, address, given["scratch"], hooks)
 
 
-def _write(store: Any, ingest: Any, specs: list[Any], context: dict[str, Any]) -> dict[str, Any]:
-    from lrfr.pairs.build.make import make_pairs
-    from lrfr.pairs.views import select_rows
+def _make_options(given: dict[str, Any]) -> MakeOptions:
+    from lrfr.pairs.build.make import MakeOptions
 
-    given, runner = context["given"], context["runner"]
     max_bad = 0.0 if given["strict"] else given["max_bad"]
-    done = make_pairs(
-        store,
-        ingest,
-        specs,
-        view=context["options"],
-        runner=runner,
-        variants=given["variants"],
-        traces=given["traces"],
-        max_bad=max_bad,
-    )
-    rows = store.rows(done.base["id"])
-    chosen = select_rows(rows, done.view["filter"])
+    return MakeOptions(variants=given["variants"], traces=given["traces"], max_bad=max_bad)
+
+
+def _told(made: MadeView, store: StoreFiles) -> dict[str, Any]:
+    done = made.done
     return {
         "store": str(store.root),
-        "view": done.view["name"],
-        "base": done.base["id"],
-        "rows": len(chosen),
-        "identities": len(set(rows.labels[chosen].tolist())),
-        "base_rows": done.base["rows"],
-        "refused": done.base["refused"],
-        "flagged": done.base["flagged"],
-        "actions": [manifest["id"] for manifest in done.actions],
+        "view": made.name,
+        "view_digest": made.id,
+        "base": made.base,
+        "rows": done.rows,
+        "identities": done.identities,
+        "base_rows": done.base.rows,
+        "seen": done.report.seen,
+        "refused": dict(done.report.refused),
+        "flagged": dict(done.report.flagged),
+        "actions": [variant.action for variant in made.variants],
         "hr_written": done.hr_written,
         "lr_written": done.lr_written,
+        "quarantine": str(store.quarantine_path(made.name)),
     }
 
 
-def _plan(store: Any, ingest: Any, specs: list[Any], given: dict[str, Any], runner: Any) -> dict[str, Any]:
+def _plan(
+    store: StoreFiles, ingest: Ingest, specs: list[Any], given: dict[str, Any], runner: Runner
+) -> dict[str, Any]:
     from lrfr.pairs.build.estimate import contact_sheet, estimate
 
-    result = estimate(store, ingest, specs, runner, given["variants"])
+    found = estimate(store, ingest, specs, runner, given["variants"])
+    result: dict[str, Any] = found.as_json()
     if given["sheet"]:
         contact_sheet(ingest, specs, given["sheet"])
         result["sheet"] = str(given["sheet"])
@@ -290,6 +295,6 @@ def _show(out: Output, result: dict[str, Any], given: dict[str, Any]) -> None:
         if counts:
             out.say(f"{name}: " + ", ".join(f"{code} {count}" for code, count in sorted(counts.items())))
     if result["refused"] and "store" in result:
-        out.say(f"reasons: {result['store']}/base/{result['base']}/quarantine.jsonl")
+        out.say(f"reasons: {result['quarantine']}")
     for warning in result.get("warnings", []):
         out.note(f"warning: {warning}")

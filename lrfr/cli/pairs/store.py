@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,21 @@ def ls(out: Output, root: Path) -> dict[str, Any]:
     found = listing(root)
     out.table(
         ["view", "base", "variants", "rows"],
-        [[v["view"], v["base"], v["variants"], v["rows"]] for v in found["views"]],
+        [[view.view, view.base, view.variants, view.rows] for view in found.views],
     )
-    out.table(
-        ["store", "kind", "rows", "shards", "MB", "views"], [list(row.values()) for row in found["stores"]]
-    )
-    return found
+    parts = [
+        {
+            "id": part.id,
+            "kind": part.kind,
+            "rows": part.rows,
+            "shards": part.shards,
+            "MB": round(part.bytes / 1e6, 2),
+            "views": ", ".join(part.views) or "-",
+        }
+        for part in found.parts
+    ]
+    out.table(["store", "kind", "rows", "shards", "MB", "views"], [list(part.values()) for part in parts])
+    return {"views": [asdict(view) for view in found.views], "stores": parts}
 
 
 @command("info", short_help="Show one view, base or variant in full.")
@@ -65,7 +75,12 @@ def info(out: Output, root: Path, name: str) -> dict[str, Any]:
     """
     from lrfr.pairs.care.inventory import describe
 
-    found = describe(root, name)
+    found = asdict(describe(root, name))
+    found["digest"] = found.pop("sealed")
+    if "shards" in found:
+        found |= {"shards": len(found["shards"]), "bytes": sum(shard["bytes"] for shard in found["shards"])}
+    else:
+        found["view_digest"] = found["id"]
     for key, value in found.items():
         out.say(f"{key:<16} {value}")
     return found
@@ -83,13 +98,14 @@ def verify(out: Output, root: Path, deep: bool) -> dict[str, Any]:
       lrfr store verify --deep --store store
     """
     from lrfr.core.errors import DataError
-    from lrfr.pairs.care.inventory import open_store
+    from lrfr.core.progress import Hooks
     from lrfr.pairs.care.verify import unfinished
     from lrfr.pairs.care.verify import verify as check
+    from lrfr.pairs.format.store_files import open_store
 
     store = open_store(root)
     with out.progress("verify", "folders") as advance:
-        findings = check(store, deep, advance)
+        findings = check(store, deep, Hooks(advance))
     for folder in unfinished(store):
         out.note(f"unfinished (no manifest): {folder}; make-pairs goes on with it, gc removes it")
     for finding in findings:
@@ -139,10 +155,10 @@ def gc(out: Output, root: Path, dry_run: bool) -> dict[str, Any]:
     from lrfr.pairs.care.inventory import gc as collect
 
     result = collect(root, dry_run)
-    for path in result["removed"]:
+    for path in result.removed:
         out.say(f"{'would remove' if dry_run else 'removed'} {path}")
-    out.say(f"{result['bytes'] / 1e6:.2f} MB {'could be freed' if dry_run else 'freed'}")
-    return result
+    out.say(f"{result.bytes / 1e6:.2f} MB {'could be freed' if dry_run else 'freed'}")
+    return {"removed": list(result.removed), "bytes": result.bytes, "dry_run": result.dry_run}
 
 
 @command("repair", short_help="Write damaged shards again.")
@@ -162,13 +178,13 @@ def repair(
       lrfr store repair --source faces/
     """
     from lrfr.core.progress import Hooks
-    from lrfr.pairs.build.ingest import open_ingest
-    from lrfr.pairs.care.inventory import open_store
+    from lrfr.pairs.build.ingest import IngestOptions, open_ingest
     from lrfr.pairs.care.repair import repair as mend
     from lrfr.pairs.executors.dispatch import Runner
+    from lrfr.pairs.format.store_files import open_store
 
     store = open_store(root)
-    ingest = open_ingest(source, landmarks=landmarks, cached=False) if source else None
+    ingest = open_ingest(source, IngestOptions(landmarks=landmarks, cached=False)) if source else None
     with out.progress("repair") as advance:
         done = mend(store, ingest, Runner(workers=workers, hooks=Hooks(advance)))
     for title, lines in (("rebuilt", done.rebuilt), ("removed", done.removed), ("left", done.left)):
@@ -238,7 +254,7 @@ def card(out: Output, root: Path, view_name: str, target: Path | None) -> dict[s
     """
     from lrfr.core.files import make_folder, write_atomic
     from lrfr.pairs.care.data_card import card as write_card
-    from lrfr.pairs.care.inventory import open_store
+    from lrfr.pairs.format.store_files import open_store
 
     text = write_card(open_store(root), view_name)
     if target:

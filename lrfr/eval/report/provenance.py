@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lrfr.eval.results import Model
-from lrfr.pairs.store import Store
-from lrfr.pairs.views import view_digest
+from lrfr.pairs.format.manifests import View
+from lrfr.pairs.format.store_files import StoreFiles
 
 
 def chain(model: Model, store: Path | None = None) -> list[str]:
@@ -25,27 +24,30 @@ def chain(model: Model, store: Path | None = None) -> list[str]:
     lines += [f"    {role} {digest}" for role, digest in sorted(model.parents.items())]
     lines.append(f"  view {model.view_digest or '-'}")
     found = _view(store, model.view_digest) if store else None
-    return lines + (_below(Store(store), found) if store and found else [])
+    return lines + (_below(StoreFiles(store), found) if store and found else [])
 
 
-def _view(store: Path, digest: str | None) -> dict[str, Any] | None:
-    place = Store(store)
-    return next((view for view in map(place.view, place.views()) if view_digest(view) == digest), None)
+def _view(store: Path, digest: str | None) -> View | None:
+    """Find the view with an id, also under an id that it had before ``lrfr store upgrade``."""
+    place = StoreFiles(store)
+    views = map(place.view, place.views())
+    return next((view for view in views if digest in {view.id, *view.former}), None)
 
 
-def _below(store: Store, view: dict[str, Any]) -> list[str]:
+def _below(store: StoreFiles, view: View) -> list[str]:
     """Return what the view stands on."""
-    lines = [f"    name {view['name']}"]
-    for variant in view["variants"]:
-        manifest = store.lr_manifest(variant["action"])
-        lines.append(f"    variant {variant['action']} weight {variant['weight']:g}")
-        lines.append(f"      spec {variant['spec']} {variant['spec_digest']}")
-        lines.append(f"      pixels {manifest['pixel_digest']}")
-    base = store.base_manifest(view["base"])
-    source = " ".join(f"{key}={value}" for key, value in sorted(base["source"].items()))
+    lines = [f"    name {view.name}"]
+    for variant in view.variants:
+        manifest = store.lr_manifest(variant.action)
+        lines.append(f"    variant {variant.action} weight {variant.weight:g}")
+        lines.append(f"      spec {variant.spec} {variant.spec_digest}")
+        lines.append(f"      pixels {manifest.pixel_digest}")
+    base, report = store.base_manifest(view.base), store.report(view.name)
+    told = report.source if report else {}
+    source = " ".join(f"{key}={value}" for key, value in sorted(told.items())) or "not kept"
     lines += [
-        f"    base {view['base']} {base['rows']} faces, {base['identities']} people",
+        f"    base {view.base} {base.rows} faces, {base.identities} people",
         f"      source {source}",
     ]
-    lines += [f"      {name} sha256 {digest}" for name, digest in sorted(base["files"].items())]
+    lines += [f"      {name} sha256 {digest}" for name, digest in sorted(base.files.items())]
     return [*lines, "      rows.npz holds the key and the hash of every HR file"]

@@ -3,79 +3,127 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import SpecError
-from lrfr.core.image import encode_png
-from lrfr.pairs.build.hr import plan_base
-from lrfr.pairs.build.make import Variant, variant_places, wanted_variants
-from lrfr.pairs.executors.dispatch import Runner
 from lrfr.core.files import make_folder, write_atomic
+from lrfr.core.image import encode_png
+from lrfr.pairs.build.hr import look, plan_base
+from lrfr.pairs.build.lr import Variant, variant_id, wanted_variants
 from lrfr.pairs.build.plan import BasePlan
-from lrfr.pairs.format.records import JPEG, decode_payload
 from lrfr.pairs.build.scan import Ingest
-from lrfr.pairs.store import Store
-from lrfr.pairs.build.tasks import RAW_PIXELS
+from lrfr.pairs.build.tasks import lr_record
+from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.manifests import SourceReport
+from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload
+from lrfr.pairs.format.store_files import StoreFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lrfr.degrade.spec.model import Spec
 
 TRIAL = 32
-_RECORD_BYTES = 28
+# the record's head and its place in the block's table
+_RECORD_BYTES = HEAD_BYTES + 4
 
 
-def estimate(store: Store, ingest: Ingest, specs: Sequence[Spec], runner: Runner, variants: int | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Part:
+    """What one part (HR, or a variant) would take.
+
+    Attributes:
+        part: its name.
+        images: to write; 0 where it is there already.
+        megabytes: of them.
+        minutes: on one core.
+
+    """
+
+    part: str
+    images: int
+    megabytes: float
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What make-pairs would do.
+
+    Attributes:
+        parts: HR first, then every variant.
+        base: id of the base.
+        rows: number of usable faces.
+        identities: number of identities.
+        report: of the source, with what would be refused.
+
+    """
+
+    parts: tuple[Part, ...]
+    base: str
+    rows: int
+    identities: int
+    report: SourceReport
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain data, megabytes under ``MB``."""
+        parts = [
+            {"part": part.part, "images": part.images, "MB": part.megabytes, "minutes": part.minutes}
+            for part in self.parts
+        ]
+        counts = {"refused": dict(self.report.refused), "flagged": dict(self.report.flagged)}
+        told = {"base": self.base, "rows": self.rows, "identities": self.identities}
+        return {"estimate": parts, **told, **counts}
+
+
+def estimate(
+    store: StoreFiles, ingest: Ingest, specs: Sequence[Spec], runner: Runner, variants: int | None
+) -> Estimate:
     """Plan everything, try it on a few faces, and scale up.
 
-    Returns:
-        ``estimate``: rows of part, images to write, MB and minutes on one core; ``rows``, ``identities``,
-            ``refused``, ``flagged``.
+    Raises:
+        SpecError, DataError: as :func:`lrfr.pairs.build.make.make_pairs` would.
 
     """
     # without the scan cache nothing at all is written
-    planned = plan_base(store, replace(ingest, cached=False), runner)
-    plan, count = planned.plan, len(planned.plan.faces)
+    seen = look(store, replace(ingest, cached=False), runner)
+    plan = plan_base(seen, ingest)
+    count = len(plan.faces)
     images, hr_bytes, hr_seconds = _try_hr(ingest, plan)
     there = (store.base(plan.base_id) / "manifest.json").exists()
-    rows = [_row("HR", 0 if there else count, hr_bytes, hr_seconds)]
-    base = {"rows": count, "content": plan.content_id}
+    parts = [_part("HR", 0 if there else count, hr_bytes, hr_seconds)]
     for variant in wanted_variants(specs, None, variants, False):
-        rows.append(_lr_row(store, base, variant, plan, images))
-    return {
-        "estimate": rows,
-        "base": plan.base_id,
-        "rows": count,
-        "identities": len(plan.rows.label_names),
-        "refused": planned.refused,
-        "flagged": planned.flagged,
-    }
+        there = (store.lr(variant_id(plan.content_id, variant)) / "manifest.json").exists()
+        lr_bytes, lr_seconds = _try_lr(variant, plan, images)
+        parts.append(_part(variant.name, 0 if there else count, lr_bytes, lr_seconds))
+    report = seen.report(ingest.source.describe())
+    return Estimate(tuple(parts), plan.base_id, count, len(plan.rows.label_names), report)
 
 
-def _row(part: str, images: int, bytes_each: float, seconds_each: float) -> dict[str, Any]:
-    return {"part": part, "images": images, "MB": round(images * bytes_each / 1e6, 2), "minutes": round(images * seconds_each / 60, 2)}
+def _part(name: str, images: int, bytes_each: float, seconds_each: float) -> Part:
+    return Part(name, images, round(images * bytes_each / 1e6, 2), round(images * seconds_each / 60, 2))
 
 
 def _try_hr(ingest: Ingest, plan: BasePlan) -> tuple[list[NDArray[np.uint8]], float, float]:
+    """Return (crops, bytes of a record, seconds for one)."""
     faces = plan.faces[:TRIAL]
     marks = ingest.marks(faces) or (None,) * len(faces)
     start = time.perf_counter()
-    payloads = [ingest.options.prepare.jpeg(ingest.source.read(face.place), mark) for face, mark in zip(faces, marks, strict=True)]
+    payloads = [
+        ingest.options.prepare.jpeg(ingest.source.read(face.place), mark)
+        for face, mark in zip(faces, marks, strict=True)
+    ]
     seconds = (time.perf_counter() - start) / len(faces)
-    return (
-        [decode_payload(payload, JPEG, 0, 0) for payload in payloads],
-        float(np.mean([len(payload) + _RECORD_BYTES for payload in payloads])),
-        seconds,
-    )
+    size = float(np.mean([len(payload) + _RECORD_BYTES for payload in payloads]))
+    return [decode_payload(payload, JPEG, 0, 0) for payload in payloads], size, seconds
 
 
-def _lr_row(store: Store, base: dict[str, Any], variant: Variant, plan: BasePlan, images: list[NDArray[np.uint8]]) -> dict[str, Any]:
+def _try_lr(variant: Variant, plan: BasePlan, images: list[NDArray[np.uint8]]) -> tuple[float, float]:
+    """Return (bytes of a record, seconds for one)."""
     from lrfr.degrade.pipeline import Pipeline
 
     pipeline = Pipeline(variant.spec)
@@ -84,10 +132,7 @@ def _lr_row(store: Store, base: dict[str, Any], variant: Variant, plan: BasePlan
     start = time.perf_counter()
     done = pipeline.run(keys, images, variant.number)
     seconds = (time.perf_counter() - start) / len(images)
-    action, _, _ = variant_places(store, base, variant, pipeline.cost_ms)
-    there = (store.lr(action) / "manifest.json").exists()
-    sizes = [item.image.nbytes if item.image[..., 0].size <= RAW_PIXELS else len(encode_png(item.image)) for item in done]
-    return _row(f"{variant.spec.name}.v{variant.number}", 0 if there else base["rows"], float(np.mean(sizes)) + _RECORD_BYTES, seconds)
+    return float(np.mean([len(lr_record(0, item.image).payload) + _RECORD_BYTES for item in done])), seconds
 
 
 def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int = 8) -> None:
@@ -103,9 +148,13 @@ def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int 
     if path.suffix.lower() != ".png":
         raise SpecError("a contact sheet is a PNG", file=str(path))
     listed = ingest.faces()
-    picked = [listed[index] for index in np.linspace(0, len(listed) - 1, min(faces, len(listed))).astype(int).tolist()]
+    spread = np.linspace(0, len(listed) - 1, min(faces, len(listed))).astype(int)
+    picked = [listed[index] for index in spread.tolist()]
     marks = ingest.marks(picked) or (None,) * len(picked)
-    images = [ingest.options.prepare.pixels(ingest.source.read(face.place), mark) for face, mark in zip(picked, marks, strict=True)]
+    images = [
+        ingest.options.prepare.pixels(ingest.source.read(face.place), mark)
+        for face, mark in zip(picked, marks, strict=True)
+    ]
     columns = [images]
     for spec in specs:
         done = Pipeline(spec).run([face.key_bytes for face in picked], images, 0)

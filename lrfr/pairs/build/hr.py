@@ -1,40 +1,71 @@
-"""Writing a base: HR once, with its row table, quarantine report and manifest."""
+"""Writing a base: HR once, with its row table and manifest; and the report on what was refused."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import canonical, check_space, make_folder, sha256_hex, write_atomic, write_if_other
 from lrfr.core.image import REASONS, REMARKS
-from lrfr.pairs.executors.dispatch import Runner
-from lrfr.core.files import canonical, check_space, make_folder, read_sealed, seal, sha256_hex, write_atomic
 from lrfr.pairs.build.plan import BasePlan, Scanned, check_keys, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
-from lrfr.pairs.format.shard import FORMAT, LAYOUT, ShardPlace, committed, is_whole
-from lrfr.pairs.sources.base import Face
-from lrfr.pairs.store import Store, pack_rows
 from lrfr.pairs.build.tasks import HrTask
+from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.manifests import BaseManifest, SourceReport
+from lrfr.pairs.format.rows import pack_rows
+from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
+from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.sources.base import Face
 
 HR_BYTES = 6200
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A plan with the faces that were refused or remarked upon on the way."""
+class Seen:
+    """Every face of a source and what one look at it told."""
 
-    plan: BasePlan
-    quarantine: bytes
-    refused: dict[str, int]
-    flagged: dict[str, int]
-    seen: int
+    faces: tuple[Face, ...]
+    found: tuple[Scanned, ...]
+
+    def report(self, source: Mapping[str, object]) -> SourceReport:
+        """Return where the faces came from, with the counts of refused and remarked ones."""
+        refused = Counter(item.code for item in self.found if item.code)
+        flagged = Counter(flag for item in self.found for flag in item.flags)
+        return SourceReport(source, dict(refused), dict(flagged), len(self.faces))
+
+    def quarantine(self) -> bytes:
+        """Return one sorted JSON line per refused or remarked face."""
+        lines = []
+        for face, item in zip(self.faces, self.found, strict=True):
+            if item.code:
+                told = {"code": item.code, "reason": REASONS[item.code], "detail": item.detail}
+                lines.append(canonical({"key": face.key, **told}))
+            lines += [canonical({"key": face.key, "flag": flag, "remark": REMARKS[flag]}) for flag in item.flags]
+        return b"".join(sorted(lines))
 
 
-def plan_base(store: Store, ingest: Ingest, runner: Runner, changed: frozenset[str] = frozenset()) -> Planned:
-    """List, scan and plan a source.
+@dataclass(frozen=True)
+class WrittenBase:
+    """A base that is there and how many crops were written for it."""
+
+    manifest: BaseManifest
+    written: int
+
+
+class SourceChanged(Exception):
+    """The bytes of some faces moved under us; ``keys`` names them."""
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__(keys)
+        self.keys = keys
+
+
+def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[str] = frozenset()) -> Seen:
+    """List a source and look at every face once.
 
     Args:
         store: where the scan cache lies.
@@ -44,95 +75,107 @@ def plan_base(store: Store, ingest: Ingest, runner: Runner, changed: frozenset[s
 
     Raises:
         SpecError: duplicate keys.
+
+    """
+    faces = tuple(ingest.faces())
+    check_keys(faces)
+    found = scan(ingest, faces, store.root, runner)
+    return Seen(
+        faces,
+        tuple(
+            Scanned(code="E_CHANGED") if face.key in changed else item
+            for face, item in zip(faces, found, strict=True)
+        ),
+    )
+
+
+def plan_base(seen: Seen, ingest: Ingest) -> BasePlan:
+    """Plan a base of all faces that were not refused.
+
+    Raises:
         DataError: nothing usable.
 
     """
-    faces = ingest.faces()
-    check_keys(faces)
-    found = scan(ingest, faces, store.root, runner)
-    found = [Scanned(code="E_CHANGED") if face.key in changed else item for face, item in zip(faces, found, strict=True)]
-    return Planned(make_plan(faces, found, ingest.options), _quarantine(faces, found), *_counts(found), len(faces))
+    return make_plan(seen.faces, seen.found, ingest.options, ingest.landmarks)
 
 
-def _quarantine(faces: Sequence[Face], found: Sequence[Scanned]) -> bytes:
-    """Return one sorted JSON line per refused or remarked face."""
-    lines = []
-    for face, item in zip(faces, found, strict=True):
-        if item.code:
-            lines.append(canonical({"key": face.key, "code": item.code, "reason": REASONS[item.code], "detail": item.detail}))
-        lines += [canonical({"key": face.key, "flag": flag, "remark": REMARKS[flag]}) for flag in item.flags]
-    return b"".join(sorted(lines))
-
-
-def _counts(found: Sequence[Scanned]) -> tuple[dict[str, int], dict[str, int]]:
-    refused: dict[str, int] = {}
-    flagged: dict[str, int] = {}
-    for item in found:
-        if item.code:
-            refused[item.code] = refused.get(item.code, 0) + 1
-        for flag in item.flags:
-            flagged[flag] = flagged.get(flag, 0) + 1
-    return refused, flagged
-
-
-def check_bad(planned: Planned, max_bad: float | None) -> None:
+def check_bad(report: SourceReport, max_bad: float | None) -> None:
     """Refuse to go on when more faces were refused than allowed.
 
     Args:
-        planned: the plan.
+        report: the counts.
         max_bad: a share below 1, or a count from 1 on; None allows any number; 0 allows none.
 
     Raises:
         DataError: over the limit; says how many and why.
 
     """
-    count = sum(planned.refused.values())
-    allowed = float("inf") if max_bad is None else (max_bad * planned.seen if max_bad < 1 else max_bad)
+    count = sum(report.refused.values())
+    allowed = float("inf") if max_bad is None else (max_bad * report.seen if max_bad < 1 else max_bad)
     if count > allowed:
-        reasons = ", ".join(f"{code} {number}" for code, number in sorted(planned.refused.items()))
-        raise DataError(f"{count} of {planned.seen} faces were refused ({reasons})", hint="raise --max-bad, or see lrfr make-pairs --plan")
+        reasons = ", ".join(f"{code} {number}" for code, number in sorted(report.refused.items()))
+        raise DataError(
+            f"{count} of {report.seen} faces were refused ({reasons})",
+            hint="raise --max-bad, or see lrfr make-pairs --plan",
+        )
 
 
-def write_base(store: Store, ingest: Ingest, planned: Planned, runner: Runner) -> dict[str, Any]:
-    """Write (or find) the base of a plan and return its manifest; ``changed`` lists keys whose bytes moved
-    under us.
+def write_report(store: StoreFiles, name: str, report: SourceReport, quarantine: bytes) -> None:
+    """Write what was seen on the way to a view, also where nothing could be used."""
+    make_folder(store.report_path(name).parent)
+    write_if_other(store.quarantine_path(name), quarantine, store.tmp)
+    write_if_other(store.report_path(name), report.seal(), store.tmp)
 
-    Returns:
-        ``{"manifest": ..., "written": images}`` or ``{"changed": [keys]}``.
+
+def write_base(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: Runner) -> WrittenBase:
+    """Write (or find) the base of a plan.
+
+    Raises:
+        SourceChanged: bytes are no longer those that were planned; what was written of them is removed.
 
     """
-    plan = planned.plan
     folder = store.base(plan.base_id)
-    places = hr_places(store, plan)
-    if (folder / "manifest.json").exists() and is_whole(store.base_manifest(plan.base_id), places):
-        return {"manifest": store.base_manifest(plan.base_id), "written": 0}
+    if (folder / "manifest.json").exists():
+        found = store.base_manifest(plan.base_id)
+        if is_whole(folder, found.shards):
+            return WrittenBase(found, 0)
     make_folder(folder)
     check_space(folder, len(plan.faces) * HR_BYTES // 2)
-    files = {**pack_rows(plan.rows), "quarantine.jsonl": planned.quarantine}
+    files = pack_rows(plan.rows)
     for name, data in files.items():
-        if not (folder / name).exists() or sha256_hex((folder / name).read_bytes()) != sha256_hex(data):
-            write_atomic(folder / name, data, store.tmp)
-    done = [place for place in places if committed(place)]
-    tasks = [hr_task(store, ingest, plan, place, runner.scratch) for place in places if place not in done]
-    before = sum(place.stop - place.start for place in done)
-    images = sum(task.place.stop - task.place.start for task in tasks)
-    reports = runner.run(tasks, images * ingest.source.cost_ms / 1e3, "HR", before, len(plan.faces))
+        write_if_other(folder / name, data, store.tmp)
+    images = write_hr_shards(store, ingest, plan, runner)
+    manifest = base_manifest(plan, store, {name: sha256_hex(data) for name, data in files.items()})
+    write_atomic(folder / "manifest.json", manifest.seal(), store.tmp)
+    return WrittenBase(store.base_manifest(plan.base_id), images)
+
+
+def write_hr_shards(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: Runner) -> int:
+    """Write the shards that are not committed yet; return how many crops they hold."""
+    missing = [place for place in hr_places(store, plan) if not committed(place)]
+    tasks = [hr_task(store, ingest, plan, place, runner.scratch) for place in missing]
+    images = sum(place.stop - place.start for place in missing)
+    total = len(plan.faces)
+    reports = runner.run(tasks, images * ingest.source.cost_ms / 1e3, "HR", total - images, total)
     changed = [plan.faces[row].key for report in reports for row in report.changed]
     if changed:
-        shutil.rmtree(folder, ignore_errors=True)
-        return {"changed": changed}
-    manifest = base_manifest(ingest, planned, places, {name: sha256_hex(data) for name, data in files.items()})
-    write_atomic(folder / "manifest.json", seal(manifest), store.tmp)
-    return {"manifest": store.base_manifest(plan.base_id), "written": images}
+        shutil.rmtree(store.base(plan.base_id), ignore_errors=True)
+        raise SourceChanged(changed)
+    return images
 
 
-def hr_places(store: Store, plan: BasePlan) -> list[ShardPlace]:
+def hr_places(store: StoreFiles, plan: BasePlan) -> list[ShardPlace]:
     """Return where every HR shard of a plan goes."""
     folder = store.base(plan.base_id)
-    return [ShardPlace(folder, name, plan.base_id, start, stop, plan.block_rows) for name, start, stop in plan.shards()]
+    return [
+        ShardPlace(folder, name, plan.base_id, start, stop, plan.block_rows)
+        for name, start, stop in plan.shards()
+    ]
 
 
-def hr_task(store: Store, ingest: Ingest, plan: BasePlan, place: ShardPlace, scratch: Path | None) -> HrTask:
+def hr_task(
+    store: StoreFiles, ingest: Ingest, plan: BasePlan, place: ShardPlace, scratch: Path | None
+) -> HrTask:
     """Return the task that writes one HR shard."""
     rows = range(place.start, place.stop)
     marks = ingest.marks([plan.faces[row] for row in rows])
@@ -141,38 +184,18 @@ def hr_task(store: Store, ingest: Ingest, plan: BasePlan, place: ShardPlace, scr
     return HrTask(place, store.tmp, scratch, ingest.source, places, digests, plan.options.prepare, marks)
 
 
-def base_manifest(ingest: Ingest, planned: Planned, places: Sequence[ShardPlace], files: dict[str, str]) -> dict[str, Any]:
-    """Return the manifest of a finished base (nothing in it depends on when, where or by whom it was
-    written).
-    """
-    plan = planned.plan
-    return {
-        "format": FORMAT,
-        "layout": LAYOUT,
-        "kind": "base",
-        "id": plan.base_id,
-        "content": plan.content_id,
-        "rows": len(plan.faces),
-        "identities": len(plan.rows.label_names),
-        "attributes": list(plan.rows.attribute_names),
-        "shard_rows": plan.shard_rows,
-        "block_rows": plan.block_rows,
-        "permutation_seed": plan.options.seed,
-        "prepare": plan.options.prepare.describe(),
-        "source": ingest.source.describe(),
-        "refused": planned.refused,
-        "flagged": planned.flagged,
-        "files": files,
-        "shards": shard_list(places),
-    }
-
-
-def shard_list(places: Sequence[ShardPlace]) -> list[dict[str, Any]]:
-    """Return the manifest's list of committed shards, each with the sha256 of its sidecar."""
-    listed = []
-    for place in places:
-        data = place.sidecar.read_bytes()
-        sidecar = read_sealed(place.sidecar)
-        kept = {name: sidecar[name] for name in ("shard", "start", "rows", "bytes", "sha256", "records")}
-        listed.append({**kept, "sidecar": sha256_hex(data)})
-    return listed
+def base_manifest(plan: BasePlan, store: StoreFiles, files: Mapping[str, str]) -> BaseManifest:
+    """Return the manifest of a base whose shards are all committed."""
+    return BaseManifest(
+        id=plan.base_id,
+        content=plan.content_id,
+        rows=len(plan.faces),
+        identities=len(plan.rows.label_names),
+        attributes=plan.rows.attribute_names,
+        block_rows=plan.block_rows,
+        permutation_seed=plan.options.seed,
+        crop=plan.options.prepare.describe(),
+        codec="jpeg",
+        files=dict(files),
+        shards=listed(hr_places(store, plan)),
+    )

@@ -13,37 +13,53 @@ from lrfr.pairs.build.channel_order import source_looks_swapped
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
-from lrfr.pairs.sources.table import open_source
 from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.table import open_source
 
 
-def open_ingest(
-    source_text: str,
-    *,
-    size_px: int = 112,
-    color: str = "rgb",
-    landmarks: Path | None = None,
-    split_file: Path | None = None,
-    seed: int = 0,
-    access: str = "block",
-    cached: bool = True,
-) -> Ingest:
-    """Open a source by its name on the command line.
+@dataclass(frozen=True)
+class IngestOptions:
+    """How a source is taken in.
+
+    Attributes:
+        size_px: side of the HR crops.
+        color: order of the source's channels: ``rgb``, ``bgr``, or ``auto`` (looked at).
+        landmarks: file of five points per key to cut the crops by; None cuts the central square.
+        split_file: file of lines ``key<tab>split``.
+        seed: of the order of the rows.
+        access: ``block`` or ``random``: how the store will be read.
+        cached: whether files with the stamps of an earlier look are not read again.
+
+    """
+
+    size_px: int = 112
+    color: str = "auto"
+    landmarks: Path | None = None
+    split_file: Path | None = None
+    seed: int = 0
+    access: str = "block"
+    cached: bool = True
+
+
+def open_ingest(source: str | Path | Source, options: IngestOptions | None = None) -> Ingest:
+    """Open a source by its name (``kind:place`` or a path), or take an open one, and look at its channels.
 
     Raises:
         SpecError: no such source, or a malformed landmark or split file.
 
     """
-    source = open_source(source_text)
-    if split_file:
-        source = WithSplits(source, _read_splits(split_file))
-    marks = read_landmarks(landmarks) if landmarks else None
-    listed = source.faces()
-    swapped = color != "bgr" and source_looks_swapped(source, listed)
-    order = "bgr" if color == "bgr" or (color == "auto" and swapped) else "rgb"
+    options = options or IngestOptions()
+    opened = source if isinstance(source, Source) else open_source(str(source))
+    if options.split_file:
+        opened = WithSplits(opened, _read_splits(options.split_file))
+    marks = read_landmarks(options.landmarks) if options.landmarks else None
+    listed = opened.faces()
+    swapped = options.color != "bgr" and source_looks_swapped(opened, listed)
+    order = "bgr" if options.color == "bgr" or (options.color == "auto" and swapped) else "rgb"
     warnings = (_WARNING[order],) if swapped else ()
-    prepare = Prepare(size_px=size_px, color=order, aligned=marks is not None)
-    return Ingest(source, BaseOptions(prepare, seed, access), marks, cached, warnings, tuple(listed))
+    prepare = Prepare(size_px=options.size_px, color=order, aligned=marks is not None)
+    base = BaseOptions(prepare, options.seed, options.access)
+    return Ingest(opened, base, marks, options.cached, warnings, tuple(listed))
 
 
 _WARNING = {
@@ -64,7 +80,9 @@ class WithSplits(Source):
         faces = [replace(face, split=self.splits.get(face.key, "")) for face in self.inner.faces()]
         missing = self.splits.keys() - {face.key for face in faces}
         if missing:
-            raise SpecError(f"the split file names {len(missing)} unknown keys, the first is {min(missing)!r}")
+            raise SpecError(
+                f"the split file names {len(missing)} unknown keys, the first is {min(missing)!r}"
+            )
         return faces
 
     def read(self, place: Place) -> Content:

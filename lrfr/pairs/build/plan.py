@@ -1,29 +1,25 @@
 """The plan of a base: which faces are in, in which row each lies, and the ids that follow from it.
 
-A plan is a pure function of the sources' keys and bytes, the labels and the options; no path, time, worker or
-order enters.
+A plan is a pure function of the sources' keys and bytes, the landmarks, the labels and the options; no path,
+time, worker or order enters.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import canonical, digest_of, sha256_hex
-from lrfr.pairs.build.prepare import Prepare
-from lrfr.pairs.format.shard import FORMAT, LAYOUT
+from lrfr.core.files import digest_of
+from lrfr.pairs.build.prepare import Landmarks, Prepare
+from lrfr.pairs.format.manifests import Crop, Form
+from lrfr.pairs.format.rows import CROP_BYTES, Rows
+from lrfr.pairs.format.sealed import LAYOUT
+from lrfr.pairs.format.shard_layout import BLOCK_ROWS, hr_row_bytes, shard_spans
 from lrfr.pairs.sources.base import Face
-from lrfr.pairs.store import Rows, pack_rows
-
-MAX_SHARD_ROWS, MIN_SHARD_ROWS = 8192, 64
-SHARD_SECONDS = 60.0
-BLOCK_ROWS = {"block": 32, "random": 1}
-LR_BLOCK_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -58,14 +54,13 @@ class BaseOptions:
 
 @dataclass(frozen=True)
 class BasePlan:
-    """A planned base: ``faces[row]``, its row table, ids and layout."""
+    """A planned base: ``faces[row]``, its row table and ids."""
 
     base_id: str
     content_id: str
     faces: tuple[Face, ...]
     rows: Rows
     options: BaseOptions
-    shard_rows: int
 
     @property
     def block_rows(self) -> int:
@@ -74,25 +69,7 @@ class BasePlan:
 
     def shards(self) -> list[tuple[str, int, int]]:
         """Return (name, first row, stop) of every HR shard."""
-        return shard_spans("hr", len(self.faces), self.shard_rows)
-
-
-def shard_spans(prefix: str, rows: int, shard_rows: int) -> list[tuple[str, int, int]]:
-    """Return (name, first row, stop) of the shards of a store."""
-    starts = range(0, rows, shard_rows)
-    return [(f"{prefix}-{index:05d}", start, min(rows, start + shard_rows)) for index, start in enumerate(starts)]
-
-
-def rows_per_shard(rows: int, cost_ms: float) -> int:
-    """Return a power of two, at least 64: at most a minute of work and, for small sets, about eight shards to
-    share out.
-
-    It is part of the layout, so it depends on the number of rows and the spec's cost class, never on a clock.
-    """
-    limit = MAX_SHARD_ROWS
-    while limit > MIN_SHARD_ROWS and (limit * cost_ms / 1e3 > SHARD_SECONDS or limit * 8 > max(rows, 1)):
-        limit //= 2
-    return limit
+        return shard_spans("hr", len(self.faces), hr_row_bytes(self.options.prepare.size_px))
 
 
 def row_key(seed: int, key: bytes) -> bytes:
@@ -116,30 +93,66 @@ def check_keys(faces: Sequence[Face]) -> None:
         seen.add(face.key)
 
 
-def make_plan(faces: Sequence[Face], scanned: Sequence[Scanned], options: BaseOptions) -> BasePlan:
+def make_plan(
+    faces: Sequence[Face],
+    scanned: Sequence[Scanned],
+    options: BaseOptions,
+    landmarks: Mapping[str, Landmarks] | None = None,
+) -> BasePlan:
     """Plan a base from the faces that were not refused.
 
     Raises:
         DataError: nothing is left.
 
     """
-    kept = [(row_key(options.seed, face.key_bytes), face.key_bytes, index) for index, face in enumerate(faces) if not scanned[index].code]
+    kept = [
+        (row_key(options.seed, face.key_bytes), face.key_bytes, index)
+        for index, face in enumerate(faces)
+        if not scanned[index].code
+    ]
     if not kept:
         raise DataError("no usable face in the source", hint="see the quarantine report")
     kept.sort()
     order = [index for _, _, index in kept]
-    rows = _row_table([faces[index] for index in order], [scanned[index] for index in order])
-    content = hashlib.sha256(canonical({"prepare": options.prepare.describe(), "seed": options.seed, "format": FORMAT}))
-    for row, face_index in enumerate(order):
-        content.update(rows.key(row) + b"\0" + scanned[face_index].sha256.encode() + scanned[face_index].size.to_bytes(8, "little"))
-    content_id = content.hexdigest()
-    shard_rows = rows_per_shard(len(order), 0.0)
-    identity = {
-        "content": content_id,
-        "table": {name: sha256_hex(data) for name, data in pack_rows(rows).items()},
-        "layout": [FORMAT, LAYOUT, BLOCK_ROWS[options.access], shard_rows],
-    }
-    return BasePlan(digest_of(identity)[:16], content_id, tuple(faces[index] for index in order), rows, options, shard_rows)
+    chosen = tuple(faces[index] for index in order)
+    rows = _row_table(chosen, [scanned[index] for index in order], landmarks)
+    crop = options.prepare.describe()
+    content = content_identity(rows, crop, options.seed)
+    base_id = base_identity(content, rows, BLOCK_ROWS[options.access])
+    return BasePlan(base_id, content, chosen, rows, options)
+
+
+def content_identity(rows: Rows, crop: Crop, seed: int) -> str:
+    """Return the digest of what degraded variants depend on: of every row its key, source bytes and cut, how
+    crops are made, and the order of the rows.
+    """
+    return digest_of({"layout": LAYOUT, "crop": asdict(crop), "seed": seed, "rows": rows.pixels_digest()})
+
+
+def base_identity(content: str, rows: Rows, block_rows: int) -> str:
+    """Return the id of a base: its content, labels, attributes and splits, and how records are packed."""
+    return digest_of({"content": content, "table": rows.digest(), "block_rows": block_rows})[:16]
+
+
+def variant_identity(content: str, pixel_digest: str, variant: int, form: Form, codec: str) -> str:
+    """Return the id of one degraded variant of a base's content.
+
+    Args:
+        content: of the base (its labels do not matter to a degraded variant).
+        pixel_digest: of the spec's image, seed and pipeline.
+        variant: number of the draw.
+        form: how the pixels are stored.
+        codec: the rule by which they are encoded.
+
+    """
+    stored = {"form": asdict(form), "codec": codec, "layout": LAYOUT}
+    return digest_of({"content": content, "spec": pixel_digest, "variant": variant, **stored})[:16]
+
+
+def landmark_hash(landmarks: Landmarks | None) -> bytes:
+    """Return 16 bytes that name the five points of one row (the same for equal numbers, however written)."""
+    points = np.array(landmarks or (), "<f8") + 0.0  # no -0.0
+    return hashlib.blake2b(points.tobytes(), digest_size=CROP_BYTES).digest()
 
 
 def _numbers(names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
@@ -149,7 +162,9 @@ def _numbers(names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
     return [place[name] for name in names], distinct
 
 
-def _row_table(faces: Sequence[Face], scanned: Sequence[Scanned]) -> Rows:
+def _row_table(
+    faces: Sequence[Face], scanned: Sequence[Scanned], landmarks: Mapping[str, Landmarks] | None
+) -> Rows:
     keys = [face.key_bytes for face in faces]
     labeled = tuple(sorted({face.label for face in faces if face.label}))
     label_of = {name: number for number, name in enumerate(labeled)}
@@ -158,6 +173,8 @@ def _row_table(faces: Sequence[Face], scanned: Sequence[Scanned]) -> Rows:
     attributes = np.full((len(faces), len(attribute_names)), -1, np.int8)
     for column, name in enumerate(attribute_names):
         attributes[:, column] = [face.attributes.get(name, -1) for face in faces]
+    digests = b"".join(bytes.fromhex(item.sha256) for item in scanned)
+    crops = b"".join(landmark_hash(landmarks.get(face.key)) for face in faces) if landmarks is not None else b""
     return Rows(
         key_blob=np.frombuffer(b"".join(keys), np.uint8),
         key_ends=np.cumsum([len(key) for key in keys], dtype=np.int64),
@@ -167,21 +184,7 @@ def _row_table(faces: Sequence[Face], scanned: Sequence[Scanned]) -> Rows:
         attribute_names=attribute_names,
         splits=np.array(splits, np.int16),
         split_names=split_names,
-        digests=np.frombuffer(b"".join(bytes.fromhex(item.sha256) for item in scanned), np.uint8).reshape(-1, 32),
+        digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
+        crops=np.frombuffer(crops, np.uint8).reshape(len(faces), -1 if crops else 0),
         sizes=np.array([min(item.size, 2**32 - 1) for item in scanned], np.uint32),
     )
-
-
-def action_identity(content_id: str, pixel_digest: str, variant: int, form: dict[str, Any], shard_rows: int) -> str:
-    """Return the id of one degraded variant of a base's content.
-
-    Args:
-        content_id: of the base (its labels and layout do not matter to a degraded variant).
-        pixel_digest: of the spec's image, seed and pipeline.
-        variant: number of the variant.
-        form: how the pixels are stored (codec rule, upsampled or native, traces).
-        shard_rows: rows per shard.
-
-    """
-    layout = [FORMAT, LAYOUT, LR_BLOCK_ROWS, shard_rows]
-    return digest_of({"content": content_id, "spec": pixel_digest, "variant": variant, "form": form, "layout": layout})[:16]

@@ -4,17 +4,28 @@ encoding.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, TypeGuard
+from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.image import ImageFault, check_image, decode, encode_jpeg, remarks
-from lrfr.core.landmarks import align
+from lrfr.core.image import (
+    DECODER_REVISION,
+    ENCODER_REVISION,
+    ImageFault,
+    check_image,
+    decode,
+    encode_jpeg,
+    remarks,
+)
+from lrfr.core.landmarks import ALIGN_REVISION, align
+from lrfr.pairs.format.manifests import Crop
 from lrfr.pairs.sources.base import Content
 
 Landmarks = tuple[float, ...]
+# raised by hand when :func:`fit` may give other pixels, or other JPEGs keep their bytes
+FIT_REVISION = 1
 
 
 @dataclass(frozen=True)
@@ -34,9 +45,18 @@ class Prepare:
     color: str = "rgb"
     aligned: bool = False
 
-    def describe(self) -> dict[str, Any]:
-        """Return the JSON form that enters the base's identity."""
-        return asdict(self)
+    def describe(self) -> Crop:
+        """Return what of this enters the base's identity, with the revisions of the code that does it."""
+        cutter = ALIGN_REVISION if self.aligned else FIT_REVISION
+        return Crop(
+            self.size_px,
+            self.quality,
+            "bgr" if self.color == "bgr" else "rgb",
+            self.aligned,
+            decoder=DECODER_REVISION,
+            cutter=cutter,
+            encoder=ENCODER_REVISION,
+        )
 
     def pixels(self, content: Content, landmarks: Landmarks | None = None) -> NDArray[np.uint8]:
         """Return the crop as uint8 ``[size, size, 3]`` RGB.

@@ -50,9 +50,9 @@ class Ingest:
 
     def cache_file(self, store: Path) -> Path:
         """Return the file of the scan cache for this source and way of taking it in."""
-        marks = digest_of(self.landmarks) if self.landmarks else ""
-        where = str(getattr(self.source, "root", ""))
-        return store / "cache" / f"scan-{digest_of([self.source.describe(), where, self.options.prepare.describe(), marks])[:16]}.json"
+        where = [self.source.describe(), str(getattr(self.source, "root", ""))]
+        how = [asdict(self.options.prepare.describe()), digest_of(self.landmarks) if self.landmarks else ""]
+        return store / "cache" / f"scan-{digest_of([*where, *how])[:16]}.json"
 
 
 def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> list[Scanned]:
@@ -86,7 +86,7 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
             face.key: [stamp, asdict(item)] for face, stamp, item in zip(faces, stamps, done, strict=True) if stamp and not item.code
         }
         write_atomic(ingest.cache_file(store), canonical(entries), store / "tmp")
-    return _mark_duplicates(done)
+    return _mark_duplicates(faces, done)
 
 
 def _look(ingest: Ingest, faces: Sequence[Face], found: list[Scanned | None], runner: Runner) -> None:
@@ -103,14 +103,17 @@ def _look(ingest: Ingest, faces: Sequence[Face], found: list[Scanned | None], ru
             found[index] = item
 
 
-def _mark_duplicates(found: list[Scanned]) -> list[Scanned]:
-    """Flag every later face whose bytes were seen before."""
+def _mark_duplicates(faces: Sequence[Face], found: list[Scanned]) -> list[Scanned]:
+    """Flag every face whose bytes a face before it has, in the order of the keys (a source may list them in
+    any).
+    """
     seen: set[str] = set()
-    marked = []
-    for item in found:
-        again = bool(item.sha256) and item.sha256 in seen
-        seen.add(item.sha256)
-        marked.append(replace(item, flags=(*item.flags, "W_DUPLICATE")) if again else item)
+    marked = list(found)
+    for index in sorted(range(len(faces)), key=lambda index: faces[index].key_bytes):
+        sha256 = found[index].sha256
+        if sha256 and sha256 in seen:
+            marked[index] = replace(found[index], flags=(*found[index].flags, "W_DUPLICATE"))
+        seen.add(sha256)
     return marked
 
 

@@ -5,7 +5,7 @@ small report.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lrfr.core.files import canonical, sha256_hex
 from lrfr.pairs.build.plan import Scanned
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
+from lrfr.pairs.format.manifests import Sidecar
 from lrfr.pairs.format.reader import ShardSet, open_base
 from lrfr.pairs.format.records import JPEG, PNG, RAW, Record
 from lrfr.pairs.format.shard import ShardPlace, write_shard
@@ -39,7 +40,7 @@ class ScanReport(TaskReport):
 class ShardReport(TaskReport):
     """The sidecar of a written shard, or the rows whose bytes changed since they were scanned."""
 
-    sidecar: dict[str, Any] = field(default_factory=dict)
+    sidecar: Sidecar | None = None
     changed: tuple[int, ...] = ()
 
 
@@ -153,7 +154,7 @@ class LrTask:
                 if self.upsampled:
                     tail["native_px"] = done.image.shape[0]
                 image = self._up(pipeline, done.image) if self.upsampled else done.image
-                yield _lr_record(row, image, canonical(tail) if tail else b"")
+                yield lr_record(row, image, canonical(tail) if tail else b"")
 
     @staticmethod
     def _up(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -163,7 +164,8 @@ class LrTask:
         return np.asarray(resize_batch(image[None], up.size_px, up.filter, up.antialias)[0])
 
 
-def _lr_record(row: int, image: NDArray[np.uint8], tail: bytes) -> Record:
+def lr_record(row: int, image: NDArray[np.uint8], tail: bytes = b"") -> Record:
+    """Return the record of a degraded image, uint8 ``[h, w, 3]``: raw up to 1,024 pixels, PNG above."""
     height, width = image.shape[:2]
     if height * width <= RAW_PIXELS:
         return Record(row, RAW, height, width, image.tobytes(), tail)

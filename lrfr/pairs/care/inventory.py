@@ -3,68 +3,109 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.files import read_sealed, write_fault
+from lrfr.core.files import differences, read_sealed, write_fault
 from lrfr.core.lock import store_lock
-from lrfr.pairs.store import Store
-from lrfr.pairs.views import view_digest
+from lrfr.pairs.care.verify import AnyManifest
+from lrfr.pairs.format.manifests import ShardEntry, View
+from lrfr.pairs.format.store_files import StoreFiles, open_store
 
 
-def open_store(root: Path) -> Store:
-    """Return the store at a folder.
+@dataclass(frozen=True)
+class ViewLine:
+    """A view in a listing: its name, its base, how many variants it has and rows its base has."""
 
-    Raises:
-        SpecError: there is none.
+    view: str
+    base: str
+    variants: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class PartLine:
+    """A base or variant in a listing.
+
+    Attributes:
+        id: of the part.
+        kind: ``base`` or ``lr``.
+        rows: number of faces.
+        shards: number of files.
+        bytes: of all shards.
+        views: names of the views that use it.
 
     """
-    if not root.is_dir():
-        raise SpecError("there is no store here", file=str(root), hint="lrfr make-pairs writes one")
-    return Store(root)
+
+    id: str
+    kind: str
+    rows: int
+    shards: int
+    bytes: int
+    views: tuple[str, ...]
 
 
-def listing(root: Path) -> dict[str, Any]:
-    """Return every view, base and variant with rows, shards and bytes."""
+@dataclass(frozen=True)
+class Listing:
+    """What a store holds."""
+
+    views: tuple[ViewLine, ...]
+    parts: tuple[PartLine, ...]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What no view used: paths relative to the store, and their bytes."""
+
+    removed: tuple[str, ...]
+    bytes: int
+    dry_run: bool
+
+
+def listing(root: Path) -> Listing:
+    """Return every view, base and variant with rows, shards and bytes.
+
+    Raises:
+        SpecError: there is no store.
+        DataError: a view or manifest is damaged or of another layout.
+
+    """
     store = open_store(root)
     views = {name: store.view(name) for name in store.views()}
     users: dict[str, list[str]] = {}
     for name, view in views.items():
-        for key in (view["base"], *(variant["action"] for variant in view["variants"])):
+        for key in parts_of_view(view):
             users.setdefault(key, []).append(name)
-    manifests = [store.base_manifest(key) for key in store.bases()] + [
-        store.lr_manifest(key) for key in store.actions()
-    ]
-    rows_of = {manifest["id"]: manifest["rows"] for manifest in manifests}
-    return {
-        "views": [
-            {
-                "view": name,
-                "base": view["base"],
-                "variants": len(view["variants"]),
-                "rows": rows_of.get(view["base"], 0),
-            }
-            for name, view in views.items()
-        ],
-        "stores": [_line(manifest, users.get(manifest["id"], [])) for manifest in manifests],
-    }
+    manifests: list[AnyManifest] = [store.base_manifest(key) for key in store.bases()]
+    manifests += [store.lr_manifest(key) for key in store.actions()]
+    rows_of = {manifest.id: manifest.rows for manifest in manifests}
+    lines = tuple(
+        ViewLine(name, view.base, len(view.variants), rows_of.get(view.base, 0))
+        for name, view in views.items()
+    )
+    return Listing(lines, tuple(_line(manifest, users.get(manifest.id, [])) for manifest in manifests))
 
 
-def _line(manifest: dict[str, Any], users: list[str]) -> dict[str, Any]:
-    size = sum(shard["bytes"] for shard in manifest["shards"])
-    kind = manifest["kind"]
-    return {
-        "id": manifest["id"],
-        "kind": kind,
-        "rows": manifest["rows"],
-        "shards": len(manifest["shards"]),
-        "MB": round(size / 1e6, 2),
-        "views": ", ".join(users) or "-",
-    }
+def parts_of_view(view: View) -> tuple[str, ...]:
+    """Return the ids of the base and variants that a view needs."""
+    return (view.base, *(variant.action for variant in view.variants))
 
 
-def describe(root: Path, name: str) -> dict[str, Any]:
+def _line(manifest: AnyManifest, users: list[str]) -> PartLine:
+    shards = manifest.shards
+    return PartLine(
+        manifest.id, manifest.kind, manifest.rows, len(shards), bytes_of(shards), tuple(sorted(users))
+    )
+
+
+def bytes_of(shards: Iterable[ShardEntry]) -> int:
+    """Return the bytes of some shards."""
+    return sum(shard.bytes for shard in shards)
+
+
+def describe(root: Path, name: str) -> View | AnyManifest:
     """Return one view by its name, or one base or variant by its id.
 
     Raises:
@@ -73,15 +114,11 @@ def describe(root: Path, name: str) -> dict[str, Any]:
     """
     store = open_store(root)
     if name in store.views():
-        view = store.view(name)
-        return {**view, "view_digest": view_digest(view)}
-    if name in store.bases() or name in store.actions():
-        manifest = store.base_manifest(name) if name in store.bases() else store.lr_manifest(name)
-        return {
-            **manifest,
-            "shards": len(manifest["shards"]),
-            "bytes": sum(shard["bytes"] for shard in manifest["shards"]),
-        }
+        return store.view(name)
+    if name in store.bases():
+        return store.base_manifest(name)
+    if name in store.actions():
+        return store.lr_manifest(name)
     raise SpecError(
         f"nothing here is called '{name}'",
         file=str(root),
@@ -93,10 +130,11 @@ def diff(left: Path, right: Path) -> list[str]:
     """Return the differences between two stores, or two base or LR folders, as lines; an empty list means
     equal data.
 
-    Compares what was committed (manifests and views), not the files: ``verify`` proves that those agree.
+    Compares what was committed (manifests and views), not the files: ``verify`` proves that those agree. How
+    rows are cut into shards is no difference of data, but is one of bytes, and is shown.
     """
     if (left / "manifest.json").exists() and (right / "manifest.json").exists():
-        return _diff_values(read_sealed(left / "manifest.json"), read_sealed(right / "manifest.json"), "")
+        return _diff(left / "manifest.json", right / "manifest.json", "")
     lines = []
     first, second = _catalog(open_store(left)), _catalog(open_store(right))
     for name in sorted({*first, *second}):
@@ -105,65 +143,56 @@ def diff(left: Path, right: Path) -> list[str]:
         elif name not in first:
             lines.append(f"only in {right}: {name}")
         else:
-            lines += _diff_values(first[name], second[name], name)
+            lines += _diff(first[name], second[name], name)
     return lines
 
 
-def _catalog(store: Store) -> dict[str, Any]:
-    found: dict[str, Any] = {f"base {key}": store.base_manifest(key) for key in store.bases()}
-    found |= {f"lr {key}": store.lr_manifest(key) for key in store.actions()}
-    return found | {f"view {name}": store.view(name) for name in store.views()}
+def _catalog(store: StoreFiles) -> dict[str, Path]:
+    found = {f"base {key}": store.base(key) / "manifest.json" for key in store.bases()}
+    found |= {f"lr {key}": store.lr(key) / "manifest.json" for key in store.actions()}
+    return found | {f"view {name}": store.view_path(name) for name in store.views()}
 
 
-def _diff_values(left: Any, right: Any, place: str) -> list[str]:
-    if isinstance(left, dict) and isinstance(right, dict):
-        lines = []
-        for key in sorted({*left, *right} - {"digest"}):
-            lines += _diff_values(left.get(key), right.get(key), f"{place}.{key}" if place else key)
-        return lines
-    if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        return [
-            line
-            for index, pair in enumerate(zip(left, right, strict=True))
-            for line in _diff_values(*pair, f"{place}[{index}]")
-        ]
-    return [] if left == right else [f"{place}: {left!r} != {right!r}"]
+def _diff(left: Path, right: Path, place: str) -> list[str]:
+    first, second = ({**read_sealed(path), "digest": ""} for path in (left, right))
+    return [f"{where}: {one!r} != {other!r}" for where, one, other in differences(first, second, place)]
 
 
-def gc(root: Path, dry_run: bool = False) -> dict[str, Any]:
-    """Remove what no view uses: bases, variants, unfinished builds, temporary files.
-
-    Returns:
-        ``removed`` (paths relative to the store) and ``bytes``.
+def gc(root: Path, dry_run: bool = False) -> Collected:
+    """Remove what no view uses: bases, variants, unfinished builds, reports on views that are gone, temporary
+    files.
 
     Raises:
-        DataError: a view is damaged, so what it uses cannot be known; nothing is removed.
+        DataError: a view is damaged or of another layout, so what it uses cannot be known; nothing is
+            removed.
 
     """
     store = open_store(root)
     with store_lock(root):
-        used = set()
-        for name in store.views():
-            view = store.view(name)
-            used |= {store.base(view["base"]), *(store.lr(variant["action"]) for variant in view["variants"])}
-        folders = [
-            path for kind in ("base", "lr") for path in sorted((root / kind).glob("*")) if path.is_dir()
-        ]
-        sides = [path for path in sorted((root / "side").glob("*")) if store.base(path.name) not in used]
-        doomed = [path for path in folders if path not in used] + sides + sorted(store.tmp.glob("*"))
+        used = _used(store)
+        found = [path for kind in ("base", "lr", "side") for path in sorted((root / kind).glob("*"))]
+        doomed = [path for path in (*found, *sorted((root / "reports").glob("*"))) if path not in used]
+        doomed += sorted(store.tmp.glob("*"))
         size = sum(_size_of(path) for path in doomed)
         if not dry_run:
             for path in doomed:
                 _remove(path)
-    return {"removed": [str(path.relative_to(root)) for path in doomed], "bytes": size, "dry_run": dry_run}
+    return Collected(tuple(str(path.relative_to(root)) for path in doomed), size, dry_run)
+
+
+def _used(store: StoreFiles) -> set[Path]:
+    used: set[Path] = set()
+    for name in store.views():
+        view = store.view(name)
+        used |= {store.base(view.base), *(store.lr(variant.action) for variant in view.variants)}
+        used |= {store.root / "side" / view.base, store.report_path(name), store.quarantine_path(name)}
+    return used
 
 
 def _size_of(path: Path) -> int:
-    return (
-        sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
-        if path.is_dir()
-        else path.stat().st_size
-    )
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
 
 
 def _remove(path: Path) -> None:

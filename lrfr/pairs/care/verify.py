@@ -4,20 +4,23 @@ pixel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import xxhash
 
 from lrfr.core.errors import DataError, LrfrError
-from lrfr.core.files import read_sealed, sha256_file, sha256_hex
+from lrfr.core.files import sha256_file, sha256_hex
+from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
+from lrfr.pairs.format.manifests import BaseManifest, ShardEntry, VariantManifest, View
 from lrfr.pairs.format.records import Block, decodes, store_seed, unpack
-from lrfr.pairs.store import Store
+from lrfr.pairs.format.rows import read_rows
+from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.views import select_rows, view_id
 
-Progress = Callable[..., None]
+AnyManifest = BaseManifest | VariantManifest
 
 
 @dataclass(frozen=True)
@@ -34,88 +37,113 @@ class Finding:
         return cls(error.file or "", error.path or "", error.message)
 
 
-def verify(
-    store: Store, deep: bool = False, on_progress: Progress = lambda done, total, **info: None
-) -> list[Finding]:
+def verify(store: StoreFiles, deep: bool = False, hooks: Hooks = SILENT) -> list[Finding]:
     """Check views, manifests, row tables, sidecars and shards of a store; an empty list means that every byte
     is as written.
 
     Args:
         store: the store.
         deep: also decode every record and recompute the logical digest of every shard.
-        on_progress: called with (done, total) shards.
+        hooks: told of folders done.
 
     """
     findings = _check_views(store)
     folders = [store.base(key) for key in store.bases()] + [store.lr(key) for key in store.actions()]
     for index, folder in enumerate(folders):
         findings += check_folder(folder, deep)
-        on_progress(index + 1, len(folders), phase="verify")
+        hooks.progress(index + 1, len(folders), phase="verify")
     return findings
 
 
-def _check_views(store: Store) -> list[Finding]:
+def _check_views(store: StoreFiles) -> list[Finding]:
     findings = []
     for name in store.views():
         path = store.view_path(name)
         try:
             view = store.view(name)
-            findings += [Finding(str(path), "", fault) for fault in _missing_parts(store, view)]
+            findings += [Finding(str(path), "", fault) for fault in _view_faults(store, view)]
         except LrfrError as error:
             findings.append(Finding.of(error))
     return findings
 
 
-def _missing_parts(store: Store, view: dict[str, Any]) -> Iterator[str]:
-    base = store.base(view["base"]) / "manifest.json"
-    if not base.exists():
-        yield f"its base {view['base']} is not here"
+def _view_faults(store: StoreFiles, view: View) -> Iterator[str]:
+    """Yield what is wrong between a view and the parts it names; what is wrong inside these is reported with
+    them.
+    """
+    folder = store.base(view.base)
+    if not (folder / "manifest.json").exists():
+        yield f"its base {view.base} is not here"
         return
-    for variant in view["variants"]:
-        manifest = store.lr(variant["action"]) / "manifest.json"
-        if not manifest.exists():
-            yield f"its variant {variant['action']} is not here"
+    try:
+        base = store.base_manifest(view.base)
+    except DataError:
+        return
+    variants = []
+    for ref in view.variants:
+        if not (store.lr(ref.action) / "manifest.json").exists():
+            yield f"its variant {ref.action} is not here"
             continue
         try:
-            if read_sealed(manifest)["content"] != read_sealed(base)["content"]:
-                yield f"its variant {variant['action']} belongs to another base"
+            manifest = store.lr_manifest(ref.action)
         except DataError:
-            continue  # reported with the folder
+            continue
+        if manifest.content != base.content:
+            yield f"its variant {ref.action} belongs to another base"
+        variants.append(manifest)
+    if len(variants) == len(view.variants):
+        yield from _id_fault(folder, view, base, variants)
+
+
+def _id_fault(folder: Path, view: View, base: BaseManifest, variants: list[VariantManifest]) -> Iterator[str]:
+    try:
+        rows = read_rows(folder, base.files)
+    except DataError:
+        return
+    shown = rows.take(select_rows(rows, view.filter))
+    if view_id(base, shown, view.variants, variants) != view.id:
+        yield "its id is not that of what it shows"
+
+
+def read_folder(folder: Path) -> AnyManifest:
+    """Read the manifest of a base or LR folder.
+
+    Raises:
+        DataError: missing, damaged or of another folder.
+
+    """
+    store = StoreFiles(folder.parent.parent)
+    return (
+        store.base_manifest(folder.name) if folder.parent.name == "base" else store.lr_manifest(folder.name)
+    )
 
 
 def check_folder(folder: Path, deep: bool = False) -> list[Finding]:
-    """Check one base or LR folder."""
+    """Check one base or LR folder of a store."""
     try:
-        manifest = read_sealed(folder / "manifest.json")
+        manifest = read_folder(folder)
     except DataError as error:
         return [Finding.of(error)]
     findings = []
-    if manifest.get("id") != folder.name:
-        findings.append(
-            Finding(str(folder / "manifest.json"), "", f"the manifest belongs to {manifest.get('id')}")
-        )
-    for name, sha256 in manifest.get("files", {}).items():
+    files = manifest.files if isinstance(manifest, BaseManifest) else {}
+    for name, sha256 in files.items():
         fault = _check_file(folder / name, None, sha256)
         findings += [Finding(str(folder / name), "", fault)] if fault else []
-    for shard in manifest["shards"]:
+    for shard in manifest.shards:
         findings += check_shard(folder, manifest, shard, deep)
     return findings
 
 
-def check_shard(
-    folder: Path, manifest: dict[str, Any], shard: dict[str, Any], deep: bool = False
-) -> list[Finding]:
+def check_shard(folder: Path, manifest: AnyManifest, shard: ShardEntry, deep: bool = False) -> list[Finding]:
     """Check one shard and its sidecar."""
-    data, sidecar = folder / f"{shard['shard']}.mdb", folder / f"{shard['shard']}.json"
+    data, sidecar = folder / f"{shard.shard}.mdb", folder / f"{shard.shard}.json"
     findings = []
-    for path, size, sha256 in ((data, shard["bytes"], shard["sha256"]), (sidecar, None, shard["sidecar"])):
+    for path, size, sha256 in ((data, shard.bytes, shard.sha256), (sidecar, None, shard.sidecar)):
         fault = _check_file(path, size, sha256)
         if fault:
-            findings.append(
-                Finding(str(path), f"rows {shard['start']} to {shard['start'] + shard['rows'] - 1}", fault)
-            )
+            findings.append(Finding(str(path), f"rows {shard.start} to {shard.stop - 1}", fault))
     # a file of another size must not be mapped: the process would die
-    size_is_right = data.exists() and data.stat().st_size == shard["bytes"]
+    size_is_right = data.exists() and data.stat().st_size == shard.bytes
     if size_is_right and (deep or any(finding.file == str(data) for finding in findings)):
         findings += _check_records(data, manifest, shard)
     return findings
@@ -133,15 +161,14 @@ def _check_file(path: Path, size: int | None, sha256: str) -> str:
     return "" if same else "the content does not match its sha256"
 
 
-def _check_records(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) -> list[Finding]:
+def _check_records(path: Path, manifest: AnyManifest, shard: ShardEntry) -> list[Finding]:
     """Check every record: checksum, row, pixels; and the logical digest over all blocks."""
     findings, logical = [], xxhash.xxh3_128()
-    seed, block_rows = store_seed(manifest["id"]), manifest["block_rows"]
-    stop = shard["start"] + shard["rows"]
-    for first in range(shard["start"], stop, block_rows):
-        rows = range(first, min(stop, first + block_rows))
+    seed, block_rows = store_seed(manifest.id), manifest.block_rows
+    for first in range(shard.start, shard.stop, block_rows):
+        rows = range(first, min(shard.stop, first + block_rows))
         try:
-            opened = REGISTRY.file(str(path), Expected(shard["bytes"]))
+            opened = REGISTRY.file(str(path), Expected(shard.bytes))
             block = opened.block(first // block_rows)
             logical.update(block.view)
             findings += [
@@ -152,7 +179,7 @@ def _check_records(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) 
             del opened, block
         except DataError as error:
             findings.append(Finding(str(path), f"rows {rows.start} to {rows.stop - 1}", error.message))
-    if not findings and logical.hexdigest() != shard["records"]:
+    if not findings and logical.hexdigest() != shard.records:
         findings.append(Finding(str(path), "", "the records do not match their digest"))
     return findings
 
@@ -165,7 +192,7 @@ def _fault(block: Block, row: int, block_rows: int, seed: int) -> str:
     return "" if decodes(record) else "the pixels do not decode"
 
 
-def unfinished(store: Store) -> list[Path]:
+def unfinished(store: StoreFiles) -> list[Path]:
     """Return folders without a manifest: builds that were interrupted, or whose manifest was lost."""
     folders = [*sorted((store.root / "base").glob("*")), *sorted((store.root / "lr").glob("*"))]
     return [folder for folder in folders if folder.is_dir() and not (folder / "manifest.json").exists()]

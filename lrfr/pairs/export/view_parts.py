@@ -28,8 +28,8 @@ class Part:
 
 def parts_of(dataset: PairDataset) -> list[Part]:
     """Return HR and every variant of a view; equal names get the first digits of their ids."""
-    variants = dataset.view["variants"]
-    names = [f"{variant['spec']}.v{variant['variant']}" for variant in variants]
+    variants = dataset.view.variants
+    names = [f"{variant.spec}.v{variant.variant}" for variant in variants]
     if len(set(names)) < len(names):
-        names = [f"{name}-{variant['action'][:6]}" for name, variant in zip(names, variants, strict=True)]
+        names = [f"{name}-{variant.action[:6]}" for name, variant in zip(names, variants, strict=True)]
     return [Part("hr", dataset.hr), *map(Part, names, dataset.lr)]

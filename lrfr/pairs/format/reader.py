@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import read_sealed
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected, OpenFile
+from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.records import (
     CHECK_BYTES,
     HEAD_BYTES,
@@ -26,7 +26,7 @@ from lrfr.pairs.format.records import (
     unpack,
     unpack_head,
 )
-from lrfr.pairs.store import Rows, check_layout, read_rows
+from lrfr.pairs.format.rows import Rows, read_rows
 
 VERIFY = ("always", "records", "never")
 
@@ -36,33 +36,51 @@ class ShardSet:
 
     Args:
         folder: the base or LR folder.
-        manifest: its manifest.
+        manifest: its manifest; the layout is taken from it.
         rows: the row table (of the base).
         verify: ``always`` checks a file's sha256 when it is opened and every record when it is read,
             ``records`` leaves the first out, ``never`` checks sizes only.
 
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], rows: Rows, verify: str = "always") -> None:
-        check_layout(manifest, folder / "manifest.json")
+    def __init__(
+        self, folder: Path, manifest: BaseManifest | VariantManifest, rows: Rows, verify: str = "always"
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.rows = rows
         self.verify = verify
         whole = verify == "always"
         self._files = [
-            (
-                str(folder / f"{shard['shard']}.mdb"),
-                Expected(shard["bytes"], shard["sha256"] if whole else None),
-            )
-            for shard in manifest["shards"]
+            (str(folder / f"{shard.shard}.mdb"), Expected(shard.bytes, shard.sha256 if whole else None))
+            for shard in manifest.shards
         ]
-        self._seed = store_seed(manifest["id"])
-        self._shard_rows, self._block_rows = int(manifest["shard_rows"]), int(manifest["block_rows"])
+        self._starts = [shard.start for shard in manifest.shards]
+        self._check_shards()
+        self._seed = store_seed(manifest.id)
+        self._block_rows = manifest.block_rows
         self._check = verify != "never"
 
+    def _check_shards(self) -> None:
+        """Refuse shards that do not cover the rows one after another, or that cut through a block."""
+        end = 0
+        for shard in self.manifest.shards:
+            if shard.start != end or end % self.manifest.block_rows:
+                raise DataError(
+                    f"shard {shard.shard} starts at row {shard.start} where {end} belongs",
+                    file=str(self.folder / "manifest.json"),
+                    hint="lrfr store verify",
+                )
+            end = shard.stop
+        if end != self.manifest.rows:
+            raise DataError(
+                f"{end} rows in shards where {self.manifest.rows} belong",
+                file=str(self.folder / "manifest.json"),
+                hint="lrfr store verify",
+            )
+
     def __len__(self) -> int:
-        return int(self.manifest["rows"])
+        return self.manifest.rows
 
     def record(self, row: int) -> Record:
         """Return one record; its payload is a view of the file that lives as long as the record.
@@ -71,13 +89,13 @@ class ShardSet:
             DataError: the shard or the record is damaged; names store, shard and row.
 
         """
-        path, expected = self._files[row // self._shard_rows]
+        path, expected = self._files[bisect_right(self._starts, row) - 1]
         number, slot = divmod(row, self._block_rows)
         opened = REGISTRY.file(path, expected)
         try:
             return unpack(opened.block(number), slot, row, self._seed, verify=self._check, owner=opened)
         except DataError as error:
-            place = f"store {self.manifest['id']}, row {row}"
+            place = f"store {self.manifest.id}, row {row}"
             raise DataError(
                 error.message, file=path, path=place, hint="lrfr store verify, then lrfr store repair"
             ) from None
@@ -97,7 +115,7 @@ class ShardSet:
         """Return the side before any upsampling: of the image itself, or from the record's tail where it was
         stored upsampled.
         """
-        if self.manifest["form"]["lr"] == "native":
+        if isinstance(self.manifest, BaseManifest) or self.manifest.form.lr == "native":
             return [len(image) for image in images]
         return [json.loads(bytes(self.record(row).tail))["native_px"] for row in rows]
 
@@ -105,12 +123,12 @@ class ShardSet:
         """Look rows up. Training reads through this loop: it is :func:`unpack` once more, flat, and leaves
         all reporting to it.
         """
-        shard_rows, block_rows, seed, verify = self._shard_rows, self._block_rows, self._seed, self._check
+        starts, block_rows, seed, verify = self._starts, self._block_rows, self._seed, self._check
         found: list[Encoded] = []
         row = 0
         try:
             for row in rows:
-                shard = row // shard_rows
+                shard = bisect_right(starts, row) - 1
                 opened = held.get(shard)
                 if opened is None:
                     opened = held[shard] = REGISTRY.file(*self._files[shard])
@@ -136,10 +154,10 @@ def open_base(folder: Path, verify: str = "always") -> ShardSet:
         DataError: manifest or row table are missing or damaged.
 
     """
-    manifest = read_sealed(folder / "manifest.json")
-    return ShardSet(folder, manifest, read_rows(folder, manifest["files"]), verify)
+    manifest = BaseManifest.read(folder / "manifest.json")
+    return ShardSet(folder, manifest, read_rows(folder, manifest.files), verify)
 
 
 def open_lr(folder: Path, rows: Rows, verify: str = "always") -> ShardSet:
     """Open the folder of a degraded variant of the base with these rows."""
-    return ShardSet(folder, read_sealed(folder / "manifest.json"), rows, verify)
+    return ShardSet(folder, VariantManifest.read(folder / "manifest.json"), rows, verify)

@@ -19,17 +19,15 @@ from lrfr.core.errors import DataError
 from lrfr.core.files import (
     discard,
     publish,
-    read_sealed,
-    seal,
     sha256_file,
+    sha256_hex,
     temp_name,
     write_atomic,
     write_fault,
 )
+from lrfr.pairs.format.manifests import ShardEntry, Sidecar
 from lrfr.pairs.format.records import Record, block_key, pack_block, store_seed
 
-FORMAT = "LRS1"
-LAYOUT = 2
 MAP_SIZE = 1 << 30
 ROWS_PER_COMMIT = 512
 
@@ -58,35 +56,50 @@ class ShardPlace:
         return self.folder / f"{self.name}.json"
 
 
-def committed(place: ShardPlace) -> dict[str, Any] | None:
+def committed(place: ShardPlace) -> Sidecar | None:
     """Return the sidecar of a finished shard (sidecar whole, file there with the right size), else None."""
     try:
-        sidecar = read_sealed(place.sidecar)
+        sidecar = Sidecar.read(place.sidecar)
         size = place.data.stat().st_size
     except (DataError, OSError):
         return None
-    same = (sidecar.get("store"), sidecar.get("start"), sidecar.get("rows")) == (
-        place.store_id,
-        place.start,
-        place.stop - place.start,
-    )
-    return sidecar if same and sidecar.get("bytes") == size else None
+    rows = place.stop - place.start
+    same = (sidecar.store, sidecar.start, sidecar.rows) == (place.store_id, place.start, rows)
+    return sidecar if same and sidecar.bytes == size else None
 
 
-def is_whole(manifest: dict[str, Any], places: Sequence[ShardPlace]) -> bool:
+def is_whole(folder: Path, shards: Sequence[ShardEntry]) -> bool:
     """Return whether every shard of a manifest is there with its sidecar and size (``verify`` looks at the
     bytes).
     """
     try:
-        sizes = [place.data.stat().st_size for place in places if place.sidecar.exists()]
+        return all(
+            (folder / f"{shard.shard}.mdb").stat().st_size == shard.bytes
+            and (folder / f"{shard.shard}.json").exists()
+            for shard in shards
+        )
     except OSError:
         return False
-    return sizes == [shard["bytes"] for shard in manifest["shards"]]
+
+
+def listed(places: Sequence[ShardPlace]) -> tuple[ShardEntry, ...]:
+    """Return the entries of committed shards for a manifest.
+
+    Raises:
+        DataError: a sidecar is missing or damaged.
+
+    """
+    entries = []
+    for place in places:
+        found = Sidecar.read(place.sidecar)
+        kept = (found.shard, found.start, found.rows, found.bytes, found.sha256, found.records)
+        entries.append(ShardEntry(*kept, sidecar=sha256_hex(place.sidecar.read_bytes())))
+    return tuple(entries)
 
 
 def write_shard(
     place: ShardPlace, records: Iterable[Record], tmp: Path, scratch: Path | None = None
-) -> dict[str, Any]:
+) -> Sidecar:
     """Write a shard and commit it; return its sidecar.
 
     Args:
@@ -107,17 +120,9 @@ def write_shard(
             _copy_synced(built, moved)
         size, sha256 = moved.stat().st_size, sha256_file(moved)
         publish(moved, place.data)
-        sidecar = {
-            "format": FORMAT,
-            "shard": place.name,
-            "store": place.store_id,
-            "start": place.start,
-            "rows": place.stop - place.start,
-            "bytes": size,
-            "sha256": sha256,
-            "records": logical,
-        }
-        write_atomic(place.sidecar, seal(sidecar), tmp)
+        rows = place.stop - place.start
+        sidecar = Sidecar(place.name, place.store_id, place.start, rows, size, sha256, logical)
+        write_atomic(place.sidecar, sidecar.seal(), tmp)
         return sidecar
     except (OSError, lmdb.Error) as error:
         raise write_fault(error, place.data, 4096 * (place.stop - place.start)) from error
@@ -143,18 +148,31 @@ def _write_database(path: Path, place: ShardPlace, records: Iterable[Record]) ->
     row = place.start
     try:
         for batch in _batched(records, ROWS_PER_COMMIT):
-            with env.begin(write=True) as transaction:
-                for group in _batched(batch, place.block_rows):
-                    assert group[0].row == row, f"row {group[0].row} where {row} belongs"
-                    block = pack_block(group, seed)
-                    logical.update(block)
-                    transaction.put(block_key(row // place.block_rows), block, append=True)
-                    row += len(group)
+            blocks = []
+            for group in _batched(batch, place.block_rows):
+                assert group[0].row == row, f"row {group[0].row} where {row} belongs"
+                blocks.append((block_key(row // place.block_rows), pack_block(group, seed)))
+                row += len(group)
+            _put(env, blocks)
+            for _, block in blocks:
+                logical.update(block)
         assert row == place.stop, f"{row - place.start} rows where {place.stop - place.start} belong"
         env.sync(True)
     finally:
         env.close()
     return logical.hexdigest()
+
+
+def _put(env: Any, blocks: Sequence[tuple[bytes, bytes]]) -> None:
+    """Commit some blocks; a map that is full grows, always at the same block for the same records."""
+    while True:
+        try:
+            with env.begin(write=True) as transaction:
+                for key, block in blocks:
+                    transaction.put(key, block, append=True)
+            return
+        except lmdb.MapFullError:
+            env.set_mapsize(2 * env.info()["map_size"])
 
 
 def _batched(items: Iterable[Record], size: int) -> Iterator[list[Record]]:

@@ -1,4 +1,4 @@
-"""How this process's C allocator treats freed memory."""
+"""What this machine gives a process: cores, and a C allocator that keeps freed memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from contextlib import suppress
 # numbers of <malloc.h>; 32 MB is the highest threshold that glibc takes
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MB = 1 << 20
+
+
+def usable_cores() -> int:
+    """Return the cores that the scheduler gives this process; all of the machine's where it cannot be asked
+    (macOS).
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:

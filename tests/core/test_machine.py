@@ -10,7 +10,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from lrfr.core.allocator import keep_freed_memory
+from lrfr.core.machine import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 np.ones(2_000_000)
@@ -39,3 +39,11 @@ def test_large_arrays_are_faulted_in_once():
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_the_environment_has_the_last_word():
     assert faults("keep", MALLOC_MMAP_THRESHOLD_="65536") > 0.5 * faults("leave")
+
+
+def test_cores_are_counted_where_the_scheduler_cannot_be_asked(monkeypatch):
+    from lrfr.core.machine import usable_cores
+
+    assert 1 <= usable_cores() <= os.cpu_count()
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert usable_cores() == os.cpu_count()

@@ -1,0 +1,289 @@
+"""What a store writes down about itself: one frozen dataclass for each kind of file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from lrfr.pairs.format.sealed import STRICT, Manifest
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=2**48)]
+Positive = Annotated[int, Field(ge=1, le=2**48)]
+Side = Annotated[int, Field(ge=1, le=1 << 16)]
+Text = Annotated[str, Field(max_length=4096)]
+ShardName = Annotated[str, Field(pattern=r"^(hr|lr)-[0-9]{5,9}$")]
+RowFile = Annotated[str, Field(pattern=r"^(labels\.npy|rows\.npz)$")]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What decides how every source becomes a crop.
+
+    Attributes:
+        size_px: side of the square crop.
+        quality: JPEG quality of crops that are encoded anew.
+        color: order of the source's channels, found or forced.
+        aligned: whether each row is cut by its own five landmarks.
+        decoder, cutter, encoder: revisions of the code that does it.
+
+    """
+
+    size_px: Side
+    quality: Annotated[int, Field(ge=1, le=100)]
+    color: Literal["rgb", "bgr"]
+    aligned: bool
+    decoder: Count
+    cutter: Count
+    encoder: Count
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
+class Sidecar(Manifest):
+    """The commit record of one shard: rows ``[start, start + rows)`` of a store.
+
+    Attributes:
+        bytes: of the LMDB file.
+        sha256: of the LMDB file.
+        records: logical digest over all blocks (xxh3_128).
+
+    """
+
+    kind: ClassVar[str] = "shard"
+    shard: ShardName
+    store: Id
+    start: Count
+    rows: Positive
+    bytes: Positive
+    sha256: Sha256
+    records: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    sealed: Text = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One committed shard in a manifest: its sidecar's fields and the sha256 of the sidecar file."""
+
+    shard: ShardName
+    start: Count
+    rows: Positive
+    bytes: Positive
+    sha256: Sha256
+    records: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    sidecar: Sha256
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    @property
+    def stop(self) -> int:
+        """The row behind the last one."""
+        return self.start + self.rows
+
+
+Shards = Annotated[tuple[ShardEntry, ...], Field(min_length=1, max_length=1_000_000)]
+Parts = Annotated[tuple[Id, ...], Field(max_length=100_000)]
+
+
+@dataclass(frozen=True)
+class BaseManifest(Manifest):
+    """A finished base: HR once. Nothing in it depends on when, where, from which folder or by whom it was
+    written.
+
+    Attributes:
+        id: of the base.
+        content: digest of what its degraded variants depend on: crops, keys and row order.
+        rows: number of faces.
+        identities: number of label names.
+        attributes: names of the attribute columns.
+        block_rows: records of one LMDB value.
+        permutation_seed: of the order of the rows.
+        crop: how sources became crops.
+        codec: how crops are encoded.
+        files: sha256 of ``labels.npy`` and ``rows.npz``.
+        shards: in row order; the layout is theirs and in no id.
+        parts: ids of the bases it was grown from, none for one written at once (provisional).
+
+    """
+
+    kind: ClassVar[str] = "base"
+    id: Id
+    content: Sha256
+    rows: Positive
+    identities: Count
+    attributes: tuple[Text, ...]
+    block_rows: Annotated[int, Field(ge=1, le=4096)]
+    permutation_seed: Seed
+    crop: Crop
+    codec: Literal["jpeg"]
+    files: Mapping[RowFile, Sha256]
+    shards: Shards
+    parts: Parts = ()
+    sealed: Text = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Up:
+    """How a stored LR image returns to the network's input size."""
+
+    size_px: Side
+    filter: Text
+    antialias: bool
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the pixels of a degraded variant are stored.
+
+    Attributes:
+        lr: at their native size, or upsampled before they are stored.
+        up: how they were upsampled; None for native ones.
+        traces: whether every record carries the parameters drawn for it.
+
+    """
+
+    lr: Literal["native", "upsampled"]
+    up: Up | None
+    traces: bool
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+# images of up to 1,024 pixels raw, larger ones PNG
+LrCodec = Literal["raw-png"]
+LR_CODEC: LrCodec = "raw-png"
+
+
+@dataclass(frozen=True)
+class VariantManifest(Manifest):
+    """A finished degraded variant of a base's content.
+
+    Attributes:
+        id: of the variant.
+        content: of the base it belongs to.
+        rows: number of faces.
+        block_rows: records of one LMDB value.
+        spec: the part of the spec that decides the pixels, as a loadable spec without its ``store``.
+        pixel_digest: of that part and the revisions of its ops.
+        portable: whether every CPU gives these bytes.
+        variant: number of the draw.
+        form: how pixels are stored.
+        codec: ``raw-png``: images of up to 1,024 pixels raw, larger ones PNG.
+        shards: in row order; the layout is theirs and in no id.
+        same_as_hr: rows whose pixels are the base's and are not stored again (provisional; 0 today).
+        parts: ids of the variants it was grown from (provisional).
+
+    """
+
+    kind: ClassVar[str] = "lr"
+    id: Id
+    content: Sha256
+    rows: Positive
+    block_rows: Annotated[int, Field(ge=1, le=4096)]
+    spec: Mapping[str, object]
+    pixel_digest: Sha256
+    portable: bool
+    variant: Count
+    form: Form
+    codec: LrCodec
+    shards: Shards
+    same_as_hr: Count = 0
+    parts: Parts = ()
+    sealed: Text = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class VariantRef:
+    """A degraded variant in a view.
+
+    Attributes:
+        action: id of the variant.
+        weight: how often it is shown, against the others.
+        spec: the spec's name, for people.
+        spec_digest: of the whole spec.
+        variant: number of the draw.
+        up: how it is brought to the network's input size when read.
+        license: terms that the spec states: a line, or one for each kind of source.
+
+    """
+
+    action: Id
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    spec: Text
+    spec_digest: Sha256
+    variant: Count
+    up: Up
+    license: Text | Mapping[str, Text] | None = None
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """Which rows a view keeps: of identities with at least ``min_per_id`` rows, of these identities (None
+    for all), of this split ("" for all).
+    """
+
+    min_per_id: Count = 0
+    ids: tuple[Text, ...] | None = None
+    split: Text = ""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
+class View(Manifest):
+    """What an experiment trains on: some rows of a base and some of its degraded variants.
+
+    Attributes:
+        name: for people, in no id.
+        id: of what it shows: its rows, variants, weights (see :func:`lrfr.pairs.views.view_id`).
+        base: id of the base.
+        variants: none for HR alone.
+        filter: which rows.
+        former: ids that the same view had under older versions of lrfr.
+
+    """
+
+    kind: ClassVar[str] = "view"
+    name: Text
+    id: Sha256
+    base: Id
+    variants: Annotated[tuple[VariantRef, ...], Field(max_length=10_000)]
+    filter: RowFilter
+    former: tuple[Sha256, ...] = ()
+    sealed: Text = field(default="", compare=False)
+
+    @property
+    def digest(self) -> str:
+        """The view's id, as runs and results name it."""
+        return self.id
+
+
+@dataclass(frozen=True)
+class SourceReport(Manifest):
+    """Where the faces of a view came from and what was refused on the way; for people, and hashed into
+    nothing.
+
+    Attributes:
+        source: kind and parameters.
+        refused: number of refused faces by reason.
+        flagged: number of remarked faces by remark.
+        seen: number of faces looked at.
+
+    """
+
+    kind: ClassVar[str] = "report"
+    source: Mapping[str, object]
+    refused: Mapping[str, Count]
+    flagged: Mapping[str, Count]
+    seen: Count
+    sealed: Text = field(default="", compare=False)

@@ -1,0 +1,116 @@
+"""Sealed JSON files as frozen dataclasses: the head that every one has, and checked reading."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from lrfr.core.errors import DataError
+from lrfr.core.files import canonical, read_sealed, seal
+
+FORMAT = "LRS1"
+LAYOUT = 3
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+T = TypeVar("T")
+
+
+class Manifest:
+    """What every sealed file shares: its head (format, layout, kind), its reading and its writing."""
+
+    kind: ClassVar[str]
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def seal(self) -> bytes:
+        """Return the file's bytes."""
+        body = asdict(self)  # type: ignore[call-overload]  # every manifest is a dataclass
+        body = {name: body[name] for name in _stored_fields(type(self))}
+        return seal({**body, "format": FORMAT, "layout": LAYOUT, "kind": self.kind})
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check a file.
+
+        Raises:
+            DataError: missing, damaged, of another layout or kind, or a field is not what it must be; names
+                the file and the field.
+
+        """
+        value = read_sealed(path)
+        head = Head(*(value.pop(name, None) for name in ("format", "layout", "kind")))
+        check_layout(head, path)
+        if head.kind != cls.kind:
+            raise DataError(f"a file of kind {head.kind!r} where a {cls.kind} belongs", file=str(path))
+        value["sealed"] = value.pop("digest")
+        return _validated(cls, value, path)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a file says it is."""
+
+    format: object
+    layout: object
+    kind: object
+
+
+def read_head(path: Path) -> Head:
+    """Read what a sealed file says it is.
+
+    Raises:
+        DataError: missing or damaged.
+
+    """
+    value = read_sealed(path)
+    return Head(value.get("format"), value.get("layout"), value.get("kind"))
+
+
+def is_older(head: Head) -> bool:
+    """Return whether an older version of lrfr wrote a file with this head."""
+    numbered = isinstance(head.layout, int) and head.layout < LAYOUT
+    return head.format == "LRS1-view" or (head.format == FORMAT and (numbered or head.layout is None))
+
+
+def check_layout(head: Head, path: Path) -> None:
+    """Refuse what another version of lrfr has laid out.
+
+    Raises:
+        DataError: says what to run.
+
+    """
+    if head.format == FORMAT and head.layout == LAYOUT:
+        return
+    hint = "run lrfr store upgrade" if is_older(head) else "read it with the version of lrfr that wrote it"
+    raise DataError(
+        f"format {head.format!r}, layout {head.layout!r}; this version reads {FORMAT}, layout {LAYOUT}",
+        file=str(path),
+        hint=hint,
+    )
+
+
+def _stored_fields(cls: type[Any]) -> tuple[str, ...]:
+    """Return the fields that a file holds: those that two equal manifests share."""
+    return tuple(item.name for item in fields(cls) if item.compare)
+
+
+@functools.cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def _validated(cls: type[T], value: Mapping[str, object], path: Path) -> T:
+    try:
+        # as JSON, so that strict mode takes arrays for tuples
+        found: T = _adapter(cast(Hashable, cls)).validate_json(canonical(value), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(
+            first["msg"], file=str(path), path=place or None, hint="lrfr store verify, then lrfr store repair"
+        ) from None
+    return found

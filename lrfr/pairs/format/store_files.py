@@ -1,0 +1,157 @@
+"""Where everything lies in a store, and reading its manifests, row tables and views.
+
+::
+
+    store/base/<base_id>/     manifest.json  labels.npy  rows.npz  hr-00000.mdb + .json ...
+    store/lr/<action_id>/     manifest.json  lr-00000.mdb + .json ...
+    store/views/<name>.json   base, variants with weights, row filter
+    store/reports/            per view: where its faces came from, and <name>.quarantine.jsonl
+    store/tmp, store/cache, store/run.log      like the reports: nothing in them is ever hashed
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.pairs.format.manifests import (
+    BaseManifest,
+    SourceReport,
+    VariantManifest,
+    View,
+)
+from lrfr.pairs.format.rows import Rows, read_rows
+from lrfr.pairs.format.sealed import check_layout, read_head
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class StoreFiles:
+    """A store folder."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
+
+    def base(self, base_id: str) -> Path:
+        """Folder of a base."""
+        return self.root / "base" / base_id
+
+    def lr(self, action_id: str) -> Path:
+        """Folder of a degraded variant."""
+        return self.root / "lr" / action_id
+
+    @property
+    def tmp(self) -> Path:
+        """Folder of temporary files."""
+        return self.root / "tmp"
+
+    def view_path(self, name: str) -> Path:
+        """File of a view.
+
+        Raises:
+            SpecError: the name could leave the folder.
+
+        """
+        if not _NAME.fullmatch(name):
+            raise SpecError(
+                f"'{name}' is no name for a view",
+                hint="letters, digits, '.', '_' and '-', starting with a letter or digit",
+            )
+        return self.root / "views" / f"{name}.json"
+
+    def report_path(self, name: str) -> Path:
+        """File that says where a view's faces came from."""
+        return self.root / "reports" / self.view_path(name).name
+
+    def quarantine_path(self, name: str) -> Path:
+        """List of the refused and remarked faces on the way to a view."""
+        return self.report_path(name).with_name(f"{name}.quarantine.jsonl")
+
+    def views(self) -> list[str]:
+        """Names of all views."""
+        return sorted(path.stem for path in (self.root / "views").glob("*.json"))
+
+    def bases(self) -> list[str]:
+        """Ids of all bases that have a manifest."""
+        return sorted(path.parent.name for path in (self.root / "base").glob("*/manifest.json"))
+
+    def actions(self) -> list[str]:
+        """Ids of all LR stores that have a manifest."""
+        return sorted(path.parent.name for path in (self.root / "lr").glob("*/manifest.json"))
+
+    def view(self, name: str) -> View:
+        """Read a view.
+
+        Raises:
+            SpecError: there is no such store or view.
+            DataError: the view is damaged or of another layout.
+
+        """
+        path = self.view_path(name)
+        if not self.root.is_dir():
+            raise SpecError("there is no store here", file=str(self.root), hint="lrfr make-pairs writes one")
+        if not path.exists():
+            raise SpecError(f"no view '{name}'", file=str(self.root), hint=did_you_mean(name, self.views()))
+        return View.read(path)
+
+    def report(self, name: str) -> SourceReport | None:
+        """Return where a view's faces came from, None where that was not kept."""
+        path = self.report_path(name)
+        return SourceReport.read(path) if path.exists() else None
+
+    def base_manifest(self, base_id: str) -> BaseManifest:
+        """Read and check a base's manifest."""
+        found = BaseManifest.read(self.base(base_id) / "manifest.json")
+        _check_id(found.id, base_id, self.base(base_id))
+        return found
+
+    def lr_manifest(self, action_id: str) -> VariantManifest:
+        """Read and check an LR store's manifest."""
+        found = VariantManifest.read(self.lr(action_id) / "manifest.json")
+        _check_id(found.id, action_id, self.lr(action_id))
+        return found
+
+    def rows(self, base_id: str) -> Rows:
+        """Read the row table of a base."""
+        return read_rows(self.base(base_id), self.base_manifest(base_id).files)
+
+
+def open_store(root: Path) -> StoreFiles:
+    """Return the store at a folder.
+
+    Raises:
+        SpecError: there is none.
+
+    """
+    if not root.is_dir():
+        raise SpecError("there is no store here", file=str(root), hint="lrfr make-pairs writes one")
+    return StoreFiles(root)
+
+
+def _check_id(found: str, expected: str, folder: Path) -> None:
+    if found != expected:
+        raise DataError(
+            f"the manifest belongs to {found}", file=str(folder / "manifest.json"), hint="lrfr store verify"
+        )
+
+
+def refuse_other_layouts(store: StoreFiles) -> None:
+    """Refuse a store that another version of lrfr has laid out: nothing in it is silently built anew, dropped
+    or repaired.
+
+    Raises:
+        DataError: says what to run.
+
+    """
+    for place in ("base/*/manifest.json", "lr/*/manifest.json", "views/*.json"):
+        for path in sorted(store.root.glob(place)):
+            try:
+                head = read_head(path)
+            except DataError:
+                continue  # damaged: whoever needs it says so
+            check_layout(head, path)
