@@ -118,3 +118,22 @@ def test_mistakes_end_with_two_and_a_hint(here, capsys, argv, message):
     assert message in capsys.readouterr().err
     assert not (here / "runs").exists()
     assert not (here / "style-sheet").exists()
+
+
+def test_without_an_identity_network_one_is_trained_and_found_again(here, store, capsys, monkeypatch):
+    from lrfr.train.recipe import load_recipe
+
+    brief = {"train.unit": "step", "train.length": 1, "train.milestones": [], "train.batch_size": 8}
+    monkeypatch.setattr(
+        "lrfr.experiment.style_here.load_recipe",
+        lambda method, set: load_recipe(method, set={**set, **brief}),
+    )
+    without = [word for word in TRAIN if word not in {"--identity", "identity"}]
+    argv = [*without, "--threads", "1", "--store", str(store), "--max-steps", "1"]
+    assert run([*argv, "--device", "cpu"]) == 0
+    assert "identity network runs/identity" in capsys.readouterr().err
+    made = (here / "runs" / "identity" / "journal.jsonl").stat().st_mtime_ns
+    assert run([*argv, "--name", "again"]) == 0
+    assert (here / "runs" / "identity" / "journal.jsonl").stat().st_mtime_ns == made
+    recorded = json.loads((here / "runs" / "again" / "run.json").read_text())["identity"]["identity"]
+    assert recorded == checkpoint.digest_of(here / "runs" / "identity")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
+
+from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.strict_yaml import parse
 from lrfr.degrade.style.generator_card import PRESETS, Layout
 from lrfr.degrade.style.magnitude import IdentityRange
 from lrfr.train.style.discriminator import MIN_SCALE_PX
@@ -86,3 +91,31 @@ class CfsmSettings:
     def identity_weight(self, step: int) -> float:
         """Return lambda_id of a step."""
         return [weight for share, weight in self.identity_weights if step >= share * self.steps][-1]
+
+
+def load_settings(given: Mapping[str, object], overrides: Sequence[str] = ()) -> CfsmSettings:
+    """Return settings from some of their fields, with texts ``key=value`` laid over them.
+
+    Args:
+        given: field to value.
+        overrides: for example ``identity_range.high=0.5`` or ``amp=bf16``.
+
+    Raises:
+        SpecError: unknown key, or a value that is not allowed, with its key.
+
+    """
+    plain: dict[str, object] = {**dataclasses.asdict(CfsmSettings()), **given}
+    nested = cast(dict[str, object], plain["identity_range"])
+    for text in overrides:
+        key, _, value = text.partition("=")
+        group, _, last = key.rpartition(".")
+        place = {"": plain, "identity_range": nested}.get(group, {})
+        if last not in place:
+            known = [*plain, *(f"identity_range.{name}" for name in nested)]
+            raise SpecError(f"unknown setting '{key}'", file="--set", hint=did_you_mean(key, known))
+        place[last] = parse(value, f"--set {key}").data
+    try:
+        return TypeAdapter(CfsmSettings).validate_python(plain)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise SpecError("; ".join(faults), file="--set") from None
