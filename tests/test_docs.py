@@ -1,5 +1,6 @@
 """The documentation: the site builds without network, and the code of its pages runs."""
 
+import os
 import re
 import subprocess
 import sys
@@ -67,3 +68,40 @@ def test_pages_name_files_that_exist(page):
     base = ROOT
     missing = [name for name in named if not (base / name.rstrip("/")).exists()]
     assert not missing, f"{page.name} names {missing}"
+
+
+def test_the_notebook_runs_and_is_kept_without_outputs(tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setenv("JUPYTER_PATH", str(Path(sys.prefix) / "share/jupyter"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(DOCS / "notebooks/tour.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not [cell.id for cell in code if cell.outputs or cell.execution_count]
+    place = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", resources=place).execute()
+    assert (tmp_path / "report.html").exists()
+    shown = [str(output) for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert any("image/png" in text for text in shown), "the faces are looked at"
+    assert "(0, 0)" in "".join(shown) or "0, 0)" in "".join(shown), "the second call writes nothing"
+
+
+def test_the_library_page_runs_as_one_script(tmp_path):
+    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "python.md").read_text("utf-8"), re.M | re.S)
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert "did you mean 'surveillance'" in done.stdout
+    assert (tmp_path / "report.html").exists() and (tmp_path / "results/fskd.json").exists()
