@@ -2,11 +2,15 @@
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.test_tutorial import make_faces
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -88,20 +92,61 @@ def test_the_notebook_runs_and_is_kept_without_outputs(tmp_path, monkeypatch):
     assert "(0, 0)" in "".join(shown) or "0, 0)" in "".join(shown), "the second call writes nothing"
 
 
-def test_the_library_page_runs_as_one_script(tmp_path):
-    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "python.md").read_text("utf-8"), re.M | re.S)
-    script = tmp_path / "page.py"
+def run_blocks(page, folder):
+    """Run a page's Python blocks as one script in a folder; return what it printed."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    script = folder / "page.py"
     script.write_text("\n".join(blocks))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(folder / "mpl")}
+    command = [sys.executable, str(script)]
     done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=environment,
-        timeout=280,
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=280
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    assert "did you mean 'surveillance'" in done.stdout
+    return done.stdout
+
+
+def test_the_library_page_runs_as_one_script(tmp_path):
+    said = run_blocks(DOCS / "python.md", tmp_path)
+    assert "did you mean 'surveillance'" in said
     assert (tmp_path / "report.html").exists() and (tmp_path / "results/fskd.json").exists()
+
+
+def test_the_front_page_runs_as_it_stands(tmp_path):
+    make_faces(tmp_path)
+    for name, person in (("anna", 1), ("ben", 2)):
+        shutil.copy(tmp_path / f"my_faces/p{person}/0.jpg", tmp_path / f"{name}.jpg")
+    assert "accuracy" in run_blocks(ROOT / "README.md", tmp_path).lower()
+
+
+def command_lines():
+    """Every command line of every page; a remark stands behind two spaces or a #, [what may be left out] in
+    brackets, and of a|b the first is tried.
+    """
+    for page in [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^    (?:torchrun .* -m )?lrfr (.*)$", text, re.M):
+            said = re.split(r" {2,}| [|>] | && ", line)[0]
+            words = [word.split("|")[0] for word in shlex.split(re.sub(r"[][]", "", said), comments=True)]
+            yield pytest.param(words, id=f"{page.name}: {said}")
+
+
+@pytest.mark.parametrize("words", list(command_lines()))
+def test_command_lines_of_the_pages_are_spelled_right(words):
+    """Commands, options and their values are as the parser knows them; files need not exist."""
+    import click
+
+    from lrfr.cli.main import cli
+
+    command, context, rest = cli, click.Context(cli, info_name="lrfr"), list(words)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        name, found, rest = command.resolve_command(context, rest)
+        if found is None:
+            break
+        command, context = found, click.Context(found, parent=context, info_name=name)
+    try:
+        command.make_context(context.info_name, list(rest), parent=context.parent)
+    except click.exceptions.Exit:  # --help, --version
+        pass
+    except click.UsageError as error:
+        assert "does not exist" in error.format_message(), error.format_message()
