@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 class Results(Sequence[Result]):
-    """The results of one evaluation, in order; shown as a table."""
+    """The results of one evaluation, in order; shown as a table.
+
+    Args:
+        results: what a benchmark returned.
+
+    """
 
     def __init__(self, results: Sequence[Result]) -> None:
         self._results = list(results)
