@@ -24,7 +24,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     An entry is the thing itself, or the text ``module:attribute``, which is imported when it is first asked
     for, so that a table can be listed without importing what it names. A name of the table wins over a
-    plug-in of the same name: no package can change what lrfr's own names mean.
+    plug-in of the same name: no package can change what lrfr's own names mean. What is hidden that way,
+    :meth:`shadowed` names.
 
     Args:
         what: one word for an entry, used in messages (``op``).
@@ -37,10 +38,28 @@ class Registry(Mapping[str, T], Generic[T]):
         self.what, self.group = what, group
         self._entries: dict[str, T | str] = dict(entries)
 
-    @property  # read anew each time: a package installed meanwhile is seen, and own names never get here
+    def _offered(self) -> list[EntryPoint]:
+        """Return what installed packages offer, by name and package; read anew each time, so that a package
+        installed meanwhile is seen.
+        """
+        return sorted(entry_points(group=self.group), key=lambda point: (point.name, _package(point)))
+
+    @property
     def _plugins(self) -> dict[str, EntryPoint]:
-        found = {point.name: point for point in entry_points(group=self.group)}
+        found = {point.name: point for point in reversed(self._offered())}
         return {name: found[name] for name in sorted(found) if name not in self._entries}
+
+    def shadowed(self) -> list[str]:
+        """Return one sentence for each plug-in that cannot be reached because its name is taken: by an entry
+        of the table, or by a package whose name sorts before.
+        """
+        chosen = self._plugins
+        return [
+            f"the {self.what} '{point.name}' of '{_package(point)}' is hidden by "
+            + (f"that of '{_package(chosen[point.name])}'" if point.name in chosen else "lrfr's own")
+            for point in self._offered()
+            if point.name not in chosen or point.value != chosen[point.name].value
+        ]
 
     def names(self) -> list[str]:
         """Return every name: the table's own in its order, then those of installed packages."""
@@ -97,9 +116,8 @@ class Registry(Mapping[str, T], Generic[T]):
         try:
             return cast(T, point.load())
         except Exception as error:
-            package = point.dist.name if point.dist else point.value
             raise EnvironmentFault(
-                f"the {self.what} '{point.name}' of '{package}' cannot be imported: {error}",
+                f"the {self.what} '{point.name}' of '{_package(point)}' cannot be imported: {error}",
                 hint="update or remove that package",
             ) from error
 
@@ -136,7 +154,13 @@ class Registry(Mapping[str, T], Generic[T]):
 
 def _help_of(entry: object) -> str:
     said = getattr(entry, "help", None)
-    return said if isinstance(said, str) else first_sentence(inspect.getdoc(entry) or "")
+    if isinstance(said, str):
+        return said
+    if not inspect.isclass(entry):
+        return first_sentence(inspect.getdoc(entry) or "")
+    # of its own, not its base's; and not the "Name(field: type)" that a dataclass is given without one
+    own = inspect.cleandoc(vars(entry).get("__doc__") or "")
+    return "" if own.startswith(f"{entry.__name__}(") else first_sentence(own)
 
 
 def first_sentence(text: str) -> str:
@@ -159,6 +183,10 @@ def _sentence_of_target(target: str) -> str:
     found = [node for node in (tree.body if tree else []) if isinstance(node, kinds)]
     node = next((node for node in found if node.name == attribute.split(" ")[0].strip()), None)
     return first_sentence(ast.get_docstring(node) or "") if node is not None else ""
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
 
 
 def _a(word: str) -> str:

@@ -1,5 +1,6 @@
 """The one table type: names, plug-ins, help without importing, and errors that name the nearest."""
 
+import dataclasses
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 
@@ -75,6 +76,39 @@ def test_register_adds_once():
         toys.register("new", int)
     toys.unregister("new")
     assert "new" not in toys
+
+
+def test_a_plugin_whose_name_is_taken_is_named(package, monkeypatch):
+    assert table().shadowed() == ["the toy 'own' of 'toy_plugin:Round' is hidden by lrfr's own"]
+    twice = EntryPoints(
+        [
+            EntryPoint("square", "second:Square", "lrfr.toys"),
+            EntryPoint("square", "first:Square", "lrfr.toys"),
+        ]
+    )
+    for points in (twice, EntryPoints(reversed(twice))):  # the order of installation decides nothing
+        monkeypatch.setattr("lrfr.core.registry.entry_points", lambda group, points=points: points)
+        assert table().shadowed() == [
+            "the toy 'square' of 'second:Square' is hidden by that of 'first:Square'"
+        ]
+
+
+def test_a_signature_or_a_bases_words_are_no_help():
+    @dataclasses.dataclass
+    class Plain:
+        size: int = 3
+
+    class Base:
+        """What all have in common."""
+
+    class Silent(Base):
+        pass
+
+    toys = table()
+    toys.register("plain", Plain)
+    toys.register("silent", Silent)
+    toys.register("base", Base)
+    assert [toys.help(name) for name in ("plain", "silent", "base")] == ["", "", "What all have in common"]
 
 
 def test_first_sentence():
