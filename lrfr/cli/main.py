@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "eval": ("lrfr.cli.eval.eval", "evaluate", "measure a model on a benchmark"),
     "report": ("lrfr.cli.eval.report", "report", "one page from result files"),
+    "reproduce": ("lrfr.cli.eval.reproduce", "reproduce", "check a result, from the faces to the metric"),
     "figures": ("lrfr.cli.eval.figures", "figures", "embeddings and attention maps by resolution"),
     "table": ("lrfr.cli.eval.report", "table", "a paper's table beside ours"),
     "make-pairs": ("lrfr.cli.pairs.make_pairs", "make_pairs_command", "write an HR/LR pair store"),

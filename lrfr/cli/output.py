@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from lrfr.core.errors import LrfrError
 from lrfr.core.progress import Hooks
 from lrfr.eval.report.text_table import aligned, cell_text
 
@@ -30,6 +31,13 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self.code = 0
+        self.error: Mapping[str, object] | None = None
+
+    def fail(self, error: LrfrError) -> None:
+        """Say what is wrong and end with the error's exit code, with a result all the same."""
+        self.code, self.error = error.exit_code, error.as_dict()
+        click.echo(f"error: {error}", err=True)
 
     def say(self, text: str = "") -> None:
         """Print one human line to stdout (nothing under ``--json``)."""
@@ -155,9 +163,12 @@ def command(name: str, **attributes: Any) -> Callable[[Body], click.Command]:
 
         @functools.wraps(body)
         def run(as_json: bool, **parameters: Any) -> None:
-            result = body(Output(as_json), **parameters)
+            out = Output(as_json)
+            result = body(out, **parameters)
             if as_json:
-                print_json({"ok": True, "code": 0, "error": None, "result": result})
+                print_json({"ok": not out.code, "code": out.code, "error": out.error, "result": result})
+            if out.code:
+                raise click.exceptions.Exit(out.code)
 
         made: click.Command = click.command(name, **{"cls": Command, **attributes})(run)  # type: ignore[no-untyped-call]
         made.params.append(

@@ -148,6 +148,7 @@ class Result:
         min_far: the smallest FAR that the list can show.
         curves: ``roc`` (far, tar) and ``histogram`` (edges, same, different).
         per_pair: scores, decisions and labels, packed, so that models can be compared later.
+        test: what ``lrfr eval --benchmark`` calls it (``scface`` has the benchmarks ``scface-d1``, ...).
         data: where the benchmark's files lay.
         command: the command line that made it.
         versions: of the packages that count.
@@ -181,6 +182,7 @@ class Result:
     min_far: float | None = None
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     per_pair: Mapping[str, str] | None = None
+    test: str | None = None
     data: str | None = None
     command: str | None = None
     versions: Mapping[str, str | None] = field(default_factory=_versions)

@@ -138,18 +138,26 @@ def evaluate(
     opened = open_recognizer(model, needs=found.needs, device=device, name=name)
     if cost:
         opened = with_cost(opened, chosen)
-    return measure(opened, found, place, chosen, hooks)
+    test = benchmark if isinstance(benchmark, str) else None
+    return measure(opened, found, place, chosen, test=test, hooks=hooks)
 
 
 def measure(
-    opened: Recognizer, benchmark: Benchmark, data: Path | None, settings: Settings, hooks: Hooks = SILENT
+    opened: Recognizer,
+    benchmark: Benchmark,
+    data: Path | None,
+    settings: Settings,
+    *,
+    test: str | None = None,
+    hooks: Hooks = SILENT,
 ) -> Results:
-    """Run a benchmark on an open model; every result says its revision and where its data lay."""
+    """Run a benchmark, called ``test``, on an open model; every result says its revision and its data's
+    place.
+    """
     task = Task(opened.embed, settings, opened.model, hooks)
     where = None if data is None else str(data)
-    return Results(
-        [replace(result, revision=benchmark.revision, data=where) for result in benchmark.run(data, task)]
-    )
+    found = benchmark.run(data, task)
+    return Results([replace(one, test=test, revision=benchmark.revision, data=where) for one in found])
 
 
 def with_cost(opened: Recognizer, settings: Settings) -> Recognizer:

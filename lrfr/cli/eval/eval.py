@@ -92,7 +92,7 @@ def evaluate(
     opened = with_cost(opened, settings) if cost else opened
     line = shlex.join(["lrfr", *click.get_current_context().find_root().obj])
     with out.progress(name) as advance:
-        results = measure(opened, wanted, place, settings, Hooks(advance)).made_by(line)
+        results = measure(opened, wanted, place, settings, test=benchmark, hooks=Hooks(advance)).made_by(line)
     results.save(target)
     _show(out, results)
     out.say(f"results: {target}\nnext: lrfr report {target} --out report.html")

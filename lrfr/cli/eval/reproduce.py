@@ -1,0 +1,42 @@
+"""``lrfr reproduce``: is a result still what its file says?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from lrfr.cli.options import device_option, option, path_option
+from lrfr.cli.output import Output, command
+from lrfr.core.errors import DataError
+
+
+@command("reproduce", short_help="Check a result file's chain, from the faces to the metric.")
+@click.argument("result", type=click.Path(path_type=Path))
+@option("--check", is_flag=True, help="Measure nothing again: compare what is there with what the file says.")
+@path_option("--store", default="store", help="Pair store of the view that the model was trained on.")
+@device_option()
+def reproduce(out: Output, result: Path, check: bool, store: Path, device: str) -> dict[str, object]:
+    """Go down the chain of RESULT, a file of lrfr eval: base, LR variant, view, run, checkpoint, list, revision,
+    settings, metric; the first link that is not what the file says is named.
+
+    The score is measured again unless --check is given. Exit code 0: everything agrees; 3: something differs.
+
+    \b
+    Examples:
+      lrfr reproduce results/fskd-synthetic.json
+      lrfr reproduce results/fskd-synthetic.json --check --store store --json
+    """
+    from lrfr.core.progress import Hooks
+    from lrfr.experiment.reproduce import reproduce as go_down
+
+    with out.progress("reproduce") as advance:
+        found = go_down(result, check=check, store=store, device=device, hooks=Hooks(advance))
+    out.table(["link", "state", "seen"], [[link.name, link.state, link.seen] for link in found.links])
+    try:
+        found.check()
+    except DataError as error:
+        out.fail(error)
+    first = found.first.name if found.first else None
+    return {"file": str(result), "links": [asdict(link) for link in found.links], "differs_first": first}

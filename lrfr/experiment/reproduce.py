@@ -1,0 +1,273 @@
+"""Is a result still what it says? Its chain is gone down link by link, and the first that differs is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.errors import DataError, LrfrError
+from lrfr.core.image import ImageU8
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.eval.protocols.table import Benchmark, find_benchmark
+from lrfr.eval.report.provenance import find_view
+from lrfr.eval.result_files import read_results
+from lrfr.eval.results import Result, unpack
+from lrfr.eval.settings import settings_from
+from lrfr.experiment.evaluate import check_data, measure
+from lrfr.experiment.models import Recognizer, open_recognizer
+
+AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "not checked"
+_TOLERANCE = 1e-6  # of a fraction: other processors round other last digits
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain: ``agrees``, ``differs`` or ``not checked``, and what was seen."""
+
+    name: str
+    state: str
+    seen: str
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What has become of the chain of a result file."""
+
+    file: Path
+    links: tuple[Link, ...]
+
+    @property
+    def first(self) -> Link | None:
+        """The first link that differs, from the faces up to the metric."""
+        return next((link for link in self.links if link.state == DIFFERS), None)
+
+    def check(self) -> None:
+        """Raise DataError that names the first link that differs."""
+        if self.first is not None:
+            raise DataError(f"{self.first.name} differs: {self.first.seen}", file=str(self.file))
+
+
+def reproduce(
+    path: Path | str,
+    *,
+    check: bool = False,
+    store: Path | str = "store",
+    device: str = "cpu",
+    hooks: Hooks = SILENT,
+) -> Reproduction:
+    """Check a result file's chain: base, LR variant, view, run, checkpoint, list, revision, settings, metric.
+
+    Args:
+        path: the file, of one model on one benchmark, as ``lrfr eval`` writes it.
+        check: measure nothing again: the metric is computed from the scores that the file keeps.
+        store: the pair store of the view that the model was trained on.
+        device: where a checkpoint runs.
+        hooks: progress in images.
+
+    Raises:
+        DataError: no such file, or not a result file.
+
+    """
+    results = read_results([Path(path)])
+    if not results:
+        raise DataError("holds no result", file=str(path))
+    first = results[0]
+    links = [*_of_view(first, Path(store)), _run(first), _checkpoint(first)]
+    links += _of_test(results, check or links[-1].state == DIFFERS, device, hooks)
+    return Reproduction(Path(path), tuple(links))
+
+
+def _guarded(name: str, look: Callable[[], str]) -> Link:
+    """Return the link that ``look`` speaks for: what it returns agrees, what it raises differs."""
+    try:
+        return Link(name, AGREES, look())
+    except LrfrError as error:
+        return Link(name, DIFFERS, str(error))
+
+
+def _of_view(result: Result, root: Path) -> Iterator[Link]:
+    """Look at the base, the LR variants and the view."""
+    from lrfr.pairs.care.verify import check_folder
+    from lrfr.pairs.store import Store
+
+    digest = result.model.view_digest
+    names = ("base", "LR variant", "view")
+    if digest is None or not root.is_dir():
+        why = "the result names no view" if digest is None else f"there is no store '{root}'"
+        yield from (Link(name, UNKNOWN, why) for name in names)
+        return
+    try:
+        view = find_view(root, digest)
+    except LrfrError as error:
+        yield from (Link(name, UNKNOWN, "the view cannot be read") for name in names[:2])
+        yield Link("view", DIFFERS, str(error))
+        return
+    if view is None:
+        yield from (Link(name, UNKNOWN, "the view is not in the store") for name in names[:2])
+        yield Link("view", DIFFERS, f"none in '{root}' has the digest {digest[:12]}")
+        return
+    place = Store(root)
+    variants = [variant.action for variant in view.variants]
+    yield _guarded("base", lambda: _sound(check_folder, place.base(view.base)))
+    yield _guarded("LR variant", lambda: _sound(check_folder, *map(place.lr, variants)))
+    yield Link("view", AGREES, f"'{view.name}', {digest[:12]}")
+
+
+def _sound(check: Callable[[Path], list[object]], *folders: Path) -> str:
+    for folder in folders:
+        findings = check(folder)
+        if findings:
+            raise DataError(str(findings[0]), file=str(folder), hint="lrfr store verify")
+    return ", ".join(folder.name for folder in folders) or "none"
+
+
+def _run(result: Result) -> Link:
+    """Look at the run that the checkpoint lies in."""
+    model = result.model
+    folder = Path(model.checkpoint or "")
+    run = folder.parent.parent
+    if model.checkpoint is None or not (run / "run.json").is_file():
+        return Link("run", UNKNOWN, "the model is no checkpoint of a run here")
+
+    def look() -> str:
+        from lrfr.train.engine.run_record import RunRecord
+
+        identity = RunRecord.read(run).identity
+        found = {"view": identity.view, "method": identity.method, "parents": dict(identity.parents)}
+        wanted = {"view": model.view_digest, "method": model.method, "parents": dict(model.parents)}
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise DataError(f"its {name} is {found[name]}, the result's {value}", file=str(run))
+        return str(run)
+
+    return _guarded("run", look)
+
+
+def _checkpoint(result: Result) -> Link:
+    model = result.model
+    if model.checkpoint is None:
+        return Link("checkpoint", UNKNOWN, "the model is a callable")
+
+    def look() -> str:
+        digest = open_recognizer(model.checkpoint or "", needs=_needs(result)).model.digest
+        if digest != model.digest:
+            raise DataError(
+                f"its digest is {(digest or '-')[:12]}, the result's {(model.digest or '-')[:12]}",
+                file=model.checkpoint,
+            )
+        return (digest or "")[:12]
+
+    return _guarded("checkpoint", look)
+
+
+def _needs(result: Result) -> str:
+    return {"attributes": "attributes", "classification": "classes"}.get(result.protocol, "embeddings")
+
+
+def _of_test(results: list[Result], check: bool, device: str, hooks: Hooks) -> list[Link]:
+    """Look at list, revision, settings and metric."""
+    first = results[0]
+    names = ("list", "revision", "settings", "metric")
+    if not first.revision or first.test is None or first.settings is None:
+        return [Link(name, UNKNOWN, "written before results had names") for name in names]
+    settings = _guarded("settings", lambda: _same_settings(first))
+    try:
+        benchmark = find_benchmark(first.test)
+        again = _again(results, benchmark, check or settings.state == DIFFERS, device, hooks)
+        listed = _guarded("list", lambda: _same_lists(results, again))
+    except LrfrError as error:
+        broken = [Link("list", DIFFERS, str(error))]
+        return [*broken, *(Link(name, UNKNOWN, "the list cannot be read") for name in names[1:])]
+    revision = _guarded("revision", lambda: _same_revision(first, benchmark))
+    if check:
+        return [listed, revision, settings, _guarded("metric", lambda: _same_kept(results))]
+    return [listed, revision, settings, _guarded("metric", lambda: _same_metrics(results, again))]
+
+
+def _again(
+    results: list[Result], benchmark: Benchmark, check: bool, device: str, hooks: Hooks
+) -> dict[object, Result]:
+    """Return the results by their cell: measured again, or of a stand-in that only reads the lists."""
+    first = results[0]
+    sizes = list(dict.fromkeys(size for result in results for size in result.sizes or ()))
+    matching = sorted({result.matching or "same" for result in results})
+    given = dict(first.settings or {}) | {"sizes": sizes, "matching": matching, "any_folds": True}
+    settings = settings_from(given | {"replicates": 0} if check else given)
+    data = check_data(first.test or "", benchmark, first.data)
+    if check or first.model.checkpoint is None:
+        opened = Recognizer(_StandIn(first), first.model)
+    else:
+        opened = open_recognizer(first.model.checkpoint, needs=benchmark.needs, device=device)
+    return {_cell(found): found for found in measure(opened, benchmark, data, settings, hooks=hooks)}
+
+
+class _StandIn:
+    """Gives what a protocol takes, so that it reads its lists; the numbers mean nothing."""
+
+    def __init__(self, result: Result) -> None:
+        self.attribute_names = tuple(name for name in result.metrics if name != "mean")
+        needs = _needs(result)
+        self._width = {"attributes": len(self.attribute_names), "classes": 10}.get(needs, 3)
+
+    def __call__(self, images: list[ImageU8]) -> NDArray[np.float32]:
+        """Return [N, D] from the images' mean colors."""
+        means = np.stack([image.reshape(-1, 3).mean(axis=0) for image in images])
+        return np.resize(means + 1, (len(images), self._width)).astype(np.float32)
+
+
+def _cell(result: Result) -> object:
+    return result.benchmark, result.protocol, result.matching, result.sizes
+
+
+def _same_settings(result: Result) -> str:
+    digest = settings_from(result.settings or {}).digest()
+    if digest != result.settings_digest:
+        raise DataError(f"their digest is {digest[:12]}, the result's {(result.settings_digest or '-')[:12]}")
+    return ", ".join(f"{name} {value}" for name, value in (result.settings or {}).items()) or "all defaults"
+
+
+def _same_lists(results: list[Result], again: dict[object, Result]) -> str:
+    for result in results:
+        found = again.get(_cell(result))
+        if found is None:
+            raise DataError(f"gives no result for {result.benchmark} at {result.sizes}")
+        for name in ("list_digest", "pixels_digest", "spec_digests"):
+            here, there = getattr(found, name), getattr(result, name)
+            if here != there:
+                raise DataError(f"{name.replace('_', ' ')} is {str(here)[:12]}, the result's {str(there)[:12]}")
+    return str(results[0].list_digest)[:12]
+
+
+def _same_revision(result: Result, benchmark: Benchmark) -> str:
+    if benchmark.revision != result.revision:
+        raise DataError(f"this lrfr has revision {benchmark.revision}, the result {result.revision}")
+    return str(result.revision)
+
+
+def _same_metrics(results: list[Result], again: dict[object, Result]) -> str:
+    largest = 0.0
+    for result in results:
+        found = again[_cell(result)].metrics
+        for name, value in result.metrics.items():
+            here = found[name].value if name in found else float("nan")
+            largest = max(largest, abs(here - value.value))
+            if not abs(here - value.value) <= _TOLERANCE:
+                raise DataError(f"{name} at {result.sizes} is {here:.6f}, the result's {value.value:.6f}")
+    return f"measured again, the same within {largest:.1g}"
+
+
+def _same_kept(results: list[Result]) -> str:
+    """Compare the accuracy with the decisions that the file keeps."""
+    kept = [result for result in results if result.per_pair and "accuracy" in result.metrics]
+    for result in kept:
+        decisions = unpack((result.per_pair or {})["correct_u8"], "u1")
+        found, said = result.metrics["accuracy"], float(np.mean(decisions == 1))
+        folds = found.more.get("folds")
+        mean = float(np.mean(folds)) if isinstance(folds, list) and folds else said
+        if min(abs(said - found.value), abs(mean - found.value)) > _TOLERANCE:
+            raise DataError(f"accuracy at {result.sizes} is {said:.6f} of the kept decisions, not {found.value:.6f}")
+    return f"of the scores kept for {len(kept)} results" if kept else "no scores kept; run without --check"
