@@ -1,8 +1,8 @@
-"""Is a result still what it says? Its chain is gone down link by link, and the first that differs is named."""
+"""Is a result still what it says? Its chain is gone down, and the first link that differs is named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,8 @@ def reproduce(
         raise DataError("holds no result", file=str(path))
     first = results[0]
     links = [*_of_view(first, Path(store)), _run(first), _checkpoint(first)]
-    links += _of_test(results, check or links[-1].state == DIFFERS, device, hooks)
+    lasting = check or first.model.checkpoint is None or links[-1].state == DIFFERS
+    links += _of_test(results, lasting, device, hooks)
     return Reproduction(Path(path), tuple(links))
 
 
@@ -91,8 +92,7 @@ def _guarded(name: str, look: Callable[[], str]) -> Link:
 
 def _of_view(result: Result, root: Path) -> Iterator[Link]:
     """Look at the base, the LR variants and the view."""
-    from lrfr.pairs.care.verify import check_folder
-    from lrfr.pairs.store import Store
+    from lrfr.pairs.format.store_files import StoreFiles
 
     digest = result.model.view_digest
     names = ("base", "LR variant", "view")
@@ -110,16 +110,18 @@ def _of_view(result: Result, root: Path) -> Iterator[Link]:
         yield from (Link(name, UNKNOWN, "the view is not in the store") for name in names[:2])
         yield Link("view", DIFFERS, f"none in '{root}' has the digest {digest[:12]}")
         return
-    place = Store(root)
+    place = StoreFiles(root)
     variants = [variant.action for variant in view.variants]
-    yield _guarded("base", lambda: _sound(check_folder, place.base(view.base)))
-    yield _guarded("LR variant", lambda: _sound(check_folder, *map(place.lr, variants)))
+    yield _guarded("base", lambda: _sound(place.base(view.base)))
+    yield _guarded("LR variant", lambda: _sound(*map(place.lr, variants)))
     yield Link("view", AGREES, f"'{view.name}', {digest[:12]}")
 
 
-def _sound(check: Callable[[Path], list[object]], *folders: Path) -> str:
+def _sound(*folders: Path) -> str:
+    from lrfr.pairs.care.verify import check_folder
+
     for folder in folders:
-        findings = check(folder)
+        findings = check_folder(folder)
         if findings:
             raise DataError(str(findings[0]), file=str(folder), hint="lrfr store verify")
     return ", ".join(folder.name for folder in folders) or "none"
@@ -198,7 +200,7 @@ def _again(
     given = dict(first.settings or {}) | {"sizes": sizes, "matching": matching, "any_folds": True}
     settings = settings_from(given | {"replicates": 0} if check else given)
     data = check_data(first.test or "", benchmark, first.data)
-    if check or first.model.checkpoint is None:
+    if check or not first.model.checkpoint:
         opened = Recognizer(_StandIn(first), first.model)
     else:
         opened = open_recognizer(first.model.checkpoint, needs=benchmark.needs, device=device)
@@ -213,7 +215,7 @@ class _StandIn:
         needs = _needs(result)
         self._width = {"attributes": len(self.attribute_names), "classes": 10}.get(needs, 3)
 
-    def __call__(self, images: list[ImageU8]) -> NDArray[np.float32]:
+    def __call__(self, images: Sequence[ImageU8]) -> NDArray[np.float32]:
         """Return [N, D] from the images' mean colors."""
         means = np.stack([image.reshape(-1, 3).mean(axis=0) for image in images])
         return np.resize(means + 1, (len(images), self._width)).astype(np.float32)
@@ -238,7 +240,8 @@ def _same_lists(results: list[Result], again: dict[object, Result]) -> str:
         for name in ("list_digest", "pixels_digest", "spec_digests"):
             here, there = getattr(found, name), getattr(result, name)
             if here != there:
-                raise DataError(f"{name.replace('_', ' ')} is {str(here)[:12]}, the result's {str(there)[:12]}")
+                what = name.replace("_", " ")
+                raise DataError(f"{what} is {str(here)[:12]}, the result's {str(there)[:12]}")
     return str(results[0].list_digest)[:12]
 
 
@@ -269,5 +272,7 @@ def _same_kept(results: list[Result]) -> str:
         folds = found.more.get("folds")
         mean = float(np.mean(folds)) if isinstance(folds, list) and folds else said
         if min(abs(said - found.value), abs(mean - found.value)) > _TOLERANCE:
-            raise DataError(f"accuracy at {result.sizes} is {said:.6f} of the kept decisions, not {found.value:.6f}")
+            raise DataError(
+                f"accuracy at {result.sizes} is {said:.6f} of the kept decisions, not {found.value:.6f}"
+            )
     return f"of the scores kept for {len(kept)} results" if kept else "no scores kept; run without --check"

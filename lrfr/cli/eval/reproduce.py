@@ -18,8 +18,8 @@ from lrfr.core.errors import DataError
 @path_option("--store", default="store", help="Pair store of the view that the model was trained on.")
 @device_option()
 def reproduce(out: Output, result: Path, check: bool, store: Path, device: str) -> dict[str, object]:
-    """Go down the chain of RESULT, a file of lrfr eval: base, LR variant, view, run, checkpoint, list, revision,
-    settings, metric; the first link that is not what the file says is named.
+    """Go down the chain of RESULT, a file of lrfr eval: base, LR variant, view, run, checkpoint, list,
+    revision, settings, metric; the first link that is not what the file says is named.
 
     The score is measured again unless --check is given. Exit code 0: everything agrees; 3: something differs.
 

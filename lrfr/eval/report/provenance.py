@@ -23,11 +23,11 @@ def chain(model: Model, store: Path | None = None) -> list[str]:
     ]
     lines += [f"    {role} {digest}" for role, digest in sorted(model.parents.items())]
     lines.append(f"  view {model.view_digest or '-'}")
-    found = _view(store, model.view_digest) if store else None
+    found = find_view(store, model.view_digest) if store else None
     return lines + (_below(StoreFiles(store), found) if store and found else [])
 
 
-def _view(store: Path, digest: str | None) -> View | None:
+def find_view(store: Path, digest: str | None) -> View | None:
     """Find the view with an id, also under an id that it had before ``lrfr store upgrade``."""
     place = StoreFiles(store)
     views = map(place.view, place.views())
