@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lrfr.pairs.dataset import Batch, PairDataset, collate
     from lrfr.pairs.loader import PairLoader
     from lrfr.pairs.store import Store
+    from lrfr.train.parents import train_model
     from lrfr.train.recipe import load_recipe
     from lrfr.train.weights.load_model import load_model
 
@@ -54,6 +55,7 @@ _HOME = {
     "load_spec": "lrfr.degrade.spec.model",
     "make_pairs": "lrfr.pairs.build.make",
     "registry": "lrfr.experiment.tables",
+    "train_model": "lrfr.train.parents",
 }
 
 # spelled out, because type checkers and documentation read it without running anything
@@ -82,6 +84,7 @@ __all__ = [
     "load_spec",
     "make_pairs",
     "registry",
+    "train_model",
 ]
 
 

@@ -44,7 +44,9 @@ class Seen:
             if item.code:
                 told = {"code": item.code, "reason": REASONS[item.code], "detail": item.detail}
                 lines.append(canonical({"key": face.key, **told}))
-            lines += [canonical({"key": face.key, "flag": flag, "remark": REMARKS[flag]}) for flag in item.flags]
+            lines += [
+                canonical({"key": face.key, "flag": flag, "remark": REMARKS[flag]}) for flag in item.flags
+            ]
         return b"".join(sorted(lines))
 
 

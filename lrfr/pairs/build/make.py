@@ -21,7 +21,15 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import make_folder, sweep, write_if_other
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
-from lrfr.pairs.build.hr import SourceChanged, WrittenBase, check_bad, look, plan_base, write_base, write_report
+from lrfr.pairs.build.hr import (
+    SourceChanged,
+    WrittenBase,
+    check_bad,
+    look,
+    plan_base,
+    write_base,
+    write_report,
+)
 from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.lr import Variant, wanted_variants, write_variant
 from lrfr.pairs.build.scan import Ingest
@@ -172,7 +180,7 @@ def make_pairs(
         make_folder(files.tmp)
         sweep(files.tmp)
         started = time.time()
-        made = _write(files, ingest, wanted, wished, runner, options.max_bad)
+        made = _write(files, ingest, wanted, wished, runner, max_bad=options.max_bad)
         sweep(files.tmp)
         _log(files, started, made)
     return made
@@ -200,6 +208,7 @@ def _write(
     wanted: Sequence[Variant],
     wished: ViewOptions,
     runner: Runner,
+    *,
     max_bad: float | None,
 ) -> MadeView:
     base, report = _base_rounds(store, ingest, runner, wished.name, max_bad)

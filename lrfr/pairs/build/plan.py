@@ -174,7 +174,9 @@ def _row_table(
     for column, name in enumerate(attribute_names):
         attributes[:, column] = [face.attributes.get(name, -1) for face in faces]
     digests = b"".join(bytes.fromhex(item.sha256) for item in scanned)
-    crops = b"".join(landmark_hash(landmarks.get(face.key)) for face in faces) if landmarks is not None else b""
+    crops = (
+        b"".join(landmark_hash(landmarks.get(face.key)) for face in faces) if landmarks is not None else b""
+    )
     return Rows(
         key_blob=np.frombuffer(b"".join(keys), np.uint8),
         key_ends=np.cumsum([len(key) for key in keys], dtype=np.int64),

@@ -84,7 +84,12 @@ class Prepare:
         return decode(content) if self._fits(content) else self.pixels(content, landmarks)
 
     def _fits(self, content: Content) -> TypeGuard[bytes]:
-        return isinstance(content, bytes) and self.color == "rgb" and not self.aligned and _is_plain_jpeg(content, self.size_px)
+        return (
+            isinstance(content, bytes)
+            and self.color == "rgb"
+            and not self.aligned
+            and _is_plain_jpeg(content, self.size_px)
+        )
 
     def jpeg(self, content: Content, landmarks: Landmarks | None = None) -> bytes:
         """Return the HR payload.
@@ -135,7 +140,10 @@ def _jpeg_frame(data: bytes) -> tuple[int, int, int, int, bool] | None:
     while place + 10 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
         if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
-            height, width = int.from_bytes(data[place + 5 : place + 7], "big"), int.from_bytes(data[place + 7 : place + 9], "big")
+            height, width = (
+                int.from_bytes(data[place + 5 : place + 7], "big"),
+                int.from_bytes(data[place + 7 : place + 9], "big"),
+            )
             return data[place + 4], height, width, data[place + 9], exif
         exif |= marker == 0xE1
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lrfr.pairs.executors.dispatch import Runner
 from lrfr.core.files import canonical, digest_of, make_folder, write_atomic
 from lrfr.pairs.build.plan import BaseOptions, Scanned
 from lrfr.pairs.build.prepare import Landmarks
-from lrfr.pairs.sources.base import Face, Source
 from lrfr.pairs.build.tasks import ScanTask
+from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.sources.base import Face, Source
 
 CHUNK = 512
 SCAN_MS = 0.4
@@ -83,7 +83,9 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
     if ingest.cached and fresh and any(stamps):
         make_folder(store / "cache")
         entries = {
-            face.key: [stamp, asdict(item)] for face, stamp, item in zip(faces, stamps, done, strict=True) if stamp and not item.code
+            face.key: [stamp, asdict(item)]
+            for face, stamp, item in zip(faces, stamps, done, strict=True)
+            if stamp and not item.code
         }
         write_atomic(ingest.cache_file(store), canonical(entries), store / "tmp")
     return _mark_duplicates(faces, done)
@@ -96,7 +98,11 @@ def _look(ingest: Ingest, faces: Sequence[Face], found: list[Scanned | None], ru
     tasks = []
     for chunk in chunks:
         some = [faces[index] for index in chunk]
-        tasks.append(ScanTask(ingest.source, tuple(face.place for face in some), ingest.options.prepare, ingest.marks(some)))
+        tasks.append(
+            ScanTask(
+                ingest.source, tuple(face.place for face in some), ingest.options.prepare, ingest.marks(some)
+            )
+        )
     reports = runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing))
     for chunk, report in zip(chunks, reports, strict=True):
         for index, item in zip(chunk, report.scanned, strict=True):
@@ -121,6 +127,9 @@ def _read_cache(path: Path) -> dict[str, tuple[list[int], Scanned]]:
     """Read the cache; one that is damaged or of another version is no cache."""
     try:
         value = json.loads(path.read_bytes())
-        return {key: (stamp, Scanned(**{**item, "flags": tuple(item["flags"])})) for key, (stamp, item) in value.items()}
+        return {
+            key: (stamp, Scanned(**{**item, "flags": tuple(item["flags"])}))
+            for key, (stamp, item) in value.items()
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
