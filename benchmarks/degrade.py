@@ -108,7 +108,7 @@ def floor_chain(images):
     """Return the same draws as lrfr's, made beforehand, applied by bare library calls."""
     keys = [b"%d" % number for number in range(len(images))]
     plans = [
-        {step["op"]: step["params"] for step in item.trace["steps"]}
+        {step.op: step.params for step in item.trace.steps}
         for item in Pipeline(parse_spec(CHAIN)).run(keys, images)
     ]
     moved = [plan.get("motion_blur") for plan in plans]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lrfr.core.progress import Hooks, Stopped
     from lrfr.degrade.pipeline import Pipeline
     from lrfr.degrade.spec.model import Spec, load_spec
+    from lrfr.degrade.transforms import Degrade, degrade_images, presets
     from lrfr.experiment.evaluate import Results, evaluate
     from lrfr.experiment.experiment import Experiment
     from lrfr.experiment.tables import registry
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Batch": "lrfr.pairs.dataset",
     "DataError": "lrfr.core.errors",
+    "Degrade": "lrfr.degrade.transforms",
     "EnvironmentFault": "lrfr.core.errors",
     "Experiment": "lrfr.experiment.experiment",
     "Hooks": "lrfr.core.progress",
@@ -49,11 +51,13 @@ _HOME = {
     "Stopped": "lrfr.core.progress",
     "Store": "lrfr.pairs.store",
     "collate": "lrfr.pairs.dataset",
+    "degrade_images": "lrfr.degrade.transforms",
     "evaluate": "lrfr.experiment.evaluate",
     "load_model": "lrfr.train.weights.load_model",
     "load_recipe": "lrfr.train.recipe",
     "load_spec": "lrfr.degrade.spec.model",
     "make_pairs": "lrfr.pairs.build.make",
+    "presets": "lrfr.degrade.transforms",
     "registry": "lrfr.experiment.tables",
     "train_model": "lrfr.train.parents",
 }
@@ -62,6 +66,7 @@ _HOME = {
 __all__ = [
     "Batch",
     "DataError",
+    "Degrade",
     "EnvironmentFault",
     "Experiment",
     "Hooks",
@@ -78,11 +83,13 @@ __all__ = [
     "Store",
     "__version__",
     "collate",
+    "degrade_images",
     "evaluate",
     "load_model",
     "load_recipe",
     "load_spec",
     "make_pairs",
+    "presets",
     "registry",
     "train_model",
 ]

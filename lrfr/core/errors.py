@@ -84,6 +84,35 @@ class DataError(LrfrError):
     exit_code = 3
 
 
+REASONS = {
+    "E_EMPTY": "the file has no bytes",
+    "E_READ": "the file cannot be read",
+    "E_NOTFILE": "not a regular file",
+    "E_FORMAT": "not an image of an allowed format",
+    "E_BOMB": "more pixels or bytes than the cap",
+    "E_SIZE": "a side is too small",
+    "E_ASPECT": "too elongated for a face crop",
+    "E_TRUNCATED": "the file ends early or is damaged",
+    "E_CHANGED": "the file changed while it was being read",
+    "E_SHAPE": "not the size that the store needs",
+    "E_LABEL": "the label is missing or not a number",
+    "E_LANDMARK": "no usable landmarks for this face",
+}
+
+
+class ImageFault(DataError):
+    """One image was refused; ``code`` is a key of :data:`REASONS`."""
+
+    def __init__(self, code: str, detail: str = "", **place: object) -> None:
+        super().__init__(f"{code}: {REASONS[code]}" + (f" ({detail})" if detail else ""), **place)  # type: ignore[arg-type]
+        self.code = code
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way back from a worker process."""
+        return (type(self), (self.code, self.detail))
+
+
 class LockedError(LrfrError):
     """Another process holds the output (exit code 4)."""
 

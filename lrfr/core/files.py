@@ -10,13 +10,15 @@ import json
 import os
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import DataError, EnvironmentFault
+from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
 
+MAX_FILE_BYTES = 256 * 1024 * 1024  # no face needs more; a forged size may not take the memory
 _CHUNK = 1 << 20
 _MAX_SEALED_BYTES = 512 * 1024 * 1024
 
@@ -45,6 +47,40 @@ def sha256_file(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a regular file without ever blocking on a FIFO or device.
+
+    Raises:
+        ImageFault: E_NOTFILE, E_READ, E_BOMB, E_EMPTY or E_CHANGED.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        # opening a socket fails with ENXIO before its type can be asked of the descriptor
+        code = "E_NOTFILE" if path.exists() and not path.is_file() else "E_READ"
+        raise ImageFault(code, error.strerror or "", file=str(path)) from None
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise ImageFault("E_NOTFILE", file=str(path))
+    with os.fdopen(descriptor, "rb") as handle:
+        if before.st_size > MAX_FILE_BYTES:
+            raise ImageFault("E_BOMB", f"{before.st_size} bytes", file=str(path))
+        try:
+            data = handle.read(before.st_size + 1)
+        except OSError as error:
+            raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
+        after = os.fstat(handle.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(
+        data
+    ) != after.st_size:
+        raise ImageFault("E_CHANGED", file=str(path))
+    if not data:
+        raise ImageFault("E_EMPTY", file=str(path))
+    return data
 
 
 def seal(value: dict[str, Any]) -> bytes:
@@ -114,6 +150,20 @@ def write_if_other(path: Path, data: bytes, tmp: Path) -> None:
     except OSError:
         pass  # missing or unreadable: written anew
     write_atomic(path, data, tmp)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name beside it and rename it, in folders made as needed; it is not
+    synced, as fits what the same command makes again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = temp_name(path.parent, path.name)
+    try:
+        scratch.write_bytes(data)
+        os.replace(scratch, path)
+    except OSError as error:
+        discard(scratch)
+        raise write_fault(error, path, len(data)) from error
 
 
 def publish(scratch: Path, path: Path) -> None:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
+import threading
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError
+from lrfr.core.errors import REASONS as REASONS  # noqa: PLC0414
+from lrfr.core.errors import ImageFault as ImageFault  # noqa: PLC0414
+from lrfr.core.files import read_bytes as read_bytes  # noqa: PLC0414
 
 ImageU8 = NDArray[np.uint8]
 
@@ -30,71 +33,8 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 )
 MAX_PIXELS = 64_000_000
-MAX_FILE_BYTES = 256 * 1024 * 1024
 MIN_SIDE_PX = 4
 MAX_ASPECT = 16.0
-
-REASONS = {
-    "E_EMPTY": "the file has no bytes",
-    "E_READ": "the file cannot be read",
-    "E_NOTFILE": "not a regular file",
-    "E_FORMAT": "not an image of an allowed format",
-    "E_BOMB": "more pixels or bytes than the cap",
-    "E_SIZE": "a side is too small",
-    "E_ASPECT": "too elongated for a face crop",
-    "E_TRUNCATED": "the file ends early or is damaged",
-    "E_CHANGED": "the file changed while it was being read",
-    "E_SHAPE": "not the size that the store needs",
-    "E_LABEL": "the label is missing or not a number",
-    "E_LANDMARK": "no usable landmarks for this face",
-}
-
-
-class ImageFault(DataError):
-    """One image was refused; ``code`` is a key of :data:`REASONS`."""
-
-    def __init__(self, code: str, detail: str = "", **place: object) -> None:
-        super().__init__(f"{code}: {REASONS[code]}" + (f" ({detail})" if detail else ""), **place)  # type: ignore[arg-type]
-        self.code = code
-        self.detail = detail
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Survive the way back from a worker process."""
-        return (type(self), (self.code, self.detail))
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a regular file without ever blocking on a FIFO or device.
-
-    Raises:
-        ImageFault: E_NOTFILE, E_READ, E_BOMB, E_EMPTY or E_CHANGED.
-
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        # opening a socket fails with ENXIO before its type can be asked of the descriptor
-        code = "E_NOTFILE" if path.exists() and not path.is_file() else "E_READ"
-        raise ImageFault(code, error.strerror or "", file=str(path)) from None
-    before = os.fstat(descriptor)
-    if not stat.S_ISREG(before.st_mode):
-        os.close(descriptor)
-        raise ImageFault("E_NOTFILE", file=str(path))
-    with os.fdopen(descriptor, "rb") as handle:
-        if before.st_size > MAX_FILE_BYTES:
-            raise ImageFault("E_BOMB", f"{before.st_size} bytes", file=str(path))
-        try:
-            data = handle.read(before.st_size + 1)
-        except OSError as error:
-            raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
-        after = os.fstat(handle.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(
-        data
-    ) != after.st_size:
-        raise ImageFault("E_CHANGED", file=str(path))
-    if not data:
-        raise ImageFault("E_EMPTY", file=str(path))
-    return data
 
 
 def probe(data: bytes) -> tuple[str, int, int]:
@@ -192,8 +132,6 @@ def remarks(data: bytes) -> tuple[str, ...]:
 
 _ORIENTATION = 0x0112
 _ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-
-
 _SUFFIX_KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM"}
 
 
@@ -218,7 +156,7 @@ def decode(data: bytes) -> ImageU8:
     kind, _, _ = probe(data)
     if kind == "PNG":
         _check_chunks(data)
-    return _decode_with_pillow(data) if kind in _BY_PILLOW else _decode_with_cv2(data)
+    return _decode_with_pillow(data) if kind == "GIF" else _decode_with_cv2(data)
 
 
 def _check_chunks(data: bytes) -> None:
@@ -232,23 +170,42 @@ def _check_chunks(data: bytes) -> None:
             raise ImageFault("E_TRUNCATED", "a chunk goes beyond the end of the file")
 
 
-_BY_PILLOW = {"GIF"}
-
-
 def _decode_with_cv2(data: bytes) -> ImageU8:
     import cv2
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the reason code says it all
     buffer = np.frombuffer(data, np.uint8)
     try:
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
-        if pixels is not None and data[:4] in {b"\x89PNG", b"RIFF"}:
-            pixels = _over_black(cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED), pixels)
+        with _quiet_opencv():
+            pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
+            if pixels is not None and data[:4] in {b"\x89PNG", b"RIFF"}:
+                pixels = _over_black(cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED), pixels)
     except cv2.error:
         pixels = None
     if pixels is None:
         raise ImageFault("E_TRUNCATED")
     return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+_LOCK = threading.Lock()
+_LEVELS: list[int] = []  # OpenCV's log level as each thread inside found it
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Silence OpenCV's log (the reason code says it all); the last thread to leave restores what the first
+    found.
+    """
+    from cv2.utils import logging
+
+    with _LOCK:
+        _LEVELS.append(logging.setLogLevel(logging.LOG_LEVEL_SILENT))
+    try:
+        yield
+    finally:
+        with _LOCK:
+            found = _LEVELS.pop()
+            if not _LEVELS:
+                logging.setLogLevel(found)
 
 
 def _over_black(unchanged: NDArray[np.generic] | None, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -314,6 +271,24 @@ def _encode(image: ImageU8, suffix: str, options: list[int]) -> bytes:
     if not done:
         raise ValueError(f"OpenCV could not encode {image.shape} as {suffix}")
     return bytes(buffer)
+
+
+def square_fit(image: ImageU8, size_px: int) -> ImageU8:
+    """Cut the central square of uint8 [H, W, 3] and bring it to ``size_px`` by Pillow's antialiased bicubic
+    filter.
+
+    It is the one way in: what ``lrfr degrade``, ``Pipeline.run`` and a store make of a picture is the same.
+    """
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = np.ascontiguousarray(image[top : top + side, left : left + side])
+    if side == size_px:
+        return square
+    from PIL import Image
+
+    resized = Image.fromarray(square).resize((size_px, size_px), Image.Resampling.BICUBIC)
+    return np.asarray(resized, np.uint8)
 
 
 def check_image(image: ImageU8) -> ImageU8:

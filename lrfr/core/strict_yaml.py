@@ -24,6 +24,7 @@ MAX_MARKS = 20_000  # commas, colons and line ends: PyYAML needs a second for tw
 MAX_DEPTH = 40
 MAX_NODES = 50_000
 MAX_DIGITS = 300
+TEXT_FILE = "<text>"  # stands for the file in errors of text that came from none
 
 Place = tuple[str | int, ...]
 
@@ -154,7 +155,7 @@ class _Builder:
             raise self.fault("half of a surrogate pair is not text", node, place) from None
 
 
-def parse(text: str | bytes, file: str = "<text>") -> Document:
+def parse(text: str | bytes, file: str = TEXT_FILE) -> Document:
     """Parse one strict YAML document.
 
     Args:
@@ -198,6 +199,35 @@ def parse(text: str | bytes, file: str = "<text>") -> Document:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
         raise SpecError(f"not valid YAML: {reason}", file=file) from None
     return Document(data, file, builder.lines)
+
+
+def read_assignment(text: str, option: str = "--set") -> tuple[str, Document]:
+    """Read ``place=value``, a value being strict YAML, as it stands behind ``--set``.
+
+    Args:
+        text: for example ``pipeline.d1.size={choice: [7, 14]}``.
+        option: what the text was given to, for messages.
+
+    Returns:
+        The place, and the value as a document whose errors name option and place.
+
+    Raises:
+        SpecError: there is no ``=``, no place, or the value is malformed.
+
+    """
+    place, equals, value = text.partition("=")
+    place = place.strip()
+    if not equals or not place:
+        raise SpecError(
+            f"expected place=value, got '{text}'", file=option, hint=f"{option} pipeline.j1.quality=50"
+        )
+    return place, parse(value, f"{option} {place}")
+
+
+def parse_assignment(text: str, option: str = "--set") -> tuple[str, Any]:
+    """Return the place and the plain value of ``place=value``; raises like :func:`read_assignment`."""
+    place, document = read_assignment(text, option)
+    return place, document.data
 
 
 def _check_brackets(text: str, file: str) -> None:

@@ -4,19 +4,70 @@ never matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
-from lrfr.core.image import ImageU8, check_image
+from lrfr.core.image import ImageU8, square_fit
 from lrfr.core.streams import Stream, sample_part, stream, streams_of
+from lrfr.degrade.ops.base import Params
 from lrfr.degrade.ops.table import OPS
-from lrfr.degrade.spec.model import Spec
+from lrfr.degrade.pictures import Picture, as_face, key_bytes
+from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.degrade.spec.steps import Step
 from lrfr.degrade.values.distributions import Draw, is_law, pick
+
+
+class Applied(NamedTuple):
+    """One op that was applied to a face: the step's id, the op's name and the parameters that were drawn."""
+
+    id: str
+    op: str
+    params: Params
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was drawn for a face; :func:`replay` makes the same pixels of it.
+
+    Attributes:
+        key: the face's sample key as text.
+        variant: which of the degraded versions of the face, from 0.
+        seed: the spec's seed.
+        spec: digest of what decides the spec's pixels.
+        steps: the ops that were applied, in their order.
+
+    """
+
+    key: str
+    variant: int
+    seed: int
+    spec: str
+    steps: Sequence[Applied]
+
+    def as_json(self) -> Mapping[str, object]:
+        """Return the plain data of a line of ``trace.jsonl``."""
+        steps = [{"id": step.id, "op": step.op, "params": dict(step.params)} for step in self.steps]
+        return {**vars(self), "steps": steps}
+
+    @classmethod
+    def read(cls, line: Mapping[str, Any]) -> Trace:
+        """Return the trace that :meth:`as_json` wrote; other keys of the line are left aside.
+
+        Raises:
+            DataError: something is missing or of another type.
+
+        """
+        try:
+            steps = [Applied(str(one["id"]), str(one["op"]), dict(one["params"])) for one in line["steps"]]
+            seed, variant = int(line["seed"]), int(line["variant"])
+            return cls(str(line["key"]), variant, seed, str(line["spec"]), steps)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not a trace: {type(error).__name__}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -25,32 +76,31 @@ class Degraded:
 
     Attributes:
         image: uint8 [h, w, 3] RGB at its native size.
-        trace: JSON-able record: ``key``, ``variant``, ``seed``, ``spec`` (digest of what
-            decides pixels) and ``steps``, a list of
-            ``{"id", "op", "params"}`` of the ops that were applied, in their order.
+        trace: what was drawn for it.
 
     """
 
     image: ImageU8
-    trace: dict[str, Any]
+    trace: Trace
 
 
 class Pipeline:
-    """A spec that is ready to run.
+    """A spec that is ready to run on batches.
 
     Args:
-        spec: the resolved recipe.
+        spec: the resolved recipe, or what :func:`~lrfr.degrade.spec.model.load_spec` takes: the name of a
+            preset, the path of a file or the text of a spec.
 
     Raises:
-        SpecError: an op's parameters fail a check that needs the op's library.
+        SpecError: the spec is wrong, or an op's parameters fail a check that needs the op's library.
         EnvironmentFault: an op's library or file is missing.
 
     """
 
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        self._digest = spec.pixel_digest
-        for step in ops_of(spec.steps):
+    def __init__(self, spec: Spec | str | Path) -> None:
+        self.spec = spec if isinstance(spec, Spec) else load_spec(spec)
+        self._digest = self.spec.pixel_digest
+        for step in ops_of(self.spec.steps):
             assert step.op is not None
             try:
                 step.op.prepare()
@@ -69,29 +119,47 @@ class Pipeline:
         """Whether every op gives the same bytes on every CPU kind."""
         return all(step.op is not None and step.op.is_portable() for step in ops_of(self.spec.steps))
 
-    def run(self, keys: Sequence[bytes], images: Sequence[ImageU8], variant: int = 0) -> list[Degraded]:
+    def run(
+        self,
+        keys: Sequence[bytes | str | int],
+        images: Sequence[Picture] | None = None,
+        variant: int = 0,
+        *,
+        fit: bool = True,
+    ) -> list[Degraded]:
         """Degrade a batch.
 
         Args:
             keys: the source's key of each face.
-            images: uint8 [H, W, 3] RGB, of any size each.
+            images: a picture for each key (see :func:`~lrfr.degrade.pictures.as_face`), of any size each.
             variant: which of the degraded versions of each face, from 0.
+            fit: cut every picture to its central square and bring it to the spec's ``image.size`` first;
+                without, the spec runs on the pixels as they come.
 
         Raises:
-            ValueError: an image is not uint8 [H, W, 3], or the two lengths differ.
+            SpecError: something is no picture or no key, or the two lengths differ.
 
         """
+        if images is None or isinstance(keys, bytes | str) or getattr(images, "ndim", 4) != 4:
+            hint = "for pictures without keys there is degrade_images(pictures, spec)"
+            raise SpecError(
+                "expected a list of keys and a list of pictures: run([key], [picture])", hint=hint
+            )
         if len(keys) != len(images):
-            raise ValueError(f"{len(keys)} keys for {len(images)} images")
-        samples = [sample_part(key, variant) for key in keys]
-        batch = _Batch(self.spec.seed, samples, [check_image(image) for image in images])
-        everyone = list(range(len(images)))
+            raise SpecError(f"{len(keys)} keys for {len(images)} images")
+        faces = [as_face(image) for image in images]
+        if fit:
+            side = self.spec.image.size_px
+            faces = [face if face.shape == (side, side, 3) else square_fit(face, side) for face in faces]
+        names = [key_bytes(key) for key in keys]
+        batch = _Batch(self.spec.seed, [sample_part(name, variant) for name in names], faces)
+        everyone = list(range(len(faces)))
         for step in self.spec.steps:
             batch.run(step, everyone, "")
-        head = {"variant": variant, "seed": self.spec.seed, "spec": self._digest}
+        seed, digest = self.spec.seed, self._digest
         return [
-            Degraded(np.ascontiguousarray(image), {"key": key_text(key), **head, "steps": steps})
-            for key, image, steps in zip(keys, batch.images, batch.applied, strict=True)
+            Degraded(np.ascontiguousarray(image), Trace(key_text(name), variant, seed, digest, steps))
+            for name, image, steps in zip(names, batch.images, batch.applied, strict=True)
         ]
 
 
@@ -102,14 +170,7 @@ class _Batch:
         self.seed = seed
         self.samples = samples
         self.images = images
-        self.applied: list[list[dict[str, Any]]] = [[] for _ in samples]
-        self._kinds: dict[str, Callable[[Step, list[int], list[Stream], str], None]] = {
-            "op": self._apply,
-            "one_of": self._one_of,
-            "some_of": self._some_of,
-            "shuffle": self._shuffle,
-            "steps": self._steps,
-        }
+        self.applied: list[list[Applied]] = [[] for _ in samples]
 
     def run(self, step: Step, rows: list[int], suffix: str) -> None:
         """Run one step on those of ``rows`` where its gate fires; ``suffix`` tells repetitions apart."""
@@ -118,16 +179,20 @@ class _Batch:
         if step.p < 1.0:
             fired = [index for index, source in enumerate(streams) if source.u(0) < step.p]
             rows, streams = [rows[index] for index in fired], [streams[index] for index in fired]
-        if rows:
-            self._kinds[step.kind](step, rows, streams, suffix)
+        if not rows:
+            return
+        if step.op is not None:
+            self._apply(step, rows, streams, name)
+        else:
+            _CONTAINERS[step.kind](self, step, rows, streams, suffix)
 
-    def _apply(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
+    def _apply(self, step: Step, rows: list[int], streams: list[Stream], name: str) -> None:
         assert step.op is not None
         params = [step.op.sample(Draw(source)) for source in streams]
         results = step.op.apply([self.images[row] for row in rows], params, streams)
         for row, image, drawn in zip(rows, results, params, strict=True):
             self.images[row] = image
-            self.applied[row].append({"id": step.id + suffix, "op": step.label, "params": drawn})
+            self.applied[row].append(Applied(name, step.label, drawn))
 
     def _one_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
         picked = [pick(step.weights, source.u(1)) for source in streams]
@@ -174,6 +239,14 @@ class _Batch:
             self.run(child, rows, suffix)
 
 
+_CONTAINERS = {
+    "one_of": _Batch._one_of,
+    "some_of": _Batch._some_of,
+    "shuffle": _Batch._shuffle,
+    "steps": _Batch._steps,
+}
+
+
 def _permutation(draw: Draw, count: int) -> list[int]:
     """Return a uniformly random order of ``range(count)``."""
     keys = [draw.uniform() for _ in range(count)]
@@ -215,25 +288,26 @@ def key_text(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
-def replay(trace: dict[str, Any], image: ImageU8) -> ImageU8:
+def replay(trace: Trace, image: ImageU8) -> ImageU8:
     """Apply the recorded ops with their recorded parameters and the same noise fields; the result equals the
     first run's bytes.
 
+    Args:
+        trace: the record of that run.
+        image: the face as it went in, uint8 [H, W, 3], fitted already.
+
     Raises:
-        DataError: the record lacks something or holds values that the op does not take.
+        DataError: the record names an unknown op, or holds values that the op does not take.
 
     """
+    key = trace.key.encode("utf-8", "surrogateescape")
     try:
-        key = str(trace["key"]).encode("utf-8", "surrogateescape")
-        for step in trace["steps"]:
-            if step["op"] not in OPS:
-                raise DataError(
-                    f"the trace names an unknown op '{step['op']}'",
-                    hint=did_you_mean(step["op"], OPS.names()),
-                )
-            op = OPS[step["op"]]
-            source = stream(int(trace["seed"]), key, int(trace["variant"]), step["id"])
-            image = op.apply([image], [step["params"]], [source])[0]
+        for step in trace.steps:
+            if step.op not in OPS:
+                hint = did_you_mean(step.op, OPS.names())
+                raise DataError(f"the trace names an unknown op '{step.op}'", hint=hint)
+            source = stream(trace.seed, key, trace.variant, step.id)
+            image = OPS[step.op].apply([image], [step.params], [source])[0]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"the trace cannot be replayed: {type(error).__name__}: {error}") from None
     return np.ascontiguousarray(image)

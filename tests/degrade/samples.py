@@ -31,9 +31,16 @@ def keys(count: int):
     return [b"face/%05d" % number for number in range(count)]
 
 
+class AsTheyCome(Pipeline):
+    """A pipeline that fits no picture to the spec's image size, so that ops are tried on any size."""
+
+    def run(self, keys, images=None, variant=0):
+        return super().run(keys, images, variant, fit=False)
+
+
 def pipeline(steps: str, seed: int = 1) -> Pipeline:
-    """Return the pipeline of a YAML list of steps."""
-    return Pipeline(parse_spec(f"version: 1\nseed: {seed}\npipeline:\n{steps}"))
+    """Return the pipeline of a YAML list of steps, for pictures of any size."""
+    return AsTheyCome(parse_spec(f"version: 1\nseed: {seed}\npipeline:\n{steps}"))
 
 
 def one(step: str, image=None, key: bytes = b"k", seed: int = 1):

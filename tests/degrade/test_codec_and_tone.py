@@ -34,7 +34,7 @@ def test_jpeg_bytes_and_pixels_equal_pillows(quality, subsampling):
 def test_repeated_jpeg_is_jpeg_of_jpeg_with_its_own_qualities():
     image = face(2)
     run = one("{op: jpeg, quality: {randint: [20, 90]}, times: 3}", image)
-    qualities = run.trace["steps"][0]["params"]["quality"]
+    qualities = run.trace.steps[0].params["quality"]
     assert len(set(qualities)) == 3
     for quality in qualities:
         image = np.asarray(Image.open(io.BytesIO(pillow_jpeg(image, quality, "420"))))

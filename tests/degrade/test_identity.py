@@ -222,4 +222,4 @@ def test_the_trace_names_the_pixels_whatever_the_count_and_form():
     one, other = parse_spec(BASE), parse_spec(BASE.replace("variants: 2", "variants: 9"))
     traces = [Pipeline(spec).run([b"k"], [face()])[0].trace for spec in (one, other)]
     assert traces[0] == traces[1]
-    assert traces[0]["spec"] == one.pixel_digest
+    assert traces[0].spec == one.pixel_digest

@@ -170,6 +170,6 @@ def test_kernel_mix_records_only_what_its_family_uses():
         "sinc": {"cutoff"},
     }
     for family, used in families.items():
-        params = one(f"{{op: kernel_mix, family: {family}, size: 12}}").trace["steps"][0]["params"]
+        params = one(f"{{op: kernel_mix, family: {family}, size: 12}}").trace.steps[0].params
         assert set(params) == {"family", "size"} | used
         assert params["size"] == 13

@@ -86,9 +86,9 @@ def test_poisson_noise_shows_photons_at_the_level_they_came_from():
 
 
 def test_drawn_photons_are_snapped_and_fixed_ones_are_not():
-    drawn = one("{op: poisson_noise, photons: {uniform: [90, 110]}}").trace["steps"][0]["params"]["photons"]
+    drawn = one("{op: poisson_noise, photons: {uniform: [90, 110]}}").trace.steps[0].params["photons"]
     assert np.log2(drawn) * 8 == pytest.approx(round(np.log2(drawn) * 8), abs=1e-6)
-    assert one("{op: poisson_noise, photons: 100}").trace["steps"][0]["params"]["photons"] == 100
+    assert one("{op: poisson_noise, photons: 100}").trace.steps[0].params["photons"] == 100
 
 
 def test_speckle_scales_with_the_pixel_and_read_noise_does_not():

@@ -162,7 +162,7 @@ def test_realesrgan_and_bsrgan_end_at_a_quarter():
 
 def test_bsrgan_keeps_the_second_downsampling_after_the_first():
     for item in runs("bsrgan", 60)[1]:
-        order = [step["id"] for step in item.trace["steps"]]
+        order = [step.id for step in item.trace.steps]
         first = next(index for index, name in enumerate(order) if name.startswith("d1/"))
         assert first < order.index("d2")
 
@@ -171,7 +171,7 @@ def test_adaface_gates_fire_one_time_in_five():
     count = 3000
     image = np.full((16, 16, 3), 90, np.uint8)
     fired = [
-        {step["id"].split("/")[0] for step in item.trace["steps"]}
+        {step.id.split("/")[0] for step in item.trace.steps}
         for item in Pipeline(load_spec("adaface-aug")).run(keys(count), [image] * count)
     ]
     for gate in ("crop", "low_resolution", "photometric"):

@@ -124,7 +124,7 @@ def test_a_drawn_size_and_filter_is_each_faces_own():
     ).run(keys(40), faces(40))
     assert len({item.image.shape for item in batch}) > 20
     for image, item in zip(faces(40), batch, strict=True):
-        drawn = item.trace["steps"][0]["params"]
+        drawn = item.trace.steps[0].params
         code = cv2.INTER_LINEAR if drawn["filter"] == "linear" else cv2.INTER_AREA
         np.testing.assert_array_equal(item.image, cv2.resize(image, (drawn["size"],) * 2, interpolation=code))
 

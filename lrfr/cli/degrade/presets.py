@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from lrfr.cli.output import Output, command
-from lrfr.core.errors import LrfrError
+
+_FACE_PX = 112
 
 
 @command("ls", short_help="List the shipped recipes.")
@@ -74,32 +75,16 @@ def gallery_command(out: Output, path: Path, columns: int) -> dict[str, Any]:
     Example:
       lrfr presets gallery --out presets.png
     """
-    from lrfr.cli.degrade.degrade import write_atomically, write_png
-    from lrfr.cli.degrade.inputs import find_faces, load_faces
-    from lrfr.core.image import encode_jpeg
-    from lrfr.degrade.inspect.contact_sheet import gallery
-    from lrfr.degrade.pipeline import Pipeline
-    from lrfr.degrade.spec.model import load_spec
-    from lrfr.degrade.spec.resolve import preset_names
+    from lrfr.cli.degrade.inputs import find_inputs
+    from lrfr.degrade.inspect.gallery import draw_gallery
 
-    rows = []
-    left_out = {}
-    for name in preset_names():
-        try:
-            pipeline = Pipeline(load_spec(name))
-        except LrfrError as error:
-            left_out[name] = error.message
-            out.note(f"left out {name}: {error}")
-            continue
-        faces, _ = load_faces(find_faces((), path, columns), pipeline.spec.image.size_px)
-        degraded = pipeline.run([face.key for face, _ in faces], [image for _, image in faces])
-        rows.append((name, faces[0][1], degraded, pipeline.spec.store.up))
-    if path.suffix.lower() in {".jpg", ".jpeg"}:
-        write_atomically(path, encode_jpeg(gallery(rows), 88, "444"))
-    else:
-        write_png(path, gallery(rows))
-    out.say(f"wrote {path}: {len(rows)} recipes")
-    return {"path": str(path), "recipes": [row[0] for row in rows], "left_out": left_out}
+    faces = {face.key: face.load(_FACE_PX)[0] for face in find_inputs((), path, columns)}
+    drawn, left_out = draw_gallery(faces, path)
+    for name, error in left_out.items():
+        out.note(f"left out {name}: {error}")
+    out.say(f"wrote {path}: {len(drawn)} recipes")
+    messages = {name: error.message for name, error in left_out.items()}
+    return {"path": str(path), "recipes": drawn, "left_out": messages}
 
 
 presets = click.Group(

@@ -13,6 +13,7 @@ from lrfr.cli.output import Output, command
 
 _BANKS = ("weak", "mid", "strong")
 _FACES = 16
+_FACE_PX = 112
 
 
 @command(
@@ -52,13 +53,13 @@ def turbulence_check_command(
     if dry_run:
         out.say(f"would write index.html, check.json and 4 pictures into {folder}")
         return {"dry_run": True, "folder": str(folder)}
-    from lrfr.cli.degrade.inputs import find_faces, load_faces
+    from lrfr.cli.degrade.inputs import find_inputs
     from lrfr.degrade.turbulence.check.check import run_check
     from lrfr.degrade.turbulence.check.page import write_page
 
-    loaded, _ = load_faces(find_faces((), folder, _FACES), 112)
+    faces = [face.load(_FACE_PX)[0] for face in find_inputs((), folder, _FACES)]
     with out.progress("check", "part") as advance:
-        result = run_check([image for _, image in loaded], seed, draws, advance)
+        result = run_check(faces, seed, draws, advance)
     written = write_page(result, folder)
     _say_check(out, result)
     out.say(f"wrote {', '.join(written)} to {folder}")

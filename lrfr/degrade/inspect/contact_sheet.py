@@ -5,35 +5,33 @@ caption.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrfr.core.image import ImageU8
+from lrfr.degrade.inspect.picture_grid import TEXT_PX, Cell, picture_grid
 from lrfr.degrade.ops.resize import resize_batch
-from lrfr.degrade.pipeline import Degraded
+from lrfr.degrade.pipeline import Applied, Degraded, Trace
 from lrfr.degrade.spec.model import UpSpec
 
-TEXT_PX = 10
-LINE_PX = 12
-GAP_PX = 8
-CELL_PX = 170
+CELL_PX = 170  # so wide that most captions need no second line
+GALLERY_PX = 112
 _QUIET = {"transfer": "srgb", "gray": False}
 
 
-def caption(trace: dict[str, Any]) -> list[str]:
+def caption(trace: Trace) -> list[str]:
     """Return one line for each applied op, for example ``jpeg: quality 43, subsampling 420``."""
-    return [_line(step["op"], step["params"]) for step in trace["steps"]] or ["(nothing applied)"]
+    return [_line(step) for step in trace.steps] or ["(nothing applied)"]
 
 
-def _line(op: str, params: dict[str, Any]) -> str:
+def _line(step: Applied) -> str:
     shown = [
         _named(name, value)
-        for name, value in params.items()
+        for name, value in step.params.items()
         if value not in (None, _QUIET.get(name)) and name != "sha256"
     ]
-    return f"{op}: {', '.join(shown)}" if shown else op
+    return f"{step.op}: {', '.join(shown)}" if shown else step.op
 
 
 def _named(name: str, value: Any) -> str:
@@ -55,13 +53,19 @@ def enlarge(image: ImageU8, up: UpSpec) -> ImageU8:
     return np.asarray(resize_batch(image[None], up.size_px, up.filter, up.antialias)[0], np.uint8)
 
 
-def contact_sheet(
-    faces: Sequence[tuple[str, ImageU8, Sequence[Degraded]]], up: UpSpec, title: str = ""
-) -> NDArray[np.uint8]:
+class SheetRow(NamedTuple):
+    """A row of a sheet: the face's (or recipe's) name, its HR picture and its variants."""
+
+    name: str
+    hr: ImageU8
+    variants: Sequence[Degraded]
+
+
+def contact_sheet(rows: Sequence[SheetRow], up: UpSpec, title: str = "") -> ImageU8:
     """Draw the sheet.
 
     Args:
-        faces: (name, HR image, its variants) for each row.
+        rows: a face each.
         up: how LR images are enlarged for display.
         title: headline.
 
@@ -69,72 +73,35 @@ def contact_sheet(
         uint8 [H, W, 3].
 
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import ImageFont
 
     font = ImageFont.load_default(TEXT_PX)
-    rows = [_row(name, hr, variants, up, font) for name, hr, variants in faces]
-    heights = [
-        max(image.shape[0] for image, _ in row) + LINE_PX * max(len(text) for _, text in row) + GAP_PX
-        for row in rows
-    ]
-    cell = max(CELL_PX, *(image.shape[1] for row in rows for image, _ in row)) + GAP_PX
-    width = GAP_PX + cell * max(len(row) for row in rows)
-    top = GAP_PX + (2 * LINE_PX if title else 0)
-    sheet = Image.new("RGB", (width, top + sum(heights)), (255, 255, 255))
-    pen = ImageDraw.Draw(sheet)
-    pen.text((GAP_PX, GAP_PX), title, (0, 0, 0), ImageFont.load_default(TEXT_PX + 3))
-    for row, height in zip(rows, heights, strict=True):
-        for column, (image, text) in enumerate(row):
-            left = GAP_PX + column * cell
-            sheet.paste(Image.fromarray(image), (left, top))
-            pen.multiline_text(
-                (left, top + image.shape[0] + 1),
-                "\n".join(text),
-                (40, 40, 40),
-                font,
-                spacing=LINE_PX - TEXT_PX,
-            )
-        top += height
-    return np.asarray(sheet, np.uint8)
+    return picture_grid([_cells(row, up, font) for row in rows], title=title, cell_px=CELL_PX)
 
 
-def gallery(rows: Sequence[tuple[str, ImageU8, Sequence[Degraded], UpSpec]]) -> NDArray[np.uint8]:
+def gallery(rows: Sequence[tuple[SheetRow, UpSpec]]) -> ImageU8:
     """Draw one row a recipe: its name, an HR face and faces that it degraded, enlarged by its ``store.up``,
     with their sizes.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
-    font, cell = ImageFont.load_default(TEXT_PX + 2), 112 + GAP_PX
-    columns = 1 + max(len(variants) for _, _, variants, _ in rows)
-    height = 112 + 2 * LINE_PX + GAP_PX
-    sheet = Image.new("RGB", (GAP_PX + columns * cell, GAP_PX + len(rows) * height), (255, 255, 255))
-    pen = ImageDraw.Draw(sheet)
-    for number, (name, hr, variants, up) in enumerate(rows):
-        top = GAP_PX + number * height
-        pen.text((GAP_PX, top), name, (0, 0, 0), font)
-        pictures = [
-            (hr, f"HR {hr.shape[1]} px"),
-            *((enlarge(item.image, up), f"{item.image.shape[1]} px") for item in variants),
-        ]
-        for column, (picture, label) in enumerate(pictures):
-            left = GAP_PX + column * cell
-            shown = Image.fromarray(picture)
-            sheet.paste(
-                shown if shown.size[0] == 112 else shown.resize((112, 112), Image.Resampling.NEAREST),
-                (left, top + LINE_PX + 4),
-            )
-            if column:
-                pen.text((left + 112, top), label, (90, 90, 90), font, anchor="ra")
-    return np.asarray(sheet, np.uint8)
+    grid = []
+    for row, up in rows:
+        hr = Cell(_shown(row.hr), (f"HR {row.hr.shape[1]} px",), row.name)
+        grid.append([hr])
+        for item in row.variants:
+            grid[-1].append(Cell(_shown(enlarge(item.image, up)), (f"{item.image.shape[1]} px",)))
+    return picture_grid(grid)
 
 
-def _row(
-    name: str, hr: ImageU8, variants: Sequence[Degraded], up: UpSpec, font: Any
-) -> list[tuple[ImageU8, list[str]]]:
-    cells = [(hr, _wrap([f"HR {hr.shape[1]} px", name], font))]
-    for index, variant in enumerate(variants):
+def _shown(image: ImageU8) -> ImageU8:
+    """Return a picture at the gallery's one size, by pixel repetition."""
+    return np.asarray(resize_batch(image[None], GALLERY_PX, "nearest", False)[0], np.uint8)
+
+
+def _cells(row: SheetRow, up: UpSpec, font: Any) -> list[Cell]:
+    cells = [Cell(row.hr, _wrap([f"HR {row.hr.shape[1]} px", row.name], font))]
+    for index, variant in enumerate(row.variants):
         lines = [f"v{index}: {variant.image.shape[1]} px", *caption(variant.trace)]
-        cells.append((enlarge(variant.image, up), _wrap(lines, font)))
+        cells.append(Cell(enlarge(variant.image, up), _wrap(lines, font)))
     return cells
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -28,7 +28,8 @@ from lrfr.core.streams import Stream
 from lrfr.degrade.values.distributions import Draw, Law, Value, tidy, value_json
 from lrfr.degrade.values.params import Real
 
-Params = dict[str, Any]
+# what was drawn for one face, JSON-able; each op's own, so a mapping and no class
+Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Op(BaseModel):
         """Draw the concrete, JSON-able parameters of one face; always the same number of slots in the same
         order.
         """
-        params: Params = {}
+        params: dict[str, Any] = {}
         if self.severity is not None:
             params["severity"] = severity = draw(self.severity)
             params.update({name: span.at(severity) for name, span in self.severity_range.items()})

@@ -130,7 +130,7 @@ class KernelMix(Op):
         """Draw the family and its shape; parameters that the family does not use are left out of the
         record.
         """
-        drawn = super().sample(draw)
+        drawn = dict(super().sample(draw))
         drawn["size"] |= 1
         if drawn["cutoff"] is None:
             lowest = math.pi / 3 if drawn["size"] < 13 else math.pi / 5

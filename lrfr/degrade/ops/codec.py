@@ -38,7 +38,7 @@ class Jpeg(Op):
 
     def sample(self, draw: Draw) -> Params:
         """Draw one quality for each pass; the record holds a list when there are several."""
-        params = super().sample(draw)
+        params = dict(super().sample(draw))
         times = params.pop("times")
         if times > 1 and self.severity is None:
             params["quality"] = [params["quality"], *(draw(self.quality) for _ in range(times - 1))]

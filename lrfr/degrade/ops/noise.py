@@ -38,8 +38,8 @@ def _added(image: ImageU8, change: NDArray[Any]) -> ImageU8:
 
 def _with_coin(params: Params, draw: Draw) -> Params:
     """Replace the probability ``gray_p`` by its outcome ``gray``."""
-    params["gray"] = draw.coin(params.pop("gray_p"))
-    return params
+    rest = {name: value for name, value in params.items() if name != "gray_p"}
+    return {**rest, "gray": draw.coin(params["gray_p"])}
 
 
 class GaussianNoise(Op):
@@ -88,7 +88,7 @@ class PoissonNoise(Op):
         """Draw the photon count and whether the noise is gray."""
         params = _with_coin(super().sample(draw), draw)
         if is_law(self.photons) or self.severity is not None:
-            params["photons"] = snap_photons(params["photons"])
+            return {**params, "photons": snap_photons(params["photons"])}
         return params
 
     @classmethod

@@ -104,7 +104,7 @@ class Style(Op):
         not.
         """
         normals = [NormalDist().inv_cdf(max(draw.uniform(), 2.0**-54)) for _ in range(self._n_basis)]
-        params = super().sample(draw)
+        params = dict(super().sample(draw))
         if params["direction"] == RANDOM:
             length = math.hypot(*normals)
             params["direction"] = [tidy(x / length) for x in normals]

@@ -141,7 +141,7 @@ class LowLight(Op):
 
     def sample(self, draw: Draw) -> Params:
         """Draw exposure and photons."""
-        params = super().sample(draw)
+        params = dict(super().sample(draw))
         if is_law(self.exposure) or is_law(self.photons) or self.severity is not None:
             params["exposure"] = tidy(
                 snap_photons(params["exposure"] * params["photons"]) / params["photons"]

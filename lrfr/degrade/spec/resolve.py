@@ -5,14 +5,16 @@ every value kept.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.strict_yaml import Document, Place, format_place, load, parse
+from lrfr.core.strict_yaml import Document, Place, format_place, load, parse, read_assignment
 
 MAX_EXTENDS = 8
 
@@ -70,18 +72,24 @@ def preset_text(name: str) -> str:
     return resources.files("lrfr.degrade").joinpath("presets", f"{full}.yaml").read_text("utf-8")
 
 
+# what only the text of a spec holds: a line break, a key with its value, or an opening brace
+_TEXT = re.compile(r"\n|^\s*\{|^\w+:\s")
+
+
 def open_document(source: str | Path, folder: Path | None = None) -> Document:
     """Parse a spec file, or the preset of that name when there is no such file (``turb.yaml`` may name the
-    preset ``turb``).
+    preset ``turb``), or the text of a spec.
 
     Args:
-        source: path, or name of a preset.
+        source: path, name of a preset, or text.
         folder: folder that a relative path starts from (default: the current one).
 
     Raises:
         SpecError: neither exists, or the YAML is malformed.
 
     """
+    if isinstance(source, str) and _TEXT.search(source):
+        return parse(source)
     path = (folder or Path()) / source
     try:
         if path.is_file():
@@ -101,8 +109,11 @@ def open_document(source: str | Path, folder: Path | None = None) -> Document:
     return parse(preset_text(stem), f"preset {ALIASES.get(stem, stem)}")
 
 
-def open_sheet(source: str | Path, overrides: Sequence[str] = ()) -> Sheet:
-    """Read a spec with everything it extends and apply ``overrides`` (``place.in.spec=value``).
+Overrides = Mapping[str, object] | Sequence[str]
+
+
+def open_sheet(source: str | Path, overrides: Overrides = ()) -> Sheet:
+    """Read a spec with everything it extends; apply ``overrides``, {place: value} or ``place=value`` texts.
 
     Raises:
         SpecError: a file is missing or malformed, or an override points nowhere.
@@ -111,12 +122,26 @@ def open_sheet(source: str | Path, overrides: Sequence[str] = ()) -> Sheet:
     return build_sheet(open_document(source), overrides)
 
 
-def build_sheet(document: Document, overrides: Sequence[str] = ()) -> Sheet:
+def build_sheet(document: Document, overrides: Overrides = ()) -> Sheet:
     """Resolve ``extends`` and ``set`` of a parsed document and apply ``overrides``."""
     sheet = _extend(document, 0)
-    for override in overrides:
-        _override(sheet, override)
+    for place, value in _assignments(overrides):
+        _set(sheet, place, value.data, value, ())
     return sheet
+
+
+def _assignments(overrides: Overrides) -> Iterator[tuple[str, Document]]:
+    if isinstance(overrides, str):
+        raise SpecError(f"expected {{place: value}} or a list of place=value texts, got '{overrides}'")
+    if not isinstance(overrides, Mapping):
+        yield from (read_assignment(text) for text in overrides)
+        return
+    for place, value in overrides.items():
+        try:
+            plain = json.loads(json.dumps(value))
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"not plain data: {error}", file=f"set {place}") from None
+        yield place, Document(plain, f"set {place}", {})
 
 
 def _extend(document: Document, depth: int) -> Sheet:
@@ -175,16 +200,6 @@ def _claim(sheet: Sheet, place: Place, document: Document, source: Place) -> Non
     for older in [known for known in sheet.origins if known[: len(place)] == place]:
         del sheet.origins[older]
     sheet.origins[place] = (document, source)
-
-
-def _override(sheet: Sheet, override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted.strip():
-        raise SpecError(
-            f"expected place=value, got '{override}'", file="--set", hint="--set pipeline.j1.quality=50"
-        )
-    document = parse(text, f"--set {dotted.strip()}")
-    _set(sheet, dotted.strip(), document.data, document, ())
 
 
 def _set(sheet: Sheet, dotted: str, value: Any, document: Document, source: Place) -> None:

@@ -5,7 +5,7 @@ simulator.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from lrfr.degrade.turbulence.field import Geometry, normals_from_words
 from lrfr.degrade.turbulence.physics.optics import Optics
 from lrfr.degrade.turbulence.simulator import Simulator, simulator
 
-Params = dict[str, Any]
+Params = Mapping[str, Any]  # as drawn by the op, which imports this module
 
 
 def run_batch(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import SpecError
 from lrfr.core.image import ImageU8
+from lrfr.degrade.inspect.similarity import ssim
 from lrfr.eval.embeddings import Floats, Source, embed_images, unit
 from lrfr.eval.low_res import LowRes, Size
 from lrfr.eval.scoring.metrics import F64
@@ -37,27 +38,6 @@ def upsampling_error_bound(images: Sequence[ImageU8]) -> float:
         gray = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
         values.append(np.abs(convolve2d(gray, _BOUND_KERNEL, mode="valid")).mean() / 64)
     return float(np.mean(values))
-
-
-def ssim(a: ImageU8, b: ImageU8) -> float:
-    """Return the structural similarity of two equally large pictures, on gray values (Wang et al., TIP 13,
-    2004).
-
-    11x11 Gaussian window of sigma 1.5 px, population moments, K1 = 0.01, K2 = 0.03; the border of 5 px is
-    left out.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    x, y = (image.astype(np.float64) @ np.array([0.299, 0.587, 0.114]) for image in (a, b))
-
-    def blur(z: F64) -> F64:
-        return np.asarray(gaussian_filter(z, 1.5, truncate=3.5))
-
-    mx, my = blur(x), blur(y)
-    vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    score = (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
-    return float(score[5:-5, 5:-5].mean())
 
 
 def ssim_against_size(

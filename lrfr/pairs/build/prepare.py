@@ -18,6 +18,7 @@ from lrfr.core.image import (
     decode,
     encode_jpeg,
     remarks,
+    square_fit,
 )
 from lrfr.core.landmarks import ALIGN_REVISION, align
 from lrfr.pairs.format.manifests import Crop
@@ -72,7 +73,7 @@ class Prepare:
             if landmarks is None:
                 raise ImageFault("E_LANDMARK")
             return align(image, np.array(landmarks).reshape(5, 2), self.size_px)
-        return fit(image, self.size_px)
+        return square_fit(image, self.size_px)
 
     def look(self, content: Content, landmarks: Landmarks | None = None) -> NDArray[np.uint8]:
         """Return some pixels as proof that the bytes decode, without encoding anything.
@@ -101,20 +102,6 @@ class Prepare:
         if self._fits(content):
             return content
         return encode_jpeg(self.pixels(content, landmarks), self.quality)
-
-
-def fit(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """Cut the central square and resize it with Pillow's antialiased bicubic filter."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    if side == size_px:
-        return np.ascontiguousarray(square)
-    from PIL import Image
-
-    resized = Image.fromarray(square).resize((size_px, size_px), Image.Resampling.BICUBIC)
-    return np.asarray(resized, dtype=np.uint8)
 
 
 def _is_plain_jpeg(data: bytes, size_px: int) -> bool:

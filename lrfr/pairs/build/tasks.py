@@ -150,7 +150,7 @@ class LrTask:
             rows = range(start, min(self.place.stop, start + DEGRADE_BATCH))
             images = list(base.images(rows))
             for row, done in zip(rows, pipeline.run([base.rows.key(row) for row in rows], images, self.variant), strict=True):
-                tail = dict(done.trace) if self.traces else {}
+                tail = dict(done.trace.as_json()) if self.traces else {}
                 if self.upsampled:
                     tail["native_px"] = done.image.shape[0]
                 image = self._up(pipeline, done.image) if self.upsampled else done.image

@@ -11,9 +11,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from lrfr.core.image import encode_png
+from lrfr.degrade.inspect.magnitude_sheet import magnitude_sheet
+from lrfr.degrade.inspect.picture_grid import tile
 from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import Card
-from lrfr.degrade.style.magnitude_sheet import magnitude_sheet, tile
 from lrfr.degrade.style.weight_files import load_weights, pack, save_weights, unpack
 from lrfr.train.backbones.embedder import to_input
 from lrfr.train.engine.task import Sight, Task

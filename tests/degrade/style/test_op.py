@@ -13,7 +13,7 @@ import torch
 from lrfr.core.errors import SpecError
 from lrfr.core.streams import stream
 from lrfr.degrade.ops.style import Style
-from lrfr.degrade.pipeline import Pipeline, replay
+from lrfr.degrade.pipeline import Pipeline, Trace, replay
 from lrfr.degrade.spec.model import load_spec, parse_spec
 from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import PRESETS, Card
@@ -161,9 +161,9 @@ def test_any_size_comes_back_at_its_size(weights):
 
 def test_a_trace_repeats_the_pixels(weights, faces):
     degraded = Pipeline(spec_of(f"{{op: style, id: s, weights: '{weights}'}}")).run([b"face"], faces[:1])[0]
-    trace = json.loads(json.dumps(degraded.trace))
+    trace = Trace.read(json.loads(json.dumps(degraded.trace.as_json())))
     assert np.array_equal(replay(trace, faces[0]), degraded.image)
-    assert trace["steps"][0]["params"]["sha256"] == load_weights(weights).digest
+    assert trace.steps[0].params["sha256"] == load_weights(weights).digest
 
 
 def test_the_digest_of_a_spec_names_the_weights(weights, tmp_path):

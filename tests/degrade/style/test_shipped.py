@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from lrfr.degrade.inspect.magnitude_sheet import direction_sheet, magnitude_sheet
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import load_spec
 from lrfr.degrade.style.generator_card import PRESETS, SHIPPED
-from lrfr.degrade.style.magnitude_sheet import direction_sheet, magnitude_sheet
 from lrfr.degrade.style.render import render_style
 from lrfr.degrade.style.weight_files import load_weights
 from lrfr.pairs.sources.synthetic import render_face
@@ -70,7 +70,7 @@ def test_styled_faces_lose_detail_as_their_target_does(faces):
 def test_catface_is_half_turbulence_half_style(faces):
     pipeline = Pipeline(load_spec("catface"))
     run = pipeline.run([b"%d" % index for index in range(48)], [faces[index % 12] for index in range(48)])
-    ops = [item.trace["steps"][0]["op"] for item in run]
+    ops = [item.trace.steps[0].op for item in run]
     assert set(ops) == {"turbulence", "style"}
     assert 12 <= ops.count("style") <= 36  # 24 +- 3.5 standard deviations
     assert all(item.image.shape == (112, 112, 3) for item in run)
@@ -78,12 +78,12 @@ def test_catface_is_half_turbulence_half_style(faces):
 
 def test_sheets_show_the_face_and_every_direction(model, faces):
     sheet = magnitude_sheet(model.generator, model.card, faces[:2], (0.0, 3.0))
-    assert sheet.shape == (16 + 2 * 116, 3 * 116, 3)
-    assert np.array_equal(sheet[16:128, :112], faces[0])
-    assert np.array_equal(sheet[16:128, 116:228], faces[0])
-    assert not np.array_equal(sheet[16:128, 232:344], faces[0])
+    assert sheet.shape == (20 + 2 * 116, 4 + 3 * 116, 3)
+    assert np.array_equal(sheet[20:132, 4:116], faces[0])
+    assert np.array_equal(sheet[20:132, 120:232], faces[0])
+    assert not np.array_equal(sheet[20:132, 236:348], faces[0])
     directions = direction_sheet(model.generator, model.card, faces[0], (-3.0, 0.0, 3.0))
-    assert directions.shape == (16 + 10 * 116, 3 * 116, 3)
+    assert directions.shape == (20 + 10 * 116, 4 + 3 * 116, 3)
     assert all(
-        np.array_equal(directions[16 + 116 * row : 128 + 116 * row, 116:228], faces[0]) for row in range(10)
+        np.array_equal(directions[20 + 116 * row : 132 + 116 * row, 120:232], faces[0]) for row in range(10)
     )

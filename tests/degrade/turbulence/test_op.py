@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lrfr.core.errors import SpecError
-from lrfr.degrade.pipeline import Pipeline, replay
+from lrfr.degrade.pipeline import Pipeline, Trace, replay
 from lrfr.degrade.spec.model import load_spec, parse_spec
 from tests.degrade.turbulence.world import face
 
@@ -136,8 +136,8 @@ def test_p2s2021_blurs_like_three_times_the_label(faces):
 
 def test_trace_states_the_physics_and_replays(faces):
     (done,) = Pipeline(spec_of(D_over_r0={"uniform": [0.25, 2]})).run(KEYS[:1], faces[:1])
-    params = done.trace["steps"][0]["params"]
-    assert done.trace["seed"] == 5
+    params = done.trace.steps[0].params
+    assert done.trace.seed == 5
     assert (
         params["aperture_m"] == 0.1
         and params["range_m"] == 800
@@ -148,7 +148,9 @@ def test_trace_states_the_physics_and_replays(faces):
     assert params["calibration"] == "physical" and len(params["sha256"]) == 64
     k = 2 * math.pi / 500e-9
     assert (0.423 * k**2 * params["Cn2"] * 3 * 800 / 8) ** (-3 / 5) == pytest.approx(params["r0_m"], rel=1e-6)
-    assert np.array_equal(replay(json.loads(json.dumps(done.trace)), faces[0]), done.image)
+    assert np.array_equal(
+        replay(Trace.read(json.loads(json.dumps(done.trace.as_json()))), faces[0]), done.image
+    )
 
 
 def test_strength_in_meters_is_the_same_strength(faces):
@@ -195,14 +197,14 @@ def test_other_geometries_run_exactly(faces):
 
 def test_severity_stands_for_strength(faces):
     (done,) = Pipeline(spec_of(severity=1.0)).run(KEYS[:1], faces[:1])
-    assert done.trace["steps"][0]["params"]["D_over_r0"] == 4.0
+    assert done.trace.steps[0].params["D_over_r0"] == 4.0
 
 
 def test_frames_of_a_sequence_belong_together(faces):
     op = {"D_over_r0": {"uniform": [0.5, 4]}, "temporal": {"frames": 4, "rho": 0.9}, "variants": 8}
     pipeline = Pipeline(spec_of(**op))
     frames = [pipeline.run(KEYS[:1], faces[:1], variant)[0] for variant in range(8)]
-    strengths = [one.trace["steps"][0]["params"]["D_over_r0"] for one in frames]
+    strengths = [one.trace.steps[0].params["D_over_r0"] for one in frames]
     assert len(set(strengths[:4])) == 1 and len(set(strengths[4:])) == 1 and strengths[0] != strengths[4]
 
     def distance(a, b):

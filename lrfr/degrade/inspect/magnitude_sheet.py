@@ -6,16 +6,12 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-import numpy as np
-
 from lrfr.core.image import ImageU8
 from lrfr.core.streams import stream
+from lrfr.degrade.inspect.picture_grid import tile
 from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import Card
 from lrfr.degrade.style.render import render_style
-
-GAP_PX = 4
-CAPTION_PX = 16
 
 
 def unit_direction(seed: int, name: str, n_basis: int) -> list[float]:
@@ -79,29 +75,3 @@ def render_along(
         [[norm * value for value in unit] for norm in norms],
         [noise] * len(norms),
     )
-
-
-def tile(rows: Sequence[Sequence[ImageU8]], captions: Sequence[str] = ()) -> ImageU8:
-    """Return pictures of one size in rows and columns on white, with a caption over each column."""
-    import cv2
-
-    height, width = rows[0][0].shape[:2]
-    top = CAPTION_PX if captions else 0
-    columns = max(len(row) for row in rows)
-    sheet = np.full((top + len(rows) * (height + GAP_PX), columns * (width + GAP_PX), 3), 255, np.uint8)
-    for column, text in enumerate(captions):
-        cv2.putText(
-            sheet,
-            text,
-            (column * (width + GAP_PX) + 2, CAPTION_PX - 5),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.38,
-            (0, 0, 0),
-            1,
-            cv2.LINE_AA,
-        )
-    for line, row in enumerate(rows):
-        for column, picture in enumerate(row):
-            y, x = top + line * (height + GAP_PX), column * (width + GAP_PX)
-            sheet[y : y + height, x : x + width] = picture
-    return sheet
