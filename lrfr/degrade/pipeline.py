@@ -14,9 +14,9 @@ import numpy as np
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.image import ImageU8, square_fit
 from lrfr.core.streams import Stream, sample_part, stream, streams_of
+from lrfr.degrade.any_picture import Picture, as_face, key_bytes
 from lrfr.degrade.ops.base import Params
 from lrfr.degrade.ops.table import OPS
-from lrfr.degrade.pictures import Picture, as_face, key_bytes
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.degrade.spec.steps import Step
 from lrfr.degrade.values.distributions import Draw, is_law, pick
@@ -131,7 +131,7 @@ class Pipeline:
 
         Args:
             keys: the source's key of each face.
-            images: a picture for each key (see :func:`~lrfr.degrade.pictures.as_face`), of any size each.
+            images: a picture for each key (see :func:`~lrfr.degrade.any_picture.as_face`), of any size each.
             variant: which of the degraded versions of each face, from 0.
             fit: cut every picture to its central square and bring it to the spec's ``image.size`` first;
                 without, the spec runs on the pixels as they come.

@@ -14,8 +14,8 @@ import numpy as np
 from lrfr.core.errors import SpecError
 from lrfr.core.image import square_fit
 from lrfr.core.streams import stream
+from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_of, like
 from lrfr.degrade.inspect.contact_sheet import enlarge
-from lrfr.degrade.pictures import Picture, as_face, key_bytes, key_of, like
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.degrade.spec.resolve import preset_names
