@@ -12,8 +12,8 @@ from lrfr.core.errors import SpecError
 from lrfr.core.files import make_folder
 from lrfr.core.image import ImageU8, decode, encode_png, read_bytes
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.inspect.magnitude_sheet import direction_sheet, magnitude_sheet
+from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.style.weight_files import StyleModel
 from lrfr.experiment.train_here import DEFAULT_SPEC, make_default_view
 from lrfr.pairs.dataset import PairDataset
