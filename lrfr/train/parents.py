@@ -14,7 +14,7 @@ import torch
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import LrfrError, SpecError, did_you_mean
-from lrfr.core.progress import SILENT, Hooks
+from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.dataset import PairDataset
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.checkpoint import read_manifest, resolve
@@ -100,6 +100,7 @@ def train_model(
         DataError: a store or checkpoint is damaged, or the view has too few faces.
         LockedError: another process trains there.
         NumericFault: a loss, gradient or weight is not finite.
+        Stopped: a stop was asked for while a parent was trained.
 
     """
     if options is None:
@@ -167,7 +168,10 @@ class _Family:
             self.hooks.stopping,
         )
         family = dataclasses.replace(self, options=options, hooks=progress)
-        self.hooks.note(str(family.train(recipe, plan.parents, folder)))
+        run = family.train(recipe, plan.parents, folder)
+        self.hooks.note(str(run))
+        if run.steps < run.total_steps:  # half a teacher is none
+            raise Stopped
         return folder
 
     def _free_name(self, role: str) -> Path:

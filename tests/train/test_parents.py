@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.progress import Hooks
+from lrfr.core.progress import Hooks, Stopped
 from lrfr.train import checkpoint
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.recognizer_task import FitOptions
@@ -42,6 +42,14 @@ def test_the_teacher_is_trained_once_and_found_again(store, dataset, tmp_path):
     assert said[0] == f"teacher: using the finished run {tmp_path / 'teacher'}"
     again = train_model(recipe("fskd"), dataset, tmp_path / "fskd", options=ALONE)
     assert again.started_at == 2 and "finished before" in str(again)
+
+
+def test_a_stop_during_the_teacher_starts_no_student(dataset, tmp_path):
+    stop = Hooks(should_stop=lambda: (tmp_path / "teacher/journal.jsonl").exists())
+    with pytest.raises(Stopped):
+        train_model(recipe("fskd"), dataset, tmp_path / "fskd", options=ALONE, hooks=stop)
+    assert not (tmp_path / "fskd/run.json").exists()
+    assert train_model(recipe("fskd"), dataset, tmp_path / "fskd", options=ALONE).steps == 2
 
 
 def test_evaluate_is_called_with_an_embedder(dataset, tmp_path):

@@ -83,53 +83,39 @@ def _option(*names: str, shown: bool = False, **attributes: Any) -> Any:
     return click.option(*names, show_default=shown, **attributes)
 
 
+def _many(option: str, name: str, metavar: str, text: str) -> Any:
+    return click.option(option, name, multiple=True, metavar=metavar, help=text)
+
+
 _FOLDER = click.Path(path_type=Path)
 _OPTIONS = [
     _option("--recipe", default="tiny", shown=True, help="A shipped recipe (lrfr train ls) or a YAML file."),
-    _option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change a key, e.g. lambda=20, train.lr=0.05, head.scale=64.",
-    ),
+    _many("--set", "overrides", "KEY=VALUE", "Change a key, e.g. lambda=20, train.lr=0.05, head.scale=64."),
     _option("--step", type=click.IntRange(1, 2), default=None, help="Step of catface."),
     _option("--res", default=None, metavar="PX[,PX]", help="Branches of btnet-branch, e.g. 28,14,7."),
     _option("--view", default="default", shown=True, help="View to train on."),
     _option("--store", default="store", shown=True, type=_FOLDER, help="Folder of the store."),
     _option("--runs", "runs_dir", default="runs", shown=True, type=_FOLDER, help="Folder of run folders."),
     _option("--name", default=None, help="Run folder under --runs.  [default: the method's name]"),
-    _option(
+    _many(
         "--parent",
         "given_parents",
-        multiple=True,
-        metavar="ROLE=PATH",
-        help="Use this run, e.g. teacher=runs/big; init=... starts from it.",
+        "ROLE=PATH",
+        "Use this run, e.g. teacher=runs/big; init=... starts from it.",
     ),
     _option(
-        "--threads",
-        type=click.IntRange(0, 1024),
-        default=None,
-        help="CPU threads, 0 for all usable cores.  [default: the recipe's]",
+        "--threads", type=click.IntRange(0, 1024), help="CPU threads, 0 for all.  [default: the recipe's]"
     ),
     _option("--device", default=None, help="cpu, cuda or cuda:1.  [default: a GPU where there is one]"),
     _option(
-        "--max-steps",
-        type=click.IntRange(1),
-        default=None,
-        help="Stop after this step; the same command goes on later.",
+        "--max-steps", type=click.IntRange(1), help="Stop after this step; the same command goes on later."
     ),
-    _option(
-        "--eval/--no-eval",
-        "evaluates",
-        default=False,
-        help="Measure on embedded faces while training (needs train.eval_every).",
-    ),
+    _option("--eval/--no-eval", "evaluates", default=False, help="Measure on embedded faces while training."),
     _option("--tensorboard", is_flag=True, help="Write TensorBoard event files too (extra [tensorboard])."),
     _option(
         "--resume/--fresh",
         default=True,
-        help="Go on in an unfinished run of the same settings (default), or refuse one that exists.",
+        help="Go on in an unfinished run (default), or refuse one that exists.",
     ),
     _option("--dry-run", is_flag=True, help="Write nothing: show the resolved recipe and where it would go."),
 ]

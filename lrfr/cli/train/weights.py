@@ -12,28 +12,22 @@ import click
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
+_PATH = click.Path(path_type=Path)
+
 
 @command("export", short_help="Write a checkpoint as ONNX or safetensors, with a model card.")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=_PATH)
 @click.option("--onnx", is_flag=True, help="Write ONNX, checked against torch within 1e-5 (extra [onnx]).")
 @click.option("--safetensors", is_flag=True, help="Write safetensors with insightface's layer names.")
 @click.option(
-    "--branch-packs", is_flag=True, help="btnet-branch: write what each branch does not share with the trunk."
+    "--branch-packs", is_flag=True, help="btnet-branch: what each branch does not share, a file each."
 )
-@click.option(
-    "--out", "target", type=click.Path(path_type=Path), default=None, help="Folder.  [default: export/NAME]"
-)
+@click.option("--out", "target", type=_PATH, help="Folder.  [default: export/NAME]")
 @click.option("--data", "data_text", default="", help="For the card: what it was trained on.")
 @click.option("--license", "license_text", default="", help="For the card: terms of use.")
+@click.option("--result", "results", multiple=True, type=_PATH, help="For the card: results of lrfr eval.")
 @click.option(
-    "--result",
-    "results",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="For the card: result files of lrfr eval.",
-)
-@click.option(
-    "--dry-run", is_flag=True, help="Write nothing: check the checkpoint and show where files would go."
+    "--dry-run", is_flag=True, help="Write nothing: check the checkpoint, show where files would go."
 )
 def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, Any]:
     """Write CHECKPOINT (or the last one of a run) for other programs, with a model card beside it.
@@ -67,13 +61,7 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, Any
 @command("import-weights", short_help="Make a checkpoint of foreign weights.")
 @click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--backbone", default=None, help="A backbone of lrfr.  [default for ONNX: mobilefacenet-small]")
-@click.option(
-    "--out",
-    "target",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Checkpoint folder.  [default: runs/NAME]",
-)
+@click.option("--out", "target", type=_PATH, help="Checkpoint folder.  [default: runs/NAME]")
 @click.option("--bgr", is_flag=True, help="The weights expect BGR.")
 @click.option("--dry-run", is_flag=True, help="Write nothing: say what would be made.")
 def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str, Any]:
@@ -109,22 +97,11 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
 
 @command("route", short_help="Make one model of several: each face to the one for its size.")
 @click.option(
-    "--at",
-    "small",
-    multiple=True,
-    metavar="PX=RUN",
-    help="This run takes faces up to PX pixels; may be given several times.",
+    "--at", "small", multiple=True, metavar="PX=RUN", help="This run takes faces up to PX; repeatable."
 )
+@click.option("--rest", required=True, type=_PATH, help="The run that takes all larger faces.")
 @click.option(
-    "--rest", required=True, type=click.Path(path_type=Path), help="The run that takes all larger faces."
-)
-@click.option(
-    "--out",
-    "target",
-    type=click.Path(path_type=Path),
-    default=Path("runs/routed"),
-    show_default=True,
-    help="Folder to write.",
+    "--out", "target", type=_PATH, default="runs/routed", show_default=True, help="Folder to write."
 )
 @click.option("--dry-run", is_flag=True, help="Write nothing: say what would be made.")
 def route_command(
