@@ -10,6 +10,13 @@ import click
 
 from lrfr.cli.output import Output, command
 
+SHOWN_FAULTS = 20
+_PATH = click.Path(path_type=Path)
+_STORE = click.option(
+    "--store", "root", default="store", show_default=True, type=_PATH, help="Folder of the store."
+)
+_DEFAULTS = {"show_default": True}
+
 
 @click.group("store", short_help="Look at, check and care for a pair store.")
 def store_group() -> None:
@@ -22,19 +29,9 @@ def store_group() -> None:
     """
 
 
-_STORE = click.option(
-    "--store",
-    "root",
-    default="store",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the store.",
-)
-
-
 @command("ls", short_help="List views, bases and degraded variants.")
 @_STORE
-def ls(out: Output, root: Path) -> dict[str, Any]:
+def ls(out: Output, root: Path) -> dict[str, object]:
     """List what a store holds.
 
     \b
@@ -44,10 +41,7 @@ def ls(out: Output, root: Path) -> dict[str, Any]:
     from lrfr.pairs.care.inventory import listing
 
     found = listing(root)
-    out.table(
-        ["view", "base", "variants", "rows"],
-        [[view.view, view.base, view.variants, view.rows] for view in found.views],
-    )
+    views = [asdict(view) for view in found.views]
     parts = [
         {
             "id": part.id,
@@ -59,37 +53,51 @@ def ls(out: Output, root: Path) -> dict[str, Any]:
         }
         for part in found.parts
     ]
+    out.table(["view", "base", "variants", "rows"], [list(view.values()) for view in views])
     out.table(["store", "kind", "rows", "shards", "MB", "views"], [list(part.values()) for part in parts])
-    return {"views": [asdict(view) for view in found.views], "stores": parts}
+    return {"views": views, "stores": parts}
 
 
 @command("info", short_help="Show one view, base or variant in full.")
 @_STORE
 @click.argument("name", default="default")
 def info(out: Output, root: Path, name: str) -> dict[str, Any]:
-    """Show one view (by name), or one base or variant (by id).
+    """Show one view (by name) with the files that could not be used, or one base or variant (by id).
 
     \b
     Example:
       lrfr store info default
     """
-    from lrfr.pairs.care.inventory import describe
+    from lrfr.pairs.care.inventory import bytes_of, describe
+    from lrfr.pairs.care.view_summary import summarize
+    from lrfr.pairs.format.manifests import View
+    from lrfr.pairs.format.store_files import open_store
 
-    found = asdict(describe(root, name))
+    described = describe(root, name)
+    found = asdict(described)
     found["digest"] = found.pop("sealed")
-    if "shards" in found:
-        found |= {"shards": len(found["shards"]), "bytes": sum(shard["bytes"] for shard in found["shards"])}
+    if isinstance(described, View):
+        summary = summarize(open_store(root), name)
+        told = asdict(summary)
+        del told["view"]
+        found |= {**told, "list_path": str(summary.list_path or ""), "view_digest": described.id}
     else:
-        found["view_digest"] = found["id"]
+        found |= {"shards": len(described.shards), "bytes": bytes_of(described.shards)}
+    faults = found.get("faults", ())
     for key, value in found.items():
-        out.say(f"{key:<16} {value}")
+        if key != "faults":
+            out.say(f"{key:<16} {value}")
+    for fault in faults[:SHOWN_FAULTS]:
+        out.say(f"refused: {fault['key']}: {fault['code']} {fault['reason']}")
+    if len(faults) > SHOWN_FAULTS:
+        out.say(f"refused: {len(faults) - SHOWN_FAULTS} more, listed in {found['list_path']}")
     return found
 
 
 @command("verify", short_help="Check every byte; exit 3 if one is damaged.")
 @_STORE
 @click.option("--deep", is_flag=True, help="Also decode every record.")
-def verify(out: Output, root: Path, deep: bool) -> dict[str, Any]:
+def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
     """Check views, manifests, row tables, sidecars and shards against what was committed.
 
     \b
@@ -106,24 +114,22 @@ def verify(out: Output, root: Path, deep: bool) -> dict[str, Any]:
     store = open_store(root)
     with out.progress("verify", "folders") as advance:
         findings = check(store, deep, Hooks(advance))
-    for folder in unfinished(store):
+    left = [str(folder) for folder in unfinished(store)]
+    for folder in left:
         out.note(f"unfinished (no manifest): {folder}; make-pairs goes on with it, gc removes it")
     for finding in findings:
         out.note(": ".join(part for part in (finding.file, finding.place, finding.fault) if part))
     if findings:
-        raise DataError(
-            f"{len(findings)} faults, the first: {findings[0].fault}",
-            file=findings[0].file,
-            hint="lrfr store repair",
-        )
+        fault = f"{len(findings)} faults, the first: {findings[0].fault}"
+        raise DataError(fault, file=findings[0].file, hint="lrfr store repair")
     out.say("every byte is as it was written")
-    return {"findings": [], "unfinished": [str(folder) for folder in unfinished(store)], "deep": deep}
+    return {"findings": [], "unfinished": left, "deep": deep}
 
 
 @command("diff", short_help="Compare two stores; exit 3 if they differ.")
-@click.argument("left", type=click.Path(path_type=Path))
-@click.argument("right", type=click.Path(path_type=Path))
-def diff(out: Output, left: Path, right: Path) -> dict[str, Any]:
+@click.argument("left", type=_PATH)
+@click.argument("right", type=_PATH)
+def diff(out: Output, left: Path, right: Path) -> dict[str, object]:
     """Compare what two stores, or two base or variant folders, hold.
 
     \b
@@ -145,7 +151,7 @@ def diff(out: Output, left: Path, right: Path) -> dict[str, Any]:
 @command("gc", short_help="Remove what no view uses.")
 @_STORE
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-def gc(out: Output, root: Path, dry_run: bool) -> dict[str, Any]:
+def gc(out: Output, root: Path, dry_run: bool) -> dict[str, object]:
     """Remove bases and variants that no view names, unfinished builds and temporary files.
 
     \b
@@ -163,14 +169,12 @@ def gc(out: Output, root: Path, dry_run: bool) -> dict[str, Any]:
 
 @command("repair", short_help="Write damaged shards again.")
 @_STORE
-@click.option("--source", default=None, help="The source the damaged base was made from.")
-@click.option(
-    "--align", "landmarks", type=click.Path(path_type=Path), default=None, help="As given to make-pairs."
-)
+@click.option("--source", help="The source the damaged base was made from.")
+@click.option("--align", "landmarks", type=_PATH, help="As given to make-pairs.")
 @click.option("--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Tasks at once.")
 def repair(
     out: Output, root: Path, source: str | None, landmarks: Path | None, workers: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Write every damaged shard again, byte for byte: LR from base and spec, HR from the source.
 
     \b
@@ -186,36 +190,24 @@ def repair(
     store = open_store(root)
     ingest = open_ingest(source, IngestOptions(landmarks=landmarks, cached=False)) if source else None
     with out.progress("repair") as advance:
-        done = mend(store, ingest, Runner(workers=workers, hooks=Hooks(advance)))
-    for title, lines in (("rebuilt", done.rebuilt), ("removed", done.removed), ("left", done.left)):
+        done = asdict(mend(store, ingest, Runner(workers=workers, hooks=Hooks(advance))))
+    for title, lines in done.items():
         for line in lines:
             out.say(f"{title}: {line}")
-    if not (done.rebuilt or done.removed or done.left):
+    if not any(done.values()):
         out.say("nothing to repair")
-    return {"rebuilt": done.rebuilt, "removed": done.removed, "left": done.left}
+    return done
 
 
-@command("export", short_help="Write folders, WebDataset tars or a .bin.")
+@command("export", short_help="Write folders, WebDataset tars or a .bin.", context_settings=_DEFAULTS)
 @_STORE
-@click.option("--view", "view_name", default="default", show_default=True, help="View to export.")
-@click.option(
-    "--to", "form", type=click.Choice(["folders", "webdataset", "bin"]), required=True, help="What to write."
-)
-@click.option(
-    "--out",
-    "target",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="New folder (folders, webdataset) or file (bin).",
-)
-@click.option("--part", default="hr", show_default=True, help="For bin: 'hr' or a variant such as 'fskd.v0'.")
-@click.option(
-    "--pairs", type=click.IntRange(1, 10**6), default=600, show_default=True, help="For bin: number of pairs."
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="For bin: seed of the pairs."
-)
-def export(out: Output, **given: Any) -> dict[str, Any]:
+@click.option("--view", default="default", help="View to export.")
+@click.option("--to", "form", type=click.Choice(["folders", "webdataset", "bin"]), required=True)
+@click.option("--out", "target", type=_PATH, required=True, help="New folder, or file (bin).")
+@click.option("--part", default="hr", help="For bin: 'hr' or a variant such as 'fskd.v0'.")
+@click.option("--pairs", type=click.IntRange(1, 10**6), default=600, help="For bin: number of pairs.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="For bin: seed of the pairs.")
+def export(out: Output, root: Path, view: str, form: str, target: Path, **choice: Any) -> dict[str, object]:
     """Take the pairs of a view out of the store; bytes leave as they lie, raw LR becomes PNG.
 
     \b
@@ -224,28 +216,20 @@ def export(out: Output, **given: Any) -> dict[str, Any]:
       lrfr store export --to bin --out hr.bin --pairs 600
     """
     from lrfr.core.progress import Hooks
-    from lrfr.pairs.dataset import PairDataset
-    from lrfr.pairs.export.formats import PairChoice, export_view
+    from lrfr.pairs.export.formats import PairChoice
+    from lrfr.pairs.store import Store
 
-    dataset = PairDataset(given["root"], given["view_name"])
-    choice = PairChoice(given["part"], given["pairs"], given["seed"])
     with out.progress("export") as advance:
-        done = export_view(dataset, given["target"], given["form"], choice, Hooks(advance, out.note))
+        done = Store(root).export(target, view, form, PairChoice(**choice), Hooks(advance, out.note))
     out.say(f"{done.images} images written to {done.out}")
     return {"images": done.images, "out": str(done.out)}
 
 
 @command("card", short_help="Write a data card.")
 @_STORE
-@click.argument("view_name", metavar="[VIEW]", default="default")
-@click.option(
-    "--out",
-    "target",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="File to write instead of the terminal.",
-)
-def card(out: Output, root: Path, view_name: str, target: Path | None) -> dict[str, Any]:
+@click.argument("view", default="default")
+@click.option("--out", "target", type=_PATH, help="File to write instead of the terminal.")
+def card(out: Output, root: Path, view: str, target: Path | None) -> dict[str, object]:
     """Describe a view for people: sources, counts, specs, licenses, digests (Markdown).
 
     \b
@@ -256,13 +240,11 @@ def card(out: Output, root: Path, view_name: str, target: Path | None) -> dict[s
     from lrfr.pairs.care.data_card import card as write_card
     from lrfr.pairs.format.store_files import open_store
 
-    text = write_card(open_store(root), view_name)
+    text = write_card(open_store(root), view)
     if target:
         make_folder(target.parent)
         write_atomic(target, text.encode(), target.parent)
-        out.say(f"written to {target}")
-    else:
-        out.say(text)
+    out.say(f"written to {target}" if target else text)
     return {"card": text}
 
 

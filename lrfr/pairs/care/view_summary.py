@@ -1,0 +1,88 @@
+"""What a view shows, with the files that could not be used and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lrfr.core.errors import DataError
+from lrfr.core.lists import read_lines
+from lrfr.pairs.format.manifests import View
+from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.views import select_rows
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A face that could not be used: its key, the reason's code and what it means."""
+
+    key: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ViewSummary:
+    """A view and what came of its source.
+
+    Attributes:
+        view: the view.
+        rows: number of faces it shows.
+        identities: number of identities among them.
+        base_rows: number of faces of its base.
+        size_px: side of the HR crops.
+        source: what the faces were read from; empty where that was not kept.
+        refused: count of refused faces by the reason's code.
+        flagged: count of remarked faces by the remark's code.
+        faults: the refused faces, one by one.
+        list_path: the file that lists them.
+
+    """
+
+    view: View
+    rows: int
+    identities: int
+    base_rows: int
+    size_px: int
+    source: Mapping[str, object] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    flagged: Mapping[str, int] = field(default_factory=dict)
+    faults: tuple[Refused, ...] = ()
+    list_path: Path | None = None
+
+
+def summarize(store: StoreFiles, name: str) -> ViewSummary:
+    """Return the summary of a view.
+
+    Raises:
+        SpecError: there is no such view.
+        DataError: a manifest, row table or report is damaged.
+
+    """
+    view = store.view(name)
+    base, rows, report = store.base_manifest(view.base), store.rows(view.base), store.report(name)
+    labels = rows.labels[select_rows(rows, view.filter)]
+    counts = (len(labels), len(np.unique(labels[labels >= 0])), base.rows, base.crop.size_px)
+    if report is None:
+        return ViewSummary(view, *counts)
+    path = store.quarantine_path(name)
+    faults = tuple(_refused(path)) if report.refused else ()
+    return ViewSummary(view, *counts, report.source, report.refused, report.flagged, faults, path)
+
+
+def _refused(path: Path) -> list[Refused]:
+    found = []
+    for number, text in read_lines(path, error=DataError):
+        try:
+            line = json.loads(text)
+            if "code" in line:
+                found.append(Refused(line["key"], line["code"], line["detail"] or line["reason"]))
+        except (ValueError, KeyError, TypeError):
+            raise DataError(
+                "not a line of a report", file=str(path), line=number, hint="run lrfr make-pairs again"
+            ) from None
+    return found
