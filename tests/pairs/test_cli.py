@@ -276,3 +276,68 @@ def test_a_store_of_another_layout_is_refused_with_what_to_do(made, monkeypatch)
     monkeypatch.setattr("lrfr.pairs.format.sealed.LAYOUT", 99)
     with pytest.raises(DataError, match="layout 3; this version reads"):
         PairDataset(Path("store"), "default")
+
+
+def test_every_kind_of_source_is_listed(lrfr):
+    from lrfr.pairs.sources.table import SOURCES
+
+    found = result(lrfr("make-pairs", "--list-sources", "--json"))["sources"]
+    assert set(found) == set(SOURCES) and all(found.values())
+    code, out, _ = lrfr("make-pairs", "--list-sources")
+    assert code == 0 and "synthetic" in out and "WebDataset" in out
+
+
+def test_info_shows_what_could_not_be_used_and_why(lrfr, tmp_path):
+    """As the tutorial promises, by name of the file."""
+    for index in range(24):
+        (tmp_path / "f" / f"id{index}").mkdir(parents=True)
+        data = save(picture(index, 112), "PNG") if index < 2 else b"nothing"
+        (tmp_path / "f" / f"id{index}" / "a.png").write_bytes(data)
+    assert lrfr("make-pairs", "--source", "f", "--hr-only")[0] == 0
+    found = result(lrfr("store", "info", "--json"))
+    assert (found["rows"], found["identities"], found["size_px"]) == (2, 2, 112)
+    assert found["refused"] == {"E_FORMAT": 22} and len(found["faults"]) == 22
+    assert {fault["key"] for fault in found["faults"]} == {f"id{index}/a.png" for index in range(2, 24)}
+    out = lrfr("store", "info", "default")[1]
+    assert out.count("E_FORMAT not an image") + out.count(": E_FORMAT ") >= 20 and "2 more, listed in" in out
+    listed = Path(found["list_path"])
+    assert listed.read_text().count("E_FORMAT") == 22
+    listed.write_text("{}\nnonsense\n")
+    code, _, error = lrfr("store", "info", "default")
+    assert code == 3 and f"{listed.name}:2" in error
+
+
+def test_listing_a_store_imports_no_torch(made, tmp_path):
+    import subprocess
+    import sys
+
+    code = "import sys; from lrfr.cli.main import run; run(['store', 'ls']); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert "default" in done.stdout and done.stdout.strip().endswith("False")
+
+
+@pytest.mark.parametrize(("signum", "expected"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_the_first_signal_finishes_running_shards(tmp_path, signum, expected):
+    """A real process: it says what it does, ends with the signal's code, and the same command goes on."""
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    words = ["make-pairs", "--source", "synthetic:ids=60,per_id=10", "--hr-only", "--executor", "serial"]
+    code = f"import sys; sys.argv[1:] = {words!r}; from lrfr.cli.main import main; main()"
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.rglob("hr-*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(getattr(signal, signum))
+    _, error = running.communicate(timeout=100)
+    assert running.returncode == expected, error
+    assert "finishing the running shards; once more to stop now" in error and "Traceback" not in error
+    assert 0 < len(list(tmp_path.rglob("hr-*.json"))) < 10
+    assert not list(tmp_path.rglob("manifest.json"))
