@@ -65,7 +65,7 @@ def schema(out: Output) -> dict[str, Any]:
 
     found = spec_schema()
     out.say(json.dumps(found, indent=1))
-    return found
+    return dict(found)
 
 
 @command("diff", short_help="Compare two recipes, defaults included.")

@@ -13,7 +13,7 @@ import numpy as np
 from lrfr.degrade.pipeline import Trace
 from lrfr.degrade.spec.model import Spec
 from lrfr.degrade.spec.steps import Step
-from lrfr.degrade.values.distributions import Value, is_law
+from lrfr.degrade.values.distributions import Choice, Law, Value
 
 BINS = 20
 
@@ -44,12 +44,11 @@ def _share(step: Step, index: int) -> float:
 
 def _mean(value: Value) -> float:
     """Return the mean of a whole number, ``randint`` or ``choice``."""
-    if not is_law(value):
-        return float(value)  # type: ignore[arg-type]
-    literal = value.as_json()  # type: ignore[union-attr]
-    if "choice" in literal:
-        return float(np.average(literal["choice"], weights=literal["weights"]))
-    return float(sum(literal["randint"])) / 2
+    if isinstance(value, Choice):
+        return float(np.average([float(option) for option in value.options], weights=value.weights))
+    if isinstance(value, Law):
+        return sum(value.extent()) / 2
+    return float(value)
 
 
 @dataclass(frozen=True)

@@ -156,13 +156,13 @@ class Op(BaseModel):
         """Return whether these parameters give the same bytes on every CPU kind."""
         return self.portable
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the parameters as they stand in a resolved spec, defaults written out."""
         hidden = set(self.severity_range) if self.severity is not None else {"severity"}
         values = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         return {name: value_json(value) for name, value in values.items() if value is not None}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the op's pixels: its revision and the parameters that are not at default."""
         fields = type(self).model_fields
         decisive = {

@@ -8,7 +8,7 @@ Source: Liu, Kim, Jain, Liu, "Controllable and Guided Face Synthesis for Unconst
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Annotated, Any, ClassVar
@@ -39,7 +39,7 @@ class Direction(Whole):
             raw = int(raw.removeprefix("basis "))
         return super().check(raw)
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Mapping[str, object]:
         """Return the JSON Schema."""
         return {
             "anyOf": [{"const": RANDOM}, {"type": "string", "pattern": "^basis [0-9]+$"}, super().schema()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -22,7 +23,7 @@ _ID = {
 _STEPS = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Step"}}
 
 
-def spec_schema() -> dict[str, Any]:
+def spec_schema() -> Mapping[str, object]:
     """Return the schema: every op with its parameters and ranges, every container, every top-level key."""
     ops = [_op_schema(name, op) for name, op in OPS.items()]
     return {
@@ -53,7 +54,7 @@ def spec_schema() -> dict[str, Any]:
     }
 
 
-def _model_schema(model: type[ImageSpec] | type[StoreSpec]) -> dict[str, Any]:
+def _model_schema(model: type[ImageSpec] | type[StoreSpec]) -> Mapping[str, object]:
     schema = _plain_schema(model)
     # nothing is required here: defaults depend on the image size, and a spec that extends another may set one
     # key alone
@@ -62,8 +63,8 @@ def _model_schema(model: type[ImageSpec] | type[StoreSpec]) -> dict[str, Any]:
     return schema
 
 
-def _op_schema(name: str, op: type[Op]) -> dict[str, Any]:
-    properties: dict[str, Any] = {"op": {"const": name}, "id": _ID, "p": _P}
+def _op_schema(name: str, op: type[Op]) -> Mapping[str, object]:
+    properties: dict[str, object] = {"op": {"const": name}, "id": _ID, "p": _P}
     required = ["op"]
     for field_name, info in op.model_fields.items():
         if field_name == "severity" and not op.severity_range:
@@ -88,7 +89,7 @@ def _plain_schema(annotation: Any) -> dict[str, Any]:
     return inlined
 
 
-def _inline(node: Any, definitions: dict[str, Any]) -> Any:
+def _inline(node: Any, definitions: Mapping[str, object]) -> Any:
     """Put definitions in place of references, so that a part can stand anywhere in the whole."""
     if isinstance(node, list):
         return [_inline(item, definitions) for item in node]
@@ -99,8 +100,8 @@ def _inline(node: Any, definitions: dict[str, Any]) -> Any:
     return {key: _inline(value, definitions) for key, value in node.items()}
 
 
-def _containers() -> list[dict[str, Any]]:
-    beside: dict[str, dict[str, Any]] = {
+def _containers() -> list[Mapping[str, object]]:
+    beside: dict[str, Mapping[str, object]] = {
         "one_of": {"weights": {"type": "array", "items": {"type": "number", "minimum": 0}}},
         "some_of": {"n": {"anyOf": [{"type": "integer", "minimum": 0}, {"$ref": "#/$defs/Law"}]}},
         "shuffle": {"in_order": {"type": "array", "items": {"type": "string"}, "minItems": 2}},

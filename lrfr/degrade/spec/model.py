@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -112,7 +112,7 @@ class Spec:
     steps: tuple[Step, ...]
     license: str | dict[str, str] | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the resolved spec as plain data; dumped as YAML or JSON it is a loadable spec."""
         return {
             "version": VERSION,
@@ -131,7 +131,7 @@ class Spec:
         """
         return _canonical(replace(self, license=None).as_json())
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the data that a spec makes, and nothing else: what :attr:`digest` is taken of.
 
         What equals its default is left out, so that a new parameter moves no digest; the ``revision`` of
@@ -146,7 +146,7 @@ class Spec:
             **({"store": store} if store else {}),
         }
 
-    def _pixels(self) -> dict[str, Any]:
+    def _pixels(self) -> Mapping[str, object]:
         # image.transfer is but the default of the resizes, each of which holds its own
         image = self.image.model_dump(by_alias=True, exclude_defaults=True, exclude={"transfer"})
         return {
@@ -182,7 +182,7 @@ def _canonical(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def default_up(size_px: int) -> dict[str, Any]:
+def default_up(size_px: int) -> Mapping[str, object]:
     """Return the way up of a spec that states none: to the HR size, by the antialiased bicubic filter."""
     return {"size": size_px, "filter": "bicubic", "antialias": True}
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ class Step:
     in_order: tuple[int, ...] = ()
     where: tuple[str | None, int | None] = (None, None)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the step as it stands in a resolved spec."""
         head = {**self._names(), "p": self.p}
         if self.op is not None:
@@ -73,18 +73,18 @@ class Step:
         even = {"weights": list(self.weights)} if self.kind == "one_of" else {}
         return {**head, self.kind: [child.as_json() for child in self.children], **even, **self._beside()}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the step's pixels: as :meth:`as_json`, without defaults, with revisions."""
         head = {**self._names(), **({} if self.p == 1.0 else {"p": self.p})}
         if self.op is not None:
             return {**head, **self.op.identity()}
         return {**head, self.kind: [child.identity() for child in self.children], **self._beside()}
 
-    def _names(self) -> dict[str, Any]:
+    def _names(self) -> Mapping[str, object]:
         head: dict[str, Any] = {"op": self.label} if self.label != self.kind else {}
         return {**head, "id": self.own_id} if self.own_id is not None else head
 
-    def _beside(self) -> dict[str, Any]:
+    def _beside(self) -> Mapping[str, object]:
         """Return the container's keys that differ from their defaults."""
         if self.kind == "one_of":
             return {"weights": list(self.weights)} if set(self.weights) != {1.0} else {}
@@ -150,7 +150,7 @@ class StepReader:
         }
         return self._container(kinds[0], raw, place, head) if kinds else self._op(raw, place, head)
 
-    def _own_id(self, raw: dict[str, Any], place: Place) -> str | None:
+    def _own_id(self, raw: Mapping[str, Any], place: Place) -> str | None:
         own_id = raw.get("id")
         if own_id is None:
             return None
@@ -169,7 +169,7 @@ class StepReader:
             self._fault(str(error), place)
             return 1
 
-    def _op(self, raw: dict[str, Any], place: Place, head: dict[str, Any]) -> Step | None:
+    def _op(self, raw: Mapping[str, Any], place: Place, head: Mapping[str, Any]) -> Step | None:
         name = raw.get("op")
         kind = OPS[name] if isinstance(name, str) and name in OPS else None
         if kind is None:
@@ -192,7 +192,7 @@ class StepReader:
             self.errors += explain(error, self.sheet, place, {(): [*kind.model_fields, *COMMON]}, str(name))
             return None
 
-    def _container(self, kind: str, raw: dict[str, Any], place: Place, head: dict[str, Any]) -> Step:
+    def _container(self, kind: str, raw: Mapping[str, Any], place: Place, head: Mapping[str, Any]) -> Step:
         beside = CONTAINERS[kind]
         for key in raw:
             if key not in (*COMMON, kind, *beside):
@@ -215,7 +215,7 @@ class StepReader:
             extra["in_order"] = self._in_order(raw["in_order"], children, (*place, "in_order"))
         return Step(kind, children=children, **head, **extra)
 
-    def _weights(self, raw: dict[str, Any], place: Place, count: int) -> tuple[float, ...]:
+    def _weights(self, raw: Mapping[str, Any], place: Place, count: int) -> tuple[float, ...]:
         try:
             return weights_of(raw.get("weights"), count)
         except ValueError as error:

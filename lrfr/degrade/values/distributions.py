@@ -15,7 +15,7 @@ import bisect
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -57,7 +57,7 @@ class Law:
         """Return the smallest and largest value."""
         raise NotImplementedError
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the literal as it stands in a spec."""
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class Uniform(Law):
         """Return the smallest and largest value."""
         return self.low, self.high
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the literal as it stands in a spec."""
         return {"uniform": [self.low, self.high]}
 
@@ -97,7 +97,7 @@ class LogUniform(Law):
         """Return the smallest and largest value."""
         return self.low, self.high
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the literal as it stands in a spec."""
         return {"log_uniform": [self.low, self.high]}
 
@@ -117,7 +117,7 @@ class RandInt(Law):
         """Return the smallest and largest value."""
         return self.low, self.high
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the literal as it stands in a spec."""
         return {"randint": [self.low, self.high]}
 
@@ -138,7 +138,7 @@ class Choice(Law):
         numbers = [float(option) for option in self.options]
         return min(numbers), max(numbers)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the literal as it stands in a spec."""
         return {"choice": list(self.options), "weights": list(self.weights)}
 
@@ -159,7 +159,7 @@ class Normal(Law):
         """Return the clip."""
         return self.clip
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the literal as it stands in a spec."""
         return {"normal": [self.mean, self.std], "clip": list(self.clip)}
 
@@ -181,7 +181,7 @@ class Chi(Law):
         """Return the clip."""
         return self.clip
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the literal as it stands in a spec."""
         return {"chi": self.df, "scale": self.scale, "clip": list(self.clip)}
 

@@ -7,7 +7,7 @@ Used as ``sigma: Annotated[Value, Real(0.05, 50)]``; pydantic calls the check.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class _Field:
     def check(self, raw: Any) -> Any:
         raise NotImplementedError
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Mapping[str, object]:
         raise NotImplementedError
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -87,7 +87,7 @@ def _pair(raw: Any, law: str, number: Callable[[Any], Any]) -> tuple[Any, Any]:
     return low, high
 
 
-def _choice(raw: dict[str, Any], item: Callable[[Any], Scalar]) -> Choice:
+def _choice(raw: Mapping[str, Any], item: Callable[[Any], Scalar]) -> Choice:
     options = raw["choice"]
     if not isinstance(options, list) or not 1 <= len(options) <= MAX_CHOICES:
         raise ValueError(f"expected choice: a list of 1 to {MAX_CHOICES} values, got {shown(options)}")
@@ -107,7 +107,7 @@ def weights_of(raw: Any, count: int) -> tuple[float, ...]:
     return weights
 
 
-def _law_name(raw: dict[str, Any]) -> str:
+def _law_name(raw: Mapping[str, Any]) -> str:
     names = [key for key in raw if key in LAWS]
     if len(names) != 1:
         raise ValueError(f"expected one of {', '.join(LAWS)}, got the keys {shown(list(raw))}")
@@ -149,7 +149,7 @@ class Real(_Field):
         self._inside(law.extent())
         return law
 
-    def _law(self, name: str, raw: dict[str, Any]) -> Law:
+    def _law(self, name: str, raw: Mapping[str, Any]) -> Law:
         if name == "choice":
             return _choice(raw, self._scalar)
         if name == "randint":
@@ -165,14 +165,14 @@ class Real(_Field):
             raise ValueError(f"log_uniform needs low > 0, got {low:g}")
         return LogUniform(low, high)
 
-    def _clip(self, raw: dict[str, Any]) -> tuple[float, float]:
+    def _clip(self, raw: Mapping[str, Any]) -> tuple[float, float]:
         if "clip" in raw:
             return _pair(raw["clip"], "clip", lambda x: float(_number(x)))
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise ValueError("this parameter has no natural range: add clip: [low, high]")
         return self.low, self.high
 
-    def _normal(self, raw: dict[str, Any]) -> Normal:
+    def _normal(self, raw: Mapping[str, Any]) -> Normal:
         spread = raw["normal"]
         if not isinstance(spread, list) or len(spread) != 2:
             raise ValueError(f"expected normal: [mean, std], got {shown(spread)}")
@@ -181,7 +181,7 @@ class Real(_Field):
             raise ValueError(f"normal needs std >= 0, got {std:g}")
         return Normal(mean, std, self._clip(raw))
 
-    def _chi(self, raw: dict[str, Any]) -> Chi:
+    def _chi(self, raw: Mapping[str, Any]) -> Chi:
         df = _whole(raw["chi"])
         if not 1 <= df <= MAX_CHI_DF:
             raise ValueError(f"expected chi: degrees of freedom in [1, {MAX_CHI_DF}], got {df}")
@@ -190,7 +190,7 @@ class Real(_Field):
             raise ValueError(f"chi needs scale >= 0, got {scale:g}")
         return Chi(df, scale, self._clip(raw))
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Mapping[str, object]:
         """Return the JSON Schema: a number in the range, or any law."""
         scalar = {"type": "number", **_limits(self.low, self.high)}
         return {"anyOf": [scalar, {"$ref": "#/$defs/Law"}]}
@@ -208,12 +208,12 @@ class Whole(Real):
     def _scalar(self, raw: Any) -> Scalar:
         return _whole(raw)
 
-    def _law(self, name: str, raw: dict[str, Any]) -> Law:
+    def _law(self, name: str, raw: Mapping[str, Any]) -> Law:
         if name not in {"randint", "choice"}:
             raise ValueError(f"expected a whole number, randint or choice, got {name}")
         return super()._law(name, raw)
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Mapping[str, object]:
         """Return the JSON Schema: an integer in the range, or a law of integers."""
         scalar = {"type": "integer", **_limits(self.low, self.high)}
         return {"anyOf": [scalar, {"$ref": "#/$defs/Law"}]}
@@ -245,7 +245,7 @@ class Word(_Field):
             )
         return word
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Mapping[str, object]:
         """Return the JSON Schema: one of the words, or a choice."""
         return {"anyOf": [{"enum": list(self.words)}, {"$ref": "#/$defs/Law"}]}
 
@@ -270,13 +270,13 @@ class License(_Field):
             )
         return raw
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Mapping[str, object]:
         """Return the JSON Schema: a text, or an object of texts."""
         line = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
         return {"anyOf": [line, {"type": "object", "minProperties": 1, "additionalProperties": line}]}
 
 
-LAW_SCHEMA: dict[str, Any] = {
+LAW_SCHEMA: Mapping[str, object] = {
     "description": "A law that is drawn once for every face.",
     "type": "object",
     "additionalProperties": False,

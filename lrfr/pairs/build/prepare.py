@@ -25,7 +25,7 @@ from lrfr.pairs.format.manifests import Crop
 from lrfr.pairs.sources.base import Content
 
 Landmarks = tuple[float, ...]
-# raised by hand when :func:`~lrfr.core.image.square_fit` may give other pixels, or other JPEGs keep their bytes
+# raised by hand when ``core.image.square_fit`` may give other pixels, or other JPEGs keep their bytes
 FIT_REVISION = 1
 
 
