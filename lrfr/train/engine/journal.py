@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 
 class ScalarWriter(Protocol):
@@ -34,14 +35,14 @@ class Journal:
         temporary.replace(self.path)
         self._handle = self.path.open("a", encoding="utf-8")
 
-    def write(self, line: dict[str, Any]) -> None:
+    def write(self, line: Mapping[str, object]) -> None:
         """Append one line."""
         assert self._handle is not None
         self._handle.write(json.dumps(line) + "\n")
         if self.board is not None:
             for group in ("loss", "eval"):
-                for name, value in line.get(group, {}).items():
-                    self.board.add_scalar(f"{group}/{name}", value, line["step"])
+                for name, value in cast(Mapping[str, float], line.get(group, {})).items():
+                    self.board.add_scalar(f"{group}/{name}", value, cast(int, line["step"]))
 
     def flush(self) -> None:
         """Hand written lines to the operating system."""

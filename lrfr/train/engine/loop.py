@@ -56,9 +56,8 @@ def run_task(
 ) -> tuple[FitResult, T]:
     """Train a task in ``run_dir``, from its last good checkpoint where there is one.
 
-    A step's data and random numbers are functions of the seed and the step, and a checkpoint holds everything
-    else, so that a run that is killed and started again gives the same losses and weights as one that is not
-    (same thread count, versions and kind of machine).
+    What a step draws is a function of seed and step, and a checkpoint holds everything else: a run that is
+    killed and started again gives the bits of one that is not (same threads, versions and kind of machine).
 
     Args:
         make: makes the task, under the run's seed, threads and kernels.
@@ -66,8 +65,7 @@ def run_task(
         run_dir: folder of the run; this call owns it.
         max_steps: stop at this step, keeping the schedule of the whole run.
         board: a TensorBoard writer.
-        hooks: progress in images, notes about damaged checkpoints; once a stop is asked for, the step under
-            way is finished and saved, and the result says how far it came.
+        hooks: progress in images, notes; a stop ends the call after the step under way, which is saved.
 
     Returns:
         What was done, and the task as it ended.

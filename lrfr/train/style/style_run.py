@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +64,9 @@ def fit_cfsm(
 
     Args:
         settings: the run's settings.
-        data: source, target and identity network; the last 128 source faces are held back for curve and
-            acceptance.
+        data: what to learn from; the last 128 source faces are held back for curve and acceptance.
         run_dir: folder of the run; this call owns it.
-        int8: keep the weights as 8-bit integers (a quarter of the size); curve and figures are those of the
-            rounded weights.
+        int8: keep the weights as 8-bit integers; curve and figures are those of the rounded weights.
         world: this process among its peers; the identity network must be on its device.
         max_steps: stop at this step.
         hooks: progress in images, notes, stop.
@@ -83,23 +81,32 @@ def fit_cfsm(
     world = world or World()
     _check(settings, data, world)
     identity = _identity(settings, data)
-    if world.leads:
-        make_folder(run_dir)
-    with store_lock(run_dir) if world.leads else nullcontext():
-        if world.leads:
-            _open(settings, identity, run_dir)
-        world.barrier()
-        result, task = run_task(
-            lambda: StyleTask(
-                Trainer(settings, data.recognizer, world), data, {"method": "cfsm", **identity}, run_dir, int8
-            ),
-            _pace(settings, _threads(run_dir)),
-            run_dir,
-            max_steps=max_steps,
-            hooks=hooks,
-        )
+
+    def make() -> StyleTask:
+        trainer = Trainer(settings, data.recognizer, world)
+        return StyleTask(trainer, data, {"method": "cfsm", **identity}, run_dir, int8)
+
+    with _owned(settings, identity, run_dir, world):
+        pace = _pace(settings, _threads(run_dir))
+        result, task = run_task(make, pace, run_dir, max_steps=max_steps, hooks=hooks)
     weights = run_dir / WEIGHTS if result.steps == result.total else None
     return CfsmResult(result.steps, result.started_at, weights, task.acceptance)
+
+
+@contextmanager
+def _owned(
+    settings: CfsmSettings, identity: Mapping[str, object], run_dir: Path, world: World
+) -> Iterator[None]:
+    """Let the leading process lock the folder and see that it is this run's; the others wait for that."""
+    if not world.leads:
+        world.barrier()
+        yield
+        return
+    make_folder(run_dir)
+    with store_lock(run_dir):
+        _open(settings, identity, run_dir)
+        world.barrier()
+        yield
 
 
 def _pace(settings: CfsmSettings, threads: int) -> Pace:
