@@ -11,8 +11,8 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from types import FrameType
-from typing import Any
 
 import click
 
@@ -27,11 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "presets": ("lrfr.cli.degrade.presets", "presets", "the shipped degradation recipes"),
     "spec": ("lrfr.cli.degrade.spec", "spec", "check, describe and compare degradation specs"),
     "init": ("lrfr.cli.degrade.init", "init", "write a commented starter spec"),
-    "experiment": (
-        "lrfr.cli.experiment",
-        "experiment",
-        "a declared comparison: views, trainings, evaluations, one report",
-    ),
+    "experiment": ("lrfr.cli.experiment", "experiment", "a declared comparison and its one report"),
     "eval": ("lrfr.cli.eval.eval", "evaluate", "measure a model on a benchmark"),
     "report": ("lrfr.cli.eval.report", "report", "one page from result files"),
     "reproduce": ("lrfr.cli.eval.reproduce", "reproduce", "check a result, from the faces to the metric"),
@@ -42,14 +38,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": (
         "lrfr.cli.train.weights",
         "export_command",
-        "a checkpoint as ONNX or safetensors, with a model card",
+        "a checkpoint as ONNX or safetensors",
     ),
     "import-weights": ("lrfr.cli.train.weights", "import_weights_command", "foreign weights as a checkpoint"),
-    "route": (
-        "lrfr.cli.train.weights",
-        "route_command",
-        "several checkpoints as one: each face to the one for its size",
-    ),
+    "route": ("lrfr.cli.train.weights", "route_command", "several checkpoints as one, by the size of a face"),
     "store": ("lrfr.cli.pairs.store", "store_group", "look at, check and care for a pair store"),
     "doctor": ("lrfr.cli.doctor", "doctor", "versions, CPU, disk, GPU and what is missing"),
 }
@@ -119,28 +111,14 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        return _fail(
-            error.exit_code,
-            {"type": "UsageError", "message": error.format_message()},
-            _usage_text(error),
-            as_json,
-        )
+        said = {"type": "UsageError", "message": error.format_message()}
+        return _fail(error.exit_code, said, _usage_text(error), as_json)
     except LrfrError as error:
         return _fail(error.exit_code, error.as_dict(), f"error: {error}", as_json)
     except (click.Abort, KeyboardInterrupt):
-        return _fail(
-            130,
-            {"type": "Interrupted", "message": "interrupted"},
-            "interrupted; run the same command again to go on",
-            as_json,
-        )
+        return _ended(130, "interrupted", as_json)
     except Terminated:
-        return _fail(
-            143,
-            {"type": "Terminated", "message": "terminated"},
-            "terminated; run the same command again to go on",
-            as_json,
-        )
+        return _ended(143, "terminated", as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -161,6 +139,11 @@ def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
+def _ended(code: int, how: str, as_json: bool) -> int:
+    said = {"type": how.capitalize(), "message": how}
+    return _fail(code, said, f"{how}; run the same command again to go on", as_json)
+
+
 def _usage_text(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     usage = f"{context.get_usage()}\n" if context is not None else ""
@@ -174,7 +157,7 @@ def _bug(error: Exception, as_json: bool) -> int:
     return _fail(1, {"type": type(error).__name__, "message": str(error), "file": handle.name}, text, as_json)
 
 
-def _fail(code: int, error: dict[str, Any], text: str, as_json: bool) -> int:
+def _fail(code: int, error: Mapping[str, object], text: str, as_json: bool) -> int:
     click.echo(text, err=True)
     if as_json:
         from lrfr.cli.output import print_json

@@ -26,6 +26,31 @@ def test_help_imports_nothing_heavy():
     assert "Commands:" in done.stdout
 
 
+LISTS = [
+    "doctor",
+    "eval --list",
+    "eval ls",
+    "table",
+    "presets ls",
+    "train ls",
+    "store ls",
+    "experiment demo --plan",
+]
+
+
+@pytest.mark.parametrize("words", LISTS)
+def test_no_listing_imports_torch(words, tmp_path):
+    (tmp_path / "store" / "views").mkdir(parents=True)
+    code = (
+        f"import sys\nfrom lrfr.cli.main import run\ncode = run({words.split()!r})\n"
+        "assert code == 0, code\nassert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_lists_every_command(lrfr):
     code, out, _ = lrfr("--help")
     assert code == 0
