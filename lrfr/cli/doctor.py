@@ -15,19 +15,9 @@ from lrfr.cli.output import Output, command
 from lrfr.core.machine import usable_cores
 
 _REQUIRED = (
-    *(
-        "torch",
-        "numpy",
-        "opencv-python-headless",
-        "pillow",
-        "albumentations",
-        "scipy",
-        "lmdb",
-        "ray",
-        "xxhash",
-    ),
-    *("safetensors", "pydantic", "PyYAML", "PyWavelets", "ptwt", "matplotlib", "jinja2", "click", "rich"),
-)
+    "torch numpy opencv-python-headless pillow albumentations scipy lmdb ray xxhash safetensors pydantic "
+    "PyYAML PyWavelets ptwt matplotlib jinja2 click rich"
+).split()
 _OPTIONAL = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "tensorboard": "tensorboard"}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "sha_ni", "asimd")

@@ -94,25 +94,15 @@ def _bar(label: str, unit: str) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
+    about, note_text = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+    columns = (about, BarColumn(), MofNCompleteColumn(), note_text, TimeRemainingColumn())
     pace = _Pace()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=None, note="")
 
         def advance(done: int, total: int, **info: object) -> None:
-            note = " ".join(
-                [
-                    f"{pace.rate(done):.3g} {unit}/s",
-                    *(f"{key} {cell_text(value)}" for key, value in info.items()),
-                ]
-            )
-            progress.update(task, completed=done, total=total, note=note)
+            more = "".join(f" {key} {cell_text(value)}" for key, value in info.items())
+            progress.update(task, completed=done, total=total, note=f"{pace.rate(done):.3g} {unit}/s{more}")
 
         yield advance
 
@@ -171,11 +161,8 @@ def command(name: str, **attributes: Any) -> Callable[[Body], click.Command]:
                 raise click.exceptions.Exit(out.code)
 
         made: click.Command = click.command(name, **{"cls": Command, **attributes})(run)  # type: ignore[no-untyped-call]
-        made.params.append(
-            click.Option(
-                ["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout and nothing else."
-            )
-        )
+        text = "Print one JSON object on stdout and nothing else."
+        made.params.append(click.Option(["--json", "as_json"], is_flag=True, help=text))
         return made
 
     return wrap

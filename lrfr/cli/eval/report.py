@@ -10,6 +10,7 @@ from lrfr.cli.options import option, path_option
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
+_PICTURE = "Embed a picture, for example a contact sheet."
 _GAINS = "Names of two models: relative gains of all others, as in BTNet."
 _STORE = "Pair store: takes the provenance down to the HR files."
 _PAIRED = "Test these two models against each other; without it every two."
@@ -19,13 +20,7 @@ _PAIRED = "Test these two models against each other; without it every two."
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @path_option("--out", "target", default="report.html", help="HTML file; .md and .json go beside it.")
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
-@click.option(
-    "--picture",
-    "pictures",
-    multiple=True,
-    metavar="FILE=CAPTION",
-    help="Embed a picture, for example a contact sheet.",
-)
+@click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help=_PICTURE)
 @option("--dry-run", is_flag=True, help="Read everything, say what the page would hold, write nothing.")
 @click.option("--store", type=click.Path(path_type=Path, exists=True), help=_STORE)
 @click.option("--paired", multiple=True, metavar="A,B", help=_PAIRED)
