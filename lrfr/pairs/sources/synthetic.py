@@ -70,19 +70,29 @@ class SyntheticSource(Source):
 
 def open_synthetic(place: str) -> SyntheticSource:
     """Open ``ids=100,per_id=12,seed=0`` (any part may be left out)."""
+    return SyntheticSource(**read_counts(place, SyntheticSource.kind))
+
+
+def read_counts(place: str, kind: str) -> dict[str, int]:
+    """Read ``ids=100,per_id=12,seed=0``.
+
+    Raises:
+        SpecError: another name, or no whole number above 0 (from 0 for the seed).
+
+    """
     values: dict[str, int] = {}
     for part in filter(None, place.split(",")):
         name, _, number = part.partition("=")
         if name not in {"ids", "per_id", "seed"}:
             raise SpecError(
-                f"the synthetic source has no '{name}'", hint=did_you_mean(name, ("ids", "per_id", "seed"))
+                f"the {kind} source has no '{name}'", hint=did_you_mean(name, ("ids", "per_id", "seed"))
             )
         if not number.isdigit() or int(number) >= 2**31 or (name != "seed" and int(number) == 0):
             raise SpecError(
-                f"'{number}' is no value for {name}", hint="for example synthetic:ids=100,per_id=12,seed=0"
+                f"'{number}' is no value for {name}", hint=f"for example {kind}:ids=100,per_id=12,seed=0"
             )
         values[name] = int(number)
-    return SyntheticSource(**values)
+    return values
 
 
 def render_face(identity: int, image: int, seed: int) -> tuple[NDArray[np.uint8], dict[str, int]]:

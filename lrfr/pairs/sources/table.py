@@ -15,6 +15,7 @@ from lrfr.pairs.sources.folder import FolderSource, LfwSource
 from lrfr.pairs.sources.lmdb_folder import LmdbFolderSource
 from lrfr.pairs.sources.recordio import RecordIOSource, open_recordio
 from lrfr.pairs.sources.synthetic import SyntheticSource, open_synthetic
+from lrfr.pairs.sources.synthetic_photos import SyntheticPhotosSource, open_synthetic_photos
 from lrfr.pairs.sources.tabular import CelebaSource, TableSource, open_table
 
 Opener = Callable[[str], Source]
@@ -46,6 +47,7 @@ SOURCES: Registry[Opener] = Registry(
     "lrfr.sources",
     {
         "synthetic": _opener(SyntheticSource, open_synthetic),
+        "synthetic-photos": _opener(SyntheticPhotosSource, open_synthetic_photos),
         "folder": _of_path(FolderSource),
         "lfw": _of_path(LfwSource),
         "recordio": _opener(RecordIOSource, open_recordio),
@@ -86,7 +88,7 @@ def open_source(text: str) -> Source:
 
     """
     kind, colon, place = text.partition(":")
-    if kind in SOURCES and (colon or kind == "synthetic"):
+    if kind in SOURCES and (colon or kind.startswith("synthetic")):
         return SOURCES[kind](place)
     path = Path(text)
     if not path.exists():
