@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lrfr.experiment.evaluate import Results, evaluate
     from lrfr.experiment.experiment import Experiment
     from lrfr.experiment.tables import registry
+    from lrfr.pairs.align.aligner import align_images
     from lrfr.pairs.build.make import make_pairs
     from lrfr.pairs.dataset import Batch, PairDataset, collate
     from lrfr.pairs.loader import PairLoader
@@ -50,6 +51,7 @@ _HOME = {
     "SpecError": "lrfr.core.errors",
     "Stopped": "lrfr.core.progress",
     "Store": "lrfr.pairs.store",
+    "align_images": "lrfr.pairs.align.aligner",
     "collate": "lrfr.pairs.dataset",
     "degrade_images": "lrfr.degrade.transforms",
     "evaluate": "lrfr.experiment.evaluate",
@@ -82,6 +84,7 @@ __all__ = [
     "Stopped",
     "Store",
     "__version__",
+    "align_images",
     "collate",
     "degrade_images",
     "evaluate",

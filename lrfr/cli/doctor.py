@@ -32,6 +32,9 @@ def doctor(out: Output) -> dict[str, object]:
       lrfr doctor
       lrfr doctor --json > machine.json
     """
+    from lrfr.pairs.align.detectors.table import detector_states
+
+    detectors = {state.name: state.missing for state in detector_states()}
     versions = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
     missing = {name: _get(name) for name, version in versions.items() if version is None}
     machine = _machine()
@@ -40,6 +43,8 @@ def doctor(out: Output) -> dict[str, object]:
     out.say(f"memory  {machine.memory_gib} GiB; free disk here {machine.disk_free_gib} GiB")
     out.say(f"GPU     {machine.gpu or 'none (everything runs on the CPU)'}")
     out.table(["package", "version"], [[name, version or "missing"] for name, version in versions.items()])
+    for name, why in detectors.items():
+        out.say(f"detector {name}: {why or 'ready'}")
     for name, get in missing.items():
         out.say(f"missing {name}: {get}")
     if not missing:
@@ -49,6 +54,7 @@ def doctor(out: Output) -> dict[str, object]:
         "python": platform.python_version(),
         "machine": asdict(machine),
         "versions": versions,
+        "detectors": detectors,
         "missing": [{"package": name, "get": get} for name, get in missing.items()],
     }
 

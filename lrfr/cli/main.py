@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "reproduce": ("lrfr.cli.eval.reproduce", "reproduce", "check a result, from the faces to the metric"),
     "figures": ("lrfr.cli.eval.figures", "figures", "embeddings and attention maps by resolution"),
     "table": ("lrfr.cli.eval.report", "table", "a paper's table beside ours"),
+    "align": ("lrfr.cli.pairs.align", "align_command", "photographs become aligned crops"),
+    "detectors": ("lrfr.cli.pairs.detectors", "detectors_group", "what finds faces, and how to get it"),
     "make-pairs": ("lrfr.cli.pairs.make_pairs", "make_pairs_command", "write an HR/LR pair store"),
     "train": ("lrfr.cli.train.train", "train_group", "train a method on a view"),
     "export": (

@@ -60,18 +60,22 @@ def read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:
     """Read ``key x1 y1 ... x5 y5`` lines (spaces, tabs or commas); a count line and a header line are skipped
     (CelebA's layout).
 
+    With tabs between, keys may hold spaces and more columns may follow (the ``landmarks.tsv`` of an
+    alignment). Of several lines of one key the first counts.
+
     Raises:
         SpecError: a line has another number of fields or no numbers, with its place.
 
     """
     found: dict[str, tuple[float, ...]] = {}
     for number, line in read_lines(path, names=True):
-        parts = line.replace(",", " ").split()
+        tabbed = line.count("\t") >= 10
+        parts = line.split("\t")[:11] if tabbed else line.replace(",", " ").split()
         if not parts or (number <= 2 and (len(parts) in {1, 10} or not _is_number(parts[-1]))):
             continue
         if len(parts) != 11 or not all(map(_is_number, parts[1:])):
             raise SpecError("expected 'key x1 y1 x2 y2 x3 y3 x4 y4 x5 y5'", file=str(path), line=number)
-        found[parts[0]] = tuple(map(float, parts[1:]))
+        found.setdefault(parts[0], tuple(map(float, parts[1:])))
     return found
 
 

@@ -10,6 +10,7 @@ from lrfr.core.registry import Registry
 if TYPE_CHECKING:
     from lrfr.degrade.ops.base import Op
     from lrfr.eval.protocols.table import Benchmark
+    from lrfr.pairs.align.detectors.table import DetectorOpener
     from lrfr.pairs.sources.table import Opener
     from lrfr.train.backbones.nets import Backbone
     from lrfr.train.heads.margins import Margin
@@ -37,6 +38,13 @@ class Tables:
         from lrfr.pairs.sources.table import SOURCES
 
         return SOURCES
+
+    @property
+    def detectors(self) -> Registry[DetectorOpener]:
+        """What finds faces in photographs (entry points ``lrfr.detectors``)."""
+        from lrfr.pairs.align.detectors.table import DETECTORS
+
+        return DETECTORS
 
     @property
     def backbones(self) -> Registry[Callable[..., Backbone]]:

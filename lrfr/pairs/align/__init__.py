@@ -1,0 +1,1 @@
+"""From photographs to aligned crops: detectors, the choice of a face, its crop, and checks of landmarks."""
