@@ -248,5 +248,32 @@ def card(out: Output, root: Path, view: str, target: Path | None) -> dict[str, o
     return {"card": text}
 
 
-for _command in (ls, info, verify, diff, gc, repair, export, card):
+@command("upgrade", short_help="Bring a store of an older lrfr to today's layout.")
+@click.argument("root", metavar="[STORE]", default="store", type=click.Path(path_type=Path))
+@click.option(
+    "--to", "target", type=click.Path(path_type=Path), default=None, help="New folder; the old one stays."
+)
+def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, Any]:
+    """Give every base, variant and view of an older store its id of today; bytes that agree are taken over.
+
+    \b
+    Examples:
+      lrfr store upgrade old-store
+      lrfr store upgrade old-store --to new-store
+    """
+    from lrfr.core.progress import Hooks
+    from lrfr.pairs.care.upgrade import upgrade as bring
+
+    with out.progress("upgrade", "records") as advance:
+        done = bring(root, target, Hooks(advance))
+    for item in done.renamed:
+        out.say(f"{item.kind:<5} {item.old} -> {item.new}")
+    for line in done.left:
+        out.note(f"left: {line}")
+    if not done.renamed and not done.left:
+        out.say("nothing of an older layout here")
+    return asdict(done)
+
+
+for _command in (ls, info, verify, diff, gc, repair, export, card, upgrade):
     store_group.add_command(_command)

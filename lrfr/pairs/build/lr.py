@@ -121,7 +121,6 @@ def lr_task(
         base_digest=base.sealed,
         spec=variant.spec.canonical(),
         variant=variant.number,
-        upsampled=variant.form.lr == "upsampled",
         traces=variant.traces,
     )
 

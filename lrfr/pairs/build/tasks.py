@@ -4,7 +4,7 @@ small report.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -135,7 +135,6 @@ class LrTask:
     base_digest: str
     spec: str
     variant: int
-    upsampled: bool
     traces: bool
 
     def run(self) -> ShardReport:
@@ -145,23 +144,42 @@ class LrTask:
 
     def _records(self) -> Iterator[Record]:
         base = _base(self.base, self.base_digest)
-        pipeline = _pipeline(self.spec)
-        for start in range(self.place.start, self.place.stop, DEGRADE_BATCH):
-            rows = range(start, min(self.place.stop, start + DEGRADE_BATCH))
-            images = list(base.images(rows))
-            for row, done in zip(rows, pipeline.run([base.rows.key(row) for row in rows], images, self.variant), strict=True):
-                tail = dict(done.trace.as_json()) if self.traces else {}
-                if self.upsampled:
-                    tail["native_px"] = done.image.shape[0]
-                image = self._up(pipeline, done.image) if self.upsampled else done.image
-                yield lr_record(row, image, canonical(tail) if tail else b"")
+        rows = range(self.place.start, self.place.stop)
+        return degraded_records(base, self.spec, rows, self.variant, self.traces)
 
-    @staticmethod
-    def _up(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        from lrfr.degrade.ops.resize import resize_batch
 
-        up = pipeline.spec.store.up
-        return np.asarray(resize_batch(image[None], up.size_px, up.filter, up.antialias)[0])
+def degraded_records(
+    base: ShardSet, spec: str, rows: Sequence[int], variant: int, traces: bool
+) -> Iterator[Record]:
+    """Yield the records of a degraded variant.
+
+    Args:
+        base: HR.
+        spec: canonical text; its ``store`` says whether images are upsampled first.
+        rows: which, in any order.
+        variant: number of the draw.
+        traces: whether every record carries the parameters drawn for it.
+
+    """
+    pipeline = _pipeline(spec)
+    upsampled = pipeline.spec.store.lr == "upsampled"
+    for start in range(0, len(rows), DEGRADE_BATCH):
+        some = rows[start : start + DEGRADE_BATCH]
+        images = list(base.images(some))
+        made = pipeline.run([base.rows.key(row) for row in some], images, variant)
+        for row, done in zip(some, made, strict=True):
+            tail = dict(done.trace.as_json()) if traces else {}
+            if upsampled:
+                tail["native_px"] = done.image.shape[0]
+            image = _upsampled(pipeline, done.image) if upsampled else done.image
+            yield lr_record(row, image, canonical(tail) if tail else b"")
+
+
+def _upsampled(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from lrfr.degrade.ops.resize import resize_batch
+
+    up = pipeline.spec.store.up
+    return np.asarray(resize_batch(image[None], up.size_px, up.filter, up.antialias)[0])
 
 
 def lr_record(row: int, image: NDArray[np.uint8], tail: bytes = b"") -> Record:

@@ -47,7 +47,7 @@ class Manifest:
         if head.kind != cls.kind:
             raise DataError(f"a file of kind {head.kind!r} where a {cls.kind} belongs", file=str(path))
         value["sealed"] = value.pop("digest")
-        return _validated(cls, value, path)
+        return validated(cls, value, path)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,13 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
-def _validated(cls: type[T], value: Mapping[str, object], path: Path) -> T:
+def validated(cls: type[T], value: Mapping[str, object], path: Path) -> T:
+    """Return a dataclass of JSON values, every field checked.
+
+    Raises:
+        DataError: names the file and the first field that is wrong.
+
+    """
     try:
         # as JSON, so that strict mode takes arrays for tuples
         found: T = _adapter(cast(Hashable, cls)).validate_json(canonical(value), strict=True)

@@ -1,0 +1,284 @@
+"""Bringing a store of an older layout to today's: bytes whose content agrees are taken over, ids are made
+anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from lrfr.core.errors import EnvironmentFault, SpecError
+from lrfr.core.files import (
+    check_space,
+    make_folder,
+    sha256_hex,
+    sweep,
+    write_atomic,
+    write_fault,
+    write_if_other,
+)
+from lrfr.core.lock import store_lock
+from lrfr.core.progress import SILENT, Hooks, Stopped
+from lrfr.pairs.build.hr import write_report
+from lrfr.pairs.build.lr import lr_places, variant_of, write_variant
+from lrfr.pairs.build.plan import base_identity, content_identity
+from lrfr.pairs.build.tasks import degraded_records
+from lrfr.pairs.care.older_layout import (
+    OlderBase,
+    older_files,
+    read_older_base,
+    read_older_variant,
+    read_older_view,
+)
+from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, View
+from lrfr.pairs.format.reader import ShardSet
+from lrfr.pairs.format.records import Record
+from lrfr.pairs.format.rows import CROP_BYTES, Rows, pack_rows, read_rows
+from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, write_shard
+from lrfr.pairs.format.shard_layout import hr_row_bytes, shard_spans
+from lrfr.pairs.format.store_files import StoreFiles, open_store
+from lrfr.pairs.views import select_rows, view_id
+
+PROBE_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """One thing under its old and its new id; ``kind`` is ``base``, ``lr`` or ``view``."""
+
+    kind: str
+    old: str
+    new: str
+
+
+@dataclass
+class Upgraded:
+    """What an upgrade did.
+
+    Attributes:
+        renamed: old id and new id of every base, variant and view.
+        degraded: images that were degraded anew, because the code of an op gives other pixels today.
+        left: what could not be brought over, with the reason.
+
+    """
+
+    renamed: list[Renamed] = field(default_factory=list)
+    degraded: int = 0
+    left: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """A base under both names."""
+
+    older: OlderBase
+    rows: Rows
+    folder: Path
+    new: BaseManifest
+
+
+def upgrade(root: str | Path, to: str | Path | None = None, hooks: Hooks = SILENT) -> Upgraded:
+    """Bring a store of layout 2 to today's layout.
+
+    HR records are taken over after their checksums; records of a variant are when today's code gives the
+    same pixels for some rows, else the variant is degraded anew. Views keep their old ids as ``former``, so
+    that what was trained on them still finds them. Killed and run again, it goes on. In place, the old parts
+    are removed when every view stands on new ones.
+
+    Args:
+        root: the store.
+        to: a folder for the new store, which leaves the old one as it is; None upgrades in place.
+        hooks: told of records done, asked between shards whether to stop.
+
+    Raises:
+        SpecError: there is no store.
+        DataError: the old store is damaged.
+        Stopped: a stop was asked for; finished shards are kept.
+
+    """
+    old, done = open_store(Path(root)), Upgraded()
+    target = StoreFiles(Path(to)) if to is not None else old
+    _check_nesting(old.root, target.root)
+    with store_lock(target.root):
+        make_folder(target.tmp)
+        sweep(target.tmp)
+        bases = {}
+        for path in older_files(old.root, "base/*/manifest.json"):
+            moved = _base(path, target, hooks)
+            bases[moved.older.manifest.content, moved.older.manifest.id] = moved
+            done.renamed.append(Renamed("base", moved.older.manifest.id, moved.new.id))
+        variants = _variants(old, target, list(bases.values()), hooks, done)
+        by_id = {moved.older.manifest.id: moved for moved in bases.values()}
+        for path in older_files(old.root, "views/*.json"):
+            _view(path, target, by_id, variants, done)
+        REGISTRY.clear()
+        if to is None and not done.left:
+            _remove_older(old.root)
+    return done
+
+
+def _check_nesting(old: Path, new: Path) -> None:
+    if old.resolve() != new.resolve() and old.resolve() in new.resolve().parents:
+        raise EnvironmentFault("the new store lies inside the old one", file=str(new))
+
+
+def _base(path: Path, target: StoreFiles, hooks: Hooks) -> _Moved:
+    """Take one base over."""
+    older = read_older_base(path)
+    rows = read_rows(path.parent, older.manifest.files)
+    reader = ShardSet(path.parent, older.manifest, rows)
+    if older.manifest.crop.aligned:
+        rows = replace(rows, crops=_crops_of(reader))
+    content = content_identity(rows, older.manifest.crop, older.manifest.permutation_seed)
+    base_id = base_identity(content, rows, older.manifest.block_rows)
+    folder = target.base(base_id)
+    if (folder / "manifest.json").exists():
+        found = target.base_manifest(base_id)
+        if is_whole(folder, found.shards):
+            return _Moved(older, rows, path.parent, found)
+    make_folder(folder)
+    check_space(folder, sum(shard.bytes for shard in older.manifest.shards))
+    files = pack_rows(rows)
+    for name, data in files.items():
+        write_if_other(folder / name, data, target.tmp)
+    spans = shard_spans("hr", len(rows), hr_row_bytes(older.manifest.crop.size_px))
+    places = [
+        ShardPlace(folder, name, base_id, start, stop, older.manifest.block_rows)
+        for name, start, stop in spans
+    ]
+    _copy(reader, places, target, hooks)
+    new = replace(
+        older.manifest,
+        id=base_id,
+        content=content,
+        files={name: sha256_hex(data) for name, data in files.items()},
+        shards=listed(places),
+    )
+    write_atomic(folder / "manifest.json", new.seal(), target.tmp)
+    return _Moved(older, rows, path.parent, target.base_manifest(base_id))
+
+
+def _crops_of(reader: ShardSet) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Return what stands for the landmarks of aligned rows, which layout 2 has not kept: the crops' own
+    bytes.
+    """
+    hashes = [
+        hashlib.blake2b(bytes(reader.record(row).payload), digest_size=CROP_BYTES, person=b"crop").digest()
+        for row in range(len(reader))
+    ]
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(len(reader), CROP_BYTES)
+
+
+def _copy(reader: ShardSet, places: Sequence[ShardPlace], target: StoreFiles, hooks: Hooks) -> None:
+    """Write the records of a store under another id, shard by shard; what is committed is left."""
+    for place in places:
+        if hooks.stopping():
+            raise Stopped
+        if not committed(place):
+            write_shard(place, _records(reader, place), target.tmp)
+        hooks.progress(place.stop, len(reader), phase=place.store_id)
+
+
+def _records(reader: ShardSet, place: ShardPlace) -> Iterator[Record]:
+    for row in range(place.start, place.stop):
+        found = reader.record(row)
+        yield found._replace(payload=bytes(found.payload), tail=bytes(found.tail), owner=None)
+
+
+def _variants(
+    old: StoreFiles, target: StoreFiles, bases: Sequence[_Moved], hooks: Hooks, done: Upgraded
+) -> dict[tuple[str, str], VariantManifest]:
+    """Take the variants over; return them by (new content, old id)."""
+    found = {}
+    for path in older_files(old.root, "lr/*/manifest.json"):
+        older = read_older_variant(path)
+        owners = {
+            moved.new.content: moved for moved in bases if moved.older.manifest.content == older.content
+        }
+        if not owners:
+            done.left.append(f"{path.parent}: its base is not here")
+        for content, moved in owners.items():
+            try:
+                new, images = _variant(path.parent, older, moved, target, hooks)
+            except SpecError as error:
+                done.left.append(f"{path.parent}: {error.message}")
+                continue
+            found[content, older.id] = new
+            done.degraded += images
+            done.renamed.append(Renamed("lr", older.id, new.id))
+    return found
+
+
+def _variant(
+    folder: Path, older: VariantManifest, moved: _Moved, target: StoreFiles, hooks: Hooks
+) -> tuple[VariantManifest, int]:
+    """Take one variant over; return it and how many images were degraded anew."""
+    variant = variant_of(older)
+    reader = ShardSet(folder, older, moved.rows)
+    places = lr_places(target, moved.new, variant)
+    if not (target.lr(places[0].store_id) / "manifest.json").exists():
+        make_folder(target.lr(places[0].store_id))
+        if _agrees(reader, older, moved, target):
+            _copy(reader, places, target, hooks)
+    return write_variant(target, moved.new, variant, Runner("serial", hooks=hooks))
+
+
+def _agrees(reader: ShardSet, older: VariantManifest, moved: _Moved, target: StoreFiles) -> bool:
+    """Return whether today's code makes the stored records of some evenly spread rows."""
+    rows = np.unique(np.linspace(0, len(reader) - 1, PROBE_ROWS).astype(int)).tolist()
+    base = ShardSet(target.base(moved.new.id), moved.new, moved.rows)
+    made = degraded_records(base, variant_of(older).spec.canonical(), rows, older.variant, older.form.traces)
+    return all(
+        (record.codec, bytes(record.payload), bytes(record.tail))
+        == (found.codec, bytes(found.payload), bytes(found.tail))
+        for record, found in ((record, reader.record(record.row)) for record in made)
+    )
+
+
+def _view(
+    path: Path,
+    target: StoreFiles,
+    bases: dict[str, _Moved],
+    variants: dict[tuple[str, str], VariantManifest],
+    done: Upgraded,
+) -> None:
+    """Write one view over the new parts, last of all: until then the old one stands."""
+    older = read_older_view(path)
+    moved = bases.get(older.base)
+    manifests = [variants.get((moved.new.content, ref.action)) for ref in older.variants] if moved else []
+    whole = [manifest for manifest in manifests if manifest is not None]
+    if moved is None or len(whole) < len(older.variants):
+        done.left.append(f"{path}: a part of it is not here")
+        return
+    refs = tuple(
+        replace(ref, action=manifest.id) for ref, manifest in zip(older.variants, whole, strict=True)
+    )
+    shown = moved.rows.take(select_rows(moved.rows, older.filter))
+    new_id = view_id(moved.new, shown, refs, whole)
+    new = View(older.name, new_id, moved.new.id, refs, older.filter, former=(older.id,))
+    quarantine = moved.folder / "quarantine.jsonl"
+    told = quarantine.read_bytes() if quarantine.exists() else b""
+    write_report(target, older.name, moved.older.report, told)
+    make_folder(target.view_path(older.name).parent)
+    write_atomic(target.view_path(older.name), new.seal(), target.tmp)
+    done.renamed.append(Renamed("view", older.id, new_id))
+
+
+def _remove_older(root: Path) -> None:
+    """Remove the parts of the old layout, variants before bases; a manifest goes first, so that nothing half
+    removed looks whole.
+    """
+    for place in ("lr/*/manifest.json", "base/*/manifest.json"):
+        for path in older_files(root, place):
+            try:
+                path.unlink()
+                shutil.rmtree(path.parent)
+            except OSError as error:
+                raise write_fault(error, path, 0) from error
