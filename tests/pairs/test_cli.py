@@ -307,15 +307,15 @@ def test_info_shows_what_could_not_be_used_and_why(lrfr, tmp_path):
     assert code == 3 and f"{listed.name}:2" in error
 
 
-def test_listing_a_store_imports_no_torch(made, tmp_path):
+def test_listing_a_store_imports_neither_torch_nor_opencv(made, tmp_path):
     import subprocess
     import sys
 
-    code = "import sys; from lrfr.cli.main import run; run(['store', 'ls']); print('torch' in sys.modules)"
+    code = "import sys; from lrfr.cli.main import run; run(['store', 'ls']); print({'torch', 'cv2'} & {*sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    assert "default" in done.stdout and done.stdout.strip().endswith("False")
+    assert "default" in done.stdout and done.stdout.strip().endswith("set()")
 
 
 @pytest.mark.parametrize(("signum", "expected"), [("SIGINT", 130), ("SIGTERM", 143)])

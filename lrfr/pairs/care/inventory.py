@@ -6,13 +6,16 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.files import differences, read_sealed, write_fault
 from lrfr.core.lock import store_lock
-from lrfr.pairs.care.verify import AnyManifest
 from lrfr.pairs.format.manifests import ShardEntry, View
 from lrfr.pairs.format.store_files import StoreFiles, open_store
+
+if TYPE_CHECKING:  # a listing needs no image library
+    from lrfr.pairs.care.verify import AnyManifest
 
 
 @dataclass(frozen=True)
