@@ -14,6 +14,7 @@ beforehand.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
@@ -42,6 +43,7 @@ from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.ops.table import OPS
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
+from lrfr.degrade.transforms import Degrade, degrade_images
 from lrfr.pairs.sources.synthetic import render_face
 
 BATCH = 64
@@ -151,6 +153,17 @@ def floor_chain(images):
     return run
 
 
+def one_at_a_time(text, degrade):
+    """Return a maker of runs that degrade image by image through the public transform or function."""
+
+    def make(images):
+        spec = parse_spec(text)
+        transform = Degrade(spec, up=False) if degrade else functools.partial(degrade_images, spec=spec)
+        return lambda: [transform(image) for image in images]
+
+    return make
+
+
 def lrfr_resize(images):
     pipeline = Pipeline(parse_spec(RESIZE))
     keys = [b"%d" % number for number in range(len(images))]
@@ -238,6 +251,8 @@ def main() -> None:
         "floor": floor_chain,
         "albumentations": peers.albumentations_chain,
         "basicsr_style": peers.basicsr_chain,
+        "one by one: Degrade": one_at_a_time(CHAIN, True),
+        "one by one: degrade_images": one_at_a_time(CHAIN, False),
     }
     chain = in_turn(available(chains, images), count, rounds)
     try:
@@ -249,6 +264,8 @@ def main() -> None:
         "floor": floor_resize,
         "albumentations": peers.albumentations_resize,
         "pillow": peers.pillow_resize,
+        "one by one: Degrade": one_at_a_time(RESIZE, True),
+        "one by one: degrade_images": one_at_a_time(RESIZE, False),
     }
     resize = in_turn(available(resizers, images), count, 3 * rounds)
     result = {

@@ -36,6 +36,7 @@ def sample_part(sample_key: bytes, variant: int) -> bytes:
     return _LENGTH.pack(len(sample_key)) + sample_key + _LENGTH.pack(variant)
 
 
+@functools.lru_cache(maxsize=4096)  # asked for with every batch, and a spec has few steps
 def _step_part(step_id: str) -> bytes:
     """Encode the step; every text carries its length, so that no two different identities share an
     encoding.

@@ -4,7 +4,6 @@ record.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.inspect.contact_sheet import SheetRow, contact_sheet, enlarge
 from lrfr.degrade.inspect.similarity import psnr_db, ssim
 from lrfr.degrade.inspect.statistics import Summary, draw_stats, summarize
-from lrfr.degrade.pipeline import Degraded, Pipeline, Trace, replay
+from lrfr.degrade.inspect.trace_file import Recorded, pixels_sha256
+from lrfr.degrade.pipeline import Degraded, Pipeline, replay
 
 BATCH = 64
 SHEET_ROWS = 12  # more are not looked at, and a sheet of a large folder would not open
@@ -232,71 +232,13 @@ class _Run:
         return AppliedFiles(written, self.refused, self.recoded, summary)
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A line of ``trace.jsonl``.
-
-    Attributes:
-        trace: what was drawn.
-        file: the image that was written, relative to the trace's folder.
-        fit_px: side that the face was brought to first.
-        px: height and width of the image.
-        sha256: of its pixels.
-
-    """
-
-    trace: Trace
-    file: str
-    fit_px: int
-    px: tuple[int, int]
-    sha256: str
-
-    @classmethod
-    def of(cls, degraded: Degraded, file: str, fit_px: int) -> Recorded:
-        """Return the record of an image."""
-        height, width = degraded.image.shape[:2]
-        return cls(degraded.trace, file, fit_px, (height, width), _digest(degraded.image))
-
-    def as_json(self) -> dict[str, object]:
-        """Return the line as plain data."""
-        own = {"file": self.file, "fit_px": self.fit_px, "px": list(self.px), "sha256": self.sha256}
-        return {**self.trace.as_json(), **own}
-
-
-def _digest(image: ImageU8) -> str:
-    return hashlib.sha256(image.tobytes()).hexdigest()
-
-
-def read_traces(path: Path) -> list[Recorded]:
-    """Read a ``trace.jsonl``.
-
-    Raises:
-        DataError: a line is no record, with its number.
-
-    """
-    records = []
-    for number, text in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
-        try:
-            line = json.loads(text)
-            types = {"key": str, "file": str, "sha256": str, "fit_px": int, "steps": list}
-            bad = [name for name, kind in types.items() if not isinstance(line[name], kind)]
-            if bad or not 4 <= line["fit_px"] <= 4096:
-                raise ValueError(str(bad or "fit_px"))
-            height, width = line["px"]
-            px = (int(height), int(width))
-            records.append(Recorded(Trace.read(line), line["file"], line["fit_px"], px, line["sha256"]))
-        except (ValueError, KeyError, TypeError, RecursionError, DataError) as error:
-            raise DataError(f"not a trace record: {error}", file=str(path), line=number) from None
-    return records
-
-
 def replay_files(
     records: Sequence[Recorded], faces: Sequence[FaceFile], folder: Path, *, dry_run: bool = False
 ) -> int:
     """Write again what traces record, and return how many images there were.
 
     Args:
-        records: see :func:`read_traces`.
+        records: see :func:`~lrfr.degrade.inspect.trace_file.read_traces`.
         faces: the faces of the first run.
         folder: of the images.
         dry_run: compare only.
@@ -315,7 +257,7 @@ def replay_files(
                 hint="give the same INPUT as for the first run",
             )
         image = replay(record.trace, face.load(record.fit_px)[0])
-        if _digest(image) != record.sha256:
+        if pixels_sha256(image) != record.sha256:
             hint = "another library version or another face?"
             raise DataError("the pixels differ from the recorded ones", file=record.file, hint=hint)
         target = folder / record.file

@@ -167,7 +167,8 @@ def _replay(
     out: Output, inputs: tuple[str, ...], traces: Path, folder: Path, dry_run: bool
 ) -> dict[str, Any]:
     from lrfr.cli.degrade.inputs import embedded_number, find_inputs
-    from lrfr.degrade.apply_files import read_traces, replay_files
+    from lrfr.degrade.apply_files import replay_files
+    from lrfr.degrade.inspect.trace_file import read_traces
 
     records = read_traces(traces)
     needed = max((embedded_number(record.trace.key) for record in records), default=0) + 1

@@ -23,6 +23,7 @@ from lrfr.core.errors import SpecError
 from lrfr.core.image import ImageU8
 from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
+from lrfr.degrade.ops.srgb_curve import light_to_srgb, srgb_to_light
 from lrfr.degrade.values.distributions import Choice, Draw, Value
 from lrfr.degrade.values.params import Real, Whole, Word
 
@@ -144,18 +145,6 @@ def _resize_light(
     return np.rint(255.0 * light_to_srgb(np.clip(resized, 0.0, 1.0))).astype(np.uint8)
 
 
-def srgb_to_light(value: NDArray[Any]) -> NDArray[Any]:
-    """Decode sRGB values in [0, 1] to linear light (IEC 61966-2-1)."""
-    return np.asarray(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4))
-
-
-def light_to_srgb(light: NDArray[Any]) -> NDArray[Any]:
-    """Encode linear light in [0, 1] to sRGB values (IEC 61966-2-1)."""
-    return np.asarray(
-        np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
-    )
-
-
 def resize_each(
     images: Sequence[ImageU8], sizes_hw: Sequence[tuple[int, int]], params: Sequence[Params], key: str
 ) -> list[ImageU8]:
@@ -177,7 +166,11 @@ def resize_each(
             raise SpecError(
                 f"a resize asks for {size_hw[1]}x{size_hw[0]} px; {MAX_SIDE_PX} is the largest side"
             )
-        resized = resize_batch(np.stack([images[row] for row in rows]), size_hw, *operator)
+        # one face at a time is common on the fly, and a view is free where a stack copies; torch wants it
+        # writable, though nothing writes to it
+        alone = len(rows) == 1 and images[rows[0]].flags.writeable
+        batch = images[rows[0]][None] if alone else np.stack([images[row] for row in rows])
+        resized = resize_batch(batch, size_hw, *operator)
         for row, image in zip(rows, resized, strict=True):
             result[row] = image
     return result
