@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from lrfr.core.errors import SpecError
-from lrfr.degrade.ops.resize import light_to_srgb, resize_batch, srgb_to_light
+from lrfr.degrade.ops.resize import resize_batch
+from lrfr.degrade.ops.srgb_curve import light_to_srgb, srgb_to_light
 from tests.degrade.samples import face, faces, keys, one, pipeline
 
 SIZES = (7, 14, 20, 28, 56)
