@@ -160,6 +160,7 @@ class MobileFaceNet(Backbone):
     def __init__(self, layout: MobileLayout) -> None:
         super().__init__()
         blocks, emb_dim, final_px = layout.blocks, layout.emb_dim, layout.final_px
+        # Table 1 of the paper is scale 1; the expansions inside a unit (128, 256, 512) do not grow with it
         narrow, wide = 64 * layout.scale, 128 * layout.scale
         self.layers = nn.ModuleList(
             [

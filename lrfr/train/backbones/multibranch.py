@@ -93,7 +93,7 @@ class MultiBranch(Backbone):
         self.shared = nn.Sequential(*(unit for name in STAGES[: split - 1] for unit in getattr(fr, name)))
         self.fr = nn.Sequential(*(unit for name in STAGES[split - 1 :] for unit in getattr(fr, name)))
         self.sb = nn.Sequential(*(unit for name in STAGES[split - 1 :] for unit in getattr(sb, name)))
-        channels = fr.tap_channels[-1]
+        channels = fr.tap_channels[-1]  # both branches end in the last stage, wherever they part
         self.fr_attention, self.sb_attention = SelfAttention(channels, heads), SelfAttention(channels, heads)
         self.fr_fc, self.sb_fc = nn.Linear(channels, emb_dim), nn.Linear(channels, attributes)
         self.emb_dim, self.tap_channels = emb_dim, (channels, channels)

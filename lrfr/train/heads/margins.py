@@ -113,6 +113,7 @@ class CurricularFace(Margin):
     def observe(self, cos_b: Tensor, norm_b: Tensor) -> None:
         """Move ``t`` towards the batch's mean target cosine."""
         if self.update_t:
+            # Eq. 12: t follows r, the batch's mean target cosine
             self.t.mul_(self.momentum).add_(cos_b.mean() * (1 - self.momentum))
 
     def target(self, cos_b: Tensor, norm_b: Tensor) -> Tensor:
@@ -175,7 +176,7 @@ MARGINS: Registry[type[Margin]] = Registry(
 
 INITS: dict[str, Callable[[Tensor], Tensor]] = {
     "xavier": nn.init.xavier_uniform_,
-    "normal": lambda weight: nn.init.normal_(weight, 0.0, 0.01),
+    "normal": lambda weight: nn.init.normal_(weight, 0.0, 0.01),  # arcface_torch and CurricularFace
     "uniform": lambda weight: nn.init.uniform_(weight, -1, 1),
 }
 

@@ -132,6 +132,7 @@ class ShardedHead(nn.Module):
             self.first + classes >= self.num_classes
         )
         others_bc = others_bc.masked_fill(hidden, float("-inf"))
+        # the largest logit over all processes is taken off before exp, so that no process overflows
         peak_b = torch.maximum(others_bc.detach().amax(1), target_b.detach())
         if dist.is_initialized():
             dist.all_reduce(peak_b, dist.ReduceOp.MAX)

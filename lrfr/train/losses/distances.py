@@ -72,6 +72,7 @@ def _pairwise(x_bd: Tensor) -> Tensor:
     """Return L2 distances [B, B] divided by their mean over the non-zero ones; the gradient at zero distance
     is zero.
     """
+    # the root has no derivative at zero, and the diagonal is zero: it is left out before the root
     squared = (x_bd[:, None] - x_bd[None]).square().sum(2)
     apart = squared > 0
     distance = torch.where(
@@ -117,6 +118,7 @@ def logexp(student_bd: Tensor, teacher_bd: Tensor, p: float = 1.0, reduction: st
     ``paper`` is per sample, mean over the batch; ``official`` is the released code's single log over the
     whole batch, divided by p and by the batch size instead of by D.
     """
+    # expm1 and log1p: the gap of two unit vectors is small, and exp(x) - 1 would lose its digits
     terms = torch.expm1((_flat(student_bd) - _flat(teacher_bd)).abs() ** p)
     if reduction == "official":
         return torch.log1p(terms.sum()) / p / terms.shape[0]

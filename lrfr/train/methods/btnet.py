@@ -84,6 +84,7 @@ class BtnetBranch(Method):
     pretrained: bool = True
     bn: Literal["all", "official"] = "all"
     shift: int = 0
+    # section 4.4: with these two a face never meets a net that would have to shrink it
     indicator: Indicator = "max"
     rule: Rule = "ceil"
 

@@ -69,7 +69,7 @@ class CatFace(Method):
     attribute_weights: dict[str, float] = field(
         default_factory=lambda: {"Male": 1.0, "Bald": 1.0, "Big_Nose": 0.5, "Chubby": 0.5, "Narrow_Eyes": 0.5}
     )
-    margin_weight: float = 3.0
+    margin_weight: float = 3.0  # Eq. 10
     distill_weight: float = 0.5
     heads: int = 8
     split: Literal[1, 2, 3, 4] = 4

@@ -47,12 +47,12 @@ class Fskd(Method):
     }
 
     head: HeadSpec = field(default_factory=lambda: HeadSpec("cosface", 30.0, 0.25))
-    lambda_: float = 5.0
+    lambda_: float = 5.0  # section 4.1: random search on CFP-FP
     distance: str = "cosine"
     margin_weight: float = 1.0
     logits: Literal["margin", "cosine"] = "margin"
     contrast_weight: float = 0.0
-    contrast_scale: float = 20.0
+    contrast_scale: float = 20.0  # ours; MoCo has 1/0.07, that is 14
     contrast_queue: int = 8192
 
     def __post_init__(self) -> None:

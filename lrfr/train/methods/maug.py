@@ -58,7 +58,7 @@ class Maug(Method):
         if self.bn == "joint":
             hr_bd, lr_bd = net(torch.cat([batch.hr_bchw, batch.lr_bchw])).chunk(2)
         else:
-            hr_bd, lr_bd = net(batch.hr_bchw), net(batch.lr_bchw)
+            hr_bd, lr_bd = net(batch.hr_bchw), net(batch.lr_bchw)  # each side its own statistics, as released
         margin_hr, margin_lr = nets["head"](hr_bd, batch.label_b), nets["head"](lr_bd, batch.label_b)
         distance = self._pull()(F.normalize(hr_bd.float()), F.normalize(lr_bd.float()))
         total = self.lambda_ * distance + 0.5 * margin_hr + 0.5 * margin_lr

@@ -42,6 +42,7 @@ def batch_hard(distance_bb: Tensor, labels_b: Tensor, margin: float) -> Tensor:
     """
     same = labels_b[:, None] == labels_b[None]
     positive = same & ~torch.eye(len(labels_b), dtype=torch.bool, device=labels_b.device)
+    # an anchor without a positive or without a negative says nothing; it is left out of the mean too
     usable = positive.any(1) & (~same).any(1)
     hardest_positive = distance_bb.masked_fill(~positive, float("-inf")).amax(1)
     hardest_negative = distance_bb.masked_fill(same, float("inf")).amin(1)
@@ -66,7 +67,7 @@ class Octuplet(Method):
     unstated: ClassVar = {"metric": "the released code's default is euclidean"}
 
     metric: Metric = "euclidean"
-    triplet_margin: float = 0.5
+    triplet_margin: float = 0.5  # as published, for distances of unit vectors in [0, 2]
 
     def needs(self) -> Mapping[str, str]:
         """Return the recognizer to fine-tune."""

@@ -49,9 +49,9 @@ class WaveResNet(Method):
     backbone: str = "wave-iresnet50"
     head: HeadSpec = field(default_factory=lambda: HeadSpec("arcface", 32.0, 0.35))
     wavelet: str = "haar"
-    temperature: float = 4.0
+    temperature: float = 4.0  # FaceX-Zoo, whose recipe the paper shares
     lambda1: float = 1.0
-    lambda2: float = 0.05
+    lambda2: float = 0.05  # section III
     logits: Literal["margin", "cosine"] = "margin"
     wavesim: Literal["mean", "sum"] = "mean"
 

@@ -20,7 +20,8 @@ class Cbam(nn.Module):
         hidden = max(1, channels // reduction)
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
         self.spatial = nn.Sequential(
-            nn.Conv2d(2, 1, 7, padding=3, bias=False), nn.BatchNorm2d(1, momentum=0.01)
+            nn.Conv2d(2, 1, 7, padding=3, bias=False),
+            nn.BatchNorm2d(1, momentum=0.01),  # the authors' code: one channel needs a slow mean
         )
 
     def forward(self, x_bchw: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
