@@ -21,9 +21,9 @@ from lrfr import __version__
 from lrfr.core.errors import DataError, LockedError, LrfrError, SpecError
 from lrfr.core.files import make_folder, write_atomic
 from lrfr.core.lock import store_lock
+from lrfr.core.machine import usable_cores
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.train import checkpoint
-from lrfr.train.engine.determinism import usable_cores
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.loaders import make_loader
 from lrfr.train.engine.loop import FitResult

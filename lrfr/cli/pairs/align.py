@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from lrfr.cli.output import Output, command
+from lrfr.core.machine import usable_cores
 
 if TYPE_CHECKING:
     from lrfr.pairs.align.align_run import AlignOptions, AlignReport
@@ -112,9 +113,8 @@ def align_command(
     try:
         with stop_on_signal(_say_stopping) as stop, out.progress("align", "photos") as advance:
             hooks = Hooks(advance, should_stop=stop.asked)
-            cores = len(os.sched_getaffinity(0))
             runner = Runner(
-                executor, workers or cores, ray_address or os.environ.get("RAY_ADDRESS"), None, hooks
+                executor, workers or usable_cores(), ray_address or os.environ.get("RAY_ADDRESS"), None, hooks
             )
             report = align_folder(options, runner)
     except Stopped:

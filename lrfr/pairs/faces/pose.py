@@ -14,14 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.landmarks import TEMPLATE, similarity
 from lrfr.pairs.faces.people import Appearance, Identity
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-TEMPLATE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
 TOP, BOTTOM, STEP = -72.0, 84.0, 0.25
 
 
@@ -126,7 +124,8 @@ class Camera:
             ]
         )
         flat = raw.project(marks, np.array([0.0, 0.0, person.nose_len, 0.0, 0.0]))
-        matrix, shift = _similarity(flat, TEMPLATE)
+        fitted = similarity(flat, TEMPLATE)
+        matrix, shift = np.ascontiguousarray(fitted[:, :2]), fitted[:, 2]
         cos, sin = math.cos(seen.roll) * seen.scale, math.sin(seen.roll) * seen.scale
         turn = np.array([[cos, -sin], [sin, cos]])
         center = np.array([56.0, 72.0])
@@ -179,13 +178,3 @@ def _rotation(yaw: float, pitch: float) -> F64:
     turn = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
     nod = np.array([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])
     return np.asarray(nod @ turn)
-
-
-def _similarity(source: F64, target: F64) -> tuple[F64, F64]:
-    """Return (matrix, shift) of the least-squares similarity from source to target points."""
-    s, t = source - source.mean(0), target - target.mean(0)
-    scale = (s * s).sum()
-    a = (s * t).sum() / scale
-    b = (s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0]).sum() / scale
-    matrix = np.array([[a, -b], [b, a]])
-    return matrix, target.mean(0) - matrix @ source.mean(0)

@@ -85,7 +85,9 @@ def check_layout(head: Head, path: Path) -> None:
     """
     if head.format == FORMAT and head.layout == LAYOUT:
         return
-    hint = "run lrfr store upgrade" if is_older(head) else "read it with the version of lrfr that wrote it"
+    root = path.parent.parent if path.parent.name == "views" else path.parent.parent.parent
+    newer = "read it with the version of lrfr that wrote it"
+    hint = f"run lrfr store upgrade {root}" if is_older(head) else newer
     raise DataError(
         f"format {head.format!r}, layout {head.layout!r}; this version reads {FORMAT}, layout {LAYOUT}",
         file=str(path),

@@ -11,10 +11,7 @@ from typing import Any
 
 import torch
 
-
-def usable_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from lrfr.core.machine import usable_cores
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import differences as places_that_differ
 from lrfr.core.files import seal, unseal
 from lrfr.train.checkpoint import checked
 from lrfr.train.recipe import Recipe, differences, filled, method_from
@@ -144,15 +145,9 @@ def _first_edition(identity: object, path: Path) -> dict[str, object]:
     return dataclasses.asdict(RunIdentity(old.view, old.method, options, train, old.parents, {}, files))
 
 
-def _differences(old: object, new: object, place: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return [
-            line
-            for key in keys
-            for line in _differences(old.get(key), new.get(key), f"{place}.{key}".strip("."))
-        ]
-    return [] if old == new else [f"{place} is {_short(old)} there, {_short(new)} here"]
+def _differences(old: object, new: object) -> list[str]:
+    found = places_that_differ(old, new)
+    return [f"{place} is {_short(one)} there, {_short(other)} here" for place, one, other in found]
 
 
 def _short(value: object) -> str:

@@ -16,8 +16,8 @@ from lrfr import __version__
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import canonical, make_folder, write_atomic
 from lrfr.core.lock import store_lock
+from lrfr.core.machine import usable_cores
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.train.engine.determinism import usable_cores
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.loop import run_task
 from lrfr.train.engine.task import Pace
