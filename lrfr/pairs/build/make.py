@@ -4,14 +4,9 @@ not redone.
 
 from __future__ import annotations
 
-import functools
-import json
-import platform
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +27,7 @@ from lrfr.pairs.build.hr import (
 )
 from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.lr import Variant, wanted_variants, write_variant
+from lrfr.pairs.build.run_log import append_to_log
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
@@ -182,7 +178,7 @@ def make_pairs(
         started = time.time()
         made = _write(files, ingest, wanted, wished, runner, max_bad=options.max_bad)
         sweep(files.tmp)
-        _log(files, started, made)
+        append_to_log(files.root, started, made.name, (made.done.hr_written, made.done.lr_written))
     return made
 
 
@@ -282,28 +278,3 @@ def _write_view(
     make_folder(path.parent)
     write_if_other(path, view.seal(), store.tmp)
     return view
-
-
-def _log(store: StoreFiles, started: float, made: MadeView) -> None:
-    """Append what may differ between equal runs: time, host, command line, versions. Nothing reads it back
-    into an id.
-    """
-    entry = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 3),
-        "host": platform.node(),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "versions": _versions(),
-        "view": made.name,
-        "hr_written": made.done.hr_written,
-        "lr_written": made.done.lr_written,
-    }
-    with (store.root / "run.log").open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(entry) + "\n")
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    names = ("lrfr", "numpy", "opencv-python-headless", "pillow", "torch", "lmdb", "albumentations", "ray")
-    return {name: version(name) for name in names}
