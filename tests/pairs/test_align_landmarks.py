@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lrfr.core.errors import SpecError
+from lrfr.core.image import encode_png
 from lrfr.core.landmarks import TEMPLATE, read_landmarks
 from lrfr.pairs.align import unaligned
 from lrfr.pairs.align.aligner import (
@@ -18,7 +19,7 @@ from lrfr.pairs.align.aligner import (
     cut_face,
     detect_faces,
 )
-from lrfr.pairs.align.checks import check_convention, landmark_fault
+from lrfr.pairs.align.checks import check_convention, check_landmarks, landmark_fault
 from lrfr.pairs.align.detectors.base import Detections
 from lrfr.pairs.align.landmark_fit import fit_landmarks
 from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
@@ -96,7 +97,7 @@ def _set(count=64):
 
 def test_good_landmarks_pass():
     points = _set()
-    check_convention(points, [(300, 300)] * len(points))
+    check_convention(points)
     assert {landmark_fault(item, 300, 300) for item in points} == {""}
 
 
@@ -112,22 +113,28 @@ _WRONG = {
 def test_another_convention_is_named_once_for_all(said):
     points = [_WRONG[said](item) for item in _set()]
     with pytest.raises(SpecError) as caught:
-        check_convention(points, [(300, 300)] * len(points), "marks.txt")
+        check_convention(points, "marks.txt")
     assert said in str(caught.value) and caught.value.file == "marks.txt" and caught.value.hint
 
 
 def test_a_few_odd_faces_stop_nothing_and_are_refused_one_by_one():
     points = _set()
     points[:5] = [item[[1, 0, 2, 4, 3]] for item in points[:5]]
-    check_convention(points, [(300, 300)] * len(points))
+    check_convention(points)
     assert [bool(landmark_fault(item, 300, 300)) for item in points] == [True] * 5 + [False] * 59
 
 
 def test_a_sample_is_spread_over_all():
-    points = _set(640)
-    points[:70] = [item[:, ::-1] for item in points[:70]]  # only at the beginning
-    check_convention(points, [(300, 300)] * len(points))
-    check_convention([], [])
+    points = {f"{number:03d}": item for number, item in enumerate(_set(640))}
+    flat = {key: tuple(item.ravel()) for key, item in points.items()}
+    first = {key: tuple(item[:, ::-1].ravel()) for key, item in list(points.items())[:70]}
+    check_landmarks(list(points), {**flat, **first}, "marks.txt")
+    every = {key: tuple(item[:, ::-1].ravel()) for key, item in points.items()}
+    with pytest.raises(SpecError, match="y seems to stand before x in 100% of 64 faces"):
+        check_landmarks(list(points), every, "marks.txt")
+    check_landmarks(list(points)[:7], every, "marks.txt")  # so few say nothing about the file
+    with pytest.raises(SpecError, match="0 of 640 keys match"):
+        check_landmarks(["a.jpg"], flat, "marks.txt")
 
 
 @pytest.mark.parametrize(
@@ -390,3 +397,32 @@ def test_make_pairs_reads_the_same_table(tmp_path):
     rows = [LandmarkRow("a b.jpg", points, 0.9, (Remark("small", 2.0),)), LandmarkRow("a b.jpg", (1.0,) * 10)]
     (tmp_path / "landmarks.tsv").write_bytes(table_bytes(rows))
     assert read_landmarks(tmp_path / "landmarks.tsv") == {"a b.jpg": points}
+
+
+def test_make_pairs_says_once_that_a_source_is_not_aligned(lrfr, tmp_path):
+    for number in range(12):
+        folder = tmp_path / "photos" / f"p{number}"
+        folder.mkdir(parents=True)
+        (folder / "0.png").write_bytes(encode_png(photograph(number, 0, 1)[0]))
+        (tmp_path / "crops" / f"p{number}").mkdir(parents=True)
+        (tmp_path / "crops" / f"p{number}" / "0.png").write_bytes(encode_png(render_face(number, 0, 1)[0]))
+    code, out, err = lrfr("make-pairs", "--source", "photos", "--hr-only")
+    assert code == 0 and (out + err).count("W_UNALIGNED") == 1
+    code, out, err = lrfr("make-pairs", "--source", "crops", "--hr-only", "--store", "other")
+    assert code == 0 and "W_UNALIGNED" not in out + err
+
+
+def test_make_pairs_cuts_the_crops_of_align_and_stops_at_swapped_sides(lrfr, tmp_path):
+    rows, wrong = [], []
+    for number in range(10):
+        image, pasted = photograph(number, 0, 1)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / f"{number}.png").write_bytes(encode_png(image))
+        rows.append(LandmarkRow(f"{number}.png", tuple(np.round(pasted.landmarks.ravel(), 2))))
+        wrong.append(LandmarkRow(f"{number}.png", tuple(pasted.landmarks[[1, 0, 2, 4, 3]].ravel())))
+    (tmp_path / "landmarks.tsv").write_bytes(table_bytes(rows))
+    (tmp_path / "wrong.tsv").write_bytes(table_bytes(wrong))
+    code, out, _ = lrfr("make-pairs", "--source", "photos", "--align", "landmarks.tsv", "--hr-only")
+    assert code == 0 and "10 faces" in out
+    code, _, err = lrfr("make-pairs", "--source", "photos", "--align", "wrong.tsv", "--hr-only")
+    assert code == 2 and "left and right look swapped in 100% of 10 faces" in err

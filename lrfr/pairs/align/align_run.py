@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from lrfr.core.errors import SpecError
 from lrfr.core.files import canonical, make_folder, sha256_hex, sweep, write_atomic
-from lrfr.core.image import ImageFault, probe
 from lrfr.core.lock import store_lock
 from lrfr.pairs.align.align_state import TABLE, AlignState, Settings
 from lrfr.pairs.align.aligner import REVISION, AlignRules
-from lrfr.pairs.align.checks import check_convention
+from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.detectors.table import open_detector
 from lrfr.pairs.align.fit_sheet import fit_sheet
 from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
@@ -26,7 +24,6 @@ REPORT = "align.json"
 PHOTOS_A_TASK = 8
 # a rough estimate, to choose an executor by
 SECONDS_A_PHOTO = 0.1
-CHECKED = 64
 Given = dict[str, list[LandmarkRow]]
 
 
@@ -159,37 +156,12 @@ def _settings(options: AlignOptions) -> Settings:
 
 
 def _given(options: AlignOptions, listed: PhotoList) -> Given:
-    """Read a person's landmarks and look at the first of them."""
+    """Read a person's landmarks and look at some of them."""
     assert options.landmarks is not None
     table = read_table(options.landmarks)
-    file = str(options.landmarks)
-    matching = [photo for photo in listed.photos if photo.key in table]
-    if not matching:
-        theirs, ours = next(iter(table), "nothing"), listed.photos[0].key
-        raise SpecError(
-            f"0 of {len(table)} keys match; the file's look like '{theirs}', the photographs' like '{ours}'",
-            file=file,
-        )
-    points, sizes = [], []
-    for photo in matching[:: max(1, len(matching) // CHECKED)][:CHECKED]:
-        size = _size_of(listed, photo)
-        if size:
-            points.append(table[photo.key][0].points_xy)
-            sizes.append(size)
-    check_convention(points, sizes, file)
+    best = {key: rows[0].points for key, rows in table.items()}
+    check_landmarks([photo.key for photo in listed.photos], best, str(options.landmarks))
     return table
-
-
-def _size_of(listed: PhotoList, photo: Photo) -> tuple[int, int] | None:
-    """Return (height, width) of a photograph, None when it cannot be read: it is refused later."""
-    try:
-        content = listed.source.read(photo.place)
-        if not isinstance(content, bytes):
-            return content.shape[0], content.shape[1]
-        _, width, height = probe(content)
-    except ImageFault:
-        return None
-    return height, width
 
 
 def _sort(listed: PhotoList, state: AlignState, given: Given | None) -> tuple[list[Photo], list[PhotoRow]]:

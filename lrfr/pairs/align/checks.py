@@ -1,8 +1,8 @@
-"""Whether landmarks that somebody brings are landmarks: five checks that need no picture."""
+"""Whether landmarks that somebody brings are landmarks: checks that need no picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ LEAST_COVERED = 0.3
 # eye distances below 3 px: nothing of a face is left
 MOST_SCALE = 12.0
 SAMPLE = 64
+# the habits of fewer faces say nothing about a file
+LEAST_FACES = 8
 _SWAPPED = [1, 0, 2, 4, 3]
 
 
@@ -51,28 +53,45 @@ def _fault_of(fit: Fit) -> str:
     return ""
 
 
-def check_convention(points: Sequence[Points], sizes: Sequence[tuple[int, int]], file: str = "") -> None:
-    """Stop early when a whole set of landmarks is written in another convention; costs 1 ms a face.
+def check_landmarks(keys: Sequence[str], marks: Mapping[str, Sequence[float]], file: str) -> None:
+    """Stop early when a file of landmarks cannot belong to a source, or is written in another convention.
 
     Args:
-        points: float64 ``[5, 2]`` a face; up to 64 spread over the set are looked at.
-        sizes: (height, width) of each photograph, in pixels.
+        keys: the source's keys.
+        marks: x1, y1 to x5, y5 by key.
+        file: where they come from, for messages.
+
+    Raises:
+        SpecError: no key matches, or as :func:`check_convention`.
+
+    """
+    matching = [key for key in keys if key in marks]
+    if keys and not matching:
+        theirs = next(iter(marks), "nothing")
+        raise SpecError(
+            f"0 of {len(marks)} keys match; the file's look like '{theirs}', the source's like '{keys[0]}'",
+            file=file,
+        )
+    chosen = matching[:: max(1, len(matching) // SAMPLE)][:SAMPLE]
+    check_convention([np.array(marks[key], np.float64).reshape(5, 2) for key in chosen], file)
+
+
+def check_convention(points: Sequence[Points], file: str = "") -> None:
+    """Stop early when a whole set of landmarks is written in another convention.
+
+    Args:
+        points: float64 ``[5, 2]`` a face.
         file: where they come from, for the message.
 
     Raises:
         SpecError: left and right are swapped, y stands before x, values are shares instead of pixels, or the
-            photographs lie on their side: in at least nine in ten faces.
+            photographs lie on their side: in at least nine of ten faces, and of eight at least.
 
     """
-    step = max(1, len(points) // SAMPLE)
-    chosen = [(points[at], sizes[at]) for at in range(0, len(points), step)][:SAMPLE]
-    chosen = [item for item in chosen if np.isfinite(item[0]).all()]
-    if not chosen:
-        return
-    said = [_convention(marks, *size) for marks, size in chosen]
-    word = max(set(said), key=said.count)
-    share = said.count(word) / len(said)
-    if word and share >= 0.9:
+    said = [_convention(marks) for marks in points if np.isfinite(marks).all()]
+    word = max(set(said), key=said.count) if said else ""
+    share = said.count(word) / max(1, len(said))
+    if word and share >= 0.9 and len(said) >= LEAST_FACES:
         raise SpecError(f"{word} in {share:.0%} of {len(said)} faces", file=file or None, hint=_HINTS[word])
 
 
@@ -87,22 +106,22 @@ _HINTS = {
 _SHARES, _MIRRORED, _TURNED, _ASIDE = _HINTS
 
 
-def _convention(points: Points, height: int, width: int) -> str:
+def _convention(points: Points) -> str:
     """Return what is wrong with the order of one face's numbers, "" when nothing is."""
     if points.min() >= -0.2 and points.max() <= 1.2:
         return _SHARES
-    if _upright(points, height, width):
+    if _upright(points):
         return ""
-    if _upright(points[_SWAPPED], height, width):
+    if _upright(points[_SWAPPED]):
         return _MIRRORED
-    if _upright(points[:, ::-1], height, width):
+    if _upright(points[:, ::-1]):
         return _TURNED
-    return _ASIDE if _upright(points[_SWAPPED][:, ::-1], height, width) else ""
+    return _ASIDE if _upright(points[_SWAPPED][:, ::-1]) else ""
 
 
-def _upright(points: Points, height: int, width: int) -> bool:
+def _upright(points: Points) -> bool:
     try:
-        fit = fit_landmarks(points, height, width)
+        fit = fit_landmarks(points, 1, 1)
     except ImageFault:
         return False
     return fit.residual_px <= MOST_RESIDUAL_PX and abs(fit.turn_deg) <= MOST_TURN_DEG

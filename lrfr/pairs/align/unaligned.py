@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.image import ImageU8
+from lrfr.core.image import ImageFault, ImageU8, decode
+from lrfr.pairs.sources.base import Face, Source
 
 SAMPLE = 64
 SIDE_PX = 28
@@ -37,6 +38,30 @@ def looks_unaligned(images: Sequence[ImageU8]) -> tuple[bool, float]:
     values = [likeness(image) for image in list(images)[::step][:SAMPLE]]
     mean = float(np.mean(values)) if values else 0.0
     return len(values) >= 8 and mean < LEAST_MEAN, mean
+
+
+def unaligned_warning(source: Source, listed: Sequence[Face]) -> str:
+    """Return what to say about a source whose faces look unaligned, "" when they do not.
+
+    A source that renders its faces is not looked at.
+    """
+    faces = sorted(listed, key=lambda face: face.key_bytes)
+    if not faces or source.fingerprint(faces[0].place) is not None:
+        return ""
+    images = []
+    for face in faces[:: max(1, len(faces) // SAMPLE)][:SAMPLE]:
+        try:
+            content = source.read(face.place)
+            images.append(content if isinstance(content, np.ndarray) else decode(content))
+        except ImageFault:
+            continue
+    unaligned, mean = looks_unaligned(images)
+    if not unaligned:
+        return ""
+    return (
+        f"W_UNALIGNED: these do not look like aligned faces (likeness {mean:.2f}; aligned ones give "
+        f"{LEAST_MEAN} and more): cut them first by 'lrfr align PHOTOS --out aligned', or give --align"
+    )
 
 
 def likeness(image: ImageU8) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 from lrfr.core.errors import SpecError
 from lrfr.core.landmarks import read_landmarks
 from lrfr.core.lists import read_lines
+from lrfr.pairs.align.checks import check_landmarks
+from lrfr.pairs.align.unaligned import unaligned_warning
 from lrfr.pairs.build.channel_order import source_looks_swapped
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
@@ -45,7 +47,8 @@ def open_ingest(source: str | Path | Source, options: IngestOptions | None = Non
     """Open a source by its name (``kind:place`` or a path), or take an open one, and look at its channels.
 
     Raises:
-        SpecError: no such source, or a malformed landmark or split file.
+        SpecError: no such source, a malformed landmark or split file, or landmarks of other keys or of
+            another convention.
 
     """
     options = options or IngestOptions()
@@ -54,9 +57,12 @@ def open_ingest(source: str | Path | Source, options: IngestOptions | None = Non
         opened = WithSplits(opened, _read_splits(options.split_file))
     marks = read_landmarks(options.landmarks) if options.landmarks else None
     listed = opened.faces()
+    unaligned = "" if marks is not None else unaligned_warning(opened, listed)
+    if marks is not None:
+        check_landmarks([face.key for face in listed], marks, str(options.landmarks))
     swapped = options.color != "bgr" and source_looks_swapped(opened, listed)
     order = "bgr" if options.color == "bgr" or (options.color == "auto" and swapped) else "rgb"
-    warnings = (_WARNING[order],) if swapped else ()
+    warnings = (*((_WARNING[order],) if swapped else ()), *((unaligned,) if unaligned else ()))
     prepare = Prepare(size_px=options.size_px, color=order, aligned=marks is not None)
     base = BaseOptions(prepare, options.seed, options.access)
     return Ingest(opened, base, marks, options.cached, warnings, tuple(listed))

@@ -21,6 +21,7 @@ from lrfr.core.image import (
     square_fit,
 )
 from lrfr.core.landmarks import ALIGN_REVISION, align
+from lrfr.pairs.align.checks import landmark_fault
 from lrfr.pairs.format.manifests import Crop
 from lrfr.pairs.sources.base import Content
 
@@ -72,7 +73,11 @@ class Prepare:
         if self.aligned:
             if landmarks is None:
                 raise ImageFault("E_LANDMARK")
-            return align(image, np.array(landmarks).reshape(5, 2), self.size_px)
+            points = np.array(landmarks, np.float64).reshape(5, 2)
+            fault = landmark_fault(points, image.shape[0], image.shape[1])
+            if fault:
+                raise ImageFault("E_LANDMARK", fault)
+            return align(image, points, self.size_px)
         return square_fit(image, self.size_px)
 
     def look(self, content: Content, landmarks: Landmarks | None = None) -> NDArray[np.uint8]:
