@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -15,7 +16,28 @@ import lrfr
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"core", "degrade", "pairs", "train", "eval", "experiment", "cli"}
 # A change here is a change of the public face: say it in CHANGELOG.md, and keep the deprecation policy.
-SIGNATURES: dict[str, str] = {}
+SIGNATURES: dict[str, str] = {
+    "Batch": "(hr_bchw: 'torch.Tensor', lr_bchw: 'torch.Tensor', size_px_b: 'torch.Tensor', label_b: 'torch.Tensor', attributes_ba: 'torch.Tensor', row_b: 'torch.Tensor') -> None",
+    "Degrade": "(spec: 'Spec | Pipeline | str | Path', *, up: 'bool' = True, p: 'float' = 1.0, seed: 'int | None' = None) -> 'None'",
+    "Experiment": "(declaration: 'Declaration', folder: 'Path | None' = None) -> 'None'",
+    "Hooks": "(on_progress: 'OnProgress | None' = None, on_note: 'Callable[[str], None] | None' = None, should_stop: 'Callable[[], bool] | None' = None) -> 'None'",
+    "PairDataset": "(store: 'Path | str | StoreFiles', view: 'str' = 'default', split: 'str | None' = None, *, verify: 'str' = 'always') -> 'None'",
+    "PairLoader": "(dataset: 'PairDataset', batch_size: 'int', seed: 'int' = 0, rank: 'int' = 0, world_size: 'int' = 1, threads: 'int' = 1, shuffle: 'bool' = True, drop_last: 'bool' = True) -> None",
+    "Pipeline": "(spec: 'Spec | str | Path') -> 'None'",
+    "Results": "(results: 'Sequence[Result]') -> 'None'",
+    "Spec": "(name: 'str', seed: 'int', variants: 'int', image: 'ImageSpec', store: 'StoreSpec', steps: 'tuple[Step, ...]', license: 'str | dict[str, str] | None' = None) -> None",
+    "Store": "(root: 'Path') -> None",
+    "align_images": "(images: 'Sequence[ImageU8 | str | Path]', *, size_px: 'int' = 112, detector: 'str | Detector' = 'mtcnn', face: \"Literal['largest', 'center', 'all']\" = 'largest', on_miss: \"Literal['keep-center', 'skip']\" = 'skip', weights: 'Path | None' = None, hooks: 'Hooks' = <lrfr.core.progress.Hooks>) -> 'list[Aligned]'",
+    "collate": "(items: 'Sequence[PairItem]') -> 'Batch'",
+    "degrade_images": "(images: 'Picture | Sequence[Picture]', spec: 'Spec | Pipeline | str | Path', *, keys: 'Key | Sequence[Key] | None' = None, variant: 'int' = 0, up: 'bool' = False, trace: 'bool' = False) -> 'Any'",
+    "evaluate": "(model: 'Measurable', benchmark: 'str | Benchmark' = 'synthetic', data: 'Path | str | None' = None, *, device: 'str' = 'cpu', name: 'str | None' = None, cost: 'bool' = False, hooks: 'Hooks' = <lrfr.core.progress.Hooks>, **settings: 'object') -> 'Results'",
+    "load_model": "(path: 'Path | str', device: 'str' = 'cpu') -> 'Embedder'",
+    "load_recipe": "(method: 'str', recipe: 'str' = 'tiny', set: 'Mapping[str, object] | Sequence[str]' = ()) -> 'Recipe'",
+    "load_spec": "(source: 'str | Path', set: 'Overrides' = ()) -> 'Spec'",
+    "make_pairs": "(source: 'str | Path | Source | Ingest', specs: 'str | Path | Spec | Iterable[str | Path | Spec]' = (), *, store: 'str | Path | StoreFiles', view: 'str | ViewOptions' = 'default', options: 'MakeOptions | None' = None, runner: 'Runner | None' = None, hooks: 'Hooks | None' = None) -> 'MadeView'",
+    "presets": "() -> 'list[str]'",
+    "train_model": "(recipe: 'Recipe | str', view: 'View', run_dir: 'Path | str', *, parents: 'Mapping[str, Path | str] | None' = None, evaluate: 'Evaluate | None' = None, options: 'FitOptions | None' = None, hooks: 'Hooks' = <lrfr.core.progress.Hooks>) -> 'Run'",
+}
 # these serve people and programs that have no torch at hand, or no time for it
 WITHOUT_TORCH = ["load_spec", "Spec", "Pipeline", "Hooks", "Store", "make_pairs", "SpecError", "registry"]
 PYTHON = [sys.executable, "-c"]
@@ -46,19 +68,16 @@ def test_an_unknown_name_is_an_attribute_error():
         lrfr.degrade_image  # noqa: B018
 
 
-@pytest.mark.skipif(not SIGNATURES, reason="the rooms are still being moved")
 def test_signatures_are_pinned():
     found = {}
     for name in lrfr.__all__:
         value = getattr(lrfr, name)
         if callable(value) and not (inspect.isclass(value) and issubclass(value, BaseException)):
-            found[name] = str(inspect.signature(value))
+            found[name] = re.sub(" object at 0x[0-9a-f]+", "", str(inspect.signature(value)))
     assert found == SIGNATURES, json.dumps(found, indent=4)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(lrfr.__all__) - {"__version__", "registry", "collate", "Store", "Experiment"})
-)
+@pytest.mark.parametrize("name", sorted(set(lrfr.__all__) - {"__version__", "registry"}))
 def test_documentation_has_its_parts(name):
     value = getattr(lrfr, name)
     text = inspect.getdoc(value) or ""

@@ -83,7 +83,12 @@ class Batch:
 
 
 def collate(items: Sequence[PairItem]) -> Batch:
-    """Make a batch of items: ``DataLoader(dataset, batch_size=64, collate_fn=collate)``."""
+    """Make a batch of items: ``DataLoader(dataset, batch_size=64, collate_fn=collate)``.
+
+    Args:
+        items: of one dataset, at least one.
+
+    """
     numbers = torch.tensor([(item["size_px"], item["label"], item["row"]) for item in items])
     return Batch(
         _stack([item["hr"] for item in items]),
