@@ -115,6 +115,6 @@ def test_every_kind_of_table_has_a_section():
     from lrfr.experiment.tables import Tables
 
     tables = [name for name in vars(Tables) if not name.startswith("_")]
-    assert len(tables) == len(SECTIONS)
+    assert len(tables) == len(SECTIONS) + 1 and "detectors" in tables  # docs/align.md describes that one
     for kind in SECTIONS:
         assert f"\n## {kind.capitalize()}\n" in PAGE
