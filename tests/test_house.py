@@ -66,15 +66,15 @@ def test_no_pickle_eval_cuda_or_print_outside_the_cli(path):
         assert "print" not in calls, "only the cli room prints"
 
 
-# What the house has reached; a number here may only fall (rise, for the last), never be raised to let code in.
+# What the house has reached; a number here may only be lowered, never raised to let code in.
 CEILINGS = {
-    "parameters": 12,
+    "parameters": 7,
     "function lines": 66,
-    "file lines": 339,
-    "free json": 280,
-    "hidden json": 140,
-    "files in circles": 2,
-    "doubled aliases": 20,
+    "file lines": 313,
+    "free json": 62,
+    "hidden json": 0,
+    "files in circles": 0,
+    "doubled aliases": 3,
 }
 # files that do the same job in their room, or a command named like what it is about
 SAME_JOB = {"base", "table", "settings", "__init__", "__main__"}

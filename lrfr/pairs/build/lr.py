@@ -167,4 +167,6 @@ def variant_of(manifest: VariantManifest) -> Variant:
         up = manifest.form.up
         store["up"] = {"size": up.size_px, "filter": up.filter, "antialias": up.antialias}
     spec = {**manifest.spec, "store": store}
-    return Variant(parse_spec(canonical(spec), "the stored spec"), manifest.variant, 1.0, manifest.form.traces)
+    return Variant(
+        parse_spec(canonical(spec), "the stored spec"), manifest.variant, 1.0, manifest.form.traces
+    )
