@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs soak bench clean
+.PHONY: demo test golden lint docs soak bench clean
 
 demo: $(STAMP)
 	$(BIN)/lrfr demo
@@ -20,6 +20,10 @@ lint: $(STAMP)
 # the theme prints an advertisement for its successor unless it is told not to
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# after a revision was raised: new golden values, refused where output moved under an old one
+golden: $(STAMP)
+	for room in degrade pairs train eval; do $(BIN)/python -m tests.$$room.golden || exit 1; done
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
