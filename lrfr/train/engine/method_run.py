@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lrfr.core.errors import SpecError
 from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.engine.distributed import Objective, World, data_parallel
@@ -34,6 +35,11 @@ class Run:
         self.method, self.settings, self.world = method, settings, world
         shards = {}
         if settings.shard_classes:
+            if "head" not in nets:
+                raise SpecError(
+                    "train.shard_classes spreads class weights, and this method has none",
+                    hint="--set shard_classes=false",
+                )
             head = shard_head(cast(Any, nets["head"]), world.rank, world.size, settings.sample_rate)
             nets["head"] = head
             shards["head.weight"] = head

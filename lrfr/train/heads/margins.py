@@ -21,6 +21,7 @@ from lrfr.core.registry import Registry
 from lrfr.train.backbones.features import full_precision
 
 _EPS = 1e-7  # float32 resolves cosines near 1 to 6e-8; closer, the root's derivative overflows
+_NO_IDENTITY = -1
 
 
 class Margin(nn.Module):
@@ -240,7 +241,19 @@ class Head(nn.Module):
             return F.linear(F.normalize(emb), F.normalize(self.weight)).clamp(-1, 1)
 
     def logits(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
-        """Return scaled logits with the margin on each row's target, [B, C]."""
+        """Return scaled logits with the margin on each row's target, [B, C]; a row without an identity
+        (label < 0) has no target, and so no margin.
+        """
+        known_b = labels_b >= 0
+        if not bool(known_b.any()):
+            return self.margin.scale * self.cosine(embedding_bd)
+        if bool(known_b.all()):
+            return self._with_margin(embedding_bd, labels_b)
+        plain_bc = self.margin.scale * self.cosine(embedding_bd)
+        told = self._with_margin(embedding_bd[known_b], labels_b[known_b])
+        return plain_bc.index_copy(0, known_b.nonzero().squeeze(1), told)
+
+    def _with_margin(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
         cos_bc = self.cosine(embedding_bd)
         cos_b = cos_bc.gather(1, labels_b[:, None]).squeeze(1)
         norm_b = embedding_bd.detach().norm(dim=1).to(cos_b.dtype)
@@ -252,9 +265,14 @@ class Head(nn.Module):
 
     def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
         """Return the mean cross-entropy over the rows that have an identity (label >= 0)."""
-        known = labels_b >= 0
-        if not bool(known.all()):
-            embedding_bd, labels_b = embedding_bd[known], labels_b[known]
-        if not len(labels_b):
-            return embedding_bd.sum() * 0.0
-        return F.cross_entropy(self.logits(embedding_bd, labels_b), labels_b)
+        known_b = labels_b >= 0
+        if not bool(known_b.all()):
+            embedding_bd, labels_b = embedding_bd[known_b], labels_b[known_b]
+        return classify(self.logits(embedding_bd, labels_b), labels_b)
+
+
+def classify(logits_bc: Tensor, labels_b: Tensor) -> Tensor:
+    """Return the mean cross-entropy over the rows that have an identity (label >= 0); 0 where none has."""
+    if not bool((labels_b >= 0).any()):
+        return logits_bc.sum() * 0.0  # every weight still gets a gradient, which processes wait for
+    return F.cross_entropy(logits_bc, labels_b, ignore_index=_NO_IDENTITY)

@@ -91,9 +91,14 @@ class ShardedHead(nn.Module):
         return torch.cat(parts)[: self.num_classes]
 
     def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
-        """Return the mean cross-entropy over the global batch."""
+        """Return the mean cross-entropy over the rows of the global batch that have an identity."""
         with full_precision(embedding_bd):
             emb, labels = _gather(embedding_bd.float()), _gather_labels(labels_b)
+            known = labels >= 0  # the same on every process
+            if not bool(known.any()):
+                return (emb.sum() + self.weight.sum()) * 0.0
+            if not bool(known.all()):
+                emb, labels = emb[known], labels[known]
             place_b, mine_b, classes = self._places(labels)
             cos_bc = F.linear(F.normalize(emb), F.normalize(self.weight[classes])).clamp(-1, 1)
             own_b = torch.where(mine_b, cos_bc.gather(1, place_b[:, None]).squeeze(1), cos_bc.new_zeros(()))
@@ -104,6 +109,20 @@ class ShardedHead(nn.Module):
             target_b = self.margin.scale * self.margin.target(cos_b, norm_b)
             others_bc = self.margin.scale * self.margin.others(cos_bc, cos_b.detach())
             return self._cross_entropy(target_b, others_bc, place_b, mine_b, classes)
+
+    def logits(self, embedding_bd: Tensor, labels_b: Tensor | None = None) -> Tensor:
+        """Refuse: no process holds the logits of every class.
+
+        Raises:
+            SpecError: always.
+
+        """
+        raise SpecError(
+            "this method compares logits of every class, and train.shard_classes spreads them over processes",
+            hint="--set shard_classes=false",
+        )
+
+    cosine = logits
 
     def _places(self, labels_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each label's column here (0 where it lives elsewhere), whether it lives here, and the

@@ -38,10 +38,11 @@ def pairwise(x_bd: Tensor, y_bd: Tensor, metric: Metric) -> Tensor:
 
 def batch_hard(distance_bb: Tensor, labels_b: Tensor, margin: float) -> Tensor:
     """Return the mean over anchors of the hinge on hardest positive and hardest negative; an image is no
-    positive of itself.
+    positive of itself, and one without an identity (label < 0) counts as a person of its own.
     """
-    same = labels_b[:, None] == labels_b[None]
-    positive = same & ~torch.eye(len(labels_b), dtype=torch.bool, device=labels_b.device)
+    itself = torch.eye(len(labels_b), dtype=torch.bool, device=labels_b.device)
+    same = (labels_b[:, None] == labels_b[None]) & (labels_b >= 0)[:, None] | itself
+    positive = same & ~itself
     # an anchor without a positive or without a negative says nothing; it is left out of the mean too
     usable = positive.any(1) & (~same).any(1)
     hardest_positive = distance_bb.masked_fill(~positive, float("-inf")).amax(1)

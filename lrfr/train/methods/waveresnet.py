@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from lrfr.pairs.dataset import Batch
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
-from lrfr.train.heads.margins import Head, HeadSpec
+from lrfr.train.heads.margins import Head, HeadSpec, classify
 from lrfr.train.losses.distances import kl, wavelet_similarity
 from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, start_from
 
@@ -80,7 +79,7 @@ class WaveResNet(Method):
         student = nets["net"].run(batch.lr_bchw, ("layer1", "layer2"))
         teacher = nets["teacher"].run(batch.hr_bchw, ("layer1", "layer2"))
         with_margin_bc = nets["head"].logits(student.embedding_bd, batch.label_b)
-        margin = F.cross_entropy(with_margin_bc, batch.label_b)
+        margin = classify(with_margin_bc, batch.label_b)
         student_bc = (
             with_margin_bc
             if self.logits == "margin"
