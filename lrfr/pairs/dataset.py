@@ -18,7 +18,7 @@ from lrfr.pairs.format.manifests import Up
 from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
 from lrfr.pairs.format.rows import Rows
 from lrfr.pairs.format.store_files import StoreFiles
-from lrfr.pairs.views import draw_variants, select_rows
+from lrfr.pairs.views import dense_labels, draw_variants, select_rows, view_id
 
 
 class PairItem(TypedDict):
@@ -30,7 +30,7 @@ class PairItem(TypedDict):
         size_px: native side of the LR image in pixels.
         label: 0 .. num_classes - 1; -1 for no identity.
         attributes: int8 ``[A]``, 1, 0 or -1 for unknown.
-        row: row in the base.
+        row: position in the dataset.
         key: the face's name in its source; bytes that are no UTF-8 stand as surrogates.
 
     """
@@ -55,7 +55,8 @@ class Batch:
         size_px_b: int64 ``[B]``, native side of the LR image.
         label_b: int64 ``[B]``, 0 .. num_classes - 1; -1 for no identity.
         attributes_ba: int8 ``[B, A]``, 1, 0 or -1 for unknown.
-        row_b: int64 ``[B]``, row in the base.
+        row_b: int64 ``[B]``, position in the dataset: what a run may draw by, since views of one id show the
+            same at it whatever base they lie in.
 
     """
 
@@ -151,8 +152,11 @@ class PairDataset(Dataset[PairItem]):
                     "the variant belongs to another base", file=str(lr.folder), hint="lrfr store verify"
                 )
         self.rows = select_rows(self._rows, self.view.filter, split)
+        if split:  # the id of a view that keeps just these rows
+            variants = [place.lr_manifest(variant.action) for variant in self.view.variants]
+            self.digest = view_id(manifest, self._rows.take(self.rows), self.view.variants, variants)
         self.size_px = manifest.crop.size_px  # side of the HR crops
-        self._labels, self.label_names = _dense_labels(self._rows, self.rows)
+        self._labels, self.label_names = dense_labels(self._rows, self.rows)
         # in shared memory, so that worker processes that run already see a new epoch
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
@@ -223,7 +227,7 @@ class PairDataset(Dataset[PairItem]):
                 label=label,
                 attributes=batch.attributes_ba[index],
                 row=row,
-                key=self._rows.key(row).decode("utf-8", "surrogateescape"),
+                key=self.key(row).decode("utf-8", "surrogateescape"),
             )
             for index, (size_px, label, row) in enumerate(numbers)
         ]
@@ -251,7 +255,7 @@ class PairDataset(Dataset[PairItem]):
             size_px_b=torch.from_numpy(sizes),
             label_b=torch.from_numpy(self._labels[positions]),
             attributes_ba=torch.from_numpy(self._rows.attributes[base_rows]),
-            row_b=torch.from_numpy(base_rows),
+            row_b=torch.tensor(positions),
         )
 
     def _read_lr(
@@ -270,14 +274,6 @@ class PairDataset(Dataset[PairItem]):
             _upsample(images, self.view.variants[number].up, lr, members)
             sizes[members] = self.lr[number].native_px(rows, images)
         return lr, sizes
-
-
-def _dense_labels(rows: Rows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Number the identities that occur from 0 on, in the order of their names."""
-    labels = rows.labels[chosen].astype(np.int64)
-    present = np.unique(labels[labels >= 0])
-    dense = np.where(labels >= 0, np.searchsorted(present, labels), -1)
-    return dense.astype(np.int64), tuple(rows.label_names[number] for number in present)
 
 
 def _upsample(

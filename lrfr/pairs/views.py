@@ -86,6 +86,16 @@ def _numbers_of(rows: Rows, ids: Sequence[str]) -> list[int]:
     return [place[name] for name in ids]
 
 
+def dense_labels(rows: Rows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return the label of every chosen row and the names of all: the identities that occur, numbered from 0
+    on in the order of their names; -1 for none.
+    """
+    labels = rows.labels[chosen].astype(np.int64)
+    present = np.unique(labels[labels >= 0])
+    dense = np.where(labels >= 0, np.searchsorted(present, labels), -1)
+    return dense.astype(np.int64), tuple(rows.label_names[number] for number in present)
+
+
 def draw_variants(
     digest: str, epoch: int, rows: NDArray[np.int64], weights: Sequence[float]
 ) -> NDArray[np.int64]:

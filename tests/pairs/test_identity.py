@@ -346,3 +346,16 @@ def test_manifests_carry_what_the_living_store_will_need(folder):
     )
     value = json.loads((folder / "s" / "lr" / variant.id / "manifest.json").read_bytes())
     assert {"parts", "same_as_hr", "codec"} <= value.keys() and value["layout"] == 3
+
+
+def test_a_split_has_the_id_and_the_pairs_of_a_view_of_it(folder):
+    halves = Changed(lambda index, face: replace(face, split="ab"[index % 2]))
+    make_pairs(ingest(halves), [parse_spec(SPEC)], store=folder / "s")
+    view = ViewOptions("a", split="a")
+    made = make_pairs(ingest(halves), [parse_spec(SPEC)], store=folder / "s", view=view)
+    whole, one, other = (PairDataset(folder / "s", split=split) for split in (None, "a", "b"))
+    assert len({whole.digest, one.digest, other.digest}) == 3 and one.digest == made.id
+    rows = np.arange(len(one))
+    split, same = (dataset.batch(rows, 3) for dataset in (one, PairDataset(folder / "s", "a")))
+    assert split.lr_bchw.equal(same.lr_bchw) and split.label_b.equal(same.label_b)
+    assert split.row_b.tolist() == rows.tolist()

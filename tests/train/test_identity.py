@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, SpecError
@@ -178,3 +179,20 @@ def test_every_part_has_a_revision():
 
     parts = [*METHODS.values(), *BACKBONES.values(), *MARGINS.values(), *DISTANCES.values(), TrainSettings]
     assert all(isinstance(part.revision, int) and part.revision >= 1 for part in parts)
+
+
+def test_a_view_flips_alike_whatever_base_its_rows_lie_in(tmp_path):
+    from lrfr.pairs.build.make import ViewOptions, make_pairs
+    from lrfr.pairs.dataset import PairDataset
+    from lrfr.train.engine.loaders import flip
+    from tests.pairs.toy import ToySource, ingest
+
+    few = make_pairs(ingest(ToySource(3, 4)), store=tmp_path / "few")
+    wanted = ViewOptions("default", ids=("id000", "id001", "id002"))
+    many = make_pairs(ingest(ToySource(9, 4)), store=tmp_path / "many", view=wanted)
+    assert few.id == many.id and few.base != many.base
+    one, other = (
+        flip(PairDataset(tmp_path / name).batch(np.arange(12), 0), "independent", 1, 0)
+        for name in ("few", "many")
+    )
+    assert one.hr_bchw.equal(other.hr_bchw) and one.lr_bchw.equal(other.lr_bchw)
