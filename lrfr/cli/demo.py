@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrfr.cli import options as opt
 from lrfr.cli.experiment import outcome_json, show_plan
-from lrfr.cli.options import path_option, plan_option
 from lrfr.cli.output import Output, command
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ _DRAWN = (
 
 
 @command("demo", short_help="The whole house in small, on embedded faces.")
-@path_option("--folder", default=Path("lrfr-demo"), help="Folder to write to.")
-@plan_option("Show the steps; write nothing.")
+@opt.path("--folder", default=Path("lrfr-demo"), help="Folder to write to.")
+@opt.plan("Show the steps; write nothing.")
 def demo(out: Output, folder: Path, only_plan: bool) -> dict[str, object]:
     """Embedded faces -> pairs -> HR teacher -> 14 px students with and without F-SKD -> table, contact sheet
     and page.

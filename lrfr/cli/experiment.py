@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lrfr.cli.options import option, path_option, plan_option
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
@@ -24,13 +24,13 @@ _ADDRESS = "Address of a running Ray cluster ('auto' finds one); its nodes share
 
 @command("experiment", short_help="Run a declared comparison: views, trainings, evaluations, one report.")
 @click.argument("file", metavar="FILE.yaml")
-@path_option("--folder", help="Folder to work in [default: the experiment's name].")
+@opt.path("--folder", help="Folder to work in [default: the experiment's name].")
 @click.option("--place", "places", multiple=True, metavar="NAME=PATH", help=_PLACE)
-@option("--embedded", is_flag=True, help=_EMBEDDED)
-@plan_option("Show the steps and time estimates; write nothing.")
-@option("--jobs", type=click.IntRange(1), default=1, help=_JOBS)
-@option("--ray", "on_ray", is_flag=True, help=_RAY)
-@option("--ray-address", help=_ADDRESS)
+@opt.option("--embedded", is_flag=True, help=_EMBEDDED)
+@opt.plan("Show the steps and time estimates; write nothing.")
+@opt.option("--jobs", type=click.IntRange(1), default=1, help=_JOBS)
+@opt.option("--ray", "on_ray", is_flag=True, help=_RAY)
+@opt.option("--ray-address", help=_ADDRESS)
 def experiment(
     out: Output,
     *,

@@ -2,36 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 Body = TypeVar("Body", bound=Callable[..., Any] | click.Command)
+T = TypeVar("T")
+
+PATH = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def option(*names: str, **attributes: Any) -> Callable[[Body], Body]:
+class Wrap(Protocol):
+    """A decorator that gives the same kind of thing back."""
+
+    def __call__(self, body: Body, /) -> Body:
+        """Return the body with an option."""
+
+
+def option(*names: str, **attributes: Any) -> Wrap:
     """Return a click option that shows its default in the help."""
     shown = "default" in attributes and not isinstance(attributes["default"], tuple)
     return click.option(*names, **{"show_default": shown, **attributes})
 
 
-def path_option(*names: str, **attributes: Any) -> Callable[[Body], Body]:
+def path(*names: str, kind: click.Path = PATH, **attributes: Any) -> Wrap:
     """Return an option that takes a path."""
-    return option(*names, type=click.Path(path_type=Path), **attributes)
+    return option(*names, type=kind, **attributes)
 
 
-def embedder_option(text: str) -> Callable[[Body], Body]:
+def count(*names: str, low: int = 1, high: int | None = None, **attributes: Any) -> Wrap:
+    """Return an option that takes a whole number from ``low`` to ``high``."""
+    return option(*names, type=click.IntRange(low, high), **attributes)
+
+
+def choice(*names: str, of: str, **attributes: Any) -> Wrap:
+    """Return an option that takes one of the words of ``of``."""
+    return option(*names, type=click.Choice(of.split()), **attributes)
+
+
+def flag(*names: str, text: str) -> Wrap:
+    """Return an option without a value."""
+    return option(*names, is_flag=True, help=text)
+
+
+def many(*names: str, metavar: str, text: str) -> Wrap:
+    """Return an option that may be given several times."""
+    return option(*names, multiple=True, metavar=metavar, help=text)
+
+
+def store(text: str = "Folder of the store.", name: str = "store") -> Wrap:
+    """Return ``--store``."""
+    return path("--store", name, default="store", help=text)
+
+
+def runs(name: str = "runs") -> Wrap:
+    """Return ``--runs``."""
+    return path("--runs", name, default="runs", help="Folder of run folders.")
+
+
+def embedder(text: str) -> Wrap:
     """Return ``--embedder``."""
     return option("--embedder", metavar="MODULE:FUNCTION", help=text)
 
 
-def device_option() -> Callable[[Body], Body]:
-    """Return ``--device``."""
+def device() -> Wrap:
+    """Return ``--device`` of commands that measure."""
     return option("--device", default="cpu", help="Where a checkpoint runs.")
 
 
-def plan_option(text: str) -> Callable[[Body], Body]:
+def training_device() -> Wrap:
+    """Return ``--device`` of commands that train."""
+    return option("--device", help="cpu, cuda or cuda:1.  [default: a GPU where there is one]")
+
+
+def max_steps(text: str) -> Wrap:
+    """Return ``--max-steps``."""
+    return count("--max-steps", help=text)
+
+
+def executor() -> Wrap:
+    """Return ``--executor``."""
+    return choice("--executor", of="auto serial process ray", default="auto", help="Where work runs.")
+
+
+def workers(text: str, **attributes: Any) -> Wrap:
+    """Return ``--workers``."""
+    return count("--workers", high=4096, help=text, **attributes)
+
+
+def dry_run(text: str = "Say what would be written and stop.") -> Wrap:
+    """Return ``--dry-run``."""
+    return flag("--dry-run", text=text)
+
+
+def plan(text: str) -> Wrap:
     """Return ``--plan``, also ``--dry-run``."""
-    return option("--plan", "--dry-run", "only_plan", is_flag=True, help=text)
+    return flag("--plan", "--dry-run", "only_plan", text=text)
+
+
+def picked(kind: type[T], given: Mapping[str, object], **more: object) -> T:
+    """Return the dataclass ``kind`` of those values of the command line that bear its fields' names."""
+    names = [item.name for item in fields(kind) if item.name in given]  # type: ignore[arg-type]
+    return kind(**{name: given[name] for name in names}, **more)

@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from lrfr.core.errors import LrfrError
-from lrfr.core.progress import Hooks
+from lrfr.core.progress import Hooks, Stopped, stop_on_signal
 from lrfr.eval.report.text_table import aligned, cell_text
 
 Advance = Callable[..., None]
@@ -44,10 +46,34 @@ class Output:
         if not self.as_json:
             click.echo(text)
 
+    def lines(self, texts: Iterable[str]) -> None:
+        """Print human lines."""
+        for text in texts:
+            self.say(text)
+
     def note(self, text: str) -> None:
         """Print one remark to stderr (nothing under ``--json``)."""
         if not self.as_json:
             click.echo(text, err=True)
+
+    def notes(self, texts: Iterable[str]) -> None:
+        """Print remarks."""
+        for text in texts:
+            self.note(text)
+
+    def yaml(self, data: object, width: int = 110) -> None:
+        """Print plain data as YAML."""
+        import yaml
+
+        self.say(
+            yaml.safe_dump(
+                data, sort_keys=False, default_flow_style=None, width=width, allow_unicode=True
+            ).rstrip()
+        )
+
+    def of_first_process(self) -> Output:
+        """Return this voice, or a mute one in the other processes of ``torchrun``."""
+        return Output(True) if os.environ.get("RANK", "0") != "0" else self
 
     def hooks(self) -> Hooks:
         """Return hooks that say what a library function notes."""
@@ -69,6 +95,22 @@ class Output:
                 yield advance
         else:
             yield _plain(label, unit)
+
+    @contextmanager
+    def stoppable(self, label: str, unit: str, pieces: str) -> Iterator[Hooks]:
+        """Yield hooks with progress; the first Ctrl-C or SIGTERM lets the running ``pieces`` finish, the
+        second ends.
+        """
+
+        def say() -> None:
+            click.echo(f"finishing the running {pieces}; once more to stop now", err=True)
+
+        try:
+            with stop_on_signal(say) as stop, self.progress(label, unit) as advance:
+                yield Hooks(advance, self.note, stop.asked)
+        except Stopped:
+            signal.raise_signal(stop.signum)
+            raise click.Abort from None  # where the signal is ignored
 
 
 class _Pace:

@@ -1,15 +1,21 @@
-"""What this machine gives a process: cores, and a C allocator that keeps freed memory."""
+"""What this machine is and what it gives a process: cores, and a C allocator that keeps freed memory."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import platform
+import shutil
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 # numbers of <malloc.h>; 32 MB is the highest threshold that glibc takes
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MB = 1 << 20
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "sha_ni", "asimd")
 
 
 def usable_cores() -> int:
@@ -37,3 +43,68 @@ def keep_freed_memory() -> None:
         mallopt(_MMAP_THRESHOLD, 32 * _MB)
         mallopt(_TRIM_THRESHOLD, 2048 * _MB - 1)
         mallopt(_TOP_PAD, 64 * _MB)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decides speed here, and what a report of a fault should hold.
+
+    Attributes:
+        platform: the operating system.
+        cpu: name of the processor.
+        cpu_flags: those of its abilities that numerics use.
+        cores: of the machine.
+        usable_cores: those that this process may use.
+        threads: environment variables that limit threads.
+        memory_gib: main memory; None where the system does not say it.
+        disk_free_gib: free space.
+        gpu: name of the first GPU; None without one.
+        terminal: whether a person looks at the output.
+
+    """
+
+    platform: str
+    cpu: str
+    cpu_flags: list[str]
+    cores: int | None
+    usable_cores: int
+    threads: dict[str, str]
+    memory_gib: float | None
+    disk_free_gib: float
+    gpu: str | None
+    terminal: bool
+
+
+def this_machine(folder: Path) -> Machine:
+    """Return what this machine is; the free disk is that of ``folder``."""
+    present = set(_field("flags").split()) | set(_field("features").split())
+    return Machine(
+        platform=platform.platform(),
+        cpu=_field("model name") or platform.processor() or platform.machine(),
+        cpu_flags=[flag for flag in _CPU_FLAGS if flag in present],
+        cores=os.cpu_count(),
+        usable_cores=usable_cores(),
+        threads={name: os.environ[name] for name in _THREADS if name in os.environ},
+        memory_gib=_memory_gib(),
+        disk_free_gib=round(shutil.disk_usage(folder).free / 2**30, 1),
+        gpu=_gpu(),
+        terminal=sys.stderr.isatty(),
+    )
+
+
+def _field(name: str, path: Path = Path("/proc/cpuinfo")) -> str:
+    lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.lower().startswith(name)), "")
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _gpu() -> str | None:
+    """Return the first GPU's name from its driver: asking torch would take seconds."""
+    cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return _field("model", cards[0]) if cards else None

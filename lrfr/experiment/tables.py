@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from lrfr.core.registry import Registry
@@ -80,6 +81,15 @@ class Tables:
         from lrfr.eval.protocols.table import BENCHMARKS
 
         return BENCHMARKS
+
+    def shadowed(self) -> list[str]:
+        """Return one sentence for each plug-in that cannot be reached because its name is taken.
+
+        Only tables that installed packages add to are loaded.
+        """
+        added = entry_points().groups
+        names = [name for name, value in vars(Tables).items() if isinstance(value, property)]
+        return [line for name in names if f"lrfr.{name}" in added for line in getattr(self, name).shadowed()]
 
 
 registry = Tables()

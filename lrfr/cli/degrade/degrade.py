@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lrfr.cli import options as opt
 from lrfr.cli.output import Command, Output, command
 from lrfr.core.errors import SpecError
 from lrfr.core.progress import Hooks
@@ -17,6 +18,11 @@ from lrfr.core.progress import Hooks
 if TYPE_CHECKING:
     from lrfr.degrade.inspect.statistics import Summary
     from lrfr.degrade.spec.model import Spec
+
+_SHORT = "Degrade faces by a spec; writes images, a trace and a contact sheet."
+_SET = "Replace one value of the spec, e.g. pipeline.d1.size=14."
+_STATS = "Gate rates, parameter histograms, PSNR and SSIM: table, stats.json, stats.png."
+_REPLAY = "Repeat what a trace.jsonl records."
 
 # word after ``degrade`` to the command of another file; an input of that name is written ./style-sheet
 _MOUNTED = {
@@ -39,48 +45,20 @@ class _WithMounted(Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
-@command(
-    "degrade",
-    cls=_WithMounted,
-    short_help="Degrade faces by a spec; writes images, a trace and a contact sheet.",
-)
+@command("degrade", cls=_WithMounted, short_help=_SHORT)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@click.option("--spec", "source", help="YAML file or preset name (see: lrfr presets ls).")
-@click.option(
-    "--out",
-    "folder",
-    default="degraded",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Output folder.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="PLACE=VALUE",
-    help="Replace one value of the spec, e.g. pipeline.d1.size=14.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Seed (default: the spec's).")
-@click.option(
-    "--variants", type=click.IntRange(1, 1000), help="LR images for each face (default: the spec's)."
-)
-@click.option("--limit", type=click.IntRange(1), help="At most so many faces.")
-@click.option("--print-spec", is_flag=True, help="Print the resolved, loadable spec and stop.")
-@click.option("--preview", is_flag=True, help="Write the contact sheet only.")
-@click.option(
-    "--stats",
-    "with_stats",
-    is_flag=True,
-    help="Gate rates, parameter histograms, PSNR and SSIM: table, stats.json, stats.png.",
-)
-@click.option(
-    "--replay",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Repeat what a trace.jsonl records.",
-)
-@click.option("--dry-run", is_flag=True, help="Say what would be written and stop.")
-def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, Any]:
+@opt.option("--spec", "source", help="YAML file or preset name (see: lrfr presets ls).")
+@opt.path("--out", "folder", kind=opt.FOLDER, default="degraded", help="Output folder.")
+@opt.many("--set", "overrides", metavar="PLACE=VALUE", text=_SET)
+@opt.count("--seed", low=0, high=2**64 - 1, help="Seed (default: the spec's).")
+@opt.count("--variants", high=1000, help="LR images for each face (default: the spec's).")
+@opt.count("--limit", help="At most so many faces.")
+@opt.flag("--print-spec", text="Print the resolved, loadable spec and stop.")
+@opt.flag("--preview", text="Write the contact sheet only.")
+@opt.flag("--stats", "with_stats", text=_STATS)
+@opt.path("--replay", kind=click.Path(True, dir_okay=False, path_type=Path), help=_REPLAY)
+@opt.dry_run()
+def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, object]:
     """Degrade INPUT (image files or folders; without any, the embedded faces) by a spec.
 
     Every image is cropped to its central square and brought to the spec's image size first. Results keep
@@ -107,14 +85,14 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, A
     )
     if options["print_spec"]:
         return _print_spec(out, spec)
-    from lrfr.cli.degrade.inputs import find_inputs
     from lrfr.degrade.apply_files import SHEET_ROWS, apply_files
     from lrfr.degrade.pipeline import Pipeline
+    from lrfr.pairs.sources.embedded_faces import find_inputs
 
     folder, preview, stats = options["folder"], options["preview"], options["with_stats"]
     faces = find_inputs(inputs, folder, options["limit"] or (SHEET_ROWS if preview and inputs else None))
     pipeline = Pipeline(spec)
-    result: dict[str, Any] = {"spec": spec.name, "digest": spec.digest}
+    result: dict[str, object] = {"spec": spec.name, "digest": spec.digest}
     result |= {"faces": len(faces), "variants": spec.variants}
     if options["dry_run"]:
         work = f"{len(faces)} faces x {spec.variants} variants by '{spec.name}'"
@@ -124,8 +102,7 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, A
         done = apply_files(faces, pipeline, folder, preview=preview, stats=stats, hooks=Hooks(advance))
     if done.summary is not None:
         _say_stats(out, done.summary)
-    for fault in done.refused:
-        out.note(f"left out {fault.file}: {fault.reason}")
+    out.notes(f"left out {fault.file}: {fault.reason}" for fault in done.refused)
     if preview and done.recoded:
         out.note(
             f"{done.recoded} of {len(faces)} faces are no JPEG of {spec.image.size_px} px: a store holds and "
@@ -136,39 +113,27 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, A
     return {**result, "written": done.written, "refused": refused, "recoded": done.recoded}
 
 
-def _print_spec(out: Output, spec: Spec) -> dict[str, Any]:
-    import yaml
-
+def _print_spec(out: Output, spec: Spec) -> dict[str, object]:
     resolved = spec.as_json()
-    text = yaml.safe_dump(resolved, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
-    out.say(f"# sha256 {spec.digest}\n{text.rstrip()}")
+    out.say(f"# sha256 {spec.digest}")
+    out.yaml(resolved, 120)
     return {"digest": spec.digest, "spec": resolved}
 
 
 def _say_stats(out: Output, summary: Summary) -> None:
-    from lrfr.degrade.inspect.statistics import Numbers, varies
-
-    rows = []
-    for op in summary.ops:
-        spans = [
-            f"{key} {found.min:.3g} / {found.mean:.3g} / {found.max:.3g}"
-            for key, found in op.params.items()
-            if isinstance(found, Numbers) and varies(found)
-        ]
-        rows.append([op.id, op.op, f"{op.rate:.3f}", f"{op.expected:.3f}", "; ".join(spans) or "-"])
     head = ["step", "op", "rate", "expected", "drawn: min / mean / max"]
-    out.table(head, rows, f"{summary.n} images")
-    psnr_db, ssim = summary.psnr_db, summary.ssim
-    if isinstance(psnr_db, Numbers) and isinstance(ssim, Numbers):
-        out.say(f"against HR after the way up: PSNR {psnr_db.mean:.2f} dB, SSIM {ssim.mean:.3f} (means)")
+    out.table(head, [op.row() for op in summary.ops], f"{summary.n} images")
+    likeness = summary.likeness()
+    if likeness:
+        out.say(f"against HR after the way up: {likeness}")
 
 
 def _replay(
     out: Output, inputs: tuple[str, ...], traces: Path, folder: Path, dry_run: bool
-) -> dict[str, Any]:
-    from lrfr.cli.degrade.inputs import embedded_number, find_inputs
+) -> dict[str, object]:
     from lrfr.degrade.apply_files import replay_files
     from lrfr.degrade.inspect.trace_file import read_traces
+    from lrfr.pairs.sources.embedded_faces import embedded_number, find_inputs
 
     records = read_traces(traces)
     needed = max((embedded_number(record.trace.key) for record in records), default=0) + 1

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
 
 @command("init", short_help="Write a commented starter spec.")
-@click.argument("path", default="degrade.yaml", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--from", "preset", help="Start from this preset instead.")
-@click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@click.option("--dry-run", is_flag=True, help="Print it instead.")
-def init(out: Output, path: Path, preset: str | None, force: bool, dry_run: bool) -> dict[str, Any]:
+@click.argument("path", default="degrade.yaml", type=opt.FILE)
+@opt.option("--from", "preset", help="Start from this preset instead.")
+@opt.flag("--force", text="Overwrite an existing file.")
+@opt.dry_run("Print it instead.")
+def init(out: Output, path: Path, preset: str | None, force: bool, dry_run: bool) -> dict[str, object]:
     """Write a commented degradation spec to PATH (default: degrade.yaml).
 
     \b
@@ -24,15 +24,9 @@ def init(out: Output, path: Path, preset: str | None, force: bool, dry_run: bool
       lrfr init
       lrfr init mine.yaml --from sensor
     """
-    from importlib import resources
+    from lrfr.degrade.spec.resolve import preset_text, starter_text
 
-    from lrfr.degrade.spec.resolve import preset_text
-
-    text = (
-        preset_text(preset)
-        if preset
-        else resources.files("lrfr.degrade").joinpath("starter.yaml").read_text("utf-8")
-    )
+    text = preset_text(preset) if preset else starter_text()
     if dry_run:
         out.say(text.rstrip())
         return {"path": str(path), "written": False, "text": text}

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import click
 
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 
 _FACE_PX = 112
 
 
 @command("ls", short_help="List the shipped recipes.")
-def ls(out: Output) -> dict[str, Any]:
+def ls(out: Output) -> dict[str, object]:
     """List the shipped recipes with the sentence that says what each stands for.
 
     \b
     Example:
       lrfr presets ls
     """
-    from lrfr.degrade.spec.resolve import ALIASES, preset_names, preset_text
+    from lrfr.degrade.spec.resolve import ALIASES, preset_help, preset_names
 
-    about = {name: _first_sentence(preset_text(name)) for name in preset_names()}
+    about = {name: preset_help(name) for name in preset_names()}
     for name, text in about.items():
         also = [short for short, full in ALIASES.items() if full == name]
         names = f" (also {', '.join(also)})" if also else ""
@@ -31,18 +31,9 @@ def ls(out: Output) -> dict[str, Any]:
     return {"presets": about, "aliases": dict(ALIASES)}
 
 
-def _first_sentence(text: str) -> str:
-    comment = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        comment.append(line.lstrip("# ").strip())
-    return " ".join(comment).split(". ")[0].rstrip(".")
-
-
 @command("show", short_help="Print a recipe with its comments.")
 @click.argument("name")
-def show(out: Output, name: str) -> dict[str, Any]:
+def show(out: Output, name: str) -> dict[str, object]:
     """Print the YAML of a recipe, sources in its comments.
 
     \b
@@ -57,36 +48,25 @@ def show(out: Output, name: str) -> dict[str, Any]:
 
 
 @command("gallery", short_help="Draw every recipe on one page.")
-@click.option(
-    "--out",
-    "path",
-    default="presets.png",
-    show_default=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="PNG or JPEG to write.",
-)
-@click.option(
-    "--columns", default=7, show_default=True, type=click.IntRange(1, 20), help="Degraded faces in a row."
-)
-def gallery_command(out: Output, path: Path, columns: int) -> dict[str, Any]:
+@opt.path("--out", "path", kind=opt.FILE, default="presets.png", help="PNG or JPEG to write.")
+@opt.count("--columns", high=20, default=7, help="Degraded faces in a row.")
+def gallery_command(out: Output, path: Path, columns: int) -> dict[str, object]:
     """Degrade embedded faces by every shipped recipe and draw one row for each.
 
     \b
     Example:
       lrfr presets gallery --out presets.png
     """
-    from lrfr.cli.degrade.inputs import find_inputs
     from lrfr.degrade.inspect.gallery import draw_gallery
+    from lrfr.pairs.sources.embedded_faces import find_inputs
 
     faces = {face.key: face.load(_FACE_PX)[0] for face in find_inputs((), path, columns)}
     drawn, left_out = draw_gallery(faces, path)
-    for name, error in left_out.items():
-        out.note(f"left out {name}: {error}")
+    out.notes(f"left out {name}: {error}" for name, error in left_out.items())
     out.say(f"wrote {path}: {len(drawn)} recipes")
     messages = {name: error.message for name, error in left_out.items()}
     return {"path": str(path), "recipes": drawn, "left_out": messages}
 
 
-presets = click.Group(
-    "presets", commands=[ls, show, gallery_command], help="The shipped degradation recipes."
-)
+commands = [ls, show, gallery_command]
+presets = click.Group("presets", commands=commands, help="The shipped degradation recipes.")

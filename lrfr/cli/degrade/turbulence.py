@@ -7,40 +7,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
-
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 
+_SHORT = "Hold the turbulence simulator against theory; writes a page with plots."
 _BANKS = ("weak", "mid", "strong")
 _FACES = 16
 _FACE_PX = 112
 
 
-@command(
-    "turbulence-check", short_help="Hold the turbulence simulator against theory; writes a page with plots."
-)
-@click.option(
-    "--out",
-    "folder",
-    default="turbulence-check",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Output folder.",
-)
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of all draws."
-)
-@click.option(
-    "--draws",
-    default=2000,
-    show_default=True,
-    type=click.IntRange(100, 20_000),
-    help="Fields and PSFs for the statistics.",
-)
-@click.option("--dry-run", is_flag=True, help="Say what would be written and stop.")
+@command("turbulence-check", short_help=_SHORT)
+@opt.path("--out", "folder", kind=opt.FOLDER, default="turbulence-check", help="Output folder.")
+@opt.count("--seed", low=0, high=2**32 - 1, default=0, help="Seed of all draws.")
+@opt.count("--draws", low=100, high=20_000, default=2000, help="Fields and PSFs for the statistics.")
+@opt.dry_run()
 def turbulence_check_command(
     out: Output, folder: Path, seed: int, draws: int, dry_run: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Measure tilt, transfer functions, PSFs, pictures and speed of the op 'turbulence', and compare them
     with theory.
 
@@ -53,9 +36,9 @@ def turbulence_check_command(
     if dry_run:
         out.say(f"would write index.html, check.json and 4 pictures into {folder}")
         return {"dry_run": True, "folder": str(folder)}
-    from lrfr.cli.degrade.inputs import find_inputs
     from lrfr.degrade.turbulence.check.check import run_check
     from lrfr.degrade.turbulence.check.page import write_page
+    from lrfr.pairs.sources.embedded_faces import find_inputs
 
     faces = [face.load(_FACE_PX)[0] for face in find_inputs((), folder, _FACES)]
     with out.progress("check", "part") as advance:
@@ -98,33 +81,14 @@ def _largest_gap(curve: dict[str, Any], kind: str) -> float:
 
 
 @command("p2s", short_help="the turbulence simulator's PSF banks, from nothing but physics")
-@click.option(
-    "--bank",
-    type=click.Choice([*_BANKS, "all"]),
-    default="all",
-    show_default=True,
-    help="D/r0 up to 2, 4 or 10.",
-)
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, 2**32 - 1),
-    help="Seed; the shipped banks are seed 0.",
-)
-@click.option("--steps", type=click.IntRange(1), help="Optimizer steps (default: the shipped banks').")
-@click.option(
-    "--out",
-    "folder",
-    default="p2s",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the banks.",
-)
-@click.option("--dry-run", is_flag=True, help="Say what would be written and stop.")
+@opt.choice("--bank", of="weak mid strong all", default="all", help="D/r0 up to 2, 4 or 10.")
+@opt.count("--seed", low=0, high=2**32 - 1, default=0, help="Seed; the shipped banks are seed 0.")
+@opt.count("--steps", help="Optimizer steps (default: the shipped banks').")
+@opt.path("--out", "folder", kind=opt.FOLDER, default="p2s", help="Folder of the banks.")
+@opt.dry_run()
 def p2s_command(
-    out: Output, *, bank: str, seed: int, steps: int | None, folder: Path, dry_run: bool
-) -> dict[str, Any]:
+    out: Output, bank: str, seed: int, steps: int | None, folder: Path, dry_run: bool
+) -> dict[str, object]:
     """Train the phase-to-space networks and PSF bases of the op 'turbulence', and measure them per D/r0 bin.
 
     No data is needed: phases are drawn from Noll's covariance and their PSFs computed exactly. Takes a few

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lrfr.cli.options import device_option, embedder_option, option, path_option
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
@@ -24,30 +24,30 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 
 @command("eval", short_help="Measure a model on a benchmark.")
 @click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
-@option("--benchmark", default="synthetic", help="What to run; --list names them all.")
-@path_option("--data", help="The benchmark's folder or file, as distributed.")
-@embedder_option("Evaluate a function of your own instead of a checkpoint.")
-@option("--name", help="Name of the model in tables and plots (default: the checkpoint's folder).")
-@option("--sizes", help=_SIZES)
-@option("--matching", default="same,cross", help="same-resolution, cross-resolution, or both.")
-@option("--convention", default="F", help="How scores become an accuracy, A to F (docs/evaluate.md).")
-@option("--flip", help=_FLIP)
-@option("--interpolation", default="bicubic", help="Filter that makes test images small.")
-@option("--antialias/--no-antialias", default=True, help="Widen that filter with the scale.")
-@option("--any-folds", is_flag=True, help="Let convention E run on folds of another size than 600.")
-@option("--replicates", default=1000, help="Bootstrap replicates; 0 for no intervals.")
-@option("--seed", default=0, help="Seed of the bootstrap and of drawn splits.")
-@option("--finetuned", default="no", help="no, paper or ours: for the record.")
-@option("--template-norm", default="keep", help="IJB: keep (N1) or unit (N0).")
-@option("--detector-score/--no-detector-score", default=True, help="IJB: weight by it (D1) or not (D0).")
-@option("--gallery-mean", default="raw", help="SurvFace: mean of raw or of unit features.")
-@option("--official-sweep", is_flag=True, help="SurvFace: also the published scripts' 1,000 thresholds.")
-@option("--batch", default=64, help="Images per call of the model.")
-@device_option()
-@option("--cost", is_flag=True, help=_COST)
-@path_option("--out", "target", help="Result file (default: results/NAME-BENCHMARK.json).")
-@option("--dry-run", is_flag=True, help="Check model and data, say what would be written, write nothing.")
-@option("--list", "list_all", is_flag=True, help="Name every benchmark and the files it needs.")
+@opt.option("--benchmark", default="synthetic", help="What to run; --list names them all.")
+@opt.path("--data", help="The benchmark's folder or file, as distributed.")
+@opt.embedder("Evaluate a function of your own instead of a checkpoint.")
+@opt.option("--name", help="Name of the model in tables and plots (default: the checkpoint's folder).")
+@opt.option("--sizes", help=_SIZES)
+@opt.option("--matching", default="same,cross", help="same-resolution, cross-resolution, or both.")
+@opt.option("--convention", default="F", help="How scores become an accuracy, A to F (docs/evaluate.md).")
+@opt.option("--flip", help=_FLIP)
+@opt.option("--interpolation", default="bicubic", help="Filter that makes test images small.")
+@opt.option("--antialias/--no-antialias", default=True, help="Widen that filter with the scale.")
+@opt.option("--any-folds", is_flag=True, help="Let convention E run on folds of another size than 600.")
+@opt.option("--replicates", default=1000, help="Bootstrap replicates; 0 for no intervals.")
+@opt.option("--seed", default=0, help="Seed of the bootstrap and of drawn splits.")
+@opt.option("--finetuned", default="no", help="no, paper or ours: for the record.")
+@opt.option("--template-norm", default="keep", help="IJB: keep (N1) or unit (N0).")
+@opt.option("--detector-score/--no-detector-score", default=True, help="IJB: weight by it (D1) or not (D0).")
+@opt.option("--gallery-mean", default="raw", help="SurvFace: mean of raw or of unit features.")
+@opt.option("--official-sweep", is_flag=True, help="SurvFace: also the published scripts' 1,000 thresholds.")
+@opt.option("--batch", default=64, help="Images per call of the model.")
+@opt.device()
+@opt.option("--cost", is_flag=True, help=_COST)
+@opt.path("--out", "target", help="Result file (default: results/NAME-BENCHMARK.json).")
+@opt.option("--dry-run", is_flag=True, help="Check model and data, say what would be written, write nothing.")
+@opt.option("--list", "list_all", is_flag=True, help="Name every benchmark and the files it needs.")
 def evaluate(
     out: Output,
     *,

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import click
 
+from lrfr.cli import options as opt
 from lrfr.cli.eval.eval import chosen_model
-from lrfr.cli.options import device_option, embedder_option, option, path_option
 from lrfr.cli.output import Output, command
 
 
 @command("figures", short_help="Draw embeddings and attention by resolution.")
 @click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
-@embedder_option("Draw a function of your own instead of a checkpoint.")
-@path_option("--data", help="Folder of aligned faces (default: embedded invented faces).")
-@option("--sizes", default="112,28,14,7", help="Sides in px and names or paths of specs.")
-@option("--faces", "count", default=200, help="How many faces.")
-@option("--seed", default=0, help="Which faces are drawn, and the seed of t-SNE.")
-@path_option("--teacher", help="Checkpoint whose blocks on HR faces the model's on LR are compared with.")
-@device_option()
-@path_option("--out", "target", default="figures", help="Folder for the PNG files.")
+@opt.embedder("Draw a function of your own instead of a checkpoint.")
+@opt.path("--data", help="Folder of aligned faces (default: embedded invented faces).")
+@opt.option("--sizes", default="112,28,14,7", help="Sides in px and names or paths of specs.")
+@opt.option("--faces", "count", default=200, help="How many faces.")
+@opt.option("--seed", default=0, help="Which faces are drawn, and the seed of t-SNE.")
+@opt.path("--teacher", help="Checkpoint whose blocks on HR faces the model's on LR are compared with.")
+@opt.device()
+@opt.path("--out", "target", default="figures", help="Folder for the PNG files.")
 def figures(
     out: Output,
     *,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lrfr.cli.options import option, path_option
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
@@ -18,13 +18,13 @@ _PAIRED = "Test these two models against each other; without it every two."
 
 @command("report", short_help="Make one page from result files.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@path_option("--out", "target", default="report.html", help="HTML file; .md and .json go beside it.")
+@opt.path("--out", "target", default="report.html", help="HTML file; .md and .json go beside it.")
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
 @click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help=_PICTURE)
-@option("--dry-run", is_flag=True, help="Read everything, say what the page would hold, write nothing.")
+@opt.option("--dry-run", is_flag=True, help="Read everything, say what the page would hold, write nothing.")
 @click.option("--store", type=click.Path(path_type=Path, exists=True), help=_STORE)
 @click.option("--paired", multiple=True, metavar="A,B", help=_PAIRED)
-@option("--gains", metavar="HR,REFERENCE", help=_GAINS)
+@opt.option("--gains", metavar="HR,REFERENCE", help=_GAINS)
 def report(
     out: Output,
     *,

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import click
 
-from lrfr.cli.options import device_option, option, path_option
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import DataError
 
 
 @command("reproduce", short_help="Check a result file's chain, from the faces to the metric.")
 @click.argument("result", type=click.Path(path_type=Path))
-@option("--check", is_flag=True, help="Measure nothing again: compare what is there with what the file says.")
-@path_option("--store", default="store", help="Pair store of the view that the model was trained on.")
-@device_option()
+@opt.option(
+    "--check", is_flag=True, help="Measure nothing again: compare what is there with what the file says."
+)
+@opt.path("--store", default="store", help="Pair store of the view that the model was trained on.")
+@opt.device()
 def reproduce(out: Output, result: Path, check: bool, store: Path, device: str) -> dict[str, object]:
     """Go down the chain of RESULT, a file of lrfr eval: base, LR variant, view, run, checkpoint, list,
     revision, settings, metric; the first link that is not what the file says is named.

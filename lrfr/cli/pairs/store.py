@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 
 SHOWN_FAULTS = 20
-_PATH = click.Path(path_type=Path)
-_STORE = click.option(
-    "--store", "root", default="store", show_default=True, type=_PATH, help="Folder of the store."
-)
-_DEFAULTS = {"show_default": True}
 
 
 @click.group("store", short_help="Look at, check and care for a pair store.")
@@ -30,7 +25,7 @@ def store_group() -> None:
 
 
 @command("ls", short_help="List views, bases and degraded variants.")
-@_STORE
+@opt.store(name="root")
 def ls(out: Output, root: Path) -> dict[str, object]:
     """List what a store holds.
 
@@ -42,61 +37,35 @@ def ls(out: Output, root: Path) -> dict[str, object]:
 
     found = listing(root)
     views = [asdict(view) for view in found.views]
-    parts = [
-        {
-            "id": part.id,
-            "kind": part.kind,
-            "rows": part.rows,
-            "shards": part.shards,
-            "MB": round(part.bytes / 1e6, 2),
-            "views": ", ".join(part.views) or "-",
-        }
-        for part in found.parts
-    ]
+    parts = [part.as_json() for part in found.parts]
     out.table(["view", "base", "variants", "rows"], [list(view.values()) for view in views])
     out.table(["store", "kind", "rows", "shards", "MB", "views"], [list(part.values()) for part in parts])
     return {"views": views, "stores": parts}
 
 
 @command("info", short_help="Show one view, base or variant in full.")
-@_STORE
+@opt.store(name="root")
 @click.argument("name", default="default")
-def info(out: Output, root: Path, name: str) -> dict[str, Any]:
+def info(out: Output, root: Path, name: str) -> dict[str, object]:
     """Show one view (by name) with the files that could not be used, or one base or variant (by id).
 
     \b
     Example:
       lrfr store info default
     """
-    from lrfr.pairs.care.inventory import bytes_of, describe
-    from lrfr.pairs.care.view_summary import summarize
-    from lrfr.pairs.format.manifests import View
-    from lrfr.pairs.format.store_files import open_store
+    from lrfr.pairs.care.view_summary import full_description
 
-    described = describe(root, name)
-    found = asdict(described)
-    found["digest"] = found.pop("sealed")
-    if isinstance(described, View):
-        summary = summarize(open_store(root), name)
-        told = asdict(summary)
-        del told["view"]
-        found |= {**told, "list_path": str(summary.list_path or ""), "view_digest": described.id}
-    else:
-        found |= {"shards": len(described.shards), "bytes": bytes_of(described.shards)}
-    faults = found.get("faults", ())
-    for key, value in found.items():
-        if key != "faults":
-            out.say(f"{key:<16} {value}")
-    for fault in faults[:SHOWN_FAULTS]:
-        out.say(f"refused: {fault['key']}: {fault['code']} {fault['reason']}")
+    found, faults = full_description(root, name)
+    out.lines(f"{key:<16} {value}" for key, value in found.items() if key != "faults")
+    out.lines(f"refused: {fault.key}: {fault.code} {fault.reason}" for fault in faults[:SHOWN_FAULTS])
     if len(faults) > SHOWN_FAULTS:
         out.say(f"refused: {len(faults) - SHOWN_FAULTS} more, listed in {found['list_path']}")
     return found
 
 
 @command("verify", short_help="Check every byte; exit 3 if one is damaged.")
-@_STORE
-@click.option("--deep", is_flag=True, help="Also decode every record.")
+@opt.store(name="root")
+@opt.flag("--deep", text="Also decode every record.")
 def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
     """Check views, manifests, row tables, sidecars and shards against what was committed.
 
@@ -115,10 +84,9 @@ def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
     with out.progress("verify", "folders") as advance:
         findings = check(store, deep, Hooks(advance))
     left = [str(folder) for folder in unfinished(store)]
-    for folder in left:
-        out.note(f"unfinished (no manifest): {folder}; make-pairs goes on with it, gc removes it")
-    for finding in findings:
-        out.note(": ".join(part for part in (finding.file, finding.place, finding.fault) if part))
+    going_on = "make-pairs goes on with it, gc removes it"
+    out.notes(f"unfinished (no manifest): {folder}; {going_on}" for folder in left)
+    out.notes(str(finding) for finding in findings)
     if findings:
         fault = f"{len(findings)} faults, the first: {findings[0].fault}"
         raise DataError(fault, file=findings[0].file, hint="lrfr store repair")
@@ -127,8 +95,8 @@ def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
 
 
 @command("diff", short_help="Compare two stores; exit 3 if they differ.")
-@click.argument("left", type=_PATH)
-@click.argument("right", type=_PATH)
+@click.argument("left", type=opt.PATH)
+@click.argument("right", type=opt.PATH)
 def diff(out: Output, left: Path, right: Path) -> dict[str, object]:
     """Compare what two stores, or two base or variant folders, hold.
 
@@ -140,8 +108,7 @@ def diff(out: Output, left: Path, right: Path) -> dict[str, object]:
     from lrfr.pairs.care.inventory import diff as compare
 
     lines = compare(left, right)
-    for line in lines:
-        out.note(line)
+    out.notes(lines)
     if lines:
         raise DataError(f"{len(lines)} differences, the first: {lines[0]}")
     out.say("equal")
@@ -149,8 +116,8 @@ def diff(out: Output, left: Path, right: Path) -> dict[str, object]:
 
 
 @command("gc", short_help="Remove what no view uses.")
-@_STORE
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@opt.store(name="root")
+@opt.dry_run("Only say what would go.")
 def gc(out: Output, root: Path, dry_run: bool) -> dict[str, object]:
     """Remove bases and variants that no view names, unfinished builds and temporary files.
 
@@ -161,17 +128,16 @@ def gc(out: Output, root: Path, dry_run: bool) -> dict[str, object]:
     from lrfr.pairs.care.inventory import gc as collect
 
     result = collect(root, dry_run)
-    for path in result.removed:
-        out.say(f"{'would remove' if dry_run else 'removed'} {path}")
+    out.lines(f"{'would remove' if dry_run else 'removed'} {path}" for path in result.removed)
     out.say(f"{result.bytes / 1e6:.2f} MB {'could be freed' if dry_run else 'freed'}")
     return {"removed": list(result.removed), "bytes": result.bytes, "dry_run": result.dry_run}
 
 
 @command("repair", short_help="Write damaged shards again.")
-@_STORE
-@click.option("--source", help="The source the damaged base was made from.")
-@click.option("--align", "landmarks", type=_PATH, help="As given to make-pairs.")
-@click.option("--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Tasks at once.")
+@opt.store(name="root")
+@opt.option("--source", help="The source the damaged base was made from.")
+@opt.path("--align", "landmarks", help="As given to make-pairs.")
+@opt.workers("Tasks at once.", default=1)
 def repair(
     out: Output, root: Path, source: str | None, landmarks: Path | None, workers: int
 ) -> dict[str, object]:
@@ -191,23 +157,22 @@ def repair(
     ingest = open_ingest(source, IngestOptions(landmarks=landmarks, cached=False)) if source else None
     with out.progress("repair") as advance:
         done = asdict(mend(store, ingest, Runner(workers=workers, hooks=Hooks(advance))))
-    for title, lines in done.items():
-        for line in lines:
-            out.say(f"{title}: {line}")
-    if not any(done.values()):
-        out.say("nothing to repair")
+    told = [f"{title}: {line}" for title, lines in done.items() for line in lines]
+    out.lines(told or ["nothing to repair"])
     return done
 
 
-@command("export", short_help="Write folders, WebDataset tars or a .bin.", context_settings=_DEFAULTS)
-@_STORE
-@click.option("--view", default="default", help="View to export.")
-@click.option("--to", "form", type=click.Choice(["folders", "webdataset", "bin"]), required=True)
-@click.option("--out", "target", type=_PATH, required=True, help="New folder, or file (bin).")
-@click.option("--part", default="hr", help="For bin: 'hr' or a variant such as 'fskd.v0'.")
-@click.option("--pairs", type=click.IntRange(1, 10**6), default=600, help="For bin: number of pairs.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="For bin: seed of the pairs.")
-def export(out: Output, root: Path, view: str, form: str, target: Path, **choice: Any) -> dict[str, object]:
+@command("export", short_help="Write folders, WebDataset tars or a .bin.")
+@opt.store(name="root")
+@opt.option("--view", default="default", help="View to export.")
+@opt.choice("--to", "form", of="folders webdataset bin", required=True)
+@opt.path("--out", "target", required=True, help="New folder, or file (bin).")
+@opt.option("--part", default="hr", help="For bin: 'hr' or a variant such as 'fskd.v0'.")
+@opt.count("--pairs", high=10**6, default=600, help="For bin: number of pairs.")
+@opt.count("--seed", low=0, default=0, help="For bin: seed of the pairs.")
+def export(
+    out: Output, root: Path, view: str, form: str, target: Path, **choice: object
+) -> dict[str, object]:
     """Take the pairs of a view out of the store; bytes leave as they lie, raw LR becomes PNG.
 
     \b
@@ -220,15 +185,17 @@ def export(out: Output, root: Path, view: str, form: str, target: Path, **choice
     from lrfr.pairs.store import Store
 
     with out.progress("export") as advance:
-        done = Store(root).export(target, view, form, PairChoice(**choice), Hooks(advance, out.note))
+        done = Store(root).export(
+            target, view, form, opt.picked(PairChoice, choice), Hooks(advance, out.note)
+        )
     out.say(f"{done.images} images written to {done.out}")
     return {"images": done.images, "out": str(done.out)}
 
 
 @command("card", short_help="Write a data card.")
-@_STORE
+@opt.store(name="root")
 @click.argument("view", default="default")
-@click.option("--out", "target", type=_PATH, help="File to write instead of the terminal.")
+@opt.path("--out", "target", help="File to write instead of the terminal.")
 def card(out: Output, root: Path, view: str, target: Path | None) -> dict[str, object]:
     """Describe a view for people: sources, counts, specs, licenses, digests (Markdown).
 
@@ -236,24 +203,21 @@ def card(out: Output, root: Path, view: str, target: Path | None) -> dict[str, o
     Example:
       lrfr store card default --out CARD.md
     """
-    from lrfr.core.files import make_folder, write_atomic
-    from lrfr.pairs.care.data_card import card as write_card
+    from lrfr.core.files import write_whole
+    from lrfr.pairs.care.data_card import card as card_of
     from lrfr.pairs.format.store_files import open_store
 
-    text = write_card(open_store(root), view)
+    text = card_of(open_store(root), view)
     if target:
-        make_folder(target.parent)
-        write_atomic(target, text.encode(), target.parent)
+        write_whole(target, text.encode())
     out.say(f"written to {target}" if target else text)
     return {"card": text}
 
 
 @command("upgrade", short_help="Bring a store of an older lrfr to today's layout.")
-@click.argument("root", metavar="[STORE]", default="store", type=click.Path(path_type=Path))
-@click.option(
-    "--to", "target", type=click.Path(path_type=Path), default=None, help="New folder; the old one stays."
-)
-def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, Any]:
+@click.argument("root", metavar="[STORE]", default="store", type=opt.PATH)
+@opt.path("--to", "target", help="New folder; the old one stays.")
+def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, object]:
     """Give every base, variant and view of an older store its id of today; bytes that agree are taken over.
 
     \b
@@ -266,10 +230,8 @@ def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, Any]:
 
     with out.progress("upgrade", "records") as advance:
         done = bring(root, target, Hooks(advance))
-    for item in done.renamed:
-        out.say(f"{item.kind:<5} {item.old} -> {item.new}")
-    for line in done.left:
-        out.note(f"left: {line}")
+    out.lines(f"{item.kind:<5} {item.old} -> {item.new}" for item in done.renamed)
+    out.notes(f"left: {line}" for line in done.left)
     if not done.renamed and not done.left:
         out.say("nothing of an older layout here")
     return asdict(done)

@@ -5,18 +5,21 @@ reused on the way.
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
-# commands of other files, mounted when they are there
+_SET = "Change a key, e.g. lambda=20, train.lr=0.05, head.scale=64."
+_PARENT = "Use this run, e.g. teacher=runs/big; init=... starts from it."
+_RESUME = "Go on in an unfinished run (default), or refuse one that exists."
+
+# commands of other files
 _MOUNTED = {
     "p2s": ("lrfr.cli.degrade.turbulence", "p2s_command"),
     "cfsm": ("lrfr.cli.degrade.style", "cfsm_command"),
@@ -30,7 +33,7 @@ class MethodGroup(click.Group):
         """Return the names of the table, then the others."""
         from lrfr.train.methods.table import METHODS
 
-        return [*METHODS, *(name for name in _MOUNTED if _mounted(name)), *super().list_commands(ctx)]
+        return [*METHODS, *_MOUNTED, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a name; unknown names are taken for methods, which knows the nearest."""
@@ -54,20 +57,14 @@ class MethodGroup(click.Group):
             formatter.write_dl([(name, found.get_short_help_str(90)) for name, found in others])
 
 
-def _mounted(name: str) -> click.Command | None:
+def _mounted(name: str) -> click.Command:
     module, attribute = _MOUNTED[name]
-    if importlib.util.find_spec(module) is None:
-        return None
-    found = getattr(importlib.import_module(module), attribute, None)
-    return found if isinstance(found, click.Command) else None
+    found = getattr(importlib.import_module(module), attribute)
+    assert isinstance(found, click.Command)
+    return found
 
 
-@click.group(
-    "train",
-    cls=MethodGroup,
-    short_help="Train a method on a view.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group("train", cls=MethodGroup, short_help="Train a method on a view.")
 def train_group() -> None:
     """Train a method on a view of a pair store.
 
@@ -79,45 +76,23 @@ def train_group() -> None:
     """
 
 
-def _option(*names: str, shown: bool = False, **attributes: Any) -> Any:
-    return click.option(*names, show_default=shown, **attributes)
-
-
-def _many(option: str, name: str, metavar: str, text: str) -> Any:
-    return click.option(option, name, multiple=True, metavar=metavar, help=text)
-
-
-_FOLDER = click.Path(path_type=Path)
 _OPTIONS = [
-    _option("--recipe", default="tiny", shown=True, help="A shipped recipe (lrfr train ls) or a YAML file."),
-    _many("--set", "overrides", "KEY=VALUE", "Change a key, e.g. lambda=20, train.lr=0.05, head.scale=64."),
-    _option("--step", type=click.IntRange(1, 2), default=None, help="Step of catface."),
-    _option("--res", default=None, metavar="PX[,PX]", help="Branches of btnet-branch, e.g. 28,14,7."),
-    _option("--view", default="default", shown=True, help="View to train on."),
-    _option("--store", default="store", shown=True, type=_FOLDER, help="Folder of the store."),
-    _option("--runs", "runs_dir", default="runs", shown=True, type=_FOLDER, help="Folder of run folders."),
-    _option("--name", default=None, help="Run folder under --runs.  [default: the method's name]"),
-    _many(
-        "--parent",
-        "given_parents",
-        "ROLE=PATH",
-        "Use this run, e.g. teacher=runs/big; init=... starts from it.",
-    ),
-    _option(
-        "--threads", type=click.IntRange(0, 1024), help="CPU threads, 0 for all.  [default: the recipe's]"
-    ),
-    _option("--device", default=None, help="cpu, cuda or cuda:1.  [default: a GPU where there is one]"),
-    _option(
-        "--max-steps", type=click.IntRange(1), help="Stop after this step; the same command goes on later."
-    ),
-    _option("--eval/--no-eval", "evaluates", default=False, help="Measure on embedded faces while training."),
-    _option("--tensorboard", is_flag=True, help="Write TensorBoard event files too (extra [tensorboard])."),
-    _option(
-        "--resume/--fresh",
-        default=True,
-        help="Go on in an unfinished run (default), or refuse one that exists.",
-    ),
-    _option("--dry-run", is_flag=True, help="Write nothing: show the resolved recipe and where it would go."),
+    opt.option("--recipe", default="tiny", help="A shipped recipe (lrfr train ls) or a YAML file."),
+    opt.many("--set", "overrides", metavar="KEY=VALUE", text=_SET),
+    opt.count("--step", high=2, help="Step of catface."),
+    opt.option("--res", metavar="PX[,PX]", help="Branches of btnet-branch, e.g. 28,14,7."),
+    opt.option("--view", default="default", help="View to train on."),
+    opt.store(),
+    opt.runs("runs_dir"),
+    opt.option("--name", help="Run folder under --runs.  [default: the method's name]"),
+    opt.many("--parent", "given_parents", metavar="ROLE=PATH", text=_PARENT),
+    opt.count("--threads", low=0, high=1024, help="CPU threads, 0 for all.  [default: the recipe's]"),
+    opt.training_device(),
+    opt.max_steps("Stop after this step; the same command goes on later."),
+    click.option("--eval/--no-eval", "evaluates", help="Measure on embedded faces while training."),
+    opt.flag("--tensorboard", text="Write TensorBoard event files too (extra [tensorboard])."),
+    click.option("--resume/--fresh", default=True, help=_RESUME),
+    opt.dry_run("Write nothing: show the resolved recipe and where it would go."),
 ]
 
 
@@ -126,7 +101,7 @@ def _method_command(method: str) -> click.Command:
 
     about = METHODS.help(method) if method in METHODS else "an unknown method"
 
-    def body(out: Output, **given: Any) -> dict[str, Any]:
+    def body(out: Output, **given: Any) -> dict[str, object]:
         return _train(out, method, given)
 
     body.__doc__ = f"""Train {method}: {about}.
@@ -140,19 +115,18 @@ def _method_command(method: str) -> click.Command:
       lrfr train {method} --recipe paper --view big --set train.batch_size=512
       torchrun --nproc-per-node 2 -m lrfr train {method}
     """
-    decorated: Any = body
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return command(method, short_help=about)(decorated)
+    for add in reversed(_OPTIONS):
+        body = add(body)
+    return command(method, short_help=about)(body)
 
 
-def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, object]:
     from lrfr.train.recipe import load_recipe
 
     recipe = load_recipe(method, given["recipe"], _overrides(given))
     folder = given["runs_dir"] / (given["name"] or method)
     if given["dry_run"]:
-        out.say(_yaml(recipe.as_dict()))
+        out.yaml(recipe.as_dict())
         return {"recipe": recipe.as_dict(), "run": str(folder)}
     if not given["resume"] and (folder / "run.json").exists():
         hint = "leave --fresh out to go on with it, or choose another --name"
@@ -160,10 +134,9 @@ def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, Any]
     from lrfr.core.progress import Hooks
     from lrfr.experiment.train_here import Wishes, train_here
 
-    wishes = Wishes(**{name: given[name] for name in Wishes.__annotations__})
+    wishes = opt.picked(Wishes, given)
     parents = dict(_parent(text) for text in given["given_parents"])
-    # of the processes of torchrun, the first one speaks
-    out = Output(True) if os.environ.get("RANK", "0") != "0" else out
+    out = out.of_first_process()
     with out.progress(folder.name) as advance:
         run = train_here(recipe, folder, wishes, parents, Hooks(advance, out.note))
     out.say(str(run))
@@ -186,7 +159,7 @@ def _parent(text: str) -> tuple[str, Path]:
 
 
 @command("ls", short_help="List methods and their recipes.")
-def list_methods(out: Output) -> dict[str, Any]:
+def list_methods(out: Output) -> dict[str, object]:
     """List the methods, what each needs, and its recipes.
 
     \b
@@ -210,9 +183,9 @@ def _needs(parents: Mapping[str, str] | None) -> str:
 
 @command("show", short_help="Show a method's resolved recipe.")
 @click.argument("method")
-@click.option("--recipe", default="tiny", show_default=True, help="A shipped recipe or a YAML file.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key.")
-def show_method(out: Output, method: str, recipe: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+@opt.option("--recipe", default="tiny", help="A shipped recipe or a YAML file.")
+@opt.many("--set", "overrides", metavar="KEY=VALUE", text="Change a key.")
+def show_method(out: Output, method: str, recipe: str, overrides: tuple[str, ...]) -> dict[str, object]:
     """Show every option and setting of METHOD under a recipe, and what its paper leaves open.
 
     \b
@@ -223,17 +196,10 @@ def show_method(out: Output, method: str, recipe: str, overrides: tuple[str, ...
 
     resolved = load_recipe(method, recipe, overrides)
     out.say(f"# {method}, recipe '{resolved.name}': {resolved.about}")
-    out.say(_yaml(resolved.as_dict()))
+    out.yaml(resolved.as_dict())
     unstated = dict(resolved.make().unstated)
-    for name, text in unstated.items():
-        out.say(f"# {name}: {text}")
+    out.lines(f"# {name}: {text}" for name, text in unstated.items())
     return {"recipe": resolved.as_dict(), "about": resolved.about, "unstated": unstated}
-
-
-def _yaml(data: Mapping[str, object]) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110)).rstrip()
 
 
 train_group.add_command(list_methods)

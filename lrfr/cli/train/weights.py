@@ -9,27 +9,22 @@ from typing import Any
 
 import click
 
+from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.core.errors import SpecError
 
-_PATH = click.Path(path_type=Path)
-
 
 @command("export", short_help="Write a checkpoint as ONNX or safetensors, with a model card.")
-@click.argument("checkpoint", type=_PATH)
-@click.option("--onnx", is_flag=True, help="Write ONNX, checked against torch within 1e-5 (extra [onnx]).")
-@click.option("--safetensors", is_flag=True, help="Write safetensors with insightface's layer names.")
-@click.option(
-    "--branch-packs", is_flag=True, help="btnet-branch: what each branch does not share, a file each."
-)
-@click.option("--out", "target", type=_PATH, help="Folder.  [default: export/NAME]")
-@click.option("--data", "data_text", default="", help="For the card: what it was trained on.")
-@click.option("--license", "license_text", default="", help="For the card: terms of use.")
-@click.option("--result", "results", multiple=True, type=_PATH, help="For the card: results of lrfr eval.")
-@click.option(
-    "--dry-run", is_flag=True, help="Write nothing: check the checkpoint, show where files would go."
-)
-def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, Any]:
+@click.argument("checkpoint", type=opt.PATH)
+@opt.flag("--onnx", text="Write ONNX, checked against torch within 1e-5 (extra [onnx]).")
+@opt.flag("--safetensors", text="Write safetensors with insightface's layer names.")
+@opt.flag("--branch-packs", text="btnet-branch: what each branch does not share, a file each.")
+@opt.path("--out", "target", help="Folder.  [default: export/NAME]")
+@opt.option("--data", "data_text", help="For the card: what it was trained on.")
+@opt.option("--license", "license_text", help="For the card: terms of use.")
+@opt.path("--result", "results", multiple=True, help="For the card: results of lrfr eval.")
+@opt.dry_run("Write nothing: check the checkpoint, show where files would go.")
+def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, object]:
     """Write CHECKPOINT (or the last one of a run) for other programs, with a model card beside it.
 
     \b
@@ -49,22 +44,21 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, Any
     if given["dry_run"]:
         out.say(f"{folder} -> {target}")
         return {"checkpoint": str(folder), "out": str(target), "files": []}
-    card = {"Data": given["data_text"], "License": given["license_text"]}
+    card = {"Data": given["data_text"] or "", "License": given["license_text"] or ""}
     if given["results"]:
         card["Metrics"] = "\n".join(f"- `{path.name}`: {headline(path)}" for path in given["results"])
     files = export(checkpoint, target, card=card, **kinds)
-    for file in files:
-        out.say(str(file))
+    out.lines(map(str, files))
     return {"checkpoint": str(folder), "out": str(target), "files": [str(file) for file in files]}
 
 
 @command("import-weights", short_help="Make a checkpoint of foreign weights.")
 @click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--backbone", default=None, help="A backbone of lrfr.  [default for ONNX: mobilefacenet-small]")
-@click.option("--out", "target", type=_PATH, help="Checkpoint folder.  [default: runs/NAME]")
-@click.option("--bgr", is_flag=True, help="The weights expect BGR.")
-@click.option("--dry-run", is_flag=True, help="Write nothing: say what would be made.")
-def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str, Any]:
+@opt.option("--backbone", help="A backbone of lrfr.  [default for ONNX: mobilefacenet-small]")
+@opt.path("--out", "target", help="Checkpoint folder.  [default: runs/NAME]")
+@opt.flag("--bgr", text="The weights expect BGR.")
+@opt.dry_run("Write nothing: say what would be made.")
+def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str, object]:
     """Make a checkpoint of SOURCE: safetensors with insightface's layer names, or a MobileFaceNet ONNX with
     folded batch norms.
 
@@ -96,17 +90,13 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
 
 
 @command("route", short_help="Make one model of several: each face to the one for its size.")
-@click.option(
-    "--at", "small", multiple=True, metavar="PX=RUN", help="This run takes faces up to PX; repeatable."
-)
-@click.option("--rest", required=True, type=_PATH, help="The run that takes all larger faces.")
-@click.option(
-    "--out", "target", type=_PATH, default="runs/routed", show_default=True, help="Folder to write."
-)
-@click.option("--dry-run", is_flag=True, help="Write nothing: say what would be made.")
+@opt.many("--at", "small", metavar="PX=RUN", text="This run takes faces up to PX; repeatable.")
+@opt.path("--rest", required=True, help="The run that takes all larger faces.")
+@opt.path("--out", "target", default="runs/routed", help="Folder to write.")
+@opt.dry_run("Write nothing: say what would be made.")
 def route_command(
     out: Output, small: tuple[str, ...], rest: Path, target: Path, dry_run: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Make one model of several: each face goes to the run for its larger side.
 
     The runs must embed into one space to be compared with each other: a teacher and students that were taught
@@ -120,10 +110,8 @@ def route_command(
     """
     runs = [*(_route(word) for word in small), (None, rest)]
     if dry_run:
-        out.say(
-            f"would write {target}: "
-            + ", ".join(f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in runs)
-        )
+        parts = (f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in runs)
+        out.say(f"would write {target}: {', '.join(parts)}")
         return {"folder": str(target), "digest": None}
     from lrfr.train.weights.router import write_routes
 

@@ -86,6 +86,15 @@ class OpSummary:
     expected: float
     params: dict[str, Spread]
 
+    def row(self) -> list[str]:
+        """Return its line of a table: id, op, rate, expected rate, what was drawn."""
+        spans = [
+            f"{key} {found.min:.3g} / {found.mean:.3g} / {found.max:.3g}"
+            for key, found in self.params.items()
+            if isinstance(found, Numbers) and varies(found)
+        ]
+        return [self.id, self.op, f"{self.rate:.3f}", f"{self.expected:.3f}", "; ".join(spans) or "-"]
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -99,6 +108,12 @@ class Summary:
     def as_json(self) -> Mapping[str, object]:
         """Return the plain data of ``stats.json``."""
         return asdict(self)
+
+    def likeness(self) -> str:
+        """Return the mean PSNR and SSIM as text, empty where nothing was measured."""
+        if not isinstance(self.psnr_db, Numbers) or not isinstance(self.ssim, Numbers):
+            return ""
+        return f"PSNR {self.psnr_db.mean:.2f} dB, SSIM {self.ssim.mean:.3f} (means)"
 
 
 def summarize(traces: Sequence[Trace], spec: Spec, quality: Sequence[tuple[float, float]]) -> Summary:

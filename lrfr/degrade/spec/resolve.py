@@ -5,6 +5,7 @@ every value kept.
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +71,17 @@ def preset_text(name: str) -> str:
     if full not in preset_names():
         raise SpecError(f"no preset '{name}'", hint=did_you_mean(name, [*preset_names(), *ALIASES]))
     return resources.files("lrfr.degrade").joinpath("presets", f"{full}.yaml").read_text("utf-8")
+
+
+def preset_help(name: str) -> str:
+    """Return the first sentence of a preset's opening comment."""
+    comment = itertools.takewhile(lambda line: line.startswith("#"), preset_text(name).splitlines())
+    return " ".join(line.lstrip("# ").strip() for line in comment).split(". ")[0].rstrip(".")
+
+
+def starter_text() -> str:
+    """Return the YAML text of a commented spec to start from."""
+    return resources.files("lrfr.degrade").joinpath("starter.yaml").read_text("utf-8")
 
 
 # what only the text of a spec holds: a line break, a key with its value, or an opening brace

@@ -132,6 +132,25 @@ class MadeView(View):
         assert self.outcome is not None
         return self.outcome
 
+    def told(self) -> dict[str, object]:
+        """Return what was done as plain values."""
+        done = self.done
+        return {
+            "view": self.name,
+            "view_digest": self.id,
+            "base": self.base,
+            "rows": done.rows,
+            "identities": done.identities,
+            "base_rows": done.base.rows,
+            "seen": done.report.seen,
+            "refused": dict(done.report.refused),
+            "flagged": dict(done.report.flagged),
+            "actions": [variant.action for variant in self.variants],
+            "hr_written": done.hr_written,
+            "lr_written": done.lr_written,
+            "warnings": list(done.warnings),
+        }
+
 
 def make_pairs(
     source: str | Path | Source | Ingest,

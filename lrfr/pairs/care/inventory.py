@@ -49,6 +49,11 @@ class PartLine:
     bytes: int
     views: tuple[str, ...]
 
+    def as_json(self) -> dict[str, object]:
+        """Return what a listing shows; sizes in MB, views in one text."""
+        said = {"id": self.id, "kind": self.kind, "rows": self.rows, "shards": self.shards}
+        return {**said, "MB": round(self.bytes / 1e6, 2), "views": ", ".join(self.views) or "-"}
+
 
 @dataclass(frozen=True)
 class Listing:

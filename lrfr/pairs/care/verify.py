@@ -36,6 +36,10 @@ class Finding:
         """Return the finding that an error tells."""
         return cls(error.file or "", error.path or "", error.message)
 
+    def __str__(self) -> str:
+        """Return it on one line."""
+        return ": ".join(part for part in (self.file, self.place, self.fault) if part)
+
 
 def verify(store: StoreFiles, deep: bool = False, hooks: Hooks = SILENT) -> list[Finding]:
     """Check views, manifests, row tables, sidecars and shards of a store; an empty list means that every byte

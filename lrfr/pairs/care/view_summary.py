@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.lists import read_lines
+from lrfr.pairs.care.inventory import bytes_of, describe
 from lrfr.pairs.format.manifests import View
-from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.store_files import StoreFiles, open_store
 from lrfr.pairs.views import select_rows
 
 
@@ -72,6 +73,27 @@ def summarize(store: StoreFiles, name: str) -> ViewSummary:
     path = store.quarantine_path(name)
     faults = tuple(_refused(path)) if report.refused else ()
     return ViewSummary(view, *counts, report.source, report.refused, report.flagged, faults, path)
+
+
+def full_description(root: Path, name: str) -> tuple[dict[str, object], tuple[Refused, ...]]:
+    """Return all that is known of a view (by name), base or variant (by id) as plain values, and the faces
+    that the view could not use.
+
+    Raises:
+        SpecError: nothing has this name.
+        DataError: a manifest, row table or report is damaged.
+
+    """
+    described = describe(root, name)
+    found: dict[str, object] = asdict(described)
+    found["digest"] = found.pop("sealed")
+    if not isinstance(described, View):
+        return found | {"shards": len(described.shards), "bytes": bytes_of(described.shards)}, ()
+    summary = summarize(open_store(root), name)
+    told = asdict(summary)
+    del told["view"]
+    more = {"list_path": str(summary.list_path or ""), "view_digest": described.id}
+    return found | told | more, summary.faults
 
 
 def _refused(path: Path) -> list[Refused]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from lrfr.degrade.apply_files import FaceFile
+from lrfr.degrade.apply_files import FaceFile, find_faces
+from lrfr.pairs.sources.synthetic import render_face
 
 EMBEDDED = 8
 
@@ -19,9 +18,6 @@ def find_inputs(inputs: Sequence[str], out: Path, limit: int | None) -> list[Fac
         SpecError: as :func:`lrfr.degrade.apply_files.find_faces`.
 
     """
-    from lrfr.degrade.apply_files import FaceFile, find_faces
-    from lrfr.pairs.sources.synthetic import render_face
-
     if inputs:
         return find_faces(inputs, out, limit)
     return [
