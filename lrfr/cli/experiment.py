@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,23 +25,14 @@ _ADDRESS = "Address of a running Ray cluster ('auto' finds one); its nodes share
 @command("experiment", short_help="Run a declared comparison: views, trainings, evaluations, one report.")
 @click.argument("file", metavar="FILE.yaml")
 @opt.path("--folder", help="Folder to work in [default: the experiment's name].")
-@click.option("--place", "places", multiple=True, metavar="NAME=PATH", help=_PLACE)
-@opt.option("--embedded", is_flag=True, help=_EMBEDDED)
+@opt.many("--place", "places", metavar="NAME=PATH", text=_PLACE)
+@opt.flag("--embedded", text=_EMBEDDED)
 @opt.plan("Show the steps and time estimates; write nothing.")
-@opt.option("--jobs", type=click.IntRange(1), default=1, help=_JOBS)
-@opt.option("--ray", "on_ray", is_flag=True, help=_RAY)
+@opt.count("--jobs", default=1, help=_JOBS)
+@opt.flag("--ray", text=_RAY)
 @opt.option("--ray-address", help=_ADDRESS)
 def experiment(
-    out: Output,
-    *,
-    file: str,
-    folder: Path | None,
-    places: tuple[str, ...],
-    embedded: bool,
-    only_plan: bool,
-    jobs: int,
-    on_ray: bool,
-    ray_address: str | None,
+    out: Output, file: str, folder: Path | None, only_plan: bool, **given: Any
 ) -> dict[str, object]:
     """Run a declared comparison as a resumable plan and write one report.
 
@@ -58,10 +49,11 @@ def experiment(
     """
     from lrfr.experiment.experiment import Experiment
 
-    declared = Experiment.load(file, folder, places=dict(map(_place, places)), embedded=embedded)
+    places, embedded = dict(map(_place, given.pop("places"))), given.pop("embedded")
+    declared = Experiment.load(file, folder, places=places, embedded=embedded)
     if only_plan:
         return show_plan(out, declared.plan())
-    done = declared.run(jobs=jobs, ray=on_ray, ray_address=ray_address, hooks=out.hooks())
+    done = declared.run(**given, hooks=out.hooks())
     saved = done.savings
     if saved:
         out.note(

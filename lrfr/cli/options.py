@@ -90,6 +90,11 @@ def executor() -> Wrap:
     return choice("--executor", of="auto serial process ray", default="auto", help="Where work runs.")
 
 
+def ray_address(text: str) -> Wrap:
+    """Return ``--ray-address``."""
+    return option("--ray-address", envvar="RAY_ADDRESS", help=text)
+
+
 def workers(text: str, **attributes: Any) -> Wrap:
     """Return ``--workers``."""
     return count("--workers", high=4096, help=text, **attributes)

@@ -56,6 +56,11 @@ class Output:
         if not self.as_json:
             click.echo(text, err=True)
 
+    def counts(self, name: str, counts: Mapping[str, int]) -> None:
+        """Print how often each code was seen, where one was."""
+        if counts:
+            self.say(f"{name}: " + ", ".join(f"{code} {count}" for code, count in counts.items()))
+
     def notes(self, texts: Iterable[str]) -> None:
         """Print remarks."""
         for text in texts:

@@ -168,6 +168,12 @@ def with_cost(opened: Recognizer, settings: Settings) -> Recognizer:
     return replace(opened, model=replace(opened.model, cost=measure_cost(opened.embed, sides)))
 
 
+def results_file(name: str, benchmark: str) -> Path:
+    """Return where the results of a model go when no file is named."""
+    letters = (letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+    return Path("results") / f"{''.join(letters).strip('.-') or 'model'}-{benchmark}.json"
+
+
 def check_data(name: str, benchmark: Benchmark, data: Path | str | None) -> Path | None:
     """Return where the data lie.
 

@@ -63,6 +63,30 @@ def open_recognizer(
     return Recognizer(model, Model(called, digest=digest if isinstance(digest, str) else None))
 
 
+def open_chosen(
+    checkpoint: Path | None,
+    embedder: str | None = None,
+    *,
+    needs: str = "embeddings",
+    device: str = "cpu",
+    name: str | None = None,
+) -> Recognizer:
+    """Return the recognizer of a checkpoint or of a plug-in ``module:function``, whichever is given.
+
+    Raises:
+        SpecError: neither or both are given; and see :func:`open_recognizer`.
+
+    """
+    if checkpoint is not None and embedder is None:
+        return open_recognizer(checkpoint, needs=needs, device=device, name=name)
+    if checkpoint is None and embedder is not None:
+        return open_plugin(embedder, name)
+    raise SpecError(
+        "give either a checkpoint or --embedder MODULE:FUNCTION",
+        hint="lrfr train writes checkpoints below runs/",
+    )
+
+
 def open_plugin(text: str, name: str | None = None) -> Recognizer:
     """Return the recognizer ``module:function``, see :func:`load_plugin`."""
     opened = open_recognizer(load_plugin(text), name=name or text)

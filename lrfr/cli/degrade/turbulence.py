@@ -5,7 +5,6 @@ banks.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
@@ -37,47 +36,20 @@ def turbulence_check_command(
         out.say(f"would write index.html, check.json and 4 pictures into {folder}")
         return {"dry_run": True, "folder": str(folder)}
     from lrfr.degrade.turbulence.check.check import run_check
-    from lrfr.degrade.turbulence.check.page import write_page
+    from lrfr.degrade.turbulence.check.page import agreement, write_page
     from lrfr.pairs.sources.embedded_faces import find_inputs
 
     faces = [face.load(_FACE_PX)[0] for face in find_inputs((), folder, _FACES)]
     with out.progress("check", "part") as advance:
         result = run_check(faces, seed, draws, advance)
     written = write_page(result, folder)
-    _say_check(out, result)
+    out.table(["quantity", "simulated", "theory"], agreement(result))
+    speed = [[mode, *times.values()] for mode, times in result["speed"].items()]
+    out.table(["CPU ms an image", "D/r0 2", "4", "10"], speed)
     out.say(f"wrote {', '.join(written)} to {folder}")
     numbers = {key: value for key, value in result.items() if key != "pictures"}
-    return {
-        **numbers,
-        "psnr_learned_exact_db": result["pictures"]["psnr_learned_exact_db"],
-        "written": written,
-        "folder": str(folder),
-    }
-
-
-def _say_check(out: Output, result: dict[str, Any]) -> None:
-    std = result["tilt"]["std_px"]
-    rows = [["shift std x / y [px], D/r0 1", f"{std['x']:.4f} / {std['y']:.4f}", f"{std['theory']:.4f}"]]
-    for row in result["tilt"]["differential"]:
-        measured, theory = (
-            " / ".join(f"{value:.4g}" for value in row[key]) for key in ("measured_px2", "theory_px2")
-        )
-        rows.append([f"differential tilt at {row['separation_px']} px [px2]", measured, theory])
-    for curve in result["mtf"]:
-        gaps = " / ".join(f"{_largest_gap(curve, kind):.3f}" for kind in ("long", "short"))
-        rows.append(
-            [f"MTF at 0.1 .. 0.8 D/lambda, D/r0 {curve['D_over_r0']:g}: largest gap long / short", gaps, "0"]
-        )
-    out.table(["quantity", "simulated", "theory"], rows)
-    out.table(
-        ["CPU ms an image", "D/r0 2", "4", "10"],
-        [[mode, *times.values()] for mode, times in result["speed"].items()],
-    )
-
-
-def _largest_gap(curve: dict[str, Any], kind: str) -> float:
-    pairs = zip(curve["nu"], curve[kind], curve[f"{kind}_theory"], strict=True)
-    return float(max(abs(found - theory) for nu, found, theory in pairs if 0.1 <= nu <= 0.8))
+    likeness = result["pictures"]["psnr_learned_exact_db"]
+    return {**numbers, "psnr_learned_exact_db": likeness, "written": written, "folder": str(folder)}
 
 
 @command("p2s", short_help="the turbulence simulator's PSF banks, from nothing but physics")
@@ -87,7 +59,7 @@ def _largest_gap(curve: dict[str, Any], kind: str) -> float:
 @opt.path("--out", "folder", kind=opt.FOLDER, default="p2s", help="Folder of the banks.")
 @opt.dry_run()
 def p2s_command(
-    out: Output, bank: str, seed: int, steps: int | None, folder: Path, dry_run: bool
+    out: Output, *, bank: str, seed: int, steps: int | None, folder: Path, dry_run: bool
 ) -> dict[str, object]:
     """Train the phase-to-space networks and PSF bases of the op 'turbulence', and measure them per D/r0 bin.
 
@@ -104,24 +76,13 @@ def p2s_command(
     if dry_run:
         out.say(f"would train {', '.join(names)} into {folder}")
         return {"dry_run": True, "banks": list(names)}
-    import dataclasses
-
-    from lrfr.degrade.turbulence.bank_training import SCHEDULES, train_bank
-    from lrfr.degrade.turbulence.banks import save_bank
-    from lrfr.degrade.turbulence.p2s import BANKS
+    from lrfr.degrade.turbulence.bank_training import error_rows, make_bank
 
     cards = {}
     for name in names:
-        schedule = dataclasses.replace(SCHEDULES[name], steps=steps or SCHEDULES[name].steps)
         with out.progress(f"bank {name}", "step") as advance:
-            made, card = train_bank(name, BANKS[name], seed, schedule, advance)
-        out.say(f"wrote {save_bank(made, card, folder)}")
-        cards[name] = card
-    bins = list(dict.fromkeys(b for card in cards.values() for b in card["relative_l2_basis"]))
-    rows = [
-        [f"{name}, {kind}", *((card[f"relative_l2_{kind}"] or {}).get(b) for b in bins)]
-        for name, card in cards.items()
-        for kind in ("basis", "learned")
-    ]
+            path, cards[name] = make_bank(name, folder, seed=seed, steps=steps, on_progress=advance)
+        out.say(f"wrote {path}")
+    bins, rows = error_rows(cards)
     out.table(["mean relative L2 error, D/r0", *bins], rows)
     return {"banks": cards, "folder": str(folder)}

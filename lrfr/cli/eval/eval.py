@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
-from lrfr.core.errors import SpecError
 
 if TYPE_CHECKING:
     from lrfr.eval.settings import Settings
     from lrfr.experiment.evaluate import Results
-    from lrfr.experiment.models import Recognizer
 
 _SIZES = "Sides in px and names or paths of specs, e.g. 112,28,14,turb; 'native' leaves images as they are."
 _FLIP = "none, sum, mean, norm, concat or concat-unit instead of the protocol's own."
@@ -76,16 +74,17 @@ def evaluate(
     from lrfr.core.progress import Hooks
     from lrfr.eval.protocols.table import find_benchmark
     from lrfr.eval.result_files import as_json
-    from lrfr.experiment.evaluate import check_data, measure, with_cost
+    from lrfr.experiment.evaluate import check_data, measure, results_file, with_cost
+    from lrfr.experiment.models import open_chosen
 
     wanted = find_benchmark(benchmark)
     place = check_data(benchmark, wanted, data)
-    opening = {key: given.pop(key) for key in ("embedder", "name", "device")}
+    opening: dict[str, Any] = {key: given.pop(key) for key in ("embedder", "name", "device")}
     cost = given.pop("cost")
     settings = _settings(given)
-    opened = chosen_model(checkpoint, needs=wanted.needs, **opening)
+    opened = open_chosen(checkpoint, **opening, needs=wanted.needs)
     name = opened.model.name
-    target = target or Path("results") / f"{_file_name(name)}-{benchmark}.json"
+    target = target or results_file(name, benchmark)
     if dry_run:
         out.say(f"would measure {name} on {benchmark} ({wanted.help}) and write {target}")
         return {"file": str(target), "benchmark": benchmark, "model": name, "results": []}
@@ -120,28 +119,6 @@ def _settings(given: dict[str, object]) -> Settings:
     return settings_from(
         given | {"sizes": parse_sizes(str(sizes)) if sizes else None, "matching": words, "low_res": low_res}
     )
-
-
-def chosen_model(
-    checkpoint: Path | None, embedder: object = None, name: object = None, **how: object
-) -> Recognizer:
-    """Open the checkpoint or plug-in that the options name."""
-    from lrfr.experiment.models import open_plugin, open_recognizer
-
-    if (checkpoint is None) == (embedder is None):
-        raise SpecError(
-            "give either a checkpoint or --embedder MODULE:FUNCTION",
-            hint="lrfr train writes checkpoints below runs/",
-        )
-    called = None if name is None else str(name)
-    if checkpoint is None:
-        return open_plugin(str(embedder), called)
-    return open_recognizer(checkpoint, name=called, **{key: str(value) for key, value in how.items()})
-
-
-def _file_name(name: str) -> str:
-    letters = (letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
-    return "".join(letters).strip(".-") or "model"
 
 
 def _show(out: Output, results: Results) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,7 +18,7 @@ _PAIRED = "Test these two models against each other; without it every two."
 
 
 @command("report", short_help="Make one page from result files.")
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("results", nargs=-1, required=True, type=opt.PATH)
 @opt.path("--out", "target", default="report.html", help="HTML file; .md and .json go beside it.")
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
 @click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help=_PICTURE)
@@ -25,18 +26,7 @@ _PAIRED = "Test these two models against each other; without it every two."
 @click.option("--store", type=click.Path(path_type=Path, exists=True), help=_STORE)
 @click.option("--paired", multiple=True, metavar="A,B", help=_PAIRED)
 @opt.option("--gains", metavar="HR,REFERENCE", help=_GAINS)
-def report(
-    out: Output,
-    *,
-    results: tuple[Path, ...],
-    target: Path,
-    title: str,
-    pictures: tuple[str, ...],
-    dry_run: bool,
-    store: Path | None,
-    paired: tuple[str, ...],
-    gains: str | None,
-) -> dict[str, object]:
+def report(out: Output, results: tuple[Path, ...], target: Path, **given: Any) -> dict[str, object]:
     """Make a self-contained HTML page (and Markdown and JSON) from RESULTS, the files that lrfr eval wrote.
 
     \b
@@ -48,15 +38,13 @@ def report(
     from lrfr.eval.result_files import read_results
 
     check_target(target)
-    options = ReportOptions(
-        title,
-        [_picture(text) for text in pictures],
-        _two(gains, "--gains", "HR_MODEL,REFERENCE_MODEL") if gains else None,
-        [_two(words, "--paired", "MODEL_A,MODEL_B") for words in paired],
-        store,
-    )
+    gains = given["gains"]
+    given["pictures"] = [_picture(text) for text in given["pictures"]]
+    given["gains"] = _two(gains, "--gains", "HR_MODEL,REFERENCE_MODEL") if gains else None
+    given["paired"] = [_two(words, "--paired", "MODEL_A,MODEL_B") for words in given["paired"]]
+    options = opt.picked(ReportOptions, given)
     loaded = read_results(results)
-    if dry_run:
+    if given["dry_run"]:
         titles = [section.title for section in build(loaded, options).sections]
         out.say(f"would write {target} with: {', '.join(titles)}")
         return {"files": [], "sections": titles}
@@ -79,7 +67,7 @@ def _picture(text: str) -> tuple[Path, str]:
 
 @command("table", short_help="Print a paper's table beside ours.")
 @click.argument("name", required=False)
-@click.argument("results", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("results", nargs=-1, type=opt.PATH)
 def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str, object]:
     """Print the table NAME of a paper, with our numbers where RESULTS have them; without NAME, list the
     tables.
@@ -95,15 +83,12 @@ def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str,
 
     if name is None:
         rows = [[", ".join(entry.short), entry.id, entry.title] for entry in tables().values()]
-        for row in rows:
-            out.say(f"{row[0]:<18} {row[1]:<22} {row[2]}")
+        out.lines(f"{row[0]:<18} {row[1]:<22} {row[2]}" for row in rows)
         return {"tables": rows}
     found = find_table(name)
     columns, lines, remarks = side_by_side(found, read_results(results) if results else [])
     out.table(columns, lines, f"{found.id}: {found.title}")
-    for note in found.notes:
-        out.say(f"note: {note}")
-    for remark in remarks:
-        out.say(f"ours, {remark}")
+    out.lines(f"note: {note}" for note in found.notes)
+    out.lines(f"ours, {remark}" for remark in remarks)
     about = {"id": found.id, "title": found.title, "notes": found.notes}
     return {**about, "columns": columns, "rows": lines, "ours": remarks}

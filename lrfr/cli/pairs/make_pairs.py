@@ -57,7 +57,7 @@ def _names(context: click.Context, option: click.Parameter, path: Path | None) -
 @opt.flag("--rehash", text="Read every source file again, whatever the scan cache says.")
 @opt.executor()
 @opt.workers("Tasks at once; else one for each core.")
-@opt.option("--ray-address", envvar="RAY_ADDRESS", help="Of a running Ray cluster ('auto' finds one).")
+@opt.ray_address("Of a running Ray cluster ('auto' finds one).")
 @opt.path("--scratch", kind=opt.FOLDER, help="Local folder to build shards in (network stores).")
 @opt.plan("Write nothing: show what it takes.")
 @opt.path("--sheet", kind=opt.FILE, help="With --plan: write a contact sheet PNG here.")
@@ -137,6 +137,5 @@ def _plan(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
 
 def _remark(out: Output, report: SourceReport, warnings: Sequence[str]) -> None:
     for name, counts in (("refused", report.refused), ("remarks", report.flagged)):
-        if counts:
-            out.say(f"{name}: " + ", ".join(f"{code} {count}" for code, count in sorted(counts.items())))
+        out.counts(name, dict(sorted(counts.items())))
     out.notes(f"warning: {warning}" for warning in warnings)

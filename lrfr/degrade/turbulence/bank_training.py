@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lrfr.degrade.turbulence.p2s import Bank, BankSpec, Network
+from lrfr.degrade.turbulence.banks import save_bank
+from lrfr.degrade.turbulence.p2s import BANKS, Bank, BankSpec, Network
 from lrfr.degrade.turbulence.physics.basis import Basis, fit_basis
 from lrfr.degrade.turbulence.physics.psf import draw_phases
 from lrfr.degrade.turbulence.physics.zernike import noll_nm
@@ -66,6 +68,35 @@ def train_bank(
     finally:
         torch.set_num_threads(threads)
     return bank, card
+
+
+def make_bank(
+    name: str, folder: Path, *, seed: int, steps: int | None = None, on_progress: Progress | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Train a bank of the shipped settings into ``folder``; return its file and its card.
+
+    Args:
+        name: ``weak``, ``mid`` or ``strong``.
+        folder: of the bank.
+        seed: of all draws.
+        steps: of the optimizer; None takes the shipped bank's.
+        on_progress: called as ``on_progress(done, total)``.
+
+    """
+    schedule = replace(SCHEDULES[name], steps=steps or SCHEDULES[name].steps)
+    made, card = train_bank(name, BANKS[name], seed, schedule, on_progress)
+    return save_bank(made, card, folder), card
+
+
+def error_rows(cards: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[object]]]:
+    """Return the D/r0 bins of some banks' cards, and a row of errors for each bank and kind of PSF."""
+    bins = list(dict.fromkeys(b for card in cards.values() for b in card["relative_l2_basis"]))
+    rows = [
+        [f"{name}, {kind}", *((card[f"relative_l2_{kind}"] or {}).get(b) for b in bins)]
+        for name, card in cards.items()
+        for kind in ("basis", "learned")
+    ]
+    return bins, rows
 
 
 def psf_errors(bank: Bank, seed: int, exact: bool, count: int = _TEST_PSFS) -> dict[str, float]:

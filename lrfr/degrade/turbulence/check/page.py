@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,26 @@ def write_page(result: dict[str, Any], folder: Path) -> list[str]:
     (folder / "check.json").write_text(json.dumps(numbers, indent=1, sort_keys=True) + "\n", "utf-8")
     (folder / "index.html").write_text(_html(result), "utf-8")
     return ["index.html", "check.json", "tilt.png", "mtf.png", "psf.png", "strip.png"]
+
+
+def agreement(result: Mapping[str, Any]) -> list[list[str]]:
+    """Return rows of (quantity, simulated, theory) of a check."""
+    std = result["tilt"]["std_px"]
+    rows = [["shift std x / y [px], D/r0 1", f"{std['x']:.4f} / {std['y']:.4f}", f"{std['theory']:.4f}"]]
+    for row in result["tilt"]["differential"]:
+        both = (row["measured_px2"], row["theory_px2"])
+        measured, theory = (" / ".join(f"{value:.4g}" for value in values) for values in both)
+        rows.append([f"differential tilt at {row['separation_px']} px [px2]", measured, theory])
+    for curve in result["mtf"]:
+        gaps = " / ".join(f"{_largest_gap(curve, kind):.3f}" for kind in ("long", "short"))
+        where = f"MTF at 0.1 .. 0.8 D/lambda, D/r0 {curve['D_over_r0']:g}"
+        rows.append([f"{where}: largest gap long / short", gaps, "0"])
+    return rows
+
+
+def _largest_gap(curve: Mapping[str, Any], kind: str) -> float:
+    pairs = zip(curve["nu"], curve[kind], curve[f"{kind}_theory"], strict=True)
+    return float(max(abs(found - theory) for nu, found, theory in pairs if 0.1 <= nu <= 0.8))
 
 
 def strip_sheet(pictures: dict[str, Any]) -> ImageU8:
