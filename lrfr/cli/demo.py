@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lrfr.cli import options as opt
 from lrfr.cli.experiment import outcome_json, show_plan
 from lrfr.cli.output import Output, command
-
-if TYPE_CHECKING:
-    from lrfr.eval.results import Metric
 
 NEXT = """\
 next, from here:
@@ -47,7 +43,7 @@ def demo(out: Output, folder: Path, only_plan: bool) -> dict[str, object]:
     start = time.monotonic()
     done = shipped.run(hooks=out.hooks())
     found = shipped.accuracies()
-    cells = [[_cell(metric) for metric in row.cells.values()] for row in found]
+    cells = [[metric.percent() for metric in row.cells.values()] for row in found]
     rows = [[row.model, *texts] for row, texts in zip(found, cells, strict=True)]
     out.table(["accuracy %, 112 px against", *found[0].cells], rows)
     out.say(_DRAWN)
@@ -60,9 +56,3 @@ def demo(out: Output, folder: Path, only_plan: bool) -> dict[str, object]:
         for row, texts in zip(found, cells, strict=True)
     ]
     return outcome_json(done) | {"table": table, "contact_sheet": str(sheet)}
-
-
-def _cell(found: Metric) -> str:
-    span = found.interval
-    spread = f" [{100 * span.low:.1f}, {100 * span.high:.1f}]" if span else ""
-    return f"{100 * found.value:.1f}{spread}"

@@ -10,7 +10,6 @@ import click
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
-from lrfr.core.errors import SpecError
 
 if TYPE_CHECKING:
     from lrfr.experiment.experiment import ExperimentPlan, Outcome
@@ -49,8 +48,9 @@ def experiment(
     """
     from lrfr.experiment.experiment import Experiment
 
-    places, embedded = dict(map(_place, given.pop("places"))), given.pop("embedded")
-    declared = Experiment.load(file, folder, places=places, embedded=embedded)
+    words = opt.two_sides(given.pop("places"), "--place", "NAME=PATH", "faces=/data/faces")
+    places = {name: str(Path(path).absolute()) for name, path in words.items()}
+    declared = Experiment.load(file, folder, places=places, embedded=given.pop("embedded"))
     if only_plan:
         return show_plan(out, declared.plan())
     done = declared.run(**given, hooks=out.hooks())
@@ -62,13 +62,6 @@ def experiment(
             f"{saved.MB_private_copies:,.0f} MB"
         )
     return outcome_json(done) | {"reuse": asdict(saved) if saved else None}
-
-
-def _place(word: str) -> tuple[str, str]:
-    name, equals, path = word.partition("=")
-    if not equals or not path:
-        raise SpecError(f"--place takes NAME=PATH, got '{word}'", hint="--place faces=/data/faces")
-    return name, str(Path(path).absolute())
 
 
 def show_plan(out: Output, plan: ExperimentPlan) -> dict[str, object]:

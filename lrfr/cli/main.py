@@ -37,11 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "detectors": ("lrfr.cli.pairs.detectors", "detectors_group", "what finds faces, and how to get it"),
     "make-pairs": ("lrfr.cli.pairs.make_pairs", "make_pairs_command", "write an HR/LR pair store"),
     "train": ("lrfr.cli.train.train", "train_group", "train a method on a view"),
-    "export": (
-        "lrfr.cli.train.weights",
-        "export_command",
-        "a checkpoint as ONNX or safetensors",
-    ),
+    "export": ("lrfr.cli.train.weights", "export_command", "a checkpoint as ONNX or safetensors"),
     "import-weights": ("lrfr.cli.train.weights", "import_weights_command", "foreign weights as a checkpoint"),
     "route": ("lrfr.cli.train.weights", "route_command", "several checkpoints as one, by the size of a face"),
     "store": ("lrfr.cli.pairs.store", "store_group", "look at, check and care for a pair store"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import click
+
+from lrfr.core.errors import SpecError
 
 Body = TypeVar("Body", bound=Callable[..., Any] | click.Command)
 T = TypeVar("T")
@@ -108,6 +110,22 @@ def dry_run(text: str = "Say what would be written and stop.") -> Wrap:
 def plan(text: str) -> Wrap:
     """Return ``--plan``, also ``--dry-run``."""
     return flag("--plan", "--dry-run", "only_plan", text=text)
+
+
+def two_sides(words: Iterable[str], name: str, form: str, example: str) -> dict[str, str]:
+    """Return what stands left and right of the ``=`` in the words of the option ``name``.
+
+    Raises:
+        SpecError: a side is empty.
+
+    """
+    found = {}
+    for word in words:
+        left, _, right = word.partition("=")
+        if not left or not right:
+            raise SpecError(f"{name} takes {form}, got '{word}'", hint=f"{name} {example}")
+        found[left] = right
+    return found
 
 
 def picked(kind: type[T], given: Mapping[str, object], **more: object) -> T:

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from lrfr.core.errors import LrfrError
-from lrfr.core.progress import Hooks, Stopped, stop_on_signal
+from lrfr.core.progress import Hooks, Pace, Stopped, stop_on_signal
 from lrfr.eval.report.text_table import aligned, cell_text
 
 Advance = Callable[..., None]
@@ -70,11 +70,8 @@ class Output:
         """Print plain data as YAML."""
         import yaml
 
-        self.say(
-            yaml.safe_dump(
-                data, sort_keys=False, default_flow_style=None, width=width, allow_unicode=True
-            ).rstrip()
-        )
+        text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=width, allow_unicode=True)
+        self.say(text.rstrip())
 
     def of_first_process(self) -> Output:
         """Return this voice, or a mute one in the other processes of ``torchrun``."""
@@ -102,6 +99,12 @@ class Output:
             yield _plain(label, unit)
 
     @contextmanager
+    def working(self, label: str, unit: str = "img") -> Iterator[Hooks]:
+        """Yield hooks that show progress and say what a library function notes."""
+        with self.progress(label, unit) as advance:
+            yield Hooks(advance, self.note)
+
+    @contextmanager
     def stoppable(self, label: str, unit: str, pieces: str) -> Iterator[Hooks]:
         """Yield hooks with progress; the first Ctrl-C or SIGTERM lets the running ``pieces`` finish, the
         second ends.
@@ -118,24 +121,6 @@ class Output:
             raise click.Abort from None  # where the signal is ignored
 
 
-class _Pace:
-    """Items a second since the first report, so that what an earlier run has done is not counted; a new phase
-    starts again.
-    """
-
-    def __init__(self) -> None:
-        self.first = self.last = 0
-        self.since: float | None = None
-
-    def rate(self, done: int) -> float:
-        """Return the rate, 0 at the first report."""
-        now = time.monotonic()
-        if self.since is None or done < self.last:
-            self.first, self.since = done, now
-        self.last = done
-        return (done - self.first) / max(now - self.since, 1e-6)
-
-
 @contextmanager
 def _bar(label: str, unit: str) -> Iterator[Advance]:
     from rich.console import Console
@@ -143,7 +128,7 @@ def _bar(label: str, unit: str) -> Iterator[Advance]:
 
     about, note_text = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
     columns = (about, BarColumn(), MofNCompleteColumn(), note_text, TimeRemainingColumn())
-    pace = _Pace()
+    pace = Pace()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=None, note="")
 
@@ -155,7 +140,7 @@ def _bar(label: str, unit: str) -> Iterator[Advance]:
 
 
 def _plain(label: str, unit: str) -> Advance:
-    start, pace = time.monotonic(), _Pace()
+    start, pace = time.monotonic(), Pace()
     last = [start]
 
     def advance(done: int, total: int, **info: object) -> None:

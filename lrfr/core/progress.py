@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -56,6 +57,24 @@ class Hooks:
 
 
 SILENT = Hooks()
+
+
+class Pace:
+    """Items a second since the first report, so that what an earlier run has done is not counted; a new phase
+    starts again.
+    """
+
+    def __init__(self) -> None:
+        self.first = self.last = 0
+        self.since: float | None = None
+
+    def rate(self, done: int) -> float:
+        """Return the rate, 0 at the first report."""
+        now = time.monotonic()
+        if self.since is None or done < self.last:
+            self.first, self.since = done, now
+        self.last = done
+        return (done - self.first) / max(now - self.since, 1e-6)
 
 
 class StopFlag:

@@ -88,6 +88,12 @@ class Metric:
     resolvable: bool = True
     more: Mapping[str, object] = field(default_factory=dict)
 
+    def percent(self) -> str:
+        """Return a fraction as text in percent, with its interval."""
+        span = self.interval
+        spread = f" [{100 * span.low:.1f}, {100 * span.high:.1f}]" if span else ""
+        return f"{100 * self.value:.1f}{spread}"
+
 
 Metrics = Mapping[str, Metric]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from lrfr.core.errors import EnvironmentFault, SpecError
 from lrfr.core.progress import SILENT, Hooks
+from lrfr.eval.low_res import LowRes, parse_sizes
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
 from lrfr.eval.report.summary import NOT_RESOLVABLE, resolvable, summaries
 from lrfr.eval.report.text_table import aligned
@@ -166,6 +167,22 @@ def with_cost(opened: Recognizer, settings: Settings) -> Recognizer:
 
     sides = [size for size in settings.sizes or DEFAULT_SIZES if isinstance(size, int)]
     return replace(opened, model=replace(opened.model, cost=measure_cost(opened.embed, sides)))
+
+
+def settings_of_words(given: Mapping[str, object]) -> Settings:
+    """Return settings of a command line, where ``sizes`` and ``matching`` are words with commas between, and
+    ``interpolation`` and ``antialias`` stand for ``low_res``.
+
+    Raises:
+        SpecError: one of them is unknown or has a wrong value.
+
+    """
+    more = dict(given)
+    sizes, matching = more.pop("sizes"), str(more.pop("matching"))
+    low_res = LowRes(str(more.pop("interpolation")), bool(more.pop("antialias")))
+    words = [word.strip() for word in matching.split(",")]
+    sides = parse_sizes(str(sizes)) if sizes else None
+    return settings_from(more | {"sizes": sides, "matching": words, "low_res": low_res})
 
 
 def results_file(name: str, benchmark: str) -> Path:

@@ -13,11 +13,9 @@ import click
 from lrfr.cli import options as opt
 from lrfr.cli.output import Command, Output, command
 from lrfr.core.errors import SpecError
-from lrfr.core.progress import Hooks
 
 if TYPE_CHECKING:
     from lrfr.degrade.inspect.statistics import Summary
-    from lrfr.degrade.spec.model import Spec
 
 _SHORT = "Degrade faces by a spec; writes images, a trace and a contact sheet."
 _SET = "Replace one value of the spec, e.g. pipeline.d1.size=14."
@@ -84,7 +82,9 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, o
         seed=options["seed"], variants=options["variants"]
     )
     if options["print_spec"]:
-        return _print_spec(out, spec)
+        out.say(f"# sha256 {spec.digest}")
+        out.yaml(spec.as_json(), 120)
+        return {"digest": spec.digest, "spec": spec.as_json()}
     from lrfr.degrade.apply_files import SHEET_ROWS, apply_files
     from lrfr.degrade.pipeline import Pipeline
     from lrfr.pairs.sources.embedded_faces import find_inputs
@@ -98,8 +98,8 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, o
         work = f"{len(faces)} faces x {spec.variants} variants by '{spec.name}'"
         out.say(f"would degrade {work} into {folder}")
         return {**result, "dry_run": True}
-    with out.progress("degrade") as advance:
-        done = apply_files(faces, pipeline, folder, preview=preview, stats=stats, hooks=Hooks(advance))
+    with out.working("degrade") as hooks:
+        done = apply_files(faces, pipeline, folder, preview=preview, stats=stats, hooks=hooks)
     if done.summary is not None:
         _say_stats(out, done.summary)
     out.notes(f"left out {fault.file}: {fault.reason}" for fault in done.refused)
@@ -111,13 +111,6 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, o
     out.say(f"wrote {', '.join(done.written)} to {folder}")
     refused = [fault._asdict() for fault in done.refused]
     return {**result, "written": done.written, "refused": refused, "recoded": done.recoded}
-
-
-def _print_spec(out: Output, spec: Spec) -> dict[str, object]:
-    resolved = spec.as_json()
-    out.say(f"# sha256 {spec.digest}")
-    out.yaml(resolved, 120)
-    return {"digest": spec.digest, "spec": resolved}
 
 
 def _say_stats(out: Output, summary: Summary) -> None:
@@ -133,11 +126,10 @@ def _replay(
 ) -> dict[str, object]:
     from lrfr.degrade.apply_files import replay_files
     from lrfr.degrade.inspect.trace_file import read_traces
-    from lrfr.pairs.sources.embedded_faces import embedded_number, find_inputs
+    from lrfr.pairs.sources.embedded_faces import find_recorded
 
     records = read_traces(traces)
-    needed = max((embedded_number(record.trace.key) for record in records), default=0) + 1
-    faces = find_inputs(inputs, folder, None if inputs else needed)
+    faces = find_recorded(inputs, folder, [record.trace.key for record in records])
     count = replay_files(records, faces, folder, dry_run=dry_run)
     out.say(f"replayed {count} images, all equal to the recorded pixels, into {folder}")
     return {"replayed": count}

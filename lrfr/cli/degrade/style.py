@@ -57,13 +57,12 @@ def cfsm_command(out: Output, **given: Any) -> dict[str, object]:
     if given["dry_run"]:
         out.table(["setting", "value"], [[key, str(value)] for key, value in asdict(settings).items()])
         return {"settings": asdict(settings), "run": str(folder)}
-    from lrfr.core.progress import Hooks
     from lrfr.experiment.style_here import StyleWishes, train_style_here
 
     wishes = opt.picked(StyleWishes, given)
     out = out.of_first_process()
-    with out.progress("cfsm") as advance:
-        result = train_style_here(settings, folder, wishes, Hooks(advance, out.note))
+    with out.working("cfsm") as hooks:
+        result = train_style_here(settings, folder, wishes, hooks)
     if result.weights is None:
         out.say(f"{folder}: stopped at step {result.steps} of {settings.steps}; the same command goes on")
         return {"run": str(folder), "steps": result.steps}

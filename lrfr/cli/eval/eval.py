@@ -12,7 +12,6 @@ from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 
 if TYPE_CHECKING:
-    from lrfr.eval.settings import Settings
     from lrfr.experiment.evaluate import Results
 
 _SIZES = "Sides in px and names or paths of specs, e.g. 112,28,14,turb; 'native' leaves images as they are."
@@ -71,17 +70,16 @@ def evaluate(
     """
     if list_all or str(checkpoint) == "ls":
         return _list(out)
-    from lrfr.core.progress import Hooks
     from lrfr.eval.protocols.table import find_benchmark
     from lrfr.eval.result_files import as_json
-    from lrfr.experiment.evaluate import check_data, measure, results_file, with_cost
+    from lrfr.experiment.evaluate import check_data, measure, results_file, settings_of_words, with_cost
     from lrfr.experiment.models import open_chosen
 
     wanted = find_benchmark(benchmark)
     place = check_data(benchmark, wanted, data)
     opening: dict[str, Any] = {key: given.pop(key) for key in ("embedder", "name", "device")}
     cost = given.pop("cost")
-    settings = _settings(given)
+    settings = settings_of_words(given)
     opened = open_chosen(checkpoint, **opening, needs=wanted.needs)
     name = opened.model.name
     target = target or results_file(name, benchmark)
@@ -90,8 +88,8 @@ def evaluate(
         return {"file": str(target), "benchmark": benchmark, "model": name, "results": []}
     opened = with_cost(opened, settings) if cost else opened
     line = shlex.join(["lrfr", *click.get_current_context().find_root().obj])
-    with out.progress(name) as advance:
-        results = measure(opened, wanted, place, settings, test=benchmark, hooks=Hooks(advance)).made_by(line)
+    with out.working(name) as hooks:
+        results = measure(opened, wanted, place, settings, test=benchmark, hooks=hooks).made_by(line)
     results.save(target)
     _show(out, results)
     out.say(f"results: {target}\nnext: lrfr report {target} --out report.html")
@@ -107,18 +105,6 @@ def _list(out: Output) -> dict[str, object]:
         for line in str(entry["tree"]).strip().splitlines():
             out.say(f"    {line}")
     return {"benchmarks": found}
-
-
-def _settings(given: dict[str, object]) -> Settings:
-    from lrfr.eval.low_res import LowRes, parse_sizes
-    from lrfr.eval.settings import settings_from
-
-    sizes, matching = given.pop("sizes"), str(given.pop("matching"))
-    low_res = LowRes(str(given.pop("interpolation")), bool(given.pop("antialias")))
-    words = [word.strip() for word in matching.split(",")]
-    return settings_from(
-        given | {"sizes": parse_sizes(str(sizes)) if sizes else None, "matching": words, "low_res": low_res}
-    )
 
 
 def _show(out: Output, results: Results) -> None:

@@ -30,11 +30,10 @@ def reproduce(out: Output, result: Path, check: bool, store: Path, device: str) 
       lrfr reproduce results/fskd-synthetic.json
       lrfr reproduce results/fskd-synthetic.json --check --store store --json
     """
-    from lrfr.core.progress import Hooks
     from lrfr.experiment.reproduce import reproduce as go_down
 
-    with out.progress("reproduce") as advance:
-        found = go_down(result, check=check, store=store, device=device, hooks=Hooks(advance))
+    with out.working("reproduce") as hooks:
+        found = go_down(result, check=check, store=store, device=device, hooks=hooks)
     out.table(["link", "state", "seen"], [[link.name, link.state, link.seen] for link in found.links])
     try:
         found.check()

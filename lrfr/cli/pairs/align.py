@@ -56,16 +56,13 @@ def align_command(out: Output, photos: str, target: Path, **given: Any) -> dict[
     sheet = given["sheet"] or target.absolute().with_name(f"{target.absolute().name}-sheet.png")
     options = AlignOptions(photos, target, rules, detector, given["landmarks"], sheet)
     if given["dry_run"]:
-        return _show_plan(out, *plan_alignment(options))
+        seen, todo, others = plan_alignment(options)
+        out.say(f"{seen} photographs, {todo} to be done, {others} other files (nothing written)")
+        return {"photos": seen, "todo": todo, "passed_over": others}
     given["workers"] = given["workers"] or usable_cores()
     with out.stoppable("align", "photos", "photographs") as hooks:
         report = align_folder(options, opt.picked(Runner, given, hooks=hooks))
     return _show(out, options, report)
-
-
-def _show_plan(out: Output, photos: int, todo: int, others: int) -> dict[str, object]:
-    out.say(f"{photos} photographs, {todo} to be done, {others} other files (nothing written)")
-    return {"photos": photos, "todo": todo, "passed_over": others}
 
 
 def _show(out: Output, options: AlignOptions, report: AlignReport) -> dict[str, object]:

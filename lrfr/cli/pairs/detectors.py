@@ -31,16 +31,9 @@ def ls(out: Output) -> dict[str, object]:
     from lrfr.pairs.align.detectors.table import detector_states
 
     states = detector_states()
-    out.table(
-        ["detector", "revision", "weights", "what"],
-        [
-            [state.name, state.revision or None, state.weights_sha256[:12] or None, state.help]
-            for state in states
-        ],
-    )
-    for state in states:
-        if state.missing:
-            out.say(f"{state.name}: {state.missing}")
+    rows = [[one.name, one.revision or None, one.weights_sha256[:12] or None, one.help] for one in states]
+    out.table(["detector", "revision", "weights", "what"], rows)
+    out.lines(f"{state.name}: {state.missing}" for state in states if state.missing)
     return {"detectors": [asdict(state) for state in states]}
 
 

@@ -75,14 +75,13 @@ def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
       lrfr store verify --deep --store store
     """
     from lrfr.core.errors import DataError
-    from lrfr.core.progress import Hooks
     from lrfr.pairs.care.verify import unfinished
     from lrfr.pairs.care.verify import verify as check
     from lrfr.pairs.format.store_files import open_store
 
     store = open_store(root)
-    with out.progress("verify", "folders") as advance:
-        findings = check(store, deep, Hooks(advance))
+    with out.working("verify", "folders") as hooks:
+        findings = check(store, deep, hooks)
     left = [str(folder) for folder in unfinished(store)]
     going_on = "make-pairs goes on with it, gc removes it"
     out.notes(f"unfinished (no manifest): {folder}; {going_on}" for folder in left)
@@ -147,7 +146,6 @@ def repair(
     Example:
       lrfr store repair --source faces/
     """
-    from lrfr.core.progress import Hooks
     from lrfr.pairs.build.ingest import IngestOptions, open_ingest
     from lrfr.pairs.care.repair import repair as mend
     from lrfr.pairs.executors.dispatch import Runner
@@ -155,8 +153,8 @@ def repair(
 
     store = open_store(root)
     ingest = open_ingest(source, IngestOptions(landmarks=landmarks, cached=False)) if source else None
-    with out.progress("repair") as advance:
-        done = asdict(mend(store, ingest, Runner(workers=workers, hooks=Hooks(advance))))
+    with out.working("repair") as hooks:
+        done = asdict(mend(store, ingest, Runner(workers=workers, hooks=hooks)))
     told = [f"{title}: {line}" for title, lines in done.items() for line in lines]
     out.lines(told or ["nothing to repair"])
     return done
@@ -180,14 +178,11 @@ def export(
       lrfr store export --to folders --out faces-out
       lrfr store export --to bin --out hr.bin --pairs 600
     """
-    from lrfr.core.progress import Hooks
     from lrfr.pairs.export.formats import PairChoice
     from lrfr.pairs.store import Store
 
-    with out.progress("export") as advance:
-        done = Store(root).export(
-            target, view, form, opt.picked(PairChoice, choice), Hooks(advance, out.note)
-        )
+    with out.working("export") as hooks:
+        done = Store(root).export(target, view, form, opt.picked(PairChoice, choice), hooks)
     out.say(f"{done.images} images written to {done.out}")
     return {"images": done.images, "out": str(done.out)}
 
@@ -225,11 +220,10 @@ def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, object]:
       lrfr store upgrade old-store
       lrfr store upgrade old-store --to new-store
     """
-    from lrfr.core.progress import Hooks
     from lrfr.pairs.care.upgrade import upgrade as bring
 
-    with out.progress("upgrade", "records") as advance:
-        done = bring(root, target, Hooks(advance))
+    with out.working("upgrade", "records") as hooks:
+        done = bring(root, target, hooks)
     out.lines(f"{item.kind:<5} {item.old} -> {item.new}" for item in done.renamed)
     out.notes(f"left: {line}" for line in done.left)
     if not done.renamed and not done.left:

@@ -131,14 +131,16 @@ def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, obje
     if not given["resume"] and (folder / "run.json").exists():
         hint = "leave --fresh out to go on with it, or choose another --name"
         raise SpecError("there is a run already", file=str(folder), hint=hint)
-    from lrfr.core.progress import Hooks
     from lrfr.experiment.train_here import Wishes, train_here
 
     wishes = opt.picked(Wishes, given)
-    parents = dict(_parent(text) for text in given["given_parents"])
+    words = [
+        opt.two_parts(word, "--parent", "ROLE=PATH", "teacher=runs/big") for word in given["given_parents"]
+    ]
+    parents = {role: Path(path) for role, path in words}
     out = out.of_first_process()
-    with out.progress(folder.name) as advance:
-        run = train_here(recipe, folder, wishes, parents, Hooks(advance, out.note))
+    with out.working(folder.name) as hooks:
+        run = train_here(recipe, folder, wishes, parents, hooks)
     out.say(str(run))
     steps = {"steps": run.steps, "total_steps": run.total_steps, "started_at": run.started_at}
     found = {"checkpoint": run.digest, "loss": list(run.losses), "metrics": dict(run.metrics)}
@@ -149,13 +151,6 @@ def _overrides(given: Mapping[str, Any]) -> list[str]:
     shortcuts = {"options.step": given["step"], "train.threads": given["threads"]}
     extra = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
     return [*given["overrides"], *extra, *([f"options.branches_px=[{given['res']}]"] if given["res"] else [])]
-
-
-def _parent(text: str) -> tuple[str, Path]:
-    role, equals, path = text.partition("=")
-    if not equals:
-        raise SpecError(f"--parent takes ROLE=PATH, got '{text}'", hint="--parent teacher=runs/big")
-    return role, Path(path)
 
 
 @command("ls", short_help="List methods and their recipes.")

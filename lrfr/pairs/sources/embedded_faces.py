@@ -31,7 +31,18 @@ def find_inputs(inputs: Sequence[str], out: Path, limit: int | None) -> list[Fac
     ]
 
 
-def embedded_number(key: str) -> int:
+def find_recorded(inputs: Sequence[str], out: Path, keys: Sequence[str]) -> list[FaceFile]:
+    """List the faces of ``inputs``; without any, as many embedded ones as ``keys`` name.
+
+    Raises:
+        SpecError: as :func:`lrfr.degrade.apply_files.find_faces`.
+
+    """
+    needed = max(map(_number, keys), default=0) + 1
+    return find_inputs(inputs, out, None if inputs else needed)
+
+
+def _number(key: str) -> int:
     """Return the number of an embedded face from its key, 0 for any other key."""
     parts = key.split("/")
     digits = parts[1][1:] if len(parts) == 3 and parts[0] == "s0" else ""
