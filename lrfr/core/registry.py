@@ -137,9 +137,9 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         entry = self._entries.get(name)
         if entry is None and name in self._plugins:
-            return _sentence_of_target(self._plugins[name].value) or self._help_of_value(name)
+            return sentence_of_target(self._plugins[name].value) or self._help_of_value(name)
         if isinstance(entry, str):
-            return _sentence_of_target(entry)
+            return sentence_of_target(entry)
         if entry is None:
             raise SpecError(f"unknown {self.what} '{name}'", hint=did_you_mean(name, self.names()))
         return _help_of(entry)
@@ -171,7 +171,7 @@ def first_sentence(text: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _sentence_of_target(target: str) -> str:
+def sentence_of_target(target: str) -> str:
     """Return the first sentence of what ``module:attribute`` documents, from its source alone."""
     module, _, attribute = target.partition(":")
     try:

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -34,6 +35,8 @@ LISTS = [
     "presets ls",
     "train ls",
     "store ls",
+    "detectors ls",
+    "make-pairs --list-sources",
     "experiment demo --plan",
 ]
 
@@ -115,6 +118,36 @@ def test_doctor_answers_one_json_object(lrfr):
     answer = json.loads(out)
     assert code == 0 and answer["ok"] and answer["result"]["versions"]["numpy"]
     assert all(row["get"].startswith("pip install") for row in answer["result"]["missing"])
+
+
+def test_doctor_names_plug_ins_that_cannot_be_reached(lrfr, tmp_path, monkeypatch):
+    info = tmp_path / "other_faces-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-faces\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[lrfr.sources]\nfolder = other_faces:Folder\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    sentence = "the source 'folder' of 'other-faces' is hidden by lrfr's own"
+    code, out, _ = lrfr("doctor")
+    assert code == 0 and f"plug-in: {sentence}" in out
+    assert json.loads(lrfr("doctor", "--json")[1])["result"]["hidden_plugins"] == [sentence]
+
+
+def test_no_command_calls_another():
+    """A command parses, calls the library and prints; what two commands need lies in a lower room."""
+    room = Path(main.__file__).parent
+    wrong = re.compile(r"\.callback\b|ctx\.invoke|ctx\.forward|context\.invoke")
+    assert not [path for path in room.rglob("*.py") if wrong.search(path.read_text("utf-8"))]
+
+
+def test_commands_compute_nothing():
+    room = Path(main.__file__).parent
+    heavy = re.compile(r"^\s*(import|from) (numpy|torch|cv2|scipy|lmdb)\b", re.M)
+    assert not [path for path in room.rglob("*.py") if heavy.search(path.read_text("utf-8"))]
+
+
+def test_the_room_stays_thin():
+    room = Path(main.__file__).parent
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in room.rglob("*.py")) <= 2400
 
 
 def test_doctor_says_how_to_get_what_is_missing(lrfr, monkeypatch):

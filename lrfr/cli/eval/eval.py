@@ -20,7 +20,7 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 
 
 @command("eval", short_help="Measure a model on a benchmark.")
-@click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
+@click.argument("checkpoint", required=False, type=opt.PATH)
 @opt.option("--benchmark", default="synthetic", help="What to run; --list names them all.")
 @opt.path("--data", help="The benchmark's folder or file, as distributed.")
 @opt.embedder("Evaluate a function of your own instead of a checkpoint.")
@@ -31,30 +31,22 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 @opt.option("--flip", help=_FLIP)
 @opt.option("--interpolation", default="bicubic", help="Filter that makes test images small.")
 @opt.option("--antialias/--no-antialias", default=True, help="Widen that filter with the scale.")
-@opt.option("--any-folds", is_flag=True, help="Let convention E run on folds of another size than 600.")
+@opt.flag("--any-folds", text="Let convention E run on folds of another size than 600.")
 @opt.option("--replicates", default=1000, help="Bootstrap replicates; 0 for no intervals.")
 @opt.option("--seed", default=0, help="Seed of the bootstrap and of drawn splits.")
 @opt.option("--finetuned", default="no", help="no, paper or ours: for the record.")
 @opt.option("--template-norm", default="keep", help="IJB: keep (N1) or unit (N0).")
 @opt.option("--detector-score/--no-detector-score", default=True, help="IJB: weight by it (D1) or not (D0).")
 @opt.option("--gallery-mean", default="raw", help="SurvFace: mean of raw or of unit features.")
-@opt.option("--official-sweep", is_flag=True, help="SurvFace: also the published scripts' 1,000 thresholds.")
+@opt.flag("--official-sweep", text="SurvFace: also the published scripts' 1,000 thresholds.")
 @opt.option("--batch", default=64, help="Images per call of the model.")
 @opt.device()
-@opt.option("--cost", is_flag=True, help=_COST)
+@opt.flag("--cost", text=_COST)
 @opt.path("--out", "target", help="Result file (default: results/NAME-BENCHMARK.json).")
-@opt.option("--dry-run", is_flag=True, help="Check model and data, say what would be written, write nothing.")
-@opt.option("--list", "list_all", is_flag=True, help="Name every benchmark and the files it needs.")
+@opt.dry_run("Check model and data, say what would be written, write nothing.")
+@opt.flag("--list", "list_all", text="Name every benchmark and the files it needs.")
 def evaluate(
-    out: Output,
-    *,
-    checkpoint: Path | None,
-    benchmark: str,
-    data: Path | None,
-    target: Path | None,
-    dry_run: bool,
-    list_all: bool,
-    **given: object,
+    out: Output, checkpoint: Path | None, benchmark: str, data: Path | None, **given: Any
 ) -> dict[str, object]:
     """Measure CHECKPOINT (or --embedder) on a benchmark, same- and cross-resolution, with intervals, and
     write a result file.
@@ -68,7 +60,8 @@ def evaluate(
       lrfr eval --embedder my_model:embed --benchmark pairs-tsv --data faces/splits/dev_pairs.tsv
       lrfr eval --list
     """
-    if list_all or str(checkpoint) == "ls":
+    dry_run, target = given.pop("dry_run"), given.pop("target")
+    if given.pop("list_all") or str(checkpoint) == "ls":
         return _list(out)
     from lrfr.eval.protocols.table import find_benchmark
     from lrfr.eval.result_files import as_json
@@ -77,7 +70,7 @@ def evaluate(
 
     wanted = find_benchmark(benchmark)
     place = check_data(benchmark, wanted, data)
-    opening: dict[str, Any] = {key: given.pop(key) for key in ("embedder", "name", "device")}
+    opening = {key: given.pop(key) for key in ("embedder", "name", "device")}
     cost = given.pop("cost")
     settings = settings_of_words(given)
     opened = open_chosen(checkpoint, **opening, needs=wanted.needs)
@@ -102,8 +95,7 @@ def _list(out: Output) -> dict[str, object]:
     found = listing()
     for name, entry in found.items():
         out.say(f"{name}: {entry['help']}")
-        for line in str(entry["tree"]).strip().splitlines():
-            out.say(f"    {line}")
+        out.lines(f"    {line}" for line in str(entry["tree"]).strip().splitlines())
     return {"benchmarks": found}
 
 

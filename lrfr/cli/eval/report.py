@@ -22,7 +22,7 @@ _PAIRED = "Test these two models against each other; without it every two."
 @opt.path("--out", "target", default="report.html", help="HTML file; .md and .json go beside it.")
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
 @click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help=_PICTURE)
-@opt.option("--dry-run", is_flag=True, help="Read everything, say what the page would hold, write nothing.")
+@opt.flag("--dry-run", text="Read everything, say what the page would hold, write nothing.")
 @click.option("--store", type=click.Path(path_type=Path, exists=True), help=_STORE)
 @click.option("--paired", multiple=True, metavar="A,B", help=_PAIRED)
 @opt.option("--gains", metavar="HR,REFERENCE", help=_GAINS)

@@ -73,10 +73,10 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
       lrfr make-pairs --source faces/ --spec fskd --spec turb --weights 3,1 --view mixed
       lrfr make-pairs --source train.rec --spec maug --plan
     """
-    from lrfr.degrade.spec.model import load_spec
-
     if given["list_sources"]:
         return _list_sources(out)
+    from lrfr.degrade.spec.model import load_spec
+
     names = () if given["hr_only"] else given["specs"] or (DEFAULT_SPEC,)
     specs = [load_spec(name, given["changes"]) for name in names]
     given |= {"cached": not given["rehash"], "workers": given["workers"] or usable_cores()}

@@ -134,10 +134,8 @@ def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, obje
     from lrfr.experiment.train_here import Wishes, train_here
 
     wishes = opt.picked(Wishes, given)
-    words = [
-        opt.two_parts(word, "--parent", "ROLE=PATH", "teacher=runs/big") for word in given["given_parents"]
-    ]
-    parents = {role: Path(path) for role, path in words}
+    words = opt.two_sides(given["given_parents"], "--parent", "ROLE=PATH", "teacher=runs/big")
+    parents = {role: Path(path) for role, path in words.items()}
     out = out.of_first_process()
     with out.working(folder.name) as hooks:
         run = train_here(recipe, folder, wishes, parents, hooks)

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.registry import Registry
-from lrfr.pairs.sources.archive import TarSource
-from lrfr.pairs.sources.arrays import ArraySource
+from lrfr.core.registry import Registry, sentence_of_target
 from lrfr.pairs.sources.base import Source
-from lrfr.pairs.sources.bin_file import BinSource
-from lrfr.pairs.sources.folder import FolderSource, LfwSource
-from lrfr.pairs.sources.lmdb_folder import LmdbFolderSource
-from lrfr.pairs.sources.recordio import RecordIOSource, open_recordio
-from lrfr.pairs.sources.synthetic import SyntheticSource, open_synthetic
-from lrfr.pairs.sources.synthetic_photos import SyntheticPhotosSource, open_synthetic_photos
-from lrfr.pairs.sources.tabular import CelebaSource, TableSource, open_table
 
 Opener = Callable[[str], Source]
 
 
-def _opener(source: type[Source], open_place: Opener) -> Opener:
-    """Return ``open_place`` with the help of the source that it opens."""
+@dataclass(frozen=True)
+class _Opener:
+    """What opens one kind of source; its file is imported when it is called, so that a listing is quick.
 
-    def opener(place: str) -> Source:
-        return open_place(place)
+    Attributes:
+        module: file of this folder.
+        source: class of the source; its first sentence is the help.
+        function: takes the place; without one, the source is made of the place as a path.
 
-    opener.__doc__ = source.__doc__
-    return opener
+    """
 
+    module: str
+    source: str
+    function: str = ""
 
-def _of_path(source: Callable[[Path], Source]) -> Opener:
-    """Return what opens a source that is one path; its help is the source's."""
+    @property
+    def help(self) -> str:
+        """One sentence, read from the source's docstring."""
+        return sentence_of_target(f"{__package__}.{self.module}:{self.source}")
 
-    def opener(place: str) -> Source:
-        return source(Path(place))
-
-    opener.__doc__ = source.__doc__
-    return opener
+    def __call__(self, place: str) -> Source:
+        """Open the source."""
+        found = importlib.import_module(f"{__package__}.{self.module}")
+        make = getattr(found, self.function or self.source)
+        made = make(place if self.function else Path(place))
+        assert isinstance(made, Source)
+        return made
 
 
 # kind: how the place of ``kind:place`` is opened
@@ -46,18 +48,18 @@ SOURCES: Registry[Opener] = Registry(
     "source",
     "lrfr.sources",
     {
-        "synthetic": _opener(SyntheticSource, open_synthetic),
-        "synthetic-photos": _opener(SyntheticPhotosSource, open_synthetic_photos),
-        "folder": _of_path(FolderSource),
-        "lfw": _of_path(LfwSource),
-        "recordio": _opener(RecordIOSource, open_recordio),
-        "bin": _of_path(BinSource),
-        "csv": _opener(TableSource, open_table),
-        "parquet": _opener(TableSource, open_table),
-        "celeba": _of_path(CelebaSource),
-        "tar": _of_path(TarSource),
-        "lmdb": _of_path(LmdbFolderSource),
-        "arrays": _of_path(ArraySource),
+        "synthetic": _Opener("synthetic", "SyntheticSource", "open_synthetic"),
+        "synthetic-photos": _Opener("synthetic_photos", "SyntheticPhotosSource", "open_synthetic_photos"),
+        "folder": _Opener("folder", "FolderSource"),
+        "lfw": _Opener("folder", "LfwSource"),
+        "recordio": _Opener("recordio", "RecordIOSource", "open_recordio"),
+        "bin": _Opener("bin_file", "BinSource"),
+        "csv": _Opener("tabular", "TableSource", "open_table"),
+        "parquet": _Opener("tabular", "TableSource", "open_table"),
+        "celeba": _Opener("tabular", "CelebaSource"),
+        "tar": _Opener("archive", "TarSource"),
+        "lmdb": _Opener("lmdb_folder", "LmdbFolderSource"),
+        "arrays": _Opener("arrays", "ArraySource"),
     },
 )
 

@@ -1,0 +1,25 @@
+"""Specs that can be run, and where two of them differ."""
+
+from lrfr.degrade.inspect.spec_check import Difference, check_specs, compare, differences
+
+
+def test_differences_go_into_mappings_and_lists_of_mappings_only():
+    one = {"a": {"b": 1, "c": [1, 2]}, "steps": [{"op": "x"}, {"op": "y"}], "same": 3}
+    other = {"a": {"b": 2, "c": [1, 3]}, "steps": [{"op": "x"}], "same": 3, "new": True}
+    assert list(differences(one, other)) == [
+        Difference("a.b", 1, 2),
+        Difference("a.c", [1, 2], [1, 3]),
+        Difference("steps[1]", {"op": "y"}, None),
+        Difference("new", None, True),
+    ]
+
+
+def test_a_preset_is_itself():
+    found = compare("fskd", "fskd-paper")
+    assert found.same_pixels and not found.differences
+
+
+def test_good_and_bad_specs_are_told_apart():
+    found, faults = check_specs(["fskd", "no-such-spec"], ())
+    assert [item.spec for item in found] == ["fskd-paper"] and len(found[0].digest) == 64
+    assert [fault.exit_code for fault in faults] == [2]
