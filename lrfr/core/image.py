@@ -18,9 +18,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import REASONS as REASONS  # noqa: PLC0414
-from lrfr.core.errors import ImageFault as ImageFault  # noqa: PLC0414
-from lrfr.core.files import read_bytes as read_bytes  # noqa: PLC0414
+from lrfr.core.errors import ImageFault
 
 ImageU8 = NDArray[np.uint8]
 

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import SpecError
-from lrfr.core.image import ImageFault
+from lrfr.core.errors import ImageFault, SpecError
 from lrfr.core.lists import read_lines
 
 # raised by hand when :func:`align` may give other pixels: it names bases

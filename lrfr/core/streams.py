@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +36,7 @@ def sample_part(sample_key: bytes, variant: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)  # asked for with every batch, and a spec has few steps
-def _step_part(step_id: str) -> bytes:
+def step_part(step_id: str) -> bytes:
     """Encode the step; every text carries its length, so that no two different identities share an
     encoding.
     """
@@ -146,10 +145,4 @@ def stream(seed: int, sample_key: bytes, variant: int, step_id: str) -> Stream:
     Source: BLAKE2b (RFC 7693) for slots; Philox4x64 (Salmon et al., SC'11) for fields.
 
     """
-    return Stream(seed, sample_part(sample_key, variant) + _step_part(step_id))
-
-
-def streams_of(seed: int, samples: Sequence[bytes], step_id: str) -> list[Stream]:
-    """Return one step's stream for each of many samples, given by :func:`sample_part`."""
-    step = _step_part(step_id)
-    return [Stream(seed, sample + step) for sample in samples]
+    return Stream(seed, sample_part(sample_key, variant) + step_part(step_id))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import SpecError
-from lrfr.core.image import ImageU8, decode, read_bytes
+from lrfr.core.files import read_bytes
+from lrfr.core.image import ImageU8, decode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +56,7 @@ def _array_as_face(array: NDArray[Any]) -> ImageU8:
         first = array.ndim == 3 and array.shape[0] in (1, 3)
         raise SpecError(f"{WANTED}; {got}", hint="channels go last" if first else None)
     if array.dtype != np.uint8:
-        if not np.issubdtype(array.dtype, np.floating):
+        if array.dtype.kind != "f":
             raise SpecError(f"{WANTED}; {got}")
         low, high = float(array.min()), float(array.max())
         if not (low >= 0.0 and high <= 1.0):
@@ -78,7 +79,7 @@ def like(picture: Picture, face: ImageU8) -> Any:
     for floats, else uint8. Gray pictures come back in three channels.
     """
     if isinstance(picture, np.ndarray):
-        if np.issubdtype(picture.dtype, np.floating):
+        if picture.dtype.kind == "f":
             return (face / 255.0).astype(picture.dtype)
         return face
     if isinstance(picture, str | Path):
@@ -96,7 +97,7 @@ def key_of(picture: Picture, face: ImageU8) -> bytes:
         return Path(picture).name.encode("utf-8", "surrogateescape")
     import xxhash
 
-    digest = xxhash.xxh3_128(np.ascontiguousarray(face).data).hexdigest()
+    digest = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(face).data)
     return b"xxh3:%b:%dx%d" % (digest.encode(), *face.shape[:2])
 
 
@@ -114,3 +115,8 @@ def key_bytes(key: object) -> bytes:
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return b"%d" % int(key)
     raise SpecError(f"a key is bytes, text or a whole number, got {type(key).__name__}")
+
+
+def key_text(key: bytes) -> str:
+    """Return a key as JSON-able text (lossless)."""
+    return key.decode("utf-8", "surrogateescape")

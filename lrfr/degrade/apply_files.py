@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
-from lrfr.core.files import write_whole
-from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode, encode_png, read_bytes, square_fit
+from lrfr.core.files import read_bytes, write_whole
+from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode, encode_png, square_fit
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.inspect.contact_sheet import SheetRow, contact_sheet, enlarge
 from lrfr.degrade.inspect.similarity import psnr_db, ssim

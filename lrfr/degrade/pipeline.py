@@ -13,13 +13,14 @@ import numpy as np
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.image import ImageU8, square_fit
-from lrfr.core.streams import Stream, sample_part, stream, streams_of
-from lrfr.degrade.any_picture import Picture, as_face, key_bytes
+from lrfr.core.streams import Stream, sample_part, step_part, stream
+from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_text
 from lrfr.degrade.ops.base import Params
 from lrfr.degrade.ops.table import OPS
+from lrfr.degrade.spec.cost import expected_cost_ms, ops_of
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.degrade.spec.steps import Step
-from lrfr.degrade.values.distributions import Draw, is_law, pick
+from lrfr.degrade.values.distributions import Draw, pick
 
 
 class Applied(NamedTuple):
@@ -112,7 +113,7 @@ class Pipeline:
     @property
     def cost_ms(self) -> float:
         """Expected cost in milliseconds of one 112x112 image on one core (rough; for planning only)."""
-        return sum(_expected_cost_ms(step) for step in self.spec.steps)
+        return sum(expected_cost_ms(step) for step in self.spec.steps)
 
     @property
     def portable(self) -> bool:
@@ -147,20 +148,31 @@ class Pipeline:
             )
         if len(keys) != len(images):
             raise SpecError(f"{len(keys)} keys for {len(images)} images")
-        faces = [as_face(image) for image in images]
-        if fit:
-            side = self.spec.image.size_px
-            faces = [face if face.shape == (side, side, 3) else square_fit(face, side) for face in faces]
         names = [key_bytes(key) for key in keys]
-        batch = _Batch(self.spec.seed, [sample_part(name, variant) for name in names], faces)
-        everyone = list(range(len(faces)))
+        done, applied = self.run_faces(names, [as_face(image) for image in images], variant, fit=fit)
+        return [
+            Degraded(image, self.trace(name, variant, steps))
+            for name, image, steps in zip(names, done, applied, strict=True)
+        ]
+
+    def trace(self, name: bytes, variant: int, steps: Sequence[Applied]) -> Trace:
+        """Return the record of what :meth:`run_faces` applied to a face."""
+        return Trace(key_text(name), variant, self.spec.seed, self._digest, steps)
+
+    def run_faces(
+        self, names: Sequence[bytes], faces: Sequence[ImageU8], variant: int, *, fit: bool = True
+    ) -> tuple[list[ImageU8], list[list[Applied]]]:
+        """Degrade as :meth:`run` does what is known to be keys and faces (uint8 [H, W, 3]); the pixels and
+        the ops that were applied to each, without the rest of a trace.
+        """
+        side = self.spec.image.size_px
+        whole = (side, side, 3)
+        fitted = [square_fit(face, side) if fit and face.shape != whole else face for face in faces]
+        batch = _Batch(self.spec.seed, [sample_part(name, variant) for name in names], fitted)
+        everyone = list(range(len(fitted)))
         for step in self.spec.steps:
             batch.run(step, everyone, "")
-        seed, digest = self.spec.seed, self._digest
-        return [
-            Degraded(np.ascontiguousarray(image), Trace(key_text(name), variant, seed, digest, steps))
-            for name, image, steps in zip(names, batch.images, batch.applied, strict=True)
-        ]
+        return [np.ascontiguousarray(image) for image in batch.images], batch.applied
 
 
 class _Batch:
@@ -175,53 +187,56 @@ class _Batch:
     def run(self, step: Step, rows: list[int], suffix: str) -> None:
         """Run one step on those of ``rows`` where its gate fires; ``suffix`` tells repetitions apart."""
         name = step.id + suffix
-        streams = streams_of(self.seed, [self.samples[row] for row in rows], name)
-        if step.p < 1.0:
-            fired = [index for index, source in enumerate(streams) if source.u(0) < step.p]
-            rows, streams = [rows[index] for index in fired], [streams[index] for index in fired]
-        if not rows:
+        fired: list[int] = []
+        streams: list[Stream] = []
+        # plain loops here and below: with one face at a time the calls of comprehensions would show
+        part = step_part(name)
+        for row in rows:
+            source = Stream(self.seed, self.samples[row] + part)
+            if step.p == 1.0 or source.u(0) < step.p:
+                fired.append(row)
+                streams.append(source)
+        if not fired:
             return
         if step.op is not None:
-            self._apply(step, rows, streams, name)
+            self._apply(step, name, fired, streams)
         else:
-            _CONTAINERS[step.kind](self, step, rows, streams, suffix)
+            _CONTAINERS[step.kind](self, step, fired, streams, suffix)
 
-    def _apply(self, step: Step, rows: list[int], streams: list[Stream], name: str) -> None:
+    def _apply(self, step: Step, name: str, rows: list[int], streams: list[Stream]) -> None:
         assert step.op is not None
-        params = [step.op.sample(Draw(source)) for source in streams]
-        results = step.op.apply([self.images[row] for row in rows], params, streams)
+        images: list[ImageU8] = []
+        params: list[Params] = []
+        for row, source in zip(rows, streams, strict=True):
+            images.append(self.images[row])
+            params.append(step.op.sample(Draw(source)))
+        results = step.op.apply(images, params, streams)
         for row, image, drawn in zip(rows, results, params, strict=True):
             self.images[row] = image
             self.applied[row].append(Applied(name, step.label, drawn))
 
     def _one_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
-        picked = [pick(step.weights, source.u(1)) for source in streams]
-        for index, child in enumerate(step.children):
-            self._run_some(
-                child, [row for row, chosen in zip(rows, picked, strict=True) if chosen == index], suffix
-            )
+        members: list[list[int]] = [[] for _ in step.children]
+        for row, source in zip(rows, streams, strict=True):
+            members[pick(step.weights, source.u(1))].append(row)
+        self._run_each(step, members, suffix)
 
     def _some_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
         members: list[list[int]] = [[] for _ in step.children]
         for row, source in zip(rows, streams, strict=True):
             draw = Draw(source)
             count = draw(step.count)
-            for index in _permutation(draw, len(step.children))[:count]:
+            for index in draw.order(len(step.children))[:count]:
                 members[index].append(row)
-        for child, chosen in zip(step.children, members, strict=True):
-            self._run_some(child, chosen, suffix)
+        self._run_each(step, members, suffix)
 
     def _shuffle(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
-        orders = [
-            _keep_order(_permutation(Draw(source), len(step.children)), step.in_order) for source in streams
-        ]
+        orders = [Draw(source).order(len(step.children), step.in_order) for source in streams]
         for turn in range(len(step.children)):
-            for index, child in enumerate(step.children):
-                self._run_some(
-                    child,
-                    [row for row, order in zip(rows, orders, strict=True) if order[turn] == index],
-                    suffix,
-                )
+            members: list[list[int]] = [[] for _ in step.children]
+            for row, order in zip(rows, orders, strict=True):
+                members[order[turn]].append(row)
+            self._run_each(step, members, suffix)
 
     def _steps(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
         if step.count == 1:
@@ -234,9 +249,10 @@ class _Batch:
             for child in step.children:
                 self.run(child, again, f"{suffix}@{turn}")
 
-    def _run_some(self, child: Step, rows: list[int], suffix: str) -> None:
-        if rows:
-            self.run(child, rows, suffix)
+    def _run_each(self, step: Step, members: list[list[int]], suffix: str) -> None:
+        for child, rows in zip(step.children, members, strict=True):
+            if rows:
+                self.run(child, rows, suffix)
 
 
 _CONTAINERS = {
@@ -245,47 +261,6 @@ _CONTAINERS = {
     "shuffle": _Batch._shuffle,
     "steps": _Batch._steps,
 }
-
-
-def _permutation(draw: Draw, count: int) -> list[int]:
-    """Return a uniformly random order of ``range(count)``."""
-    keys = [draw.uniform() for _ in range(count)]
-    return sorted(range(count), key=lambda index: keys[index])
-
-
-def _keep_order(order: list[int], in_order: tuple[int, ...]) -> list[int]:
-    """Put the members of ``in_order`` into that order, on the places that they took."""
-    members = iter(in_order)
-    return [next(members) if index in in_order else index for index in order]
-
-
-def ops_of(steps: Sequence[Step]) -> list[Step]:
-    """Return the op steps of a pipeline, depth first."""
-    found: list[Step] = []
-    for step in steps:
-        found += [step] if step.kind == "op" else ops_of(step.children)
-    return found
-
-
-def _expected_cost_ms(step: Step) -> float:
-    if step.op is not None:
-        return step.p * step.op.cost_ms
-    costs = [_expected_cost_ms(child) for child in step.children]
-    if step.kind == "one_of":
-        return (
-            step.p
-            * sum(cost * weight for cost, weight in zip(costs, step.weights, strict=True))
-            / sum(step.weights)
-        )
-    count = sum(step.count.extent()) / 2 if is_law(step.count) else float(step.count)  # type: ignore[union-attr, arg-type]
-    if step.kind == "some_of":
-        return step.p * sum(costs) * count / len(costs)
-    return step.p * sum(costs) * (count if step.kind == "steps" else 1.0)
-
-
-def key_text(key: bytes) -> str:
-    """Return a key as JSON-able text (lossless)."""
-    return key.decode("utf-8", "surrogateescape")
 
 
 def replay(trace: Trace, image: ImageU8) -> ImageU8:

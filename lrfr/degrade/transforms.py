@@ -69,17 +69,25 @@ def degrade_images(
     pictures: Sequence[Picture] = [images] if single else images  # type: ignore[list-item, assignment]
     faces = [as_face(picture) for picture in pictures]
     if keys is None:
-        names: Sequence[Key] = [key_of(*pair) for pair in zip(pictures, faces, strict=True)]
+        names = [key_of(*pair) for pair in zip(pictures, faces, strict=True)]
     else:
-        names = [keys] if single or isinstance(keys, bytes | str | int) else keys  # type: ignore[list-item]
+        names = _names([keys] if single or isinstance(keys, bytes | str | int) else keys, len(faces))
     pipeline = _ready(spec)
-    done = pipeline.run(names, faces, variant)
-    shown = [enlarge(item.image, pipeline.spec.store.up) if up else item.image for item in done]
+    done, applied = pipeline.run_faces(names, faces, variant)
+    shown = [enlarge(image, pipeline.spec.store.up) for image in done] if up else done
     results = [like(*pair) for pair in zip(pictures, shown, strict=True)]
-    traces = [item.trace for item in done]
-    if single:
-        return (results[0], traces[0]) if trace else results[0]
-    return (results, traces) if trace else results
+    if not trace:
+        return results[0] if single else results
+    traces = [pipeline.trace(name, variant, steps) for name, steps in zip(names, applied, strict=True)]
+    return (results[0], traces[0]) if single else (results, traces)
+
+
+def _names(keys: Any, count: int) -> list[bytes]:
+    if not hasattr(keys, "__len__"):
+        raise SpecError(f"expected a list of keys, got {type(keys).__name__}")
+    if len(keys) != count:
+        raise SpecError(f"{len(keys)} keys for {count} pictures")
+    return [key_bytes(key) for key in keys]
 
 
 def _is_one(images: object) -> bool:
@@ -164,7 +172,7 @@ class Degrade:
         if self.p < 1.0 and stream(self.spec.seed, name, epoch, _GATE).u(0) >= self.p:
             small = square_fit(face, self.spec.image.size_px)
         else:
-            small = self._pipeline.run([name], [face], epoch)[0].image
+            small = self._pipeline.run_faces([name], [face], epoch)[0][0]
         return like(image, enlarge(small, self.spec.store.up) if self.up else small)
 
     def __getstate__(self) -> tuple[Spec, bool, float, int, object]:

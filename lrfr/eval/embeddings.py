@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import DataError, NumericFault, SpecError
-from lrfr.core.image import ImageU8, check_image, decode, read_bytes
+from lrfr.core.files import read_bytes
+from lrfr.core.image import ImageU8, check_image, decode
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.low_res import LowRes, Size
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import SpecError
-from lrfr.core.files import make_folder
-from lrfr.core.image import ImageU8, decode, encode_png, read_bytes
+from lrfr.core.files import make_folder, read_bytes
+from lrfr.core.image import ImageU8, decode, encode_png
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.inspect.magnitude_sheet import direction_sheet, magnitude_sheet
 from lrfr.degrade.ops.resize import resize_batch

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from lrfr.core import errors
-from lrfr.core.image import ImageFault
+from lrfr.core.errors import ImageFault
 
 KINDS = [errors.SpecError, errors.DataError, errors.LockedError, errors.EnvironmentFault, errors.NumericFault]
 

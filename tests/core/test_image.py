@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrfr.core.image import ImageFault, decode, encode_png, square_fit
+from lrfr.core.errors import ImageFault
+from lrfr.core.image import decode, encode_png, square_fit
 
 LEVELS = cv2.utils.logging
 

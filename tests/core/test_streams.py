@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lrfr.core.streams import sample_part, stream, streams_of
+from lrfr.core.streams import Stream, sample_part, step_part, stream
 
 GOLDEN_U = [0.610175675119, 0.851094510121, 0.855224272401]
 GOLDEN_WORDS = [41312, 13991, 12530, 55845]
@@ -94,8 +94,6 @@ def test_field_words_are_philox_keyed_as_stated():
     assert np.array_equal(stream(7, b"face", 2, "noise").words_u16(19), raw.astype("<u8").view("<u2")[:19])
 
 
-def test_streams_of_many_samples_are_those_of_each():
-    keys = [b"", b"a", b"face/1"]
-    together = streams_of(3, [sample_part(key, 1) for key in keys], "j1")
-    assert together == [stream(3, key, 1, "j1") for key in keys]
-    assert [source.u(2) for source in together] == [stream(3, key, 1, "j1").u(2) for key in keys]
+def test_a_stream_is_the_sample_part_and_the_step_part():
+    for key in (b"", b"a", b"face/1"):
+        assert Stream(3, sample_part(key, 1) + step_part("j1")) == stream(3, key, 1, "j1")

@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.degrade.any_picture import key_text
 from lrfr.degrade.ops.base import Op
 from lrfr.degrade.ops.table import OPS
-from lrfr.degrade.pipeline import Trace, key_text, replay
+from lrfr.degrade.pipeline import Trace, replay
 from tests.degrade.samples import face, faces, keys, pipeline
 
 TINY = np.full((4, 4, 3), 100, np.uint8)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lrfr.core.errors import DataError, LrfrError, NumericFault, SpecError
-from lrfr.core.image import ImageFault, encode_png
+from lrfr.core.errors import DataError, ImageFault, LrfrError, NumericFault, SpecError
+from lrfr.core.image import encode_png
 from lrfr.eval.embeddings import embed_images, unit
 from lrfr.eval.low_res import LowRes
 from lrfr.eval.pairs import pair_list, synthetic_pairs

@@ -11,8 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lrfr.core.errors import DataError
-from lrfr.core.image import ImageFault
+from lrfr.core.errors import DataError, ImageFault
 from lrfr.eval.report.compare import paired_rows
 from lrfr.eval.report.plots import OKABE_ITO
 from lrfr.eval.report.report import ReportOptions, build, to_html, to_json, to_markdown, write_report

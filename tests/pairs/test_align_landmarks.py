@@ -379,7 +379,8 @@ def test_flat_pictures_resemble_nothing():
 
 
 def test_real_crops_are_told_from_real_crops_in_backgrounds(faces_dir):
-    from lrfr.core.image import decode, read_bytes
+    from lrfr.core.files import read_bytes
+    from lrfr.core.image import decode
     from lrfr.core.streams import stream
 
     crops = [decode(read_bytes(path)) for path in sorted(faces_dir.glob("aligned/[LC]*/*.jpg"))[::200][:64]]

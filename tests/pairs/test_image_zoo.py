@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lrfr.core.errors import DataError
-from lrfr.core.image import REASONS, REMARKS, ImageFault, decode, probe, remarks
+from lrfr.core.errors import REASONS, DataError, ImageFault
+from lrfr.core.image import REMARKS, decode, probe, remarks
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrfr.core.errors import DataError, LrfrError, SpecError
-from lrfr.core.image import ImageFault, decode
+from lrfr.core.errors import DataError, ImageFault, LrfrError, SpecError
+from lrfr.core.image import decode
 from lrfr.pairs.build.channel_order import looks_swapped
 from lrfr.pairs.sources.bin_file import BinSource, read_bin, write_bin
 from lrfr.pairs.sources.folder import FolderSource, LfwSource, read_pairs_txt

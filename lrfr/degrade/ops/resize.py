@@ -23,11 +23,16 @@ from lrfr.core.errors import SpecError
 from lrfr.core.image import ImageU8
 from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
+from lrfr.degrade.ops.resize_kernels import (
+    by_opencv,
+    by_pillow,
+    by_torch,
+    floats_by_pillow,
+    floats_by_torch,
+)
 from lrfr.degrade.ops.srgb_curve import light_to_srgb, srgb_to_light
 from lrfr.degrade.values.distributions import Choice, Draw, Value
 from lrfr.degrade.values.params import Real, Whole, Word
-
-FloatBatch = NDArray[np.float32]
 
 ANTIALIASED = ("box", "bilinear", "hamming", "bicubic", "lanczos")
 SAMPLED = ("nearest", "nearest_exact", "linear", "cubic", "area", "lanczos4")
@@ -85,50 +90,10 @@ def resize_batch(
     if transfer == "linear":
         return _resize_light(images_nhwc, height, width, filter, antialias)
     if not antialias:
-        return np.stack([_opencv(image, height, width, filter) for image in images_nhwc])
+        return np.stack([by_opencv(image, height, width, filter) for image in images_nhwc])
     if filter in _TORCH:
-        return np.asarray(_torch(images_nhwc, height, width, filter), np.uint8)
-    return np.stack([_pillow(image, height, width, filter) for image in images_nhwc])
-
-
-def _torch(images_nhwc: NDArray[Any], height: int, width: int, filter: str) -> NDArray[Any]:
-    import torch
-
-    batch = torch.from_numpy(np.ascontiguousarray(images_nhwc)).permute(0, 3, 1, 2)
-    resized = torch.nn.functional.interpolate(batch, size=(height, width), mode=filter, antialias=True)
-    result: NDArray[Any] = resized.permute(0, 2, 3, 1).contiguous().numpy()
-    return result
-
-
-def _opencv(image: NDArray[Any], height: int, width: int, filter: str) -> NDArray[Any]:
-    import cv2
-
-    code = {
-        "nearest": cv2.INTER_NEAREST,
-        "nearest_exact": cv2.INTER_NEAREST_EXACT,
-        "linear": cv2.INTER_LINEAR,
-        "cubic": cv2.INTER_CUBIC,
-        "area": cv2.INTER_AREA,
-        "lanczos4": cv2.INTER_LANCZOS4,
-    }[filter]
-    resized: NDArray[Any] = cv2.resize(image, (width, height), interpolation=code)
-    return resized
-
-
-def _pillow(image: ImageU8, height: int, width: int, filter: str) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling[filter.upper()]))
-
-
-def _pillow_float(image: NDArray[np.float32], height: int, width: int, filter: str) -> FloatBatch:
-    from PIL import Image
-
-    planes = [
-        Image.fromarray(image[:, :, c]).resize((width, height), Image.Resampling[filter.upper()])
-        for c in range(3)
-    ]
-    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+        return by_torch(images_nhwc, height, width, filter)
+    return np.stack([by_pillow(image, height, width, filter) for image in images_nhwc])
 
 
 def _resize_light(
@@ -137,11 +102,11 @@ def _resize_light(
     """Resize in linear light, in float32 with one rounding at the end."""
     light = srgb_to_light(np.arange(256) / 255.0).astype(np.float32)[images_nhwc]
     if not antialias:
-        resized: NDArray[Any] = np.stack([_opencv(image, height, width, filter) for image in light])
+        resized: NDArray[Any] = np.stack([by_opencv(image, height, width, filter) for image in light])
     elif filter in _TORCH:
-        resized = _torch(light, height, width, filter)
+        resized = floats_by_torch(light, height, width, filter)
     else:
-        resized = np.stack([_pillow_float(image, height, width, filter) for image in light])
+        resized = np.stack([floats_by_pillow(image, height, width, filter) for image in light])
     return np.rint(255.0 * light_to_srgb(np.clip(resized, 0.0, 1.0))).astype(np.uint8)
 
 
@@ -155,6 +120,9 @@ def resize_each(
         SpecError: a target side is above :data:`MAX_SIDE_PX`.
 
     """
+    if len(images) == 1:  # common on the fly, where the bookkeeping of groups would show
+        operator = (params[0].get(key, params[0]["filter"]), params[0]["antialias"], params[0]["transfer"])
+        return [_resize_one(images[0], sizes_hw[0], operator)]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for row, (image, size_hw, p) in enumerate(zip(images, sizes_hw, params, strict=True)):
         if image.shape[:2] != size_hw:
@@ -162,18 +130,25 @@ def resize_each(
             groups.setdefault((image.shape, size_hw, operator), []).append(row)
     result: list[ImageU8] = list(images)
     for (_, size_hw, operator), rows in groups.items():
-        if max(size_hw) > MAX_SIDE_PX:
-            raise SpecError(
-                f"a resize asks for {size_hw[1]}x{size_hw[0]} px; {MAX_SIDE_PX} is the largest side"
-            )
-        # one face at a time is common on the fly, and a view is free where a stack copies; torch wants it
-        # writable, though nothing writes to it
-        alone = len(rows) == 1 and images[rows[0]].flags.writeable
-        batch = images[rows[0]][None] if alone else np.stack([images[row] for row in rows])
-        resized = resize_batch(batch, size_hw, *operator)
+        _check_sides(size_hw)
+        resized = resize_batch(np.stack([images[row] for row in rows]), size_hw, *operator)
         for row, image in zip(rows, resized, strict=True):
             result[row] = image
     return result
+
+
+def _resize_one(image: ImageU8, size_hw: tuple[int, int], operator: tuple[str, bool, str]) -> ImageU8:
+    if image.shape[:2] == size_hw:
+        return image
+    _check_sides(size_hw)
+    # a view is free where a stack copies; torch wants it writable, though nothing writes to it
+    batch = image[None] if image.flags.writeable else image[None].copy()
+    return np.asarray(resize_batch(batch, size_hw, *operator)[0], np.uint8)
+
+
+def _check_sides(size_hw: tuple[int, int]) -> None:
+    if max(size_hw) > MAX_SIDE_PX:
+        raise SpecError(f"a resize asks for {size_hw[1]}x{size_hw[0]} px; {MAX_SIDE_PX} is the largest side")
 
 
 class Resize(Op):

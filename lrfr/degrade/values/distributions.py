@@ -15,7 +15,7 @@ import bisect
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -232,6 +232,15 @@ class Draw:
     def coin(self, p: float) -> bool:
         """Return True with probability ``p``."""
         return self.uniform() < p
+
+    def order(self, count: int, in_order: Sequence[int] = ()) -> list[int]:
+        """Return a uniformly random order of ``range(count)``; the members of ``in_order`` share out the
+        places that they took in that order.
+        """
+        keys = [self.uniform() for _ in range(count)]
+        order = sorted(range(count), key=lambda index: keys[index])
+        members = iter(in_order)
+        return [next(members) if index in in_order else index for index in order]
 
     def skip(self, count: int) -> None:
         """Pass over the slots of ``count`` scalars."""

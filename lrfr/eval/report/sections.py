@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrfr.core.errors import DataError
-from lrfr.core.image import decode, read_bytes
+from lrfr.core.files import read_bytes
+from lrfr.core.image import decode
 from lrfr.eval.published import papers as published
 from lrfr.eval.report import plots
 from lrfr.eval.report.blocks import Image, Section, TableBlock

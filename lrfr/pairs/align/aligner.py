@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.image import ImageU8, check_image, decode, read_bytes
+from lrfr.core.files import read_bytes
+from lrfr.core.image import ImageU8, check_image, decode
 from lrfr.core.landmarks import TEMPLATE, align
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.align.detectors.base import Detections, Detector

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import SpecError
-from lrfr.core.image import ImageFault
+from lrfr.core.errors import ImageFault, SpecError
 from lrfr.pairs.align.landmark_fit import Fit, fit_landmarks
 
 Points = NDArray[np.float64]

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.image import ImageFault, ImageU8, decode, encode_png, read_bytes
+from lrfr.core.errors import ImageFault
+from lrfr.core.files import read_bytes
+from lrfr.core.image import ImageU8, decode, encode_png
 from lrfr.core.landmarks import TEMPLATE, similarity
 from lrfr.pairs.align.landmark_fit import TEMPLATE_PX
 from lrfr.pairs.align.photo_list import PhotoList

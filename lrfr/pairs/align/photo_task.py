@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lrfr.core.errors import REASONS, ImageFault
 from lrfr.core.files import make_folder, write_atomic
-from lrfr.core.image import REASONS, ImageFault, ImageU8, check_image, decode, encode_jpeg, encode_png
+from lrfr.core.image import ImageU8, check_image, decode, encode_jpeg, encode_png
 from lrfr.pairs.align.aligner import Aligned, AlignRules, Remark, align_photo, cut_face
 from lrfr.pairs.align.checks import landmark_fault
 from lrfr.pairs.align.detectors.table import open_detector

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.image import ImageFault, ImageU8, decode
+from lrfr.core.errors import ImageFault
+from lrfr.core.image import ImageU8, decode
 from lrfr.pairs.sources.base import Face, Source
 
 SAMPLE = 64

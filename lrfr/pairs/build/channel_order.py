@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.image import ImageFault, decode
+from lrfr.core.errors import ImageFault
+from lrfr.core.image import decode
 from lrfr.pairs.sources.base import Face, Source
 
 SAMPLE = 64

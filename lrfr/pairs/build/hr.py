@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrfr.core.errors import DataError
+from lrfr.core.errors import REASONS, DataError
 from lrfr.core.files import canonical, check_space, make_folder, sha256_hex, write_atomic, write_if_other
-from lrfr.core.image import REASONS, REMARKS
+from lrfr.core.image import REMARKS
 from lrfr.pairs.build.plan import BasePlan, Scanned, check_keys, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
 from lrfr.pairs.build.tasks import HrTask

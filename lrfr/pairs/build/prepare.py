@@ -10,10 +10,10 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.errors import ImageFault
 from lrfr.core.image import (
     DECODER_REVISION,
     ENCODER_REVISION,
-    ImageFault,
     check_image,
     decode,
     encode_jpeg,

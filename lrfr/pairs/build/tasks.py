@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.errors import ImageFault
 from lrfr.core.files import canonical, sha256_hex
-from lrfr.core.image import ImageFault, encode_png, remarks, suffix_fits
+from lrfr.core.image import encode_png, remarks, suffix_fits
 from lrfr.pairs.build.plan import Scanned
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport

@@ -20,8 +20,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError
-from lrfr.core.image import ImageFault, decode
+from lrfr.core.errors import DataError, ImageFault
+from lrfr.core.image import decode
 
 MAGIC = b"LRB1"
 VERSION = 2

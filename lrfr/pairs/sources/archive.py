@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.image import IMAGE_SUFFIXES, ImageFault
+from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 _LABEL_SUFFIXES = (".cls", ".txt", ".id")

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.image import ImageFault
+from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 _IMAGES, _LABELS = ("images", "X", "x", "data"), ("y", "labels", "target", "label")

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.image import ImageFault
+from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 
 MAX_BYTES = 2 * 1024**3

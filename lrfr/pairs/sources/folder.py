@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import SpecError
-from lrfr.core.image import IMAGE_SUFFIXES, read_bytes
+from lrfr.core.files import read_bytes
+from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 

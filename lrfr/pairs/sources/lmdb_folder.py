@@ -7,8 +7,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.image import ImageFault
+from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.lists import read_lines
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
 from lrfr.pairs.sources.base import Content, Face, Place, Source

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.image import ImageFault
+from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 

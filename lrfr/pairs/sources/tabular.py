@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import EnvironmentFault, SpecError
-from lrfr.core.image import ImageFault, read_bytes
+from lrfr.core.errors import EnvironmentFault, ImageFault, SpecError
+from lrfr.core.files import read_bytes
 from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Place, Source
 from lrfr.pairs.sources.folder import file_stamp

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import digest_of
-from lrfr.core.image import IMAGE_SUFFIXES, ImageFault, ImageU8, decode, read_bytes
+from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.files import digest_of, read_bytes
+from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode
 
 if TYPE_CHECKING:
     from lrfr.pairs.dataset import PairDataset

@@ -24,7 +24,7 @@ def spec_of(**op):
 
 
 def run(images, keys, variant=0, **op):
-    return [one.image for one in Pipeline(spec_of(**op)).run(keys, images, variant)]
+    return [one.image for one in Pipeline(spec_of(**op)).run(keys, images, variant, fit=False)]
 
 
 @pytest.fixture(scope="module")
