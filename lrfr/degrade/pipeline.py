@@ -17,8 +17,8 @@ from lrfr.core.streams import Stream, sample_part, step_part, stream
 from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_text
 from lrfr.degrade.ops.base import Params
 from lrfr.degrade.ops.table import OPS
-from lrfr.degrade.spec.cost import expected_cost_ms, ops_of
 from lrfr.degrade.spec.model import Spec, load_spec
+from lrfr.degrade.spec.step_cost import expected_cost_ms, ops_of
 from lrfr.degrade.spec.steps import Step
 from lrfr.degrade.values.distributions import Draw, pick
 
