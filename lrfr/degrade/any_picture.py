@@ -26,9 +26,9 @@ def as_face(picture: Picture) -> ImageU8:
     """Return a picture as uint8 [H, W, 3] RGB.
 
     Args:
-        picture: a PIL image of any mode (transparency is composited over black), the path of an image file,
-            or an array: [H, W, 3] RGB, [H, W, 1] or [H, W] gray; uint8, or floats in [0, 1], which are
-            rounded to the nearest of 256 levels.
+        picture: a PIL image of any mode of 8 bits (transparency is composited over black), the path of an
+            image file, or an array: [H, W, 3] RGB, [H, W, 1] or [H, W] gray; uint8, or floats in [0, 1],
+            which are rounded to the nearest of 256 levels.
 
     Raises:
         SpecError: something else; the message says what is wanted.
@@ -66,6 +66,9 @@ def _array_as_face(array: NDArray[Any]) -> ImageU8:
 
 
 def _pil_as_face(picture: Any) -> ImageU8:
+    if picture.mode[0] in "IF":  # Pillow would cut their values off at 255 without a word
+        hint = "bring it to 8 bits first, or give its path: files of 16 bits are scaled"
+        raise SpecError(f"expected a PIL image of 8 bits a channel, got mode {picture.mode}", hint=hint)
     if "A" in picture.getbands() or "transparency" in picture.info:
         from PIL import Image
 

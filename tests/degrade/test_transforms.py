@@ -65,6 +65,37 @@ def test_gray_pictures_come_back_in_three_channels():
         np.testing.assert_array_equal(result, expected(whole))
 
 
+def test_views_read_only_arrays_and_palettes_are_taken_for_their_pixels():
+    image = face(1, 80)
+    frozen = image.copy()
+    frozen.flags.writeable = False
+    strided = np.repeat(image, 2, axis=1)[:, ::2]
+    palette = Image.fromarray(image).quantize(64)
+    colors = np.asarray(palette.convert("RGB"))
+    for given, whole in ((frozen, image), (strided, image), (np.asfortranarray(image), image)):
+        before = given.copy()
+        np.testing.assert_array_equal(degrade_images(given, TEXT, keys=b"k"), expected(whole))
+        np.testing.assert_array_equal(given, before)
+    np.testing.assert_array_equal(np.asarray(degrade_images(palette, TEXT, keys="k")), expected(colors))
+
+
+def test_keys_come_in_every_kind_and_may_repeat():
+    image = face(1, 64)
+    for key in ("7", b"7", 7, np.int64(7)):
+        np.testing.assert_array_equal(degrade_images(image, TEXT, keys=key), expected(image, b"7"))
+    one, other = degrade_images([image, image], TEXT, keys=["k", "k"])
+    np.testing.assert_array_equal(one, other)
+    for keys_, words in (
+        (["a"], "1 keys for 2 pictures"),
+        ("ab", "expected a list of keys|keys for 2"),
+        ((key for key in "ab"), "expected a list of keys, got generator"),
+        ([1.5, 2.5], "a key is"),
+        (7, "expected a list of keys|keys for 2"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            degrade_images([image, image], TEXT, keys=keys_)
+
+
 def test_transparent_pictures_are_composited_over_black():
     pixels = np.dstack([face(1, 80), np.tile(np.arange(80, dtype=np.uint8) * 3, (80, 1))])
     result = np.asarray(degrade_images(Image.fromarray(pixels), "version: 1\npipeline: [{op: identity}]"))
@@ -145,6 +176,9 @@ def test_set_takes_a_mapping_or_texts():
         (np.full((64, 64, 3), np.nan), r"floats must lie in 0\.\.1"),
         (np.zeros((0, 64, 3), np.uint8), "expected a PIL image"),
         (17, "got int"),
+        (Image.fromarray(np.full((64, 64), 4000, np.uint16)), "8 bits a channel, got mode I;16"),
+        (Image.fromarray(np.full((64, 64), 0.5, np.float32)), "8 bits a channel, got mode F"),
+        ((picture for picture in ()), "got generator"),
         (None, "got NoneType"),
     ],
 )
@@ -260,14 +294,19 @@ class Rows:
         return self.transform(self.images[row])
 
 
-def test_a_data_loader_gives_the_same_epoch_with_any_number_of_workers():
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_data_loader_gives_the_same_epoch_with_any_number_of_workers(method):
     import torch
 
     epochs = []
     for workers in (0, 2):
         degrade = Degrade(TEXT)
         loader = torch.utils.data.DataLoader(
-            Rows(degrade), 4, num_workers=workers, persistent_workers=workers > 0
+            Rows(degrade),
+            4,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context=method if workers else None,
         )
         for epoch in (0, 1):
             degrade.set_epoch(epoch)

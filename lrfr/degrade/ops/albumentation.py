@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -94,7 +94,7 @@ def _library() -> Any:
     return albumentations
 
 
-def _build(name: str, params: dict[str, Any]) -> Any:
+def _build(name: str, params: Mapping[str, object]) -> Any:
     library = _library()
     kind = getattr(library, name, None)
     if name in _REFUSED or not (

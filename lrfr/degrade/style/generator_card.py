@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.degrade.style.magnitude import IdentityCurve, IdentityRange
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 METADATA_KEY = "lrfr"  # one key only: safetensors writes several in random order
@@ -161,7 +165,7 @@ def read_weights(path: Path) -> WeightsFile:
     return WeightsFile(data, card, card_json, stated)
 
 
-def payload_sha256(card_json: str, tensors: dict[str, Any]) -> str:
+def payload_sha256(card_json: str, tensors: Mapping[str, Tensor]) -> str:
     """Return the sha256 over the card and every tensor's name, type, shape and bytes (CPU tensors, in order
     of name).
     """

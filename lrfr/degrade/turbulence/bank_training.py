@@ -51,7 +51,7 @@ SCHEDULES = {"weak": Schedule(9000), "mid": Schedule(9000), "strong": Schedule(0
 
 def train_bank(
     name: str, spec: BankSpec, seed: int, schedule: Schedule, on_progress: Progress | None = None
-) -> tuple[Bank, dict[str, Any]]:
+) -> tuple[Bank, Mapping[str, object]]:
     """Fit a bank and return it with its card (settings and errors per D/r0 bin).
 
     Deterministic: the same seed on the same kind of machine gives the same file.
@@ -72,7 +72,7 @@ def train_bank(
 
 def make_bank(
     name: str, folder: Path, *, seed: int, steps: int | None = None, on_progress: Progress | None = None
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, Mapping[str, object]]:
     """Train a bank of the shipped settings into ``folder``; return its file and its card.
 
     Args:
@@ -116,7 +116,7 @@ def psf_errors(bank: Bank, seed: int, exact: bool, count: int = _TEST_PSFS) -> d
     return errors
 
 
-def _card(bank: Bank, seed: int, schedule: Schedule | None) -> dict[str, Any]:
+def _card(bank: Bank, seed: int, schedule: Schedule | None) -> Mapping[str, object]:
     return {
         "bank": bank.name,
         "command": f"lrfr train p2s --bank {bank.name} --seed {seed}",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +21,7 @@ SHIPPED_PIXELS_PER_AIRY = 2.0
 _FIT_PSFS = 6000
 
 
-def save_bank(bank: Bank, card: dict[str, Any], folder: Path) -> Path:
+def save_bank(bank: Bank, card: Mapping[str, object], folder: Path) -> Path:
     """Write ``<name>.safetensors`` (vectors in float32, network in float16) and its card ``<name>.json``;
     return the former.
     """

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lrfr.core.image import ImageU8
 from lrfr.degrade.turbulence.bank_training import psf_errors
@@ -91,9 +92,9 @@ def check_tilt(geometry: Geometry, count: int, seed: int) -> dict[str, Any]:
     }
 
 
-def check_mtf(count: int, seed: int) -> list[dict[str, Any]]:
+def check_mtf(count: int, seed: int) -> list[dict[str, float | list[float]]]:
     """Compare long- and short-exposure transfer functions, missing modes accounted for, with Fried's."""
-    curves = []
+    curves: list[dict[str, float | list[float]]] = []
     for strength in EXPOSURES:
         nu, long = mean_mtf(strength, count, seed)
         _, short = mean_mtf(strength, count, seed, with_tilt=False)
@@ -111,7 +112,7 @@ def check_mtf(count: int, seed: int) -> list[dict[str, Any]]:
     return curves
 
 
-def _bank_errors(name: str, seed: int) -> dict[str, Any]:
+def _bank_errors(name: str, seed: int) -> dict[str, dict[str, float] | None]:
     bank = shipped_bank(name)
     learned = psf_errors(bank, seed + 1, exact=False) if bank.network else None
     return {"basis": psf_errors(bank, seed + 1, exact=True), "learned": learned}
@@ -136,7 +137,7 @@ def _pictures(image: ImageU8, geometry: Geometry, seed: int) -> dict[str, Any]:
     }
 
 
-def _psf_samples(seed: int) -> dict[str, Any]:
+def _psf_samples(seed: int) -> dict[str, list[NDArray[np.float32]]]:
     """Return a few PSFs, exact and learned, as [exact [K, K], learned [K, K]] per strength."""
     samples = {}
     for name, strength in (("weak", 0.5), ("weak", 1.0), ("weak", 2.0), ("mid", 4.0)):
@@ -149,7 +150,7 @@ def _psf_samples(seed: int) -> dict[str, Any]:
     return samples
 
 
-def _speed(images: list[ImageU8], geometry: Geometry) -> dict[str, Any]:
+def _speed(images: list[ImageU8], geometry: Geometry) -> dict[str, dict[str, float]]:
     return {
         mode: {
             f"{x:g}": milliseconds_per_image(simulator(geometry, mode), images, x, repeats=3) for x in SPEEDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def _plot_tilt(tilt: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def _plot_mtf(curves: list[dict[str, Any]], path: Path) -> None:
+def _plot_mtf(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure, axes = _figure(len(curves))
     for axis, curve in zip(axes[0], curves, strict=True):
         for kind, color in (("long", "C0"), ("short", "C1")):
@@ -142,8 +142,8 @@ def _html(result: dict[str, Any]) -> str:
     )
 
 
-def _psf_table(banks: dict[str, Any]) -> str:
-    bins = list(banks["strong"]["basis"])
+def _psf_table(banks: Mapping[str, Mapping[str, Mapping[str, float] | None]]) -> str:
+    bins = list(banks["strong"]["basis"] or ())
     rows = [
         [f"{name}, {kind}", *(errors.get(bin_, "-") for bin_ in bins)]
         for name, bank in banks.items()
