@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -164,6 +165,17 @@ class PairDataset(Dataset[PairItem]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def known_as(self, digest: str) -> PairDataset:
+        """Return this view under an id that it had before its store was upgraded, with the draws of variants
+        that belong to it, so that what began under that id goes on with the same pairs; under any other id,
+        this dataset itself.
+        """
+        if digest not in self.view.former:
+            return self
+        older = copy.copy(self)
+        older.digest = digest
+        return older
+
     @property
     def num_classes(self) -> int:
         """Number of identities in the view."""
@@ -264,8 +276,9 @@ class PairDataset(Dataset[PairItem]):
         base_rows = self.rows[positions]
         if not self.lr:
             return hr, np.full(len(base_rows), self.size_px, np.int64)
-        # by position: views of one id show the same whatever base they lie in
-        drawn = draw_variants(self.digest, epoch, positions, self.weights)
+        # by position: views of one id show the same whatever base they lie in; older ids drew by row
+        places = positions if self.digest == self.view.digest else base_rows
+        drawn = draw_variants(self.digest, epoch, places, self.weights)
         lr, sizes = np.empty_like(hr), np.empty(len(base_rows), np.int64)
         for number in np.unique(drawn).tolist():
             members = np.flatnonzero(drawn == number)

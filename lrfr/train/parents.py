@@ -22,6 +22,7 @@ from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.journal import loss_trace
 from lrfr.train.engine.loop import FitResult
 from lrfr.train.engine.recognizer_task import Evaluate, FitOptions
+from lrfr.train.engine.run_record import RunRecord
 from lrfr.train.methods.base import Method
 from lrfr.train.recipe import Recipe, load_recipe
 from lrfr.train.runs import Plan, find, finished, train
@@ -137,12 +138,15 @@ class _Family:
 
     def train(self, recipe: Recipe, given: Mapping[str, Path], folder: Path) -> Run:
         """Train ``recipe`` in ``folder`` after its parents."""
-        if not (folder / "run.json").exists():
-            check_parents(recipe, given, self.dataset)
-        plan = Plan(recipe, self.dataset.digest, self._parents(recipe, given))
-        for line in _header(recipe, self.dataset, folder):
+        dataset = self.dataset
+        if (folder / "run.json").exists():
+            dataset = dataset.known_as(RunRecord.read(folder).identity.view)
+        else:
+            check_parents(recipe, given, dataset)
+        plan = Plan(recipe, dataset.digest, self._parents(recipe, given))
+        for line in _header(recipe, dataset, folder):
             self.hooks.note(line)
-        return _run(plan, folder, train(plan, self.dataset, folder, self.options, self.hooks))
+        return _run(plan, folder, train(plan, dataset, folder, self.options, self.hooks))
 
     def _parents(self, recipe: Recipe, given: Mapping[str, Path]) -> dict[str, Path]:
         """Return the run of every role: given, reused, or trained now."""
@@ -151,7 +155,8 @@ class _Family:
 
     def _find_or_train(self, role: str, recipe: Recipe) -> Path:
         world = self.options.world
-        plan = Plan(recipe, self.dataset.digest, self._parents(recipe, {}))
+        dataset = self.dataset
+        plan = Plan(recipe, dataset.digest, self._parents(recipe, {}), dataset.view.former)
         found = find(self.runs_dir, plan)
         world.barrier()  # nobody starts writing while another still looks
         if found is not None and finished(found):

@@ -45,12 +45,14 @@ class Plan:
         recipe: resolved recipe.
         view: digest of the view it trains on.
         parents: role to run folder or checkpoint.
+        former: ids that the view had before its store was upgraded.
 
     """
 
     recipe: Recipe
     view: str
     parents: Mapping[str, Path]
+    former: tuple[str, ...] = ()
 
     def identity(self) -> RunIdentity:
         """Return what two runs must share to be the same run.
@@ -70,8 +72,8 @@ def finished(run_dir: Path) -> bool:
 
 
 def find(runs_dir: Path, plan: Plan) -> Path | None:
-    """Return a run under ``runs_dir`` with the identity of ``plan``, finished or not; folders that hold
-    something else, or something damaged, are no concern of this run.
+    """Return a run under ``runs_dir`` with the identity of ``plan``, finished or not, by today's or a former
+    id of the view; folders that hold something else, or something damaged, are no concern of this run.
     """
     wanted = plan.identity()
     for path in sorted(runs_dir.glob("*/run.json")):
@@ -79,6 +81,8 @@ def find(runs_dir: Path, plan: Plan) -> Path | None:
             found = RunRecord.read(path.parent).identity
         except LrfrError:
             continue
+        if found.view in plan.former:
+            found = dataclasses.replace(found, view=wanted.view)
         if found.method == wanted.method and not found.differs(wanted):
             return path.parent
     return None

@@ -225,6 +225,8 @@ def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, object]:
     with out.working("upgrade", "records") as hooks:
         done = bring(root, target, hooks)
     out.lines(f"{item.kind:<5} {item.old} -> {item.new}" for item in done.renamed)
+    if done.degraded:
+        out.say(f"{done.degraded} images degraded anew: an op gives other pixels today")
     out.notes(f"left: {line}" for line in done.left)
     if not done.renamed and not done.left:
         out.say("nothing of an older layout here")

@@ -22,7 +22,7 @@ from lrfr.pairs.build.tasks import lr_record
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.manifests import SourceReport
 from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload
-from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 
 if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
@@ -89,6 +89,7 @@ def estimate(
         SpecError, DataError: as :func:`lrfr.pairs.build.make.make_pairs` would.
 
     """
+    refuse_other_layouts(store)
     # without the scan cache nothing at all is written
     seen = look(store, replace(ingest, cached=False), runner)
     plan = plan_base(seen, ingest)

@@ -295,5 +295,15 @@ def _write_view(
     )
     path = store.view_path(wished.name)
     make_folder(path.parent)
+    view = replace(view, former=_former(path, view.id))
     write_if_other(path, view.seal(), store.tmp)
     return view
+
+
+def _former(path: Path, view_id: str) -> tuple[str, ...]:
+    """Return the older ids of a view that is there already; one that shows something else has none."""
+    try:
+        there = View.read(path)
+    except DataError:  # missing, or damaged and about to be written anew
+        return ()
+    return there.former if there.id == view_id else ()

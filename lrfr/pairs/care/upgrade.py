@@ -5,6 +5,7 @@ anew.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,7 @@ from lrfr.pairs.format.store_files import StoreFiles, open_store
 from lrfr.pairs.views import select_rows, view_id
 
 PROBE_ROWS = 16
+_SPEC_OF_TRACE = re.compile(rb'"spec":"[0-9a-f]{64}"')
 
 
 @dataclass(frozen=True)
@@ -176,20 +178,31 @@ def _crops_of(reader: ShardSet) -> np.ndarray[tuple[int, int], np.dtype[np.uint8
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(len(reader), CROP_BYTES)
 
 
-def _copy(reader: ShardSet, places: Sequence[ShardPlace], target: StoreFiles, hooks: Hooks) -> None:
+def _copy(
+    reader: ShardSet,
+    places: Sequence[ShardPlace],
+    target: StoreFiles,
+    hooks: Hooks,
+    spec: str = "",
+) -> None:
     """Write the records of a store under another id, shard by shard; what is committed is left."""
     for place in places:
         if hooks.stopping():
             raise Stopped
         if not committed(place):
-            write_shard(place, _records(reader, place), target.tmp)
+            write_shard(place, _records(reader, place, spec), target.tmp)
         hooks.progress(place.stop, len(reader), phase=place.store_id)
 
 
-def _records(reader: ShardSet, place: ShardPlace) -> Iterator[Record]:
+def _records(reader: ShardSet, place: ShardPlace, spec: str) -> Iterator[Record]:
     for row in range(place.start, place.stop):
         found = reader.record(row)
-        yield found._replace(payload=bytes(found.payload), tail=bytes(found.tail), owner=None)
+        yield found._replace(payload=bytes(found.payload), tail=_tail(found, spec), owner=None)
+
+
+def _tail(record: Record, spec: str) -> bytes:
+    """Return what stands behind the pixels; a trace names the spec of its pixels by today's digest."""
+    return _SPEC_OF_TRACE.sub(b'"spec":"%b"' % spec.encode(), bytes(record.tail), count=1)
 
 
 def _variants(
@@ -226,7 +239,7 @@ def _variant(
     if not (target.lr(places[0].store_id) / "manifest.json").exists():
         make_folder(target.lr(places[0].store_id))
         if _agrees(reader, older, moved, target):
-            _copy(reader, places, target, hooks)
+            _copy(reader, places, target, hooks, variant.spec.pixel_digest)
     return write_variant(target, moved.new, variant, Runner("serial", hooks=hooks))
 
 
@@ -234,10 +247,11 @@ def _agrees(reader: ShardSet, older: VariantManifest, moved: _Moved, target: Sto
     """Return whether today's code makes the stored records of some evenly spread rows."""
     rows = np.unique(np.linspace(0, len(reader) - 1, PROBE_ROWS).astype(int)).tolist()
     base = ShardSet(target.base(moved.new.id), moved.new, moved.rows)
-    made = degraded_records(base, variant_of(older).spec.canonical(), rows, older.variant, older.form.traces)
+    spec = variant_of(older).spec
+    made = degraded_records(base, spec.canonical(), rows, older.variant, older.form.traces)
     return all(
         (record.codec, bytes(record.payload), bytes(record.tail))
-        == (found.codec, bytes(found.payload), bytes(found.tail))
+        == (found.codec, bytes(found.payload), _tail(found, spec.pixel_digest))
         for record, found in ((record, reader.record(record.row)) for record in made)
     )
 

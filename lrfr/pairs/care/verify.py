@@ -17,7 +17,7 @@ from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
 from lrfr.pairs.format.manifests import BaseManifest, ShardEntry, VariantManifest, View
 from lrfr.pairs.format.records import Block, decodes, store_seed, unpack
 from lrfr.pairs.format.rows import read_rows
-from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.views import select_rows, view_id
 
 AnyManifest = BaseManifest | VariantManifest
@@ -50,7 +50,11 @@ def verify(store: StoreFiles, deep: bool = False, hooks: Hooks = SILENT) -> list
         deep: also decode every record and recompute the logical digest of every shard.
         hooks: told of folders done.
 
+    Raises:
+        DataError: an older version of lrfr has laid the store out; says what to run.
+
     """
+    refuse_other_layouts(store)
     findings = _check_views(store)
     folders = [store.base(key) for key in store.bases()] + [store.lr(key) for key in store.actions()]
     for index, folder in enumerate(folders):
