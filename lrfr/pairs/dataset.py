@@ -166,14 +166,9 @@ class PairDataset(Dataset[PairItem]):
         return len(self.rows)
 
     def known_as(self, digest: str) -> PairDataset:
-        """Return this view under an id that it had before its store was upgraded, with the draws of variants
-        that belong to it, so that what began under that id goes on with the same pairs; under any other id,
-        this dataset itself.
-        """
-        if digest not in self.view.former:
-            return self
+        """Return this view under an id that it had before its store was upgraded, with the draws of then."""
         older = copy.copy(self)
-        older.digest = digest
+        older.digest = digest if digest in self.view.former else self.digest
         return older
 
     @property

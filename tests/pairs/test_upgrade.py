@@ -16,15 +16,18 @@ import pytest
 from lrfr.core.errors import DataError
 from lrfr.core.files import unseal
 from lrfr.core.progress import Hooks, Stopped
+from lrfr.pairs.build.estimate import estimate
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.care.older_layout import read_older_base, read_older_view
 from lrfr.pairs.care.repair import repair
 from lrfr.pairs.care.upgrade import upgrade
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.reader import ShardSet
 from lrfr.pairs.format.rows import read_rows
+from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.store import Store
 from tests.pairs.faults import killed_at, moments
 from tests.pairs.toy import ToySource, build, ingest, tree
@@ -56,6 +59,8 @@ def test_an_old_store_is_refused_with_the_command_to_run(old):
         lambda: repair(Store(old)),
         lambda: Store(old).info(),
         lambda: Store(old).gc(),
+        lambda: verify(Store(old)),
+        lambda: estimate(StoreFiles(old), ingest(SOURCE), [], Runner("serial"), None),
     ):
         with pytest.raises(DataError, match="lrfr store upgrade"):
             use()
