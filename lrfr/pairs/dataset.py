@@ -234,7 +234,7 @@ class PairDataset(Dataset[PairItem]):
                 label=label,
                 attributes=batch.attributes_ba[index],
                 row=row,
-                key=self.key(row).decode("utf-8", "surrogateescape"),
+                key=self.key(positions[index]).decode("utf-8", "surrogateescape"),
             )
             for index, (size_px, label, row) in enumerate(numbers)
         ]
@@ -262,8 +262,14 @@ class PairDataset(Dataset[PairItem]):
             size_px_b=torch.from_numpy(sizes),
             label_b=torch.from_numpy(self._labels[positions]),
             attributes_ba=torch.from_numpy(self._rows.attributes[base_rows]),
-            row_b=torch.tensor(positions),
+            row_b=torch.tensor(self._places(positions)),
         )
+
+    def _places(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what draws go by: positions, which show the same in all views of one id, whatever base they
+        lie in; rows of the base under an id of before an upgrade.
+        """
+        return self.rows[positions] if self.digest in self.view.former else positions
 
     def _read_lr(
         self, positions: NDArray[np.int64], epoch: int, hr: NDArray[np.uint8]
@@ -271,9 +277,7 @@ class PairDataset(Dataset[PairItem]):
         base_rows = self.rows[positions]
         if not self.lr:
             return hr, np.full(len(base_rows), self.size_px, np.int64)
-        # by position: views of one id show the same whatever base they lie in; older ids drew by row
-        places = positions if self.digest == self.view.digest else base_rows
-        drawn = draw_variants(self.digest, epoch, places, self.weights)
+        drawn = draw_variants(self.digest, epoch, self._places(positions), self.weights)
         lr, sizes = np.empty_like(hr), np.empty(len(base_rows), np.int64)
         for number in np.unique(drawn).tolist():
             members = np.flatnonzero(drawn == number)
