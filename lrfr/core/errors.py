@@ -5,7 +5,11 @@ line.
 from __future__ import annotations
 
 import difflib
+import operator
+import os
 from collections.abc import Iterable
+from pathlib import Path
+from types import UnionType
 
 
 class LrfrError(Exception):
@@ -134,6 +138,56 @@ class NumericFault(LrfrError):
 def missing_extra(package: str, extra: str) -> EnvironmentFault:
     """Return the error for an optional package that is not installed."""
     return EnvironmentFault(f"this needs the package '{package}'", hint=f"pip install 'lrfr[{extra}]'")
+
+
+def as_path(value: object, what: str) -> Path:
+    """Return an argument that names a file or folder as a path.
+
+    Raises:
+        SpecError: it is none.
+
+    """
+    try:
+        path = Path(value)  # type: ignore[arg-type]
+        os.fsencode(path)
+    except (TypeError, ValueError):
+        raise SpecError(f"expected the path of {what}, got {shortly(value)}") from None
+    if "\0" in str(path):
+        raise SpecError(f"expected the path of {what}, got {shortly(value)}")
+    return path
+
+
+def as_count(value: object, what: str, least: int = 0) -> int:
+    """Return an argument that is a whole number of ``least`` or more, at most 2^63 - 1.
+
+    Raises:
+        SpecError: it is none.
+
+    """
+    try:
+        number = least - 1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if not least <= number < 2**63:
+        raise SpecError(f"expected {what}: a whole number of {least} or more, got {shortly(value)}")
+    return number
+
+
+def check_kind(value: object, kind: type | UnionType, what: str) -> None:
+    """Refuse an argument that is not of one of the types.
+
+    Raises:
+        SpecError: it is something else.
+
+    """
+    if not isinstance(value, kind):
+        raise SpecError(f"expected {what}, got {shortly(value)}")
+
+
+def shortly(value: object) -> str:
+    """Return a value for a message: its text where it is short, and its type."""
+    text = repr(value) if isinstance(value, str | bytes | int | float) else ""
+    return f"{type(value).__name__} {text}".strip() if len(text) <= 60 else f"a long {type(value).__name__}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -58,10 +58,10 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # no file may be called so: too long, a NUL, a lone surrogate
         # opening a socket fails with ENXIO before its type can be asked of the descriptor
-        code = "E_NOTFILE" if path.exists() and not path.is_file() else "E_READ"
-        raise ImageFault(code, error.strerror or "", file=str(path)) from None
+        code = "E_NOTFILE" if os.path.exists(path) and not os.path.isfile(path) else "E_READ"
+        raise ImageFault(code, getattr(error, "strerror", None) or str(error), file=str(path)) from None
     before = os.fstat(descriptor)
     if not stat.S_ISREG(before.st_mode):
         os.close(descriptor)

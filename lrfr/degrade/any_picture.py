@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, as_path
 from lrfr.core.files import read_bytes
 from lrfr.core.image import ImageU8, decode
 
@@ -40,7 +40,7 @@ def as_face(picture: Picture) -> ImageU8:
             return picture
         return _array_as_face(picture)
     if isinstance(picture, str | Path):
-        return decode(read_bytes(Path(picture)))
+        return decode(read_bytes(as_path(picture, "a picture")))
     if hasattr(picture, "getbands") and hasattr(picture, "convert"):
         return _pil_as_face(picture)
     tensor = hasattr(picture, "numpy") and hasattr(picture, "permute")
@@ -114,7 +114,10 @@ def key_bytes(key: object) -> bytes:
     if isinstance(key, bytes):
         return key
     if isinstance(key, str):
-        return key.encode("utf-8", "surrogateescape")
+        try:
+            return key.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise SpecError("a key is text that can be encoded, got a lone surrogate") from None
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return b"%d" % int(key)
     raise SpecError(f"a key is bytes, text or a whole number, got {type(key).__name__}")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.core.errors import DataError, SpecError, as_count, did_you_mean
 from lrfr.core.image import ImageU8, square_fit
 from lrfr.core.streams import Stream, sample_part, step_part, stream
 from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_text
@@ -141,7 +141,8 @@ class Pipeline:
             SpecError: something is no picture or no key, or the two lengths differ.
 
         """
-        if images is None or isinstance(keys, bytes | str) or getattr(images, "ndim", 4) != 4:
+        listed = hasattr(keys, "__len__") and hasattr(images, "__len__")
+        if images is None or not listed or isinstance(keys, bytes | str) or getattr(images, "ndim", 4) != 4:
             hint = "for pictures without keys there is degrade_images(pictures, spec)"
             raise SpecError(
                 "expected a list of keys and a list of pictures: run([key], [picture])", hint=hint
@@ -168,6 +169,7 @@ class Pipeline:
         side = self.spec.image.size_px
         whole = (side, side, 3)
         fitted = [square_fit(face, side) if fit and face.shape != whole else face for face in faces]
+        variant = as_count(variant, "variant")
         batch = _Batch(self.spec.seed, [sample_part(name, variant) for name in names], fitted)
         everyone = list(range(len(fitted)))
         for step in self.spec.steps:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, as_count, shortly
 from lrfr.core.image import square_fit
 from lrfr.core.streams import stream
 from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_of, like
@@ -137,9 +137,9 @@ class Degrade:
         loaded = (
             spec.spec if isinstance(spec, Pipeline) else spec if isinstance(spec, Spec) else load_spec(spec)
         )
-        if not 0.0 <= p <= 1.0:
-            raise SpecError(f"p is a probability, got {p}")
-        self.spec, self.up, self.p = loaded.with_(seed=seed), up, p
+        if not isinstance(p, int | float) or not 0.0 <= p <= 1.0:
+            raise SpecError(f"p is a probability, got {shortly(p)}")
+        self.spec, self.up, self.p = loaded.with_(seed=seed), up, float(p)
         self._pipeline = _ready(self.spec)
         self._calls = 0
         # in memory that worker processes share, so that those that live on see the next epoch too
@@ -147,7 +147,7 @@ class Degrade:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, from 0; call it before each pass. Workers that run already see it."""
-        self._epoch.value = epoch
+        self._epoch.value = as_count(epoch, "epoch")
 
     def __call__(self, image: Any, key: Any = None) -> Any:
         """Degrade one picture, or a list of them as :func:`degrade_images` takes.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from lrfr.core.errors import EnvironmentFault, SpecError
+from lrfr.core.errors import EnvironmentFault, SpecError, as_path, check_kind
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.low_res import LowRes, parse_sizes
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
@@ -133,6 +133,7 @@ def evaluate(
         DataError: the data or the checkpoint are damaged or not as expected.
 
     """
+    check_kind(benchmark, str | Benchmark, "a benchmark or its name")
     found = find_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
     place = check_data(benchmark if isinstance(benchmark, str) else found.help, found, data)
     chosen = settings_from(settings)
@@ -203,7 +204,7 @@ def check_data(name: str, benchmark: Benchmark, data: Path | str | None) -> Path
             tree = f"expected tree:\n{benchmark.tree.strip()}"
             raise SpecError(f"benchmark '{name}' needs --data", hint=tree)
         return None
-    path = Path(data)
+    path = as_path(data, "the data of a benchmark")
     if not (path.exists() or Path(str(data).split(",")[0]).is_file()):  # list.csv,root=FOLDER
         raise SpecError("no such file or folder", file=str(data))
     return path

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.core.errors import DataError, SpecError, as_path, did_you_mean
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.eval.result_files import read_results
 from lrfr.eval.results import Metric
@@ -124,7 +124,9 @@ class Experiment:
             SpecError: no such file, or it declares something wrong, with the line.
 
         """
-        declaration = load_declaration(_find(str(name)), places, embedded=embedded)
+        declaration = load_declaration(
+            _find(str(as_path(name, "an experiment, or its name"))), places, embedded=embedded
+        )
         own = Path(declaration.name + ("-embedded" if embedded else ""))
         return cls(declaration, Path(folder) if folder is not None else own)
 

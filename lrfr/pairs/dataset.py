@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.core.errors import DataError, SpecError, as_count, as_path, did_you_mean
 from lrfr.pairs.format.manifests import Up
 from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
 from lrfr.pairs.format.rows import Rows
@@ -140,7 +140,7 @@ class PairDataset(Dataset[PairItem]):
     ) -> None:
         if verify not in VERIFY:
             raise SpecError(f"no verify mode '{verify}'", hint=did_you_mean(verify, VERIFY))
-        place = store if isinstance(store, StoreFiles) else StoreFiles(Path(store))
+        place = store if isinstance(store, StoreFiles) else StoreFiles(as_path(store, "a store"))
         self.view = place.view(view)
         self.digest = self.view.digest
         self._rows: Rows = place.rows(self.view.base)
@@ -207,7 +207,7 @@ class PairDataset(Dataset[PairItem]):
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the variants of another epoch from the next item on, in this process and in its workers."""
-        self._epoch.fill_(epoch)
+        self._epoch.fill_(as_count(epoch, "epoch"))
 
     def __getitem__(self, position: int) -> PairItem:
         """Return one pair of the epoch.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, as_count, check_kind
 from lrfr.core.files import digest_of
 from lrfr.pairs.dataset import Batch, PairDataset
 from lrfr.pairs.format.shard_layout import UNIT_ROWS
@@ -52,6 +52,9 @@ class PairLoader:
     drop_last: bool = True
 
     def __post_init__(self) -> None:
+        check_kind(self.dataset, PairDataset, "a PairDataset")
+        for name, least in (("batch_size", 1), ("seed", 0), ("rank", 0), ("world_size", 1), ("threads", 0)):
+            setattr(self, name, as_count(getattr(self, name), name, least))
         if self.batch_size < 1 or not 0 <= self.rank < self.world_size:
             raise SpecError(
                 f"batch size {self.batch_size}, rank {self.rank} of {self.world_size}",
@@ -85,6 +88,7 @@ class PairLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch, to its first batch unless it is the one that was loaded or runs."""
+        epoch = as_count(epoch, "epoch")
         if epoch != self.epoch:
             self.epoch, self._taken, self._first = epoch, 0, 0
 
@@ -99,6 +103,7 @@ class PairLoader:
             SpecError: the state belongs to another view, seed, order or global batch.
 
         """
+        check_kind(state, Mapping, "what state_dict() returned")
         mine = self._order()
         for name, value in mine.items():
             if state.get(name) != value:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lrfr.core.embedder import Embedder
-from lrfr.core.errors import LrfrError, SpecError, did_you_mean
+from lrfr.core.errors import LrfrError, SpecError, as_path, check_kind, did_you_mean
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.dataset import PairDataset
 from lrfr.train.backbones.nets import Nets
@@ -111,13 +111,17 @@ def train_model(
                 recipe, view, run_dir, parents=parents, evaluate=evaluate, options=given, hooks=hooks
             )
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    named = {role: Path(path) for role, path in (parents or {}).items()}
+    check_kind(recipe, Recipe, "a recipe or the name of a method")
+    check_kind(parents, Mapping | None, "parents: {role: path}")
+    check_kind(options, FitOptions, "options: a FitOptions")
+    run_dir = as_path(run_dir, "a run")
+    named = {role: as_path(path, f"the parent {role}") for role, path in (parents or {}).items()}
     known = {*recipe.parents, "init"}
     for role in named.keys() - known:
         raise SpecError(f"{recipe.method} has no parent '{role}'", hint=did_you_mean(role, known))
     options = dataclasses.replace(options, evaluate=evaluate or options.evaluate)
-    family = _Family(open_view(view), Path(run_dir).parent, options, hooks)
-    return family.train(recipe, named, Path(run_dir))
+    family = _Family(open_view(view), run_dir.parent, options, hooks)
+    return family.train(recipe, named, run_dir)
 
 
 def open_view(view: View) -> PairDataset:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import keyword
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.errors import SpecError, check_kind, did_you_mean
 from lrfr.core.strict_yaml import Document, parse
 from lrfr.train.methods.shipped import recipe_document, recipe_names
 from lrfr.train.methods.table import METHODS
@@ -102,6 +102,7 @@ def load_recipe(method: str, recipe: str = "tiny", set: Mapping[str, object] | S
 
     """
     METHODS[method]
+    check_kind(recipe, str, "the name or path of a recipe")
     document = recipe_document(method, recipe)
     data = document.data or {}
     if not isinstance(data, dict):
@@ -171,7 +172,10 @@ def _changes(given: Mapping[str, object] | Sequence[str]) -> Iterator[tuple[str,
     if isinstance(given, Mapping):
         yield from given.items()
         return
+    what = "{key: value} or a list of key=value texts"
+    check_kind(None if isinstance(given, str | bytes) else given, Iterable, what)
     for text in given:
+        check_kind(text, str, what)
         key, equals, value = text.partition("=")
         if not equals:
             raise SpecError(f"--set takes key=value, got '{text}'")

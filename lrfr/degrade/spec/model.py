@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lrfr.core.errors import LrfrError, SpecError, did_you_mean
+from lrfr.core.errors import LrfrError, SpecError, as_count, did_you_mean
 from lrfr.core.strict_yaml import TEXT_FILE, Place, parse
 from lrfr.degrade.ops.resize import MAX_SIDE_PX, check_filter
 from lrfr.degrade.spec.resolve import Overrides, Sheet, build_sheet, open_sheet
@@ -173,8 +173,8 @@ class Spec:
         """Return a copy with another seed or number of variants."""
         return replace(
             self,
-            seed=self.seed if seed is None else seed,
-            variants=self.variants if variants is None else variants,
+            seed=self.seed if seed is None else as_count(seed, "seed"),
+            variants=self.variants if variants is None else as_count(variants, "variants", 1),
         )
 
 

@@ -8,13 +8,13 @@ import copy
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.errors import SpecError, as_path, check_kind, did_you_mean
 from lrfr.core.strict_yaml import Document, Place, format_place, load, parse, read_assignment
 
 MAX_EXTENDS = 8
@@ -102,7 +102,7 @@ def open_document(source: str | Path, folder: Path | None = None) -> Document:
     """
     if isinstance(source, str) and _TEXT.search(source):
         return parse(source)
-    path = (folder or Path()) / source
+    path = (folder or Path()) / as_path(source, "a spec, a preset's name or the text of a spec")
     try:
         if path.is_file():
             return load(path)
@@ -143,10 +143,12 @@ def build_sheet(document: Document, overrides: Overrides = ()) -> Sheet:
 
 
 def _assignments(overrides: Overrides) -> Iterator[tuple[str, Document]]:
-    if isinstance(overrides, str):
-        raise SpecError(f"expected {{place: value}} or a list of place=value texts, got '{overrides}'")
     if not isinstance(overrides, Mapping):
-        yield from (read_assignment(text) for text in overrides)
+        what = "{place: value} or a list of place=value texts"
+        check_kind(None if isinstance(overrides, str | bytes) else overrides, Iterable, what)
+        for text in overrides:
+            check_kind(text, str, what)
+            yield read_assignment(text)
         return
     for place, value in overrides.items():
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError, as_path, check_kind
 from lrfr.core.files import make_folder, sweep, write_if_other
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
@@ -182,10 +182,13 @@ def make_pairs(
 
     """
     refuse_while_imported()
+    check_kind(options, MakeOptions | None, "options: a MakeOptions")
     options, runner = options or MakeOptions(), runner or Runner()
+    check_kind(hooks, Hooks | None, "hooks: a lrfr.Hooks")
+    check_kind(view, str | ViewOptions, "view: a name or a ViewOptions")
     runner = replace(runner, hooks=hooks) if hooks else runner
     wished = ViewOptions(view) if isinstance(view, str) else view
-    files = store if isinstance(store, StoreFiles) else StoreFiles(Path(store))
+    files = store if isinstance(store, StoreFiles) else StoreFiles(as_path(store, "a store"))
     files.view_path(wished.name)
     wanted = wanted_variants(_loaded(specs), wished.weights, options.variants, options.traces)
     ingest = source if isinstance(source, Ingest) else open_ingest(source, options.ingest)
@@ -204,6 +207,7 @@ def make_pairs(
 def _loaded(specs: str | Path | Spec | Iterable[str | Path | Spec]) -> list[Spec]:
     from lrfr.degrade.spec.model import Spec, load_spec
 
+    check_kind(specs, str | Path | Spec | Iterable, "a spec, its name or path, or a list of them")
     several = [specs] if isinstance(specs, str | Path | Spec) else list(specs)
     return [spec if isinstance(spec, Spec) else load_spec(spec) for spec in several]
 

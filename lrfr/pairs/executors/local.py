@@ -131,6 +131,6 @@ def _why_broken(started: bool, start: str) -> LrfrError:
 
 def _asks_its_name(script: Path) -> bool:
     try:
-        return "__name__" in script.read_text("utf-8", "replace")
+        return "__main__" in script.read_text("utf-8", "replace")
     except OSError:
         return True

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.core.errors import DataError, SpecError, as_path, check_kind, did_you_mean
 from lrfr.pairs.format.manifests import (
     BaseManifest,
     SourceReport,
@@ -35,7 +35,7 @@ class StoreFiles:
     root: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", Path(self.root))
+        object.__setattr__(self, "root", as_path(self.root, "a store"))
 
     def base(self, base_id: str) -> Path:
         """Folder of a base."""
@@ -57,6 +57,7 @@ class StoreFiles:
             SpecError: the name could leave the folder.
 
         """
+        check_kind(name, str, "the name of a view")
         if not _NAME.fullmatch(name):
             raise SpecError(
                 f"'{name}' is no name for a view",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lrfr.core.embedder import Embedder
+from lrfr.core.errors import as_path
 from lrfr.train.weights.load_nets import load_embedder
 from lrfr.train.weights.onnx_model import OnnxEmbedder
 from lrfr.train.weights.router import is_router, load_router
@@ -24,7 +25,7 @@ def load_model(path: Path | str, device: str = "cpu") -> Embedder:
         EnvironmentFault: the extra [onnx] is missing.
 
     """
-    path = Path(path)
+    path = as_path(path, "a model")
     if path.suffix == ".onnx":
         return OnnxEmbedder(path)
     if is_router(path):
