@@ -19,6 +19,7 @@ from lrfr.degrade.inspect.similarity import psnr_db, ssim
 from lrfr.degrade.inspect.statistics import Summary, draw_stats, summarize
 from lrfr.degrade.inspect.trace_file import Recorded, pixels_sha256
 from lrfr.degrade.pipeline import Degraded, Pipeline, replay
+from lrfr.degrade.spec.model import Spec
 
 BATCH = 64
 SHEET_ROWS = 12  # more are not looked at, and a sheet of a large folder would not open
@@ -233,7 +234,12 @@ class _Run:
 
 
 def replay_files(
-    records: Sequence[Recorded], faces: Sequence[FaceFile], folder: Path, *, dry_run: bool = False
+    records: Sequence[Recorded],
+    faces: Sequence[FaceFile],
+    folder: Path,
+    *,
+    spec: Spec | None = None,
+    dry_run: bool = False,
 ) -> int:
     """Write again what traces record, and return how many images there were.
 
@@ -241,6 +247,7 @@ def replay_files(
         records: see :func:`~lrfr.degrade.inspect.trace_file.read_traces`.
         faces: the faces of the first run.
         folder: of the images.
+        spec: see :func:`~lrfr.degrade.pipeline.replay`.
         dry_run: compare only.
 
     Raises:
@@ -256,7 +263,7 @@ def replay_files(
                 f"the trace needs the face '{record.trace.key}'",
                 hint="give the same INPUT as for the first run",
             )
-        image = replay(record.trace, face.load(record.fit_px)[0])
+        image = replay(record.trace, face.load(record.fit_px)[0], spec)
         if pixels_sha256(image) != record.sha256:
             hint = "another library version or another face?"
             raise DataError("the pixels differ from the recorded ones", file=record.file, hint=hint)

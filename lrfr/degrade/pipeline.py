@@ -215,7 +215,7 @@ class _Batch:
         results = step.op.apply(images, params, streams)
         for row, image, drawn in zip(rows, results, params, strict=True):
             self.images[row] = image
-            self.applied[row].append(Applied(name, step.label, drawn))
+            self.applied[row].append(Applied(name, step.label, step.op.recorded(drawn)))
 
     def _one_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
         members: list[list[int]] = [[] for _ in step.children]
@@ -265,26 +265,29 @@ _CONTAINERS = {
 }
 
 
-def replay(trace: Trace, image: ImageU8) -> ImageU8:
+def replay(trace: Trace, image: ImageU8, spec: Spec | None = None) -> ImageU8:
     """Apply the recorded ops with their recorded parameters and the same noise fields; the result equals the
     first run's bytes.
 
     Args:
         trace: the record of that run.
         image: the face as it went in, uint8 [H, W, 3], fitted already.
+        spec: the spec of that run; only needed where it names weights that are not shipped.
 
     Raises:
         DataError: the record names an unknown op, or holds values that the op does not take.
 
     """
     key = trace.key.encode("utf-8", "surrogateescape")
+    named = [step.op for step in ops_of(spec.steps) if step.op is not None] if spec is not None else []
     try:
         for step in trace.steps:
             if step.op not in OPS:
                 hint = did_you_mean(step.op, OPS.names())
                 raise DataError(f"the trace names an unknown op '{step.op}'", hint=hint)
             source = stream(trace.seed, key, trace.variant, step.id)
-            image = OPS[step.op].apply([image], [step.params], [source])[0]
+            op = OPS[step.op]
+            image = op.apply([image], [op.restored(step.params, named)], [source])[0]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"the trace cannot be replayed: {type(error).__name__}: {error}") from None
     return np.ascontiguousarray(image)

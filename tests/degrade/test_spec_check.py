@@ -1,6 +1,7 @@
 """Specs that can be run, and where two of them differ."""
 
 from lrfr.degrade.inspect.spec_check import Difference, check_specs, compare, differences
+from lrfr.degrade.ops.table import OPS
 
 
 def test_differences_go_into_mappings_and_lists_of_mappings_only():
@@ -23,3 +24,9 @@ def test_good_and_bad_specs_are_told_apart():
     found, faults = check_specs(["fskd", "no-such-spec"], ())
     assert [item.spec for item in found] == ["fskd-paper"] and len(found[0].digest) == 64
     assert [fault.exit_code for fault in faults] == [2]
+
+
+def test_a_checked_spec_says_which_quality_components_it_lowers():
+    text = "version: 1\npipeline: [{op: gaussian_blur, sigma: 1}, {op: jpeg, quality: 40}, {op: jpeg, quality: 9}]"
+    (found,), faults = check_specs([text])
+    assert not faults and found.lowers == (OPS["gaussian_blur"].iso, OPS["jpeg"].iso)

@@ -5,6 +5,7 @@ and statistics.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _SHORT = "Degrade faces by a spec; writes images, a trace and a contact sheet."
 _SET = "Replace one value of the spec, e.g. pipeline.d1.size=14."
 _STATS = "Gate rates, parameter histograms, PSNR and SSIM: table, stats.json, stats.png."
-_REPLAY = "Repeat what a trace.jsonl records."
+_REPLAY = "Repeat what a trace.jsonl records (with --spec where style weights of your own were used)."
 
 # word after ``degrade`` to the command of another file; an input of that name is written ./style-sheet
 _MOUNTED = {
@@ -73,7 +74,7 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, o
       lrfr degrade turbulence-check --help
     """
     if options["replay"] is not None:
-        return _replay(out, inputs, options["replay"], options["folder"], options["dry_run"])
+        return _replay(out, inputs, options["replay"], options["folder"], options)
     if options["source"] is None:
         raise SpecError("which degradation?", hint="--spec FILE or --spec PRESET; see: lrfr presets ls")
     from lrfr.degrade.spec.model import load_spec
@@ -122,14 +123,17 @@ def _say_stats(out: Output, summary: Summary) -> None:
 
 
 def _replay(
-    out: Output, inputs: tuple[str, ...], traces: Path, folder: Path, dry_run: bool
+    out: Output, inputs: tuple[str, ...], traces: Path, folder: Path, options: Mapping[str, Any]
 ) -> dict[str, object]:
     from lrfr.degrade.apply_files import replay_files
     from lrfr.degrade.inspect.trace_file import read_traces
+    from lrfr.degrade.spec.model import load_spec
     from lrfr.pairs.sources.embedded_faces import find_recorded
 
     records = read_traces(traces)
     faces = find_recorded(inputs, folder, [record.trace.key for record in records])
-    count = replay_files(records, faces, folder, dry_run=dry_run)
+    # only a trace of weights that are not shipped needs the spec, which says where they lie
+    spec = load_spec(options["source"], options["overrides"]) if options["source"] else None
+    count = replay_files(records, faces, folder, spec=spec, dry_run=options["dry_run"])
     out.say(f"replayed {count} images, all equal to the recorded pixels, into {folder}")
     return {"replayed": count}

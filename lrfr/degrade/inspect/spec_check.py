@@ -9,18 +9,27 @@ from itertools import zip_longest
 from lrfr.core.errors import LrfrError
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import load_spec
+from lrfr.degrade.spec.step_cost import ops_of
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A spec that can be run here: its name and digest, milliseconds an image, and whether its pixels are the
-    same on every machine.
+    """A spec that can be run here.
+
+    Attributes:
+        spec: its name.
+        digest: of what it means.
+        cost_ms: expected milliseconds of one 112 px image on one core.
+        portable: whether its pixels are the same on every machine.
+        lowers: the quality components of ISO/IEC 29794-5 that its ops lower.
+
     """
 
     spec: str
     digest: str
     cost_ms: float
     portable: bool
+    lowers: tuple[str, ...]
 
 
 def check_specs(
@@ -36,7 +45,9 @@ def check_specs(
             faults.append(error)
         else:
             cost_ms = round(pipeline.cost_ms, 3)
-            found.append(Checked(spec.name, spec.digest, cost_ms, pipeline.portable))
+            ops = [step.op for step in ops_of(spec.steps) if step.op is not None]
+            lowers = tuple(dict.fromkeys(op.iso for op in ops if op.iso is not None))
+            found.append(Checked(spec.name, spec.digest, cost_ms, pipeline.portable, lowers))
     return found, faults
 
 

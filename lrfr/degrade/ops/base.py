@@ -143,6 +143,16 @@ class Op(BaseModel):
         ``streams`` enters, so a recorded trace reproduces the pixels. Inputs are never written to.
         """
 
+    @classmethod
+    def recorded(cls, params: Params) -> Params:
+        """Return the parameters as a trace keeps them: nothing in it may depend on where files lie."""
+        return params
+
+    @classmethod
+    def restored(cls, params: Params, ops: Sequence[Op]) -> Params:
+        """Return recorded parameters as ``apply`` takes them; ``ops`` of a spec say where files lie."""
+        return params
+
     def prepare(self) -> None:
         """Check what needs a heavy import (run when a pipeline is built, not when a spec is read).
 

@@ -15,11 +15,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import PrivateAttr, StrictBool, StrictStr, model_validator
 
-from lrfr.core.errors import LrfrError
+from lrfr.core.errors import DataError, LrfrError
 from lrfr.core.image import ImageU8
 from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.style.generator_card import find_weights, read_weights
+from lrfr.degrade.style.generator_card import SHIPPED, find_weights, read_weights
 from lrfr.degrade.values.distributions import Chi, Draw, Value, tidy
 from lrfr.degrade.values.params import Real, Whole
 
@@ -111,6 +111,25 @@ class Style(Op):
         else:
             params["direction"] = [float(k == params["direction"]) for k in range(len(normals))]
         return params
+
+    @classmethod
+    def recorded(cls, params: Params) -> Params:
+        """Leave out the path of weights that are not shipped: ``sha256`` names them."""
+        shipped = (SHIPPED / f"{params['weights']}.safetensors").is_file()
+        return params if shipped else {**params, "weights": ""}
+
+    @classmethod
+    def restored(cls, params: Params, ops: Sequence[Op]) -> Params:
+        """Find weights that are not shipped by their digest, at the place that a spec names."""
+        if params["weights"]:
+            return params
+        for op in ops:
+            if isinstance(op, Style) and op.sha256 == params["sha256"]:
+                return {**params, "weights": op.weights}
+        raise DataError(
+            f"the trace needs the style weights with sha256 {params['sha256'][:12]}...",
+            hint="give the spec that names them",
+        )
 
     def prepare(self) -> None:
         """Load the generator, so that damaged weights stop a run before its first face."""

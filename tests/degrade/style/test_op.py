@@ -5,12 +5,13 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import DataError, SpecError
 from lrfr.core.streams import stream
 from lrfr.degrade.ops.style import Style
 from lrfr.degrade.pipeline import Pipeline, Trace, replay
@@ -162,8 +163,24 @@ def test_any_size_comes_back_at_its_size(weights):
 def test_a_trace_repeats_the_pixels(weights, faces):
     degraded = Pipeline(spec_of(f"{{op: style, id: s, weights: '{weights}'}}")).run([b"face"], faces[:1])[0]
     trace = Trace.read(json.loads(json.dumps(degraded.trace.as_json())))
-    assert np.array_equal(replay(trace, faces[0]), degraded.image)
     assert trace.steps[0].params["sha256"] == load_weights(weights).digest
+    spec = spec_of(f"{{op: style, id: s, weights: '{weights}'}}")
+    assert np.array_equal(replay(trace, faces[0], spec), degraded.image)
+    with pytest.raises(DataError, match="needs the style weights with sha256"):
+        replay(trace, faces[0])
+
+
+def test_a_trace_does_not_say_where_weights_lie(weights, faces, tmp_path):
+    other = tmp_path / "elsewhere.safetensors"
+    other.write_bytes(Path(weights).read_bytes())
+    lines = []
+    for path in (weights, other):
+        pipeline = Pipeline(spec_of(f"{{op: style, id: s, weights: '{path}'}}"))
+        lines.append(json.dumps(pipeline.run([b"face"], faces[:1])[0].trace.as_json()))
+    assert lines[0] == lines[1] and str(tmp_path) not in lines[1]
+    shipped = Pipeline(spec_of("{op: style, id: s}")).run([b"face"], faces[:1])[0]
+    assert shipped.trace.steps[0].params["weights"] == "tiny"
+    assert np.array_equal(replay(shipped.trace, faces[0]), shipped.image)
 
 
 def test_the_digest_of_a_spec_names_the_weights(weights, tmp_path):
