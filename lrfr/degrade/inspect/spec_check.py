@@ -31,6 +31,10 @@ class Checked:
     portable: bool
     lowers: tuple[str, ...]
 
+    def row(self) -> list[object]:
+        """Return its cells in a table."""
+        return [self.spec, self.digest[:12], self.cost_ms, self.portable, ", ".join(self.lowers) or "-"]
+
 
 def check_specs(
     sources: Iterable[str], overrides: Sequence[str] = ()
