@@ -101,7 +101,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Load a public name (PEP 562)."""
     if name not in _HOME:
-        raise AttributeError(f"module 'lrfr' has no attribute '{name}'")
+        from lrfr.core.errors import did_you_mean
+
+        raise AttributeError(f"module 'lrfr' has no attribute '{name}' ({did_you_mean(name, __all__)})")
     value = globals()[name] = getattr(import_module(_HOME[name]), name)
     return value
 

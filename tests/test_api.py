@@ -66,6 +66,8 @@ def test_no_public_name_hides_a_room():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'degrade_image'"):
         lrfr.degrade_image  # noqa: B018
+    with pytest.raises(AttributeError, match="did you mean 'make_pairs'"):
+        lrfr.make  # noqa: B018
 
 
 def test_signatures_are_pinned():

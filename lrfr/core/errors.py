@@ -113,8 +113,8 @@ class ImageFault(DataError):
         self.detail = detail
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive the way back from a worker process."""
-        return (type(self), (self.code, self.detail))
+        """Survive the way back from a worker process with every attribute."""
+        return (type(self), (self.code, self.detail), self.__dict__)
 
 
 class LockedError(LrfrError):
@@ -191,8 +191,14 @@ def shortly(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` plus the known names, for an unknown ``word``."""
-    names = sorted(known)
-    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    """Return ``did you mean 'x'?`` plus the known names, for an unknown ``word``: the nearest in letters,
+    else one that begins it or begins with it (``turbulence``: ``turb``).
+    """
+    names, text = sorted(known), str(word)
+    close = difflib.get_close_matches(text, names, n=1, cutoff=0.6) or [
+        name
+        for name in names
+        if len(text) > 2 < len(name) and (text.startswith(name) or name.startswith(text))
+    ]
     listing = f"known: {', '.join(names)}"
     return f"did you mean '{close[0]}'? {listing}" if close else listing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import SpecError, as_path
+from lrfr.core.errors import ImageFault, SpecError, as_path
 from lrfr.core.files import read_bytes
 from lrfr.core.image import ImageU8, decode
 
@@ -40,7 +40,12 @@ def as_face(picture: Picture) -> ImageU8:
             return picture
         return _array_as_face(picture)
     if isinstance(picture, str | Path):
-        return decode(read_bytes(as_path(picture, "a picture")))
+        path = as_path(picture, "a picture")
+        try:
+            return decode(read_bytes(path))
+        except ImageFault as fault:
+            fault.file = str(picture)
+            raise
     if hasattr(picture, "getbands") and hasattr(picture, "convert"):
         return _pil_as_face(picture)
     tensor = hasattr(picture, "numpy") and hasattr(picture, "permute")

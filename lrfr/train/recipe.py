@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import keyword
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,12 +184,13 @@ def _changes(given: Mapping[str, object] | Sequence[str]) -> Iterator[tuple[str,
 
 def _override(data: dict[str, Any], key: str, value: object, method: str) -> None:
     path = key.split(".")
-    if path[0] not in {"options", "train", "parents", "data"}:
-        in_options = path[0] in _fields(METHODS[method])
-        if not in_options and path[0] not in _fields(TrainSettings):
-            known = _fields(METHODS[method]) | _fields(TrainSettings)
-            raise SpecError(f"--set {key}: unknown key '{path[0]}'", hint=did_you_mean(path[0], known))
-        path.insert(0, "options" if in_options else "train")
+    parts = {"options": _fields(METHODS[method]), "train": _fields(TrainSettings)}
+    if path[0] not in {*parts, "parents", "data"}:
+        if not any(path[0] in known for known in parts.values()):
+            raise _no_key(key, path[0], set.union(*parts.values()))
+        path.insert(0, "options" if path[0] in parts["options"] else "train")
+    if len(path) > 1 and path[1] not in parts.get(path[0], {path[1]}):
+        raise _no_key(key, path[1], parts[path[0]])
     place = data
     for part in path[:-1]:
         if not isinstance(place.get(part), dict):
@@ -198,12 +199,30 @@ def _override(data: dict[str, Any], key: str, value: object, method: str) -> Non
     place[path[-1]] = value
 
 
+# what other training programs call these settings
+_ELSEWHERE = {
+    "epoch": "length",
+    "epochs": "length",
+    "steps": "length",
+    "learning_rate": "lr",
+    "batch": "batch_size",
+}
+
+
+def _no_key(place: str, key: str, known: Set[str]) -> SpecError:
+    return SpecError(f"--set {place}: unknown key '{key}'", hint=_nearest(key, known))
+
+
+def _nearest(key: str, known: Collection[str]) -> str:
+    return did_you_mean(_ELSEWHERE.get(key, key), known)
+
+
 def _unknown(document: Document, data: Any, known: Any, place: tuple[str, ...]) -> None:
     if not isinstance(data, dict):
         raise document.error("expected a mapping", place)
     for key in data:
         if key not in known:
-            raise document.error(f"unknown key '{key}'", (*place, key), did_you_mean(key, known))
+            raise document.error(f"unknown key '{key}'", (*place, key), _nearest(key, known))
 
 
 def _validated(document: Document, data: Any, kind: Any, part: str) -> Any:

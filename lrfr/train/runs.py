@@ -116,9 +116,10 @@ def train(
     if not world.leads:
         world.barrier()
         return _fit(plan, dataset, run_dir, options, hooks)
+    loader = make_loader(dataset, plan.recipe.settings, World())  # too small a view leaves no folder behind
     make_folder(run_dir)
     with _locked(run_dir):
-        _open(plan, dataset, run_dir, identity)
+        _open(plan, loader.batches_per_epoch, run_dir, identity)
         world.barrier()
         return _fit(plan, dataset, run_dir, options, hooks)
 
@@ -136,7 +137,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
         ) from None
 
 
-def _open(plan: Plan, dataset: PairDataset, run_dir: Path, identity: RunIdentity) -> None:
+def _open(plan: Plan, batches_per_epoch: int, run_dir: Path, identity: RunIdentity) -> None:
     """Write ``run.json``, or check that it describes this very run."""
     if (run_dir / "run.json").exists():
         differing = RunRecord.read(run_dir).identity.differs(identity)
@@ -154,7 +155,7 @@ def _open(plan: Plan, dataset: PairDataset, run_dir: Path, identity: RunIdentity
         identity,
         plan.recipe.as_dict(),
         {role: str(path) for role, path in plan.parents.items()},
-        settings.total_steps(make_loader(dataset, settings, World()).batches_per_epoch),
+        settings.total_steps(batches_per_epoch),
         settings.threads or usable_cores(),
         {"lrfr": __version__, "torch": torch.__version__, "python": platform.python_version()},
     )

@@ -35,5 +35,15 @@ def test_exit_codes_are_distinct_and_as_documented():
 
 
 def test_image_fault_survives_pickling_with_its_reason():
-    back = pickle.loads(pickle.dumps(ImageFault("E_SIZE", "1x1")))
-    assert back.code == "E_SIZE" and "1x1" in str(back)
+    back = pickle.loads(pickle.dumps(ImageFault("E_SIZE", "1x1", file="anna.jpg")))
+    assert back.code == "E_SIZE" and "1x1" in str(back) and back.file == "anna.jpg"
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [("magu", "maug"), ("turbulence", "turb"), ("cat", "catface"), ("q", None), (7, None)],
+)
+def test_an_unknown_word_meets_the_nearest_name(word, nearest):
+    said = errors.did_you_mean(word, ["turb", "maug", "catface"])
+    assert said.endswith("known: catface, maug, turb")
+    assert said.startswith(f"did you mean '{nearest}'?" if nearest else "known:")

@@ -251,7 +251,19 @@ def test_a_missing_file_falls_back_to_the_preset_and_a_present_one_wins(tmp_path
 
 
 @pytest.mark.parametrize(
-    "name", ["nowhere.yaml", "no/such/file.yaml", "x" * 5000, "a\0b", "", ".", "/dev/zero", "/etc"]
+    "name",
+    [
+        "nowhere.yaml",
+        "no/such/file.yaml",
+        "x" * 5000,
+        "a\0b",
+        "",
+        ".",
+        "/dev/zero",
+        "/etc",
+        {"version": 1},
+        None,
+    ],
 )
 def test_unusable_sources_are_one_spec_error(name):
     with pytest.raises(SpecError):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import ImageFault, SpecError
 from lrfr.core.image import encode_png, square_fit
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import load_spec
@@ -186,6 +186,12 @@ def test_what_is_no_picture_is_refused_in_words(picture, words):
     for call in (lambda: degrade_images(picture, TEXT), lambda: Degrade(TEXT)(picture)):
         with pytest.raises(SpecError, match=words):
             call()
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(ImageFault, match=r"notes\.txt: E_FORMAT"):
+        degrade_images(tmp_path / "notes.txt", TEXT)
 
 
 def test_tensors_are_told_how_to_become_arrays():

@@ -502,7 +502,9 @@ def test_canary_swaps_back_and_warns(tmp_path):
     assert np.array_equal(auto.options.prepare.pixels(content), render_face(3, 0, 0)[0])
 
 
-def test_table_of_sources_and_suggestions():
+def test_table_of_sources_and_suggestions(tmp_path):
+    image = tmp_path / "001.jpg"
+    image.touch()
     assert set(SOURCES) >= {
         "synthetic",
         "folder",
@@ -518,6 +520,8 @@ def test_table_of_sources_and_suggestions():
     }
     with pytest.raises(SpecError, match="did you mean 'recordio'"):
         open_source("recordo:train.rec")
+    with pytest.raises(SpecError, match="one image is no source"):
+        open_source(str(image))
     with pytest.raises(SpecError, match="did you mean 'per_id'"):
         open_source("synthetic:perid=3")
 

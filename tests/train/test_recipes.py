@@ -59,7 +59,10 @@ def test_overrides_go_where_they_belong():
     ("override", "message"),
     [
         ("lamda=1", "did you mean 'lambda'"),
-        ("train.lrr=1", "unknown key 'lrr'"),
+        ("train.lrr=1", "--set train.lrr: unknown key 'lrr' (did you mean 'lr'?"),
+        ("epochs=5", "did you mean 'length'?"),
+        ("train.learning_rate=1", "did you mean 'lr'?"),
+        ("parents.teacher.train.epochs=1", "did you mean 'length'?"),
         ("lr=fast", "lr"),
         ("head.scal=1", "scal"),
         ("head.kind=arc", "unknown name 'arc'"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.registry import Registry, sentence_of_target
 from lrfr.pairs.sources.base import Source
 
@@ -102,6 +103,10 @@ def _kind_of(path: Path) -> str:
     if path.is_dir():
         return next((kind for name, kind in _MARKERS.items() if (path / name).exists()), "folder")
     kind = _SUFFIXES.get(path.suffix.lower())
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise SpecError(
+            "one image is no source", file=str(path), hint="name the folder of identities above it"
+        )
     if kind is None:
         raise SpecError(
             "cannot tell what kind of source this is",

@@ -115,7 +115,7 @@ def make_loader(dataset: PairDataset, settings: TrainSettings, world: World) -> 
     if loader.batches_per_epoch < 1:
         raise DataError(
             f"the view has {len(dataset)} faces, too few for one batch of {settings.batch_size}",
-            hint="--set batch_size=...",
+            hint="--set batch_size=8, for a teacher --set parents.teacher.train.batch_size=8",
         )
     return loader
 
