@@ -44,6 +44,14 @@ def test_the_teacher_is_trained_once_and_found_again(store, dataset, tmp_path):
     assert again.started_at == 2 and "finished before" in str(again)
 
 
+def test_a_view_too_small_for_a_batch_leaves_no_folder(dataset, tmp_path):
+    large = {"parents.teacher.train.batch_size": 4096}
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"too few for one batch of 4096.*parents\.teacher"):
+            train_model(recipe("fskd", **large), dataset, tmp_path / "fskd", options=ALONE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_stop_during_the_teacher_starts_no_student(dataset, tmp_path):
     stop = Hooks(should_stop=lambda: (tmp_path / "teacher/journal.jsonl").exists())
     with pytest.raises(Stopped):

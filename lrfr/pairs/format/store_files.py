@@ -94,9 +94,11 @@ class StoreFiles:
 
         """
         path = self.view_path(name)
-        if not self.root.is_dir():
-            raise SpecError("there is no store here", file=str(self.root), hint="lrfr make-pairs writes one")
         if not path.exists():
+            if not self.bases():
+                raise SpecError(
+                    "there is no store here", file=str(self.root), hint="lrfr make-pairs writes one"
+                )
             raise SpecError(f"no view '{name}'", file=str(self.root), hint=did_you_mean(name, self.views()))
         return View.read(path)
 
