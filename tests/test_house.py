@@ -166,7 +166,19 @@ def test_a_type_has_one_name():
 
 def _tracked():
     """Every text file of the project, without what is built, installed or measured."""
-    skip = {".git", ".venv", "build", "dist", "site", "lrfr.egg-info", "__pycache__", "data", "bench", "runs"}
+    skip = {
+        ".git",
+        ".hypothesis",
+        ".venv",
+        "build",
+        "dist",
+        "site",
+        "lrfr.egg-info",
+        "__pycache__",
+        "data",
+        "bench",
+        "runs",
+    }
     kinds = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".cff", ".html", ".css", ".ipynb", ""}
     for path in sorted(ROOT.rglob("*")):
         inner = path.relative_to(ROOT).parts

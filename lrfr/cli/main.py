@@ -144,8 +144,12 @@ def _ended(code: int, how: str, as_json: bool) -> int:
 
 def _usage_text(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    usage = f"{context.get_usage()}\n" if context is not None else ""
-    return f"{usage}error: {error.format_message()}"
+    if context is None:
+        return f"error: {error.format_message()}"
+    if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2 on; its message is the help
+        return error.format_message()
+    path = context.command_path
+    return f"{context.get_usage()}\nerror: {error.format_message()} ({path} --help shows what it takes)"
 
 
 def _bug(error: Exception, as_json: bool) -> int:

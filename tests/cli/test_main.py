@@ -79,6 +79,14 @@ def test_unknown_command_suggests_the_nearest(lrfr):
     assert "Did you mean 'doctor'?" in err and "Traceback" not in err
 
 
+def test_a_wrong_call_says_where_help_is_and_no_call_is_no_error(lrfr):
+    code, _, err = lrfr("make-pairs", "my_faces")
+    assert code == 2 and "extra argument (my_faces) (lrfr make-pairs --help shows what it takes)" in err
+    for words in ((), ("store",)):
+        _, out, err = lrfr(*words)
+        assert "Commands:" in out + err and "error:" not in out + err
+
+
 ERRORS = {
     errors.SpecError: 2,
     errors.DataError: 3,

@@ -181,6 +181,8 @@ def test_filters_and_splits(folder):
     assert len(PairDataset(store.root, "some", split="dev")) == 8
     with pytest.raises(SpecError, match=r"did you mean 'train'"):
         PairDataset(store.root, "eight", split="trian")
+    with pytest.raises(SpecError, match="there is no store here"):
+        PairDataset(store.root / "base")
     with pytest.raises(SpecError, match=r"no view 'eigth'.*did you mean 'eight'"):
         PairDataset(store.root, "eigth")
 
