@@ -100,8 +100,6 @@ def open_document(source: str | Path, folder: Path | None = None) -> Document:
         SpecError: neither exists, or the YAML is malformed.
 
     """
-    if not isinstance(source, str | Path):
-        raise SpecError(f"a spec is a preset's name, a file or YAML text, got {type(source).__name__}")
     if isinstance(source, str) and _TEXT.search(source):
         return parse(source)
     path = (folder or Path()) / as_path(source, "a spec, a preset's name or the text of a spec")
