@@ -21,11 +21,11 @@ from lrfr.eval.protocols.pair_lists import images_root
 from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
 from lrfr.eval.scoring.search import F32, Search, search, tpir_at_fpir
-from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, Task, size_cells, with_draws
+from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells, with_draws
 
 REVISION = 1
 TINYFACE_RANKS = (1, 5, 10, 20)
-DISTRACTOR = -100
+DISTRACTOR = -100  # TinyFace's own label of a distractor; no person has a negative number
 TINYFACE_TREE = """
 Testing_Set/Gallery_Match/, Testing_Set/Gallery_Distractor/, Testing_Set/Probe/
 Testing_Set/gallery_match_img_ID_pairs.mat     variables gallery_set, gallery_ids
@@ -100,23 +100,9 @@ def identify(
     parts = _Parts(task, lists, task.settings.fusion(flip))
     results, pixels = [], lists.pixels_digest()
     for cell in size_cells(task.settings, sizes):
-        _, gallery_size, probe_size = cell
-        gallery, probe = parts.get("gallery", gallery_size), parts.get("probe", probe_size)
-        strangers = parts.get("distractor", gallery_size)
-        label = np.concatenate([lists.gallery_id, np.full(len(strangers), DISTRACTOR)])
-        found = search(
-            probe, lists.probe_id, np.concatenate([gallery, strangers.reshape(-1, gallery.shape[1])]), label
-        )
-        metrics = rank_metrics(found, lists.probe_id, ranks, task)
+        metrics = _closed_set(parts, cell, ranks)
         if fpirs and lists.distractor:
-            alone = search(probe, lists.probe_id, gallery, lists.gallery_id)
-            outside = search(
-                parts.get("distractor", probe_size),
-                np.full(len(strangers), DISTRACTOR),
-                gallery,
-                lists.gallery_id,
-            )
-            metrics |= open_set_metrics(alone, outside, fpirs)
+            metrics |= _open_set(parts, cell, fpirs)
         made = replace(
             task.blank(lists.name, "identification", cell, parts.fusion),
             revision=REVISION,
@@ -152,6 +138,27 @@ class _Parts:
         if (part, size) not in self.made:
             self.made[part, size] = self.task.embedded(sources, size, self.fusion)
         return self.made[part, size]
+
+
+def _closed_set(parts: _Parts, cell: SizeCell, ranks: Sequence[int]) -> dict[str, Metric]:
+    """Search the probes among gallery and distractors."""
+    _, gallery_size, probe_size = cell
+    lists = parts.lists
+    gallery, strangers = parts.get("gallery", gallery_size), parts.get("distractor", gallery_size)
+    everyone = np.concatenate([gallery, strangers.reshape(-1, gallery.shape[1])])
+    label = np.concatenate([lists.gallery_id, np.full(len(strangers), DISTRACTOR)])
+    found = search(parts.get("probe", probe_size), lists.probe_id, everyone, label)
+    return rank_metrics(found, lists.probe_id, ranks, parts.task)
+
+
+def _open_set(parts: _Parts, cell: SizeCell, fpirs: Sequence[float]) -> dict[str, Metric]:
+    """Search probes and distractors in the gallery alone: the distractors are probes without a mate."""
+    _, gallery_size, probe_size = cell
+    lists, gallery = parts.lists, parts.get("gallery", gallery_size)
+    nobody = np.full(len(lists.distractor), DISTRACTOR)
+    mated = search(parts.get("probe", probe_size), lists.probe_id, gallery, lists.gallery_id)
+    unmated = search(parts.get("distractor", probe_size), nobody, gallery, lists.gallery_id)
+    return open_set_metrics(mated, unmated, fpirs)
 
 
 def rank_metrics(found: Search, probe_id: Ints, ranks: Sequence[int], task: Task) -> dict[str, Metric]:

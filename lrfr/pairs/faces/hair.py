@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lrfr.pairs.faces.canvas import Canvas
-from lrfr.pairs.faces.people import Identity, mix, shade
+from lrfr.pairs.faces.people import Color, Identity, mix, shade
 from lrfr.pairs.faces.pose import F64, smooth
 
 
@@ -14,62 +14,72 @@ def draw_beard(canvas: Canvas, person: Identity) -> None:
     if person.beard in {"none", "stubble"}:
         return
     color = mix(person.hair, person.skin, 0.16)
-    w, y = person.mouth_w, person.mouth_y
-    chin = person.chin_y
-    if person.beard == "full":
-        top = smooth(
-            [
-                (-person.cheek * 0.99, 18.0),
-                (-w - 7.5, y - 6),
-                (-w - 2.0, y - 9.0),
-                (0.0, y - 6.4),
-                (w + 2.0, y - 9.0),
-                (w + 7.5, y - 6),
-                (person.cheek * 0.99, 18.0),
-            ],
-            5,
-            closed=False,
-        )
-        left, right = canvas.camera.outline(np.linspace(18.0, chin + 2.9, 24), 1.0)
-        edge = np.concatenate([right, left[::-1]])
-        canvas.fill(np.concatenate([canvas.camera.project(top), edge]), color, 0.85)
-    if person.beard == "goatee":
-        ring = [
-            (-w - 1.5, y - 5),
-            (0, y - 6.6),
-            (w + 1.5, y - 5),
-            (w + 1.2, y + 6),
-            (w * 0.7, chin - 3),
-            (0, chin + 0.5),
-            (-w * 0.7, chin - 3),
-            (-w - 1.2, y + 6),
-        ]
-        canvas.patch(smooth([(float(a), float(b)) for a, b in ring], 5), color, 0.85)
-    if person.beard == "moustache":
-        line = [
-            (-w - 1.5, y + 0.5),
-            (-w * 0.6, y - 4.6),
-            (0, y - 6.2),
-            (w * 0.6, y - 4.6),
-            (w + 1.5, y + 0.5),
-            (w * 0.5, y - 2.0),
-            (0, y - 2.6),
-            (-w * 0.5, y - 2.0),
-        ]
-        canvas.patch(smooth([(float(a), float(b)) for a, b in line], 5), color, 0.85)
+    _BEARDS[person.beard](canvas, person, color)
     if person.beard in {"full", "goatee"}:
-        gap = smooth(
-            [
-                (-w - 0.6, y - 1.4),
-                (0, y - 3.4),
-                (w + 0.6, y - 1.4),
-                (w * 0.5, y + 5.0),
-                (0, y + 6.0),
-                (-w * 0.5, y + 5.0),
-            ],
-            5,
-        )
-        canvas.patch(gap, mix(person.skin, color, 0.25))
+        _mouth_gap(canvas, person, mix(person.skin, color, 0.25))
+
+
+def _full_beard(canvas: Canvas, person: Identity, color: Color) -> None:
+    w, y = person.mouth_w, person.mouth_y
+    edge = [
+        (-person.cheek * 0.99, 18.0),
+        (-w - 7.5, y - 6),
+        (-w - 2.0, y - 9.0),
+        (0.0, y - 6.4),
+        (w + 2.0, y - 9.0),
+        (w + 7.5, y - 6),
+        (person.cheek * 0.99, 18.0),
+    ]
+    top = canvas.camera.project(smooth(edge, 5, closed=False))
+    left, right = canvas.camera.outline(np.linspace(18.0, person.chin_y + 2.9, 24), 1.0)
+    canvas.fill(np.concatenate([top, right, left[::-1]]), color, 0.85)
+
+
+def _goatee(canvas: Canvas, person: Identity, color: Color) -> None:
+    w, y, chin = person.mouth_w, person.mouth_y, person.chin_y
+    ring = [
+        (-w - 1.5, y - 5),
+        (0.0, y - 6.6),
+        (w + 1.5, y - 5),
+        (w + 1.2, y + 6),
+        (w * 0.7, chin - 3),
+        (0.0, chin + 0.5),
+        (-w * 0.7, chin - 3),
+        (-w - 1.2, y + 6),
+    ]
+    canvas.patch(smooth(ring, 5), color, 0.85)
+
+
+def _moustache(canvas: Canvas, person: Identity, color: Color) -> None:
+    w, y = person.mouth_w, person.mouth_y
+    ring = [
+        (-w - 1.5, y + 0.5),
+        (-w * 0.6, y - 4.6),
+        (0.0, y - 6.2),
+        (w * 0.6, y - 4.6),
+        (w + 1.5, y + 0.5),
+        (w * 0.5, y - 2.0),
+        (0.0, y - 2.6),
+        (-w * 0.5, y - 2.0),
+    ]
+    canvas.patch(smooth(ring, 5), color, 0.85)
+
+
+_BEARDS = {"full": _full_beard, "goatee": _goatee, "moustache": _moustache}
+
+
+def _mouth_gap(canvas: Canvas, person: Identity, color: Color) -> None:
+    """Let the skin around the mouth show through a beard that grows all around it."""
+    w, y = person.mouth_w, person.mouth_y
+    ring = [
+        (-w - 0.6, y - 1.4),
+        (0.0, y - 3.4),
+        (w + 0.6, y - 1.4),
+        (w * 0.5, y + 5.0),
+        (0.0, y + 6.0),
+        (-w * 0.5, y + 5.0),
+    ]
+    canvas.patch(smooth(ring, 5), color)
 
 
 def draw_hair_behind(canvas: Canvas, person: Identity) -> None:
@@ -96,72 +106,79 @@ def draw_hair_behind(canvas: Canvas, person: Identity) -> None:
     )
 
 
+# The front edge of each style from left to right. A point is x in half widths of the head (None: at the
+# parting), y in px, and what is added to y of the hairline's height and of the parting's place.
+_EDGES: dict[str, tuple[tuple[float | None, float, float, float], ...]] = {
+    "short": (
+        (-0.97, -8, 0, 0),
+        (-0.93, -20, 0, 0),
+        (-0.7, 3, 1, 0),
+        (-0.3, -1, 1, 0),
+        (0.3, -1, 1, 0),
+        (0.7, 3, 1, 0),
+        (0.93, -20, 0, 0),
+        (0.97, -8, 0, 0),
+    ),
+    "curly": (
+        (-1.0, -2, 0, 0),
+        (-0.9, -20, 0, 0),
+        (-0.62, 5, 1, 0),
+        (-0.2, 1, 1, 0),
+        (0.25, 1, 1, 0),
+        (0.65, 5, 1, 0),
+        (0.9, -20, 0, 0),
+        (1.0, -2, 0, 0),
+    ),
+    "fringe": (
+        (-1.0, 8, 0, 0),
+        (-0.86, -8, 0, 0),
+        (-0.66, -16, 0, 0),
+        (-0.2, -17.5, 0, 0),
+        (0.25, -17, 0, 0),
+        (0.68, -16, 0, 0),
+        (0.86, -8, 0, 0),
+        (1.0, 8, 0, 0),
+    ),
+    "receding": (
+        (-0.98, -8, 0, 0),
+        (-0.97, -24, 0, 0),
+        (-0.7, -12, 1, 0),
+        (-0.25, -3, 1, 0),
+        (0.25, -3, 1, 0),
+        (0.7, -12, 1, 0),
+        (0.97, -24, 0, 0),
+        (0.98, -8, 0, 0),
+    ),
+    "side": (
+        (-0.97, -6, 0, 0),
+        (-0.92, -22, 0, 0),
+        (-0.62, -27, 0, -0.2),
+        (None, -3, 1, 0),
+        (0.3, -29, 0, 0.15),
+        (0.68, -24, 0, 0.25),
+        (0.92, -20, 0, 0),
+        (0.97, -6, 0, 0),
+    ),
+    "long": (
+        (-1.0, 24, 0, 0),
+        (-0.94, -6, 0, 0),
+        (-0.74, -24, 0, 0),
+        (None, -4, 1, 0),
+        (0.45, -30, 0, 0),
+        (0.78, -22, 0, 0),
+        (0.94, -6, 0, 0),
+        (1.0, 24, 0, 0),
+    ),
+}
+
+
 def _hairline(person: Identity) -> list[tuple[float, float]]:
     """Return the front edge of the hair from left to right, on the face."""
-    w, top, part = person.width, person.hairline, person.parting
-    lines = {
-        "short": [
-            (-0.97, -8),
-            (-0.93, -20),
-            (-0.7, top + 3),
-            (-0.3, top - 1),
-            (0.3, top - 1),
-            (0.7, top + 3),
-            (0.93, -20),
-            (0.97, -8),
-        ],
-        "curly": [
-            (-1.0, -2),
-            (-0.9, -20),
-            (-0.62, top + 5),
-            (-0.2, top + 1),
-            (0.25, top + 1),
-            (0.65, top + 5),
-            (0.9, -20),
-            (1.0, -2),
-        ],
-        "fringe": [
-            (-1.0, 8),
-            (-0.86, -8),
-            (-0.66, -16),
-            (-0.2, -17.5),
-            (0.25, -17),
-            (0.68, -16),
-            (0.86, -8),
-            (1.0, 8),
-        ],
-        "receding": [
-            (-0.98, -8),
-            (-0.97, -24),
-            (-0.7, top - 12),
-            (-0.25, top - 3),
-            (0.25, top - 3),
-            (0.7, top - 12),
-            (0.97, -24),
-            (0.98, -8),
-        ],
-        "side": [
-            (-0.97, -6),
-            (-0.92, -22),
-            (-0.62, -27 - 0.2 * part),
-            (part / w, top - 3),
-            (0.3, -29 + 0.15 * part),
-            (0.68, -24 + 0.25 * part),
-            (0.92, -20),
-            (0.97, -6),
-        ],
-        "long": [
-            (-1.0, 24),
-            (-0.94, -6),
-            (-0.74, -24),
-            (part / w, top - 4),
-            (0.45, -30),
-            (0.78, -22),
-            (0.94, -6),
-            (1.0, 24),
-        ],
-    }
-    return [(x * w, float(y)) for x, y in lines[person.hair_style]]
+    width, parting = person.width, person.parting
+    return [
+        ((parting / width if x is None else x) * width, y + of_top * person.hairline + of_parting * parting)
+        for x, y, of_top, of_parting in _EDGES[person.hair_style]
+    ]
 
 
 def draw_hair_front(canvas: Canvas, person: Identity) -> None:
