@@ -44,12 +44,11 @@ def turbulence_check_command(
         result = run_check(faces, seed, draws, advance)
     written = write_page(result, folder)
     out.table(["quantity", "simulated", "theory"], agreement(result))
-    speed = [[mode, *times.values()] for mode, times in result["speed"].items()]
+    speed = [[mode, *times.values()] for mode, times in result.speed.items()]
     out.table(["CPU ms an image", "D/r0 2", "4", "10"], speed)
     out.say(f"wrote {', '.join(written)} to {folder}")
-    numbers = {key: value for key, value in result.items() if key != "pictures"}
-    likeness = result["pictures"]["psnr_learned_exact_db"]
-    return {**numbers, "psnr_learned_exact_db": likeness, "written": written, "folder": str(folder)}
+    likeness = result.pictures.psnr_learned_exact_db
+    return {**result.numbers(), "psnr_learned_exact_db": likeness, "written": written, "folder": str(folder)}
 
 
 @command("p2s", short_help="the turbulence simulator's PSF banks, from nothing but physics")

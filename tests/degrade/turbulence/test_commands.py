@@ -1,6 +1,7 @@
 """``lrfr degrade turbulence-check`` and ``lrfr train p2s`` as typed."""
 
 import json
+import re
 
 
 def test_p2s_writes_a_bank_and_its_card(lrfr, tmp_path):
@@ -25,7 +26,11 @@ def test_turbulence_check_writes_its_page(lrfr, tmp_path):
     assert code == 0
     result = json.loads(out)["result"]
     assert {path.name for path in (tmp_path / "turbulence-check").iterdir()} == set(result["written"])
-    assert "p2s2021" in (tmp_path / "turbulence-check/index.html").read_text("utf-8")
+    page = (tmp_path / "turbulence-check/index.html").read_text("utf-8")
+    assert "p2s2021" in page
+    for row in page.split("<tr>"):
+        if row.startswith(("<td>weak", "<td>mid", "<td>strong")):
+            assert re.search(r"<td>0\.\d+", row), "every bank shows its errors"
     assert all(value > 40 for value in result["psnr_learned_exact_db"].values())
     assert abs(result["tilt"]["std_px"]["x"] / result["tilt"]["std_px"]["theory"] - 1) < 0.25
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from lrfr.degrade.turbulence.check.observed import (
     random_normals,
 )
 from lrfr.degrade.turbulence.field import Geometry, field_model
+from lrfr.degrade.turbulence.p2s import BANKS
 from lrfr.degrade.turbulence.physics.angular import Correlation
 from lrfr.degrade.turbulence.physics.theory import (
     diffraction_mtf,
@@ -39,12 +40,110 @@ EXPOSURES = (1.0, 2.0, 4.0, 10.0)
 SPEEDS = (2.0, 4.0, 10.0)
 _STEPS = 5
 
+Errors = Mapping[str, float]  # bin of D/r0 -> mean relative L2 error of the PSF
+
+
+@dataclass(frozen=True)
+class TiltAt:
+    """Variance of the difference of two shifts that far apart, along and across the line between them."""
+
+    separation_px: int
+    measured_px2: tuple[float, float]
+    theory_px2: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """Shifts at D/r0 = 1: standard deviation in px (of ``x``, ``y`` and in theory), differential variances."""
+
+    std_px: Mapping[str, float]
+    differential: list[TiltAt]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Mean transfer functions at one strength over ``nu`` (in D / lambda), simulated and after Fried."""
+
+    D_over_r0: float
+    nu: list[float]
+    long: list[float]
+    long_theory: list[float]
+    short: list[float]
+    short_theory: list[float]
+
+    def largest_gap(self, kind: str) -> float:
+        """Return how far ``long`` or ``short`` is from theory at most, for nu from 0.1 to 0.8.
+
+        Outside, the functions are near 1 or near 0 whatever the simulator does.
+        """
+        found, theory = getattr(self, kind), getattr(self, f"{kind}_theory")
+        return float(
+            max(abs(a - b) for nu, a, b in zip(self.nu, found, theory, strict=True) if 0.1 <= nu <= 0.8)
+        )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the page shows.
+
+    Attributes:
+        original: uint8 [S, S, 3].
+        strips: calibration -> the picture at each strength of :data:`STRIP`.
+        psnr_learned_exact_db: D/r0 -> agreement of the picture by networks with that by exact PSFs.
+        psf_samples: D/r0 -> one PSF [K, K], exact and learned.
+
+    """
+
+    original: ImageU8
+    strips: Mapping[str, list[ImageU8]]
+    psnr_learned_exact_db: Mapping[str, float]
+    psf_samples: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class TurbulenceCheck:
+    """All that was measured.
+
+    Attributes:
+        seed: seed of all draws.
+        count: tilt fields and PSFs drawn for the statistics.
+        size_px: height and width of the pictures.
+        tilt: shifts against theory.
+        mtf: transfer functions at each strength of :data:`EXPOSURES`.
+        psf: bank -> errors of its basis and of its network (None where it has none).
+        pictures: what the page shows.
+        speed: ``learned`` or ``exact`` -> D/r0 -> CPU milliseconds a picture.
+
+    """
+
+    seed: int
+    count: int
+    size_px: list[int]
+    tilt: Tilt
+    mtf: list[Transfer]
+    psf: Mapping[str, Mapping[str, Errors | None]]
+    pictures: Pictures
+    speed: Mapping[str, Mapping[str, float]]
+
+    def numbers(self) -> dict[str, object]:
+        """Return everything but the pictures, JSON-able; what the pictures were measured for is left to the
+        caller.
+        """
+        return {
+            "seed": self.seed,
+            "count": self.count,
+            "size_px": self.size_px,
+            "tilt": asdict(self.tilt),
+            "mtf": [asdict(curve) for curve in self.mtf],
+            "psf": self.psf,
+            "speed": self.speed,
+        }
+
 
 def run_check(
     images: list[ImageU8], seed: int = 0, count: int = 2000, on_progress: Progress | None = None
-) -> dict[str, Any]:
-    """Measure everything on square pictures of one size; returns plain numbers, and pictures under
-    ``pictures``.
+) -> TurbulenceCheck:
+    """Measure everything on square pictures of one size.
 
     Args:
         images: uint8 [S, S, 3]; the first is shown, all are timed.
@@ -54,22 +153,26 @@ def run_check(
 
     """
     geometry = Geometry(*images[0].shape[:2])
-    parts: list[tuple[str, Callable[[], Any]]] = [
-        ("tilt", lambda: check_tilt(geometry, count, seed)),
-        ("mtf", lambda: check_mtf(count, seed)),
-        ("psf", lambda: {name: _bank_errors(name, seed) for name in ("weak", "mid", "strong")}),
-        ("pictures", lambda: _pictures(images[0], geometry, seed)),
-        ("speed", lambda: _speed(images, geometry)),
-    ]
-    result: dict[str, Any] = {"seed": seed, "count": count, "size_px": list(images[0].shape[:2])}
-    for done, (name, measure) in enumerate(parts, 1):
-        result[name] = measure()
+
+    def tell(done: int) -> None:
         if on_progress:
             on_progress(done, _STEPS)
-    return result
+
+    tilt = check_tilt(geometry, count, seed)
+    tell(1)
+    curves = check_mtf(count, seed)
+    tell(2)
+    errors = {name: _bank_errors(name, seed) for name in BANKS}
+    tell(3)
+    pictures = _pictures(images[0], geometry, seed)
+    tell(4)
+    speed = _speed(images, geometry)
+    tell(5)
+    size = list(images[0].shape[:2])
+    return TurbulenceCheck(seed, count, size, tilt, curves, errors, pictures, speed)
 
 
-def check_tilt(geometry: Geometry, count: int, seed: int) -> dict[str, Any]:
+def check_tilt(geometry: Geometry, count: int, seed: int) -> Tilt:
     """Compare the shifts' standard deviation and differential variances at D/r0 = 1 with theory."""
     shifts = draw_shifts_px(field_model(geometry), count, seed)
     theory = tilt_std_px(1.0, geometry.pixels_per_airy)
@@ -78,47 +181,39 @@ def check_tilt(geometry: Geometry, count: int, seed: int) -> dict[str, Any]:
     rows = []
     for separation in (s for s in SEPARATIONS_PX if s < min(geometry.height_px, geometry.width_px)):
         along, across = correlation.tilt(np.array([separation * geometry.pixel_over_aperture]))
-        expected = [float(2 * theory**2 * (1 - value[0] / zero)) for value in (along, across)]
-        rows.append(
-            {
-                "separation_px": separation,
-                "measured_px2": list(differential_tilt(shifts, separation)),
-                "theory_px2": expected,
-            }
-        )
-    return {
-        "std_px": {"x": float(shifts[:, 0].std()), "y": float(shifts[:, 1].std()), "theory": theory},
-        "differential": rows,
-    }
+        expected = tuple(float(2 * theory**2 * (1 - value[0] / zero)) for value in (along, across))
+        rows.append(TiltAt(separation, differential_tilt(shifts, separation), (expected[0], expected[1])))
+    std = {"x": float(shifts[:, 0].std()), "y": float(shifts[:, 1].std()), "theory": theory}
+    return Tilt(std, rows)
 
 
-def check_mtf(count: int, seed: int) -> list[dict[str, float | list[float]]]:
+def check_mtf(count: int, seed: int) -> list[Transfer]:
     """Compare long- and short-exposure transfer functions, missing modes accounted for, with Fried's."""
-    curves: list[dict[str, float | list[float]]] = []
+    curves = []
     for strength in EXPOSURES:
         nu, long = mean_mtf(strength, count, seed)
         _, short = mean_mtf(strength, count, seed, with_tilt=False)
         scale = diffraction_mtf(nu) * missing_modes_factor(36, strength)
         curves.append(
-            {
-                "D_over_r0": strength,
-                "nu": nu.tolist(),
-                "long": (scale * long).tolist(),
-                "long_theory": long_exposure_mtf(nu, strength).tolist(),
-                "short": (scale * short).tolist(),
-                "short_theory": short_exposure_mtf(nu, strength).tolist(),
-            }
+            Transfer(
+                strength,
+                nu.tolist(),
+                long=(scale * long).tolist(),
+                long_theory=long_exposure_mtf(nu, strength).tolist(),
+                short=(scale * short).tolist(),
+                short_theory=short_exposure_mtf(nu, strength).tolist(),
+            )
         )
     return curves
 
 
-def _bank_errors(name: str, seed: int) -> dict[str, dict[str, float] | None]:
+def _bank_errors(name: str, seed: int) -> dict[str, Errors | None]:
     bank = shipped_bank(name)
     learned = psf_errors(bank, seed + 1, exact=False) if bank.network else None
     return {"basis": psf_errors(bank, seed + 1, exact=True), "learned": learned}
 
 
-def _pictures(image: ImageU8, geometry: Geometry, seed: int) -> dict[str, Any]:
+def _pictures(image: ImageU8, geometry: Geometry, seed: int) -> Pictures:
     learned, exact = simulator(geometry), simulator(geometry, "exact")
     noise = random_normals(learned, 1, seed)
     strips: dict[str, list[ImageU8]] = {}
@@ -129,16 +224,11 @@ def _pictures(image: ImageU8, geometry: Geometry, seed: int) -> dict[str, Any]:
         agreement[f"{x:g}"] = psnr_db(
             learned.run([image], [x], ["physical"], noise)[0], exact.run([image], [x], ["physical"], noise)[0]
         )
-    return {
-        "original": image,
-        "strips": strips,
-        "psnr_learned_exact_db": agreement,
-        "psf_samples": _psf_samples(seed),
-    }
+    return Pictures(image, strips, agreement, _psf_samples(seed))
 
 
-def _psf_samples(seed: int) -> dict[str, list[NDArray[np.float32]]]:
-    """Return a few PSFs, exact and learned, as [exact [K, K], learned [K, K]] per strength."""
+def _psf_samples(seed: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return a few PSFs [K, K], exact and learned, per strength."""
     samples = {}
     for name, strength in (("weak", 0.5), ("weak", 1.0), ("weak", 2.0), ("mid", 4.0)):
         bank = shipped_bank(name)
@@ -146,7 +236,7 @@ def _psf_samples(seed: int) -> dict[str, list[NDArray[np.float32]]]:
         normals = torch.randn(field.num_normals(36), generator=torch.Generator().manual_seed(seed))
         phases = field.zernike(normals, 36)[:1] * strength ** (5 / 6)
         learned = bank.basis.reconstruct(bank.coefficients(phases, exact=False))[0]
-        samples[f"{strength:g}"] = [bank.psf(phases)[0].numpy(), learned.numpy()]
+        samples[f"{strength:g}"] = (bank.psf(phases)[0].numpy(), learned.numpy())
     return samples
 
 
