@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, overload
 from lrfr.core.errors import EnvironmentFault, SpecError, as_path, check_kind
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.low_res import LowRes, parse_sizes
+from lrfr.eval.analysis.cost import measure as measure_cost
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
 from lrfr.eval.report.summary import NOT_RESOLVABLE, resolvable, summaries
 from lrfr.eval.report.text_table import aligned
@@ -164,8 +165,6 @@ def measure(
 
 def with_cost(opened: Recognizer, settings: Settings) -> Recognizer:
     """Return the model with what an image of each size costs."""
-    from lrfr.eval.analysis.cost import measure as measure_cost
-
     sides = [size for size in settings.sizes or DEFAULT_SIZES if isinstance(size, int)]
     return replace(opened, model=replace(opened.model, cost=measure_cost(opened.embed, sides)))
 

@@ -14,9 +14,11 @@ from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.eval.result_files import read_results
 from lrfr.eval.results import Metric
 from lrfr.experiment.declare import Declaration, load_declaration
+from lrfr.experiment.launch import RayLaunch
 from lrfr.experiment.plan import Step, steps_of
 from lrfr.experiment.runner import BAD, StepRunner, digests_of
 from lrfr.experiment.savings import Savings, measure
+from lrfr.pairs.executors.ray import ray_session
 
 SHIPPED = Path(__file__).parent / "shipped"
 _SHOWN = 100
@@ -200,9 +202,6 @@ def _runner(folder: Path, jobs: int, ray: bool, address: str | None) -> Iterator
     if not (ray or address):
         yield StepRunner(folder, jobs=jobs)
         return
-    from lrfr.experiment.launch import RayLaunch
-    from lrfr.pairs.executors.ray import ray_session
-
     cores = max(1, (os.cpu_count() or 1) // jobs)
     with ray_session(jobs * cores, address) as session:
         yield StepRunner(folder, jobs=jobs, launch=RayLaunch(session, cores))

@@ -19,6 +19,8 @@ from lrfr.eval.results import Result, unpack
 from lrfr.eval.settings import settings_from
 from lrfr.experiment.evaluate import check_data, measure
 from lrfr.experiment.models import Recognizer, open_recognizer
+from lrfr.pairs.care.verify import check_folder
+from lrfr.pairs.format.store_files import StoreFiles
 
 AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "not checked"
 _TOLERANCE = 1e-6  # of a fraction: other processors round other last digits
@@ -92,8 +94,6 @@ def _guarded(name: str, look: Callable[[], str]) -> Link:
 
 def _of_view(result: Result, root: Path) -> Iterator[Link]:
     """Look at the base, the LR variants and the view."""
-    from lrfr.pairs.format.store_files import StoreFiles
-
     digest = result.model.view_digest
     names = ("base", "LR variant", "view")
     if digest is None or not root.is_dir():
@@ -118,8 +118,6 @@ def _of_view(result: Result, root: Path) -> Iterator[Link]:
 
 
 def _sound(*folders: Path) -> str:
-    from lrfr.pairs.care.verify import check_folder
-
     for folder in folders:
         findings = check_folder(folder)
         if findings:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from lrfr.core.errors import DataError, SpecError, as_count, as_path, did_you_mean
+from lrfr.degrade.ops.resize import resize_batch
 from lrfr.pairs.format.manifests import Up
 from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
 from lrfr.pairs.format.rows import Rows
@@ -292,8 +293,6 @@ def _upsample(
     images: list[NDArray[np.uint8]], up: Up, result: NDArray[np.uint8], members: NDArray[np.int64]
 ) -> None:
     """Resize to the HR size into ``result[members]``, all images of one size in one call."""
-    from lrfr.degrade.ops.resize import resize_batch
-
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, image in enumerate(images):
         groups.setdefault(image.shape, []).append(index)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 from lrfr.core.errors import DataError
 from lrfr.degrade.turbulence.p2s import BANKS, Bank, BankSpec, Network
@@ -25,8 +27,6 @@ def save_bank(bank: Bank, card: Mapping[str, object], folder: Path) -> Path:
     """Write ``<name>.safetensors`` (vectors in float32, network in float16) and its card ``<name>.json``;
     return the former.
     """
-    from safetensors.torch import save
-
     tensors = {
         "vectors_kv": bank.basis.vectors_kv.contiguous(),
         "pairs_m2": bank.basis.pairs_m2.to(torch.uint8).contiguous(),
@@ -48,9 +48,6 @@ def load_bank(name: str, folder: Path = WEIGHTS) -> Bank:
         DataError: the file is missing, damaged or of another shape than :data:`BANKS` says.
 
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     spec, path = BANKS[name], folder / f"{name}.safetensors"
     try:
         tensors = load_file(path)

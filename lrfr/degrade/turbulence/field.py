@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.special import ndtri
 from torch import Tensor
 
 from lrfr.degrade.turbulence.physics.angular import Correlation
@@ -228,8 +229,6 @@ def field_model(geometry: Geometry) -> FieldModel:
 
 @functools.cache
 def _quantiles() -> NDArray[np.float32]:
-    from scipy.special import ndtri
-
     return np.asarray(ndtri((np.arange(65536) + 0.5) / 65536), np.float32)
 
 

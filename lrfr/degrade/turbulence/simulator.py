@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -168,8 +169,6 @@ class Simulator:
 
 
 def _to_image(picture_chw: Tensor) -> ImageU8:
-    import cv2
-
     # adding nothing rounds half to even and saturates
     return np.asarray(cv2.add(cv2.merge(list(picture_chw.numpy())), 0, dtype=cv2.CV_8U), np.uint8)
 

@@ -16,6 +16,7 @@ from lrfr.eval.protocols.layout import inside, integer, lines_of, need, rows_of
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result
 from lrfr.eval.settings import Task
+from lrfr.pairs.sources.bin_file import read_bin as read_images
 
 BIN_TREE = (
     "{name}.bin            pickle of (list of encoded images, list of bool), images 2i and 2i+1 form pair i"
@@ -36,8 +37,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 def read_bin(path: Path, name: str) -> PairList:
     """Read an insightface verification set; folds are ten consecutive tenths (700 pairs each for CFP)."""
-    from lrfr.pairs.sources.bin_file import read_bin as read_images
-
     images, same = read_images(path)
     if len(images) != 2 * len(same):
         raise DataError(f"{len(images)} images for {len(same)} pairs, expected two each", file=str(path))

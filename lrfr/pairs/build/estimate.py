@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lrfr.core.errors import SpecError
 from lrfr.core.files import make_folder, write_atomic
 from lrfr.core.image import encode_png
+from lrfr.degrade.pipeline import Pipeline
 from lrfr.pairs.build.hr import look, plan_base
 from lrfr.pairs.build.lr import Variant, variant_id, wanted_variants
 from lrfr.pairs.build.plan import BasePlan
@@ -125,8 +126,6 @@ def _try_hr(ingest: Ingest, plan: BasePlan) -> tuple[list[NDArray[np.uint8]], fl
 
 def _try_lr(variant: Variant, plan: BasePlan, images: list[NDArray[np.uint8]]) -> tuple[float, float]:
     """Return (bytes of a record, seconds for one)."""
-    from lrfr.degrade.pipeline import Pipeline
-
     pipeline = Pipeline(variant.spec)
     keys = [plan.rows.key(row) for row in range(len(images))]
     pipeline.run(keys[:1], images[:1], variant.number)  # what is loaded once does not count
@@ -144,8 +143,6 @@ def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int 
         SpecError: the file would not be a PNG.
 
     """
-    from lrfr.degrade.pipeline import Pipeline
-
     if path.suffix.lower() != ".png":
         raise SpecError("a contact sheet is a PNG", file=str(path))
     listed = ingest.faces()

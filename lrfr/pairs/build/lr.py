@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lrfr.degrade.pipeline import Pipeline
+from lrfr.degrade.spec.model import parse_spec
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +89,6 @@ def write_variant(
     store: StoreFiles, base: BaseManifest, variant: Variant, runner: Runner
 ) -> tuple[VariantManifest, int]:
     """Write (or find) one degraded variant; return its manifest and how many images were degraded for it."""
-    from lrfr.degrade.pipeline import Pipeline
-
     action = variant_id(base.content, variant)
     folder = store.lr(action)
     if (folder / "manifest.json").exists():
@@ -160,8 +160,6 @@ def variant_of(manifest: VariantManifest) -> Variant:
         SpecError: the spec in it is none that this version reads.
 
     """
-    from lrfr.degrade.spec.model import parse_spec
-
     store: dict[str, object] = {"lr": manifest.form.lr}
     if manifest.form.up:
         up = manifest.form.up

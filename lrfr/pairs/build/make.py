@@ -16,6 +16,7 @@ from lrfr.core.errors import DataError, SpecError, as_path, check_kind
 from lrfr.core.files import make_folder, sweep, write_if_other
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
+from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.pairs.build.hr import (
     SourceChanged,
     WrittenBase,
@@ -205,8 +206,6 @@ def make_pairs(
 
 
 def _loaded(specs: str | Path | Spec | Iterable[str | Path | Spec]) -> list[Spec]:
-    from lrfr.degrade.spec.model import Spec, load_spec
-
     check_kind(specs, str | Path | Spec | Iterable, "a spec, its name or path, or a list of them")
     several = [specs] if isinstance(specs, str | Path | Spec) else list(specs)
     return [spec if isinstance(spec, Spec) else load_spec(spec) for spec in several]

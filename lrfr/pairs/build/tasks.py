@@ -4,6 +4,9 @@ small report.
 
 from __future__ import annotations
 
+from lrfr.degrade.ops.resize import resize_batch
+from lrfr.degrade.pipeline import Pipeline
+from lrfr.degrade.spec.model import parse_spec
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -177,8 +180,6 @@ def degraded_records(
 
 
 def _upsampled(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from lrfr.degrade.ops.resize import resize_batch
-
     up = pipeline.spec.store.up
     return np.asarray(resize_batch(image[None], up.size_px, up.filter, up.antialias)[0])
 
@@ -204,7 +205,4 @@ def _pipeline(spec: str) -> Any:
     """Return the pipeline of a canonical spec, kept for the life of the worker: heavy state is loaded
     once.
     """
-    from lrfr.degrade.pipeline import Pipeline
-    from lrfr.degrade.spec.model import parse_spec
-
     return Pipeline(parse_spec(spec, "the stored spec"))

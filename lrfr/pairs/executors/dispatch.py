@@ -11,6 +11,7 @@ from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.executors.base import Executor, R, Task
 from lrfr.pairs.executors.local import Processes, Serial
+from lrfr.pairs.executors.ray import OnRay, ray_session
 
 EXECUTORS = ("auto", "serial", "process", "ray")
 AUTO_SERIAL_SECONDS = 15.0
@@ -60,8 +61,6 @@ class Runner:
             return Serial()
         if kind == "process":
             return Processes(self.workers, self.start)
-        from lrfr.pairs.executors.ray import OnRay
-
         return OnRay(self.workers, self.ray_address)
 
     @contextmanager
@@ -70,8 +69,6 @@ class Runner:
         if self.chosen(0.0) != "ray":
             yield
             return
-        from lrfr.pairs.executors.ray import ray_session
-
         with ray_session(self.workers, self.ray_address):
             yield
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lrfr.core.image import ImageU8, check_image
+from lrfr.degrade.ops.resize import resize_batch
 
 BATCH = 128
 
@@ -84,8 +85,6 @@ class Embedder:
         size_px, net = self.route(*shape)
         batch = np.stack(images)
         if shape != (size_px, size_px):
-            from lrfr.degrade.ops.resize import resize_batch
-
             batch = resize_batch(batch, size_px, self.spec.filter, self.spec.antialias)
         device = next(self.nets.parameters()).device
         return net(to_input(batch).to(device)).float().cpu().numpy()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,6 @@ def data_parallel(objective: Objective, world: World, apart: Iterable[str] = ())
     """
     if world.size == 1:
         return objective
-    from torch.nn.parallel import DistributedDataParallel
-
     ignored = [f"nets.{name}" for name in apart]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(objective, ignored)  # type: ignore[no-untyped-call]
     devices = [world.device] if world.kind == "cuda" else None

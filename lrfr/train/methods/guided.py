@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from lrfr.degrade.style.generator import StyleGenerator
+from lrfr.degrade.style.generator_card import find_weights, read_weights
+from lrfr.degrade.style.weight_files import cached_weights
 from lrfr.train.methods.draws import normals
 
 LossOf = Callable[[Tensor, Tensor], Tensor]
@@ -132,12 +134,8 @@ def evaluating(nets: nn.Module) -> Iterator[None]:
 
 def weights_digest(spec: GuidedSpec) -> str:
     """Return the digest of the style weights that ``spec`` names."""
-    from lrfr.degrade.style.generator_card import find_weights, read_weights
-
     return str(read_weights(find_weights(spec.weights)).digest)
 
 
 def _generator(spec: GuidedSpec) -> StyleGenerator:
-    from lrfr.degrade.style.weight_files import cached_weights
-
     return cached_weights(spec.weights, weights_digest(spec)).generator

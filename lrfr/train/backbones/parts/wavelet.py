@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pywt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,8 +12,6 @@ def low_pass_taps(wavelet: str) -> Tensor:
     """Return the decomposition low-pass filter of a pywavelets ``wavelet`` as float32 [L], reversed for
     correlation.
     """
-    import pywt
-
     return torch.tensor(pywt.Wavelet(wavelet).dec_lo[::-1], dtype=torch.float32)
 
 
