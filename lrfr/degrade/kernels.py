@@ -23,7 +23,9 @@ Kernel = NDArray[np.float64]
 Weights = NDArray[np.int64]
 
 UNIT = 4096
+# two passes multiply their units, and 256 * 256 * 255 still fits the 24 bits of a float32
 UNIT_SEPARABLE = 256
+# side of the pieces of a thin line: 100 weights are few enough for OpenCV to sum them directly
 BAND = 10
 _CPU_SSE3 = 3
 
@@ -34,11 +36,13 @@ def quantize(kernel: Kernel, unit: int = UNIT) -> Weights:
 
     The result is exactly point-symmetric, so its centroid is exactly the center.
     """
+    # six digits: the last bits of exp, cos and the like differ between math libraries
     flat = np.round(kernel.ravel() / kernel.sum() * unit, 6)
     half = flat.size // 2
     weights = np.floor(flat[:half]).astype(np.int64)
     center = math.floor(flat[half])
     missing = unit - 2 * int(weights.sum()) - center
+    # stable, so that equal remainders are raised in the same order everywhere
     order = np.argsort(weights - flat[:half], kind="stable")
     weights[order[: missing // 2]] += 1
     center = unit - 2 * int(weights.sum())
@@ -82,6 +86,7 @@ def convolve(image: ImageU8, weights: Weights) -> NDArray[np.uint8]:
             cv2.filter2D(image, -1, (weights / UNIT).astype(np.float32), borderType=cv2.BORDER_REFLECT_101),
             np.uint8,
         )
+    # where most weights are zero the kernel is a thin line: its pieces cost less than a Fourier transform
     if _direct_limit() > BAND**2 and 4 * np.count_nonzero(weights) < weights.size:
         return _convolve_line(image, weights)
     sums = cv2.filter2D(image, cv2.CV_64F, weights.astype(np.float64), borderType=cv2.BORDER_REFLECT_101)
@@ -122,6 +127,7 @@ def _direct_limit() -> int:
     """
     import cv2
 
+    # the numbers are those of OpenCV's filter2D (its dft_filter_size)
     return 130 if cv2.checkHardwareSupport(_CPU_SSE3) else 50
 
 
@@ -192,6 +198,7 @@ def sinc(size: int, cutoff_rad: float) -> Kernel:
     radius = np.hypot(x, y)
     radius[size // 2, size // 2] = 1.0
     kernel = cutoff_rad * j1(cutoff_rad * radius) / (2 * math.pi * radius)
+    # the limit at r = 0, where J1(w r) is w r / 2
     kernel[size // 2, size // 2] = cutoff_rad**2 / (4 * math.pi)
     return np.asarray(kernel)
 
@@ -210,6 +217,7 @@ def motion(length_px: float, angle_deg: float) -> Kernel:
     cosine, sine = math.cos(math.radians(angle_deg)), -math.sin(math.radians(angle_deg))
     steep = abs(sine) > abs(cosine)
     run, rise = (sine, cosine) if steep else (cosine, sine)
+    # nine digits, because sine and cosine differ in their last bits between math libraries
     slope = round(rise / run, 9)
     half = max(1.0, length_px * abs(run)) / 2
     reach = math.ceil(half - 0.5)

@@ -28,6 +28,8 @@ def normal_table() -> NDArray[np.float32]:
     <= 4.33).
     """
     law = NormalDist()
+    # rounded, so that the last bits of a math library play no part; the upper half mirrors the lower, so the
+    # mean is exactly 0
     lower = [round(law.inv_cdf((word + 0.5) / WORDS) * 4096) / 4096 for word in range(WORDS // 2)]
     return np.asarray([*lower, *(-z for z in reversed(lower))], np.float32)
 
@@ -45,6 +47,7 @@ def snap_photons(photons: float) -> float:
     return tidy(2.0 ** (round(math.log2(photons) * STEPS_PER_OCTAVE) / STEPS_PER_OCTAVE))
 
 
+# holds every count that is drawn: snapped to 2^(k/8), there are 107 up to 10,000 photons
 @functools.lru_cache(maxsize=128)
 def poisson_table(photons: float) -> Counts:
     """Return counts [256 * 1024]: for each gray level the Poisson quantiles at (q + 1/2) / 1024, mean = level
@@ -57,6 +60,8 @@ def poisson_table(photons: float) -> Counts:
     log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, _most(photons) + 1)))])
     for level in range(1, 256):
         mean = level / 255 * photons
+        # six standard deviations (and ten more, for small means) hold all but 1e-9, far less than one of 1024
+        # quantiles
         first, last = max(0, math.floor(mean - 6 * math.sqrt(mean) - 10)), _most(mean)
         counts = np.arange(first, last + 1)
         below = np.cumsum(np.exp(counts * math.log(mean) - mean - log_factorials[first : last + 1]))
@@ -74,6 +79,7 @@ def poisson_field(levels: NDArray[np.uint8], photons: float, words: NDArray[np.u
     each.
     """
     index = levels.astype(np.int32)
+    # row: the gray level; column: the ten upper bits of the word
     index <<= 10
     index |= (words >> 6).astype(np.int32).reshape(levels.shape)
     return poisson_table(photons).take(index)

@@ -117,7 +117,7 @@ class Summary:
 
 
 def summarize(traces: Sequence[Trace], spec: Spec, quality: Sequence[tuple[float, float]]) -> Summary:
-    """Summarise traces.
+    """Summarize traces.
 
     Args:
         traces: one for each degraded image.

@@ -75,6 +75,7 @@ class Albumentations(Op):
             if name not in built:
                 built[name] = _build(p["transform"], p["params"])
             transform = built[name]
+            # a generator that ran on would tie a face to its neighbors in the batch
             transform.set_random_seed(stream.seed32())
             changed = np.asarray(transform(image=image)["image"])
             if changed.dtype != np.uint8 or changed.ndim != 3 or changed.shape[2] != 3:
@@ -110,6 +111,7 @@ def _build(name: str, params: Mapping[str, object]) -> Any:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
+            # albumentations only warns of parameters that it does not know; here they are errors
             transform = kind(**params, p=1.0)
         except (TypeError, ValueError) as error:
             first = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -45,6 +45,7 @@ class GaussianBlur(Op):
     def sample(self, draw: Draw) -> Params:
         """Draw the widths; only those that are set are recorded."""
         drawn = {name: value for name, value in super().sample(draw).items() if value is not None}
+        # a round kernel has no direction; recording one would suggest that it matters
         if "sigma" in drawn:
             del drawn["angle"]
         return drawn
@@ -60,6 +61,7 @@ class GaussianBlur(Op):
     def _one(image: ImageU8, p: Params) -> ImageU8:
         if "sigma" in p:
             return kernels.blur_separable(image, p["sigma"])
+        # three sigma of the longer axis, as for round kernels
         size = 2 * math.ceil(3 * max(p["sigma_x"], p["sigma_y"])) + 1
         kernel = kernels.gaussian(size, p["sigma_x"], p["sigma_y"], p["angle"])
         return kernels.convolve(image, kernels.trim(kernels.quantize(kernel)))
@@ -131,8 +133,10 @@ class KernelMix(Op):
         record.
         """
         drawn = dict(super().sample(draw))
+        # an even kernel has no center pixel and would shift the picture by half a pixel
         drawn["size"] |= 1
         if drawn["cutoff"] is None:
+            # drawn for every family, so that what follows in the stream does not depend on the family
             lowest = math.pi / 3 if drawn["size"] < 13 else math.pi / 5
             drawn["cutoff"] = tidy(lowest + (math.pi - lowest) * draw.uniform())
         family = drawn["family"]

@@ -41,6 +41,7 @@ class Jpeg(Op):
         params = dict(super().sample(draw))
         times = params.pop("times")
         if times > 1 and self.severity is None:
+            # a picture that is shared again and again is compressed at another quality each time
             params["quality"] = [params["quality"], *(draw(self.quality) for _ in range(times - 1))]
         elif times > 1:
             params["quality"] = [params["quality"]] * times
@@ -78,6 +79,7 @@ class Webp(Op):
 
         result = []
         for image, p in zip(images, params, strict=True):
+            # OpenCV encodes BGR
             bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             result.append(_decode(cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, p["quality"]])[1]))
         return result

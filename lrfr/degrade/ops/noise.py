@@ -25,6 +25,7 @@ def _normal_like(image: ImageU8, stream: Stream, gray: bool) -> NDArray[np.float
     if not gray:
         return normal_field(stream.words_u16(image.size), image.shape)
     plane = normal_field(stream.words_u16(image.shape[0] * image.shape[1]), image.shape[:2])
+    # one plane of words, not three: a gray field takes a third of the random numbers
     field: NDArray[np.float32] = cv2.merge([plane, plane, plane])
     return field
 
@@ -33,6 +34,7 @@ def _added(image: ImageU8, change: NDArray[Any]) -> ImageU8:
     """Return image + change, rounded half to even and clipped."""
     import cv2
 
+    # OpenCV adds, rounds and saturates in one pass over the picture
     return np.asarray(cv2.add(image, change, dtype=cv2.CV_8U), np.uint8)
 
 
@@ -88,6 +90,7 @@ class PoissonNoise(Op):
         """Draw the photon count and whether the noise is gray."""
         params = _with_coin(super().sample(draw), draw)
         if is_law(self.photons) or self.severity is not None:
+            # a table of quantiles for every drawn count would cost more than the noise itself
             return {**params, "photons": snap_photons(params["photons"])}
         return params
 
@@ -105,6 +108,7 @@ class PoissonNoise(Op):
         if not p["gray"]:
             return expose(image, p["photons"], p["photons"], stream)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        # signed: the noise of the luminance goes up as well as down
         change = expose(gray, p["photons"], p["photons"], stream).astype(np.int16) - gray
         return _added(image, cv2.merge([change, change, change]))
 
@@ -165,6 +169,7 @@ class ReadNoise(Op):
         result = []
         for image, p, stream in zip(images, params, streams, strict=True):
             field = _normal_like(image, stream, False)
+            # electrons to gray levels: the full well is what shows as 255
             field *= np.float32(255.0 * p["electrons"] / p["full_well"])
             result.append(_added(image, field))
         return result

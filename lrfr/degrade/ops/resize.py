@@ -85,6 +85,7 @@ def resize_batch(
     """
     height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
     check_filter(filter, antialias)
+    # an empty batch has nothing to stack
     if images_nhwc.shape[1:3] == (height, width) or not len(images_nhwc):
         return images_nhwc
     if transfer == "linear":
@@ -107,6 +108,7 @@ def _resize_light(
         resized = floats_by_torch(light, height, width, filter)
     else:
         resized = np.stack([floats_by_pillow(image, height, width, filter) for image in light])
+    # bicubic and Lanczos overshoot; the curve has no value for light below 0
     return np.rint(255.0 * light_to_srgb(np.clip(resized, 0.0, 1.0))).astype(np.uint8)
 
 
@@ -235,6 +237,7 @@ class Down(Resize):
 class Up(Resize):
     """Enlarge to the target; a side that is already as large stays as it is."""
 
+    # it adds pixels between the eyes and lowers no component of the standard
     iso: ClassVar[str | None] = None
 
     @classmethod

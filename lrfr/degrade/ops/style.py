@@ -103,6 +103,7 @@ class Style(Op):
         """Draw magnitude and unit direction; the direction's normals come first, whether they are used or
         not.
         """
+        # a uniform number may be 0, whose quantile is minus infinity
         normals = [NormalDist().inv_cdf(max(draw.uniform(), 2.0**-54)) for _ in range(self._n_basis)]
         params = dict(super().sample(draw))
         if params["direction"] == RANDOM:

@@ -25,7 +25,7 @@ LEVELS = np.arange(256, dtype=np.float64)
 
 
 def _table(curve: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Round a curve of 256 levels; the first rounding hides last-bit differences between maths libraries."""
+    """Round a curve of 256 levels; the first rounding hides last-bit differences between math libraries."""
     return round_u8(np.round(curve, 6))
 
 
@@ -143,6 +143,8 @@ class LowLight(Op):
         """Draw exposure and photons."""
         params = dict(super().sample(draw))
         if is_law(self.exposure) or is_law(self.photons) or self.severity is not None:
+            # the product decides which table is needed, so the product is what is snapped; the exposure
+            # follows
             params["exposure"] = tidy(
                 snap_photons(params["exposure"] * params["photons"]) / params["photons"]
             )
@@ -154,6 +156,7 @@ class LowLight(Op):
     ) -> list[ImageU8]:
         """Expose each image (see :class:`Op`)."""
         return [
+            # tidied again: the product has to name the very table that sample() snapped to
             expose(image, tidy(p["exposure"] * p["photons"]), p["photons"], stream)
             for image, p, stream in zip(images, params, streams, strict=True)
         ]
@@ -186,6 +189,7 @@ class Illumination(Op):
         cosine, sine = math.cos(math.radians(p["angle"])), math.sin(math.radians(p["angle"]))
         x = np.linspace(-1, 1, image.shape[1])
         y = np.linspace(1, -1, image.shape[0])
+        # divided by its largest value, so that t reaches -1 and 1 in the corners for every angle
         along = (cosine * x[None, :] + sine * y[:, None]) / (abs(cosine) + abs(sine))
         return np.asarray(np.rint(4096 * (1 + p["strength"] * np.sin(math.pi / 2 * along))) / 4096)
 
@@ -258,6 +262,7 @@ class Occlude(Op):
     @staticmethod
     def _one(image: ImageU8, p: Params) -> ImageU8:
         height, width = image.shape[:2]
+        # an extreme aspect asks for more than the picture: it is clipped, and covers less than ``area``
         box_h = min(height, round(math.sqrt(p["area"] * height * width / p["aspect"])))
         box_w = min(width, round(math.sqrt(p["area"] * height * width * p["aspect"])))
         top, left = round(p["y"] * (height - box_h)), round(p["x"] * (width - box_w))

@@ -23,7 +23,9 @@ from lrfr.degrade.values.params import Real
 
 _STRENGTHS = ("D_over_r0", "r0_m", "Cn2")
 _OPTICS = ("aperture_m", "range_m", "wavelength_nm", "pixel_m")
+# beyond these a crop shows no blur of the lens at all, or little else
 _MIN_Q, _MAX_Q = 0.5, 4.0
+# within 1 % of Nyquist sampling: less than the network's own error
 _LEARNED_Q = (1.98, 2.02)
 _WEIGHTS = Path(__file__).parent.parent / "turbulence" / "weights"
 
@@ -132,6 +134,7 @@ class Turbulence(Op):
     def sample(self, draw: Draw) -> Params:
         """Draw the strength; record it with everything that the picture depends on, in units."""
         if self.temporal is not None:
+            # the strength of a sequence is drawn once, with its first frame
             draw = Draw(draw.stream.of_variant(first_frame(draw.stream.variant, self.temporal.frames)))
         drawn = super().sample(draw)
         name = next(name for name in _STRENGTHS if drawn[name] is not None)

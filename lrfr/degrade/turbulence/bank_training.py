@@ -163,6 +163,7 @@ def _fit_network(
     for step in range(schedule.steps):
         rows = torch.randint(len(inputs), (schedule.batch,), generator=generator)
         flip = torch.randint(len(signs_in), (schedule.batch,), generator=generator)
+        # a mirrored phase gives the mirrored PSF: eight times the data for nothing
         predicted = _layers(parameters)(inputs[rows] * signs_in[flip] * _INPUT_SCALE)
         loss = (
             ((predicted - targets[rows] * signs_out[flip]) @ metric).square().sum(1) * weights[rows]

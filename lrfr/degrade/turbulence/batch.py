@@ -25,6 +25,7 @@ def run_batch(
     """Degrade images of any sizes by the parameters that the op ``turbulence`` sampled."""
     simulators = [_simulator_for(image, p) for image, p in zip(images, params, strict=True)]
     done: dict[int, ImageU8] = {}
+    # faces of one geometry share constants and buffers, so they run together
     for one in dict.fromkeys(simulators):
         rows = [row for row, other in enumerate(simulators) if other is one]
         strengths = [params[row]["D_over_r0"] for row in rows]
@@ -58,6 +59,7 @@ def _normals(one: Simulator, p: Params, stream: Stream) -> Tensor:
     frame = stream.variant % p["temporal"]["frames"]
     first = stream.of_variant(stream.variant - frame)
     normals = normals_from_words(first.words_u16(count))
+    # a frame is computed from the first on: variants may be made in any order and on any machine
     for k in range(1, frame + 1):
         normals = one.field.next_frame(
             normals, normals_from_words(first.words_u16(count, f"frame{k}")), p["temporal"]["rho"], modes

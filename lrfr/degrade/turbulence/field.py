@@ -30,8 +30,10 @@ from lrfr.degrade.turbulence.physics.angular import Correlation
 from lrfr.degrade.turbulence.physics.ripple import LAGS_PX, Level, fit_levels
 from lrfr.degrade.turbulence.physics.zernike import noll_covariance, radial_orders
 
+# all modes up to radial order 10
 MAX_MODES = 66
 _NODE_SPACING = 0.15  # wanted distance of nodes in units of D
+# a cubic spline needs four nodes; the cost of the roots grows with the sixth power of the nodes a side
 _MIN_NODES, _MAX_NODES = 4, 28
 _RIPPLE_ORDER = 7  # in a sequence the finest shifts forget as fast as this radial order
 

@@ -26,7 +26,7 @@ _BLOCK_Y = (
 )
 _BLOCK_X = 16
 _BAND = 4  # maps made at a time: they and their weights must fit the second-level cache together
-_COLOURS = 3
+_COLORS = 3
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Renderer:
         self.rows = -(-(self.blocks_y * _BLOCK_Y + 2 * radius) // _BLOCK_Y) * _BLOCK_Y
         self.columns = self.blocks_x * _BLOCK_X
         # windows of all colors; a few between two colors mix both and are not used
-        self._series = (_COLOURS - 1) * (self.rows // _BLOCK_Y) + self.blocks_y
+        self._series = (_COLORS - 1) * (self.rows // _BLOCK_Y) + self.blocks_y
         self._pad_rows = _reflected(np.arange(self.rows) - radius, height_px)
         self._radius = radius
         self._pad_left = _reflected(np.arange(radius) - radius, width_px)
@@ -108,8 +108,8 @@ class Renderer:
     def workspace(self) -> Workspace:
         """Return buffers for one loop over pictures."""
         block = _BLOCK_Y * self.columns
-        padded = torch.empty(_COLOURS, self.rows, self.columns + 2 * self._radius)
-        filtered = torch.empty(_COLOURS * self.rows, self.columns)
+        padded = torch.empty(_COLORS, self.rows, self.columns + 2 * self._radius)
+        filtered = torch.empty(_COLORS * self.rows, self.columns)
         nodes = torch.empty(
             sum(band.count for bands in self._bands for band in bands) * self.nodes[0], self.columns
         )
@@ -117,16 +117,16 @@ class Renderer:
         return Workspace(
             padded=padded,
             windows_x=padded.as_strided(
-                (self.blocks_x, _COLOURS * self.rows, self.window_x), (_BLOCK_X, padded.stride(1), 1)
+                (self.blocks_x, _COLORS * self.rows, self.window_x), (_BLOCK_X, padded.stride(1), 1)
             ),
-            blocks=torch.empty(self.blocks_x, _COLOURS * self.rows, _BLOCK_X),
+            blocks=torch.empty(self.blocks_x, _COLORS * self.rows, _BLOCK_X),
             filtered=filtered,
             windows_y=filtered.as_strided(
                 (self._series, self.window_y, self.columns), (block, self.columns, 1)
             ),
             nodes=nodes,
             bands=[[self._views(band, nodes, weights, maps) for band in bands] for bands in self._bands],
-            out=torch.empty(_COLOURS, self.blocks_y, block),
+            out=torch.empty(_COLORS, self.blocks_y, block),
         )
 
     def _views(self, band: _Band, nodes: Tensor, weights: Tensor, maps: Tensor) -> _Views:
@@ -134,7 +134,7 @@ class Renderer:
         maps = maps[: self._series * band.count * block]
         weights = weights[: band.count * self.blocks_y * block]
         shape, strides = (
-            (_COLOURS, self.blocks_y, block),
+            (_COLORS, self.blocks_y, block),
             (per_color * band.count * block, band.count * block, 1),
         )
         each = [maps.as_strided(shape, strides, place * block) for place in range(band.count)]
@@ -171,7 +171,7 @@ class Renderer:
                 torch.bmm(band.matrix, space.windows_y, out=band.maps)
                 for one, weight in band.terms:
                     space.out.addcmul_(one, weight)
-        return space.out.view(_COLOURS, -1, self.columns)[:, : self.height_px, : self.width_px]
+        return space.out.view(_COLORS, -1, self.columns)[:, : self.height_px, : self.width_px]
 
     def _pad(self, picture_chw: Tensor, space: Workspace) -> None:
         """Fill ``space.padded`` with the picture and its mirrored borders."""
@@ -216,6 +216,7 @@ def _bands(basis: Basis) -> list[list[_Band]]:
         places = (basis.pairs_m2[:, 1] == x).nonzero()[:, 0].tolist()
         for start in range(0, len(places), _BAND):
             part = places[start : start + _BAND]
+            # convolution, not correlation: :func:`_toeplitz` flips the vector
             vertical = [
                 _toeplitz(basis.vectors_kv[:, int(basis.pairs_m2[place, 0])], _BLOCK_Y) for place in part
             ]

@@ -4,7 +4,7 @@ that carry it.
 A bank is what one strength range needs: optical sampling, basis, and the network (the strong bank has none:
 beyond D/r0 = 4 a network of this size is tens of percent off, while the exact matrix DFT costs milliseconds).
 Idea: Mao, Chimitt, Chan, "Accelerating Atmospheric Turbulence Simulation via Learned Phase-to-Space
-Transform", ICCV 2021. ``training.py`` makes banks, ``banks.py`` reads and writes them.
+Transform", ICCV 2021. ``bank_training.py`` makes banks, ``banks.py`` reads and writes them.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class TiltAt:
 
 @dataclass(frozen=True)
 class Tilt:
-    """Shifts at D/r0 = 1: standard deviation in px (of ``x``, ``y`` and in theory), differential variances."""
+    """Shifts at D/r0 = 1: standard deviation in px (``x``, ``y``, ``theory``) and differential variances."""
 
     std_px: Mapping[str, float]
     differential: list[TiltAt]
@@ -217,6 +217,7 @@ def _pictures(image: ImageU8, geometry: Geometry, seed: int) -> Pictures:
     learned, exact = simulator(geometry), simulator(geometry, "exact")
     noise = random_normals(learned, 1, seed)
     strips: dict[str, list[ImageU8]] = {}
+    # 3.1 times 3.183 is just below the strongest bank's end of 10
     for calibration, strengths in (("physical", STRIP), ("p2s2021", tuple(min(x, 3.1) for x in STRIP))):
         strips[calibration] = [learned.run([image], [x], [calibration], noise)[0] for x in strengths]
     agreement = {}

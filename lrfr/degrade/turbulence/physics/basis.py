@@ -92,6 +92,7 @@ def fit_basis(psfs_nkk: Tensor, num_vectors: int, num_pairs: int) -> Basis:
     rows = filtered.reshape(-1, filtered.shape[2]).double()
     columns = filtered.transpose(1, 2).reshape(-1, filtered.shape[1]).double()
     moment = rows.T @ rows + columns.T @ columns
+    # mirror images count alike, which makes every vector even or odd
     moment = moment + moment.flip(0, 1)
     _, vectors = torch.linalg.eigh(moment)
     vectors_kv = _clean_parity(vectors.flip(1)[:, :num_vectors]).float()

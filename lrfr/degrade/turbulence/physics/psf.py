@@ -145,6 +145,7 @@ class PsfModel:
         torch.sin(phase, out=field[1])
         rows = torch.bmm(self._along_y, torch.matmul(_SIGNS, field).view(8, half, -1))
         image = torch.bmm(self._along_x, rows.view(8 * side, half, -1)).view(8, side, side, -1)
+        # cos(0) = 1 outside the disc: the square's corners let light through that the lens does not
         image[0] -= self._outside
         real, imaginary = torch.mm(_COMBINE, image.flatten(1)).square_().chunk(2)
         power = real.add_(imaginary).view(4 * side**2, -1).index_select(0, self._pixels)

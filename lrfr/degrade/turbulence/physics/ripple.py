@@ -85,6 +85,7 @@ def fit_levels(
         present: the same of the interpolated node tilts.
 
     """
+    # a grid finer than the pixels would add only white noise
     spacings = [spacing_px * share for share in _SPACINGS if spacing_px * share >= 0.9]
     levels = [Level(_splines(height_px, step), _splines(width_px, step)) for step in spacings]
     if not levels or not wanted:
