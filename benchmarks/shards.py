@@ -214,8 +214,8 @@ def sizes(store: Path, pairs: list[Pair], folder: Path) -> dict[str, float]:
     def disk(*roots: Path) -> int:
         return sum(path.stat().st_size for root in roots for path in root.rglob("*.mdb"))
 
-    actions = [path for path in (store / "lr").iterdir()]
-    by_size = sorted(disk(path) for path in actions)
+    variants = [path for path in (store / "lr").iterdir()]
+    by_size = sorted(disk(path) for path in variants)
     found = {
         "hr": round(disk(store / "base") / payload[0], 4),
         "lr14": round(by_size[0] / payload[1], 4),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, overload
 
 from lrfr.core.errors import EnvironmentFault, SpecError, as_path, check_kind
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.eval.low_res import LowRes, parse_sizes
 from lrfr.eval.analysis.cost import measure as measure_cost
+from lrfr.eval.low_res import LowRes, parse_sizes
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
 from lrfr.eval.report.summary import NOT_RESOLVABLE, resolvable, summaries
 from lrfr.eval.report.text_table import aligned

@@ -111,7 +111,7 @@ def test_missing_shards_are_made_again_alone(store):
 
 def ids_of(root):
     store = Store(root)
-    return store.bases(), store.actions()
+    return store.bases(), store.variants()
 
 
 def test_ids_depend_on_content_only(folder, store):

@@ -155,6 +155,7 @@ def _open_set(parts: _Parts, cell: SizeCell, fpirs: Sequence[float]) -> dict[str
     """Search probes and distractors in the gallery alone: the distractors are probes without a mate."""
     _, gallery_size, probe_size = cell
     lists, gallery = parts.lists, parts.get("gallery", gallery_size)
+    # a distractor is searched as a probe here, and has no mate to be excused
     nobody = np.full(len(lists.distractor), DISTRACTOR)
     mated = search(parts.get("probe", probe_size), lists.probe_id, gallery, lists.gallery_id)
     unmated = search(parts.get("distractor", probe_size), nobody, gallery, lists.gallery_id)

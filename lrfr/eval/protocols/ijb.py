@@ -124,6 +124,7 @@ def _embed_media(task: Task, media: Media, size: Size, mirror_size: Size) -> Emb
         keys = [media.files[i].name.encode() for i in rows]
         plain.append(checked_embedding(task.embed, shrink.apply(faces, size, keys)))
         flipped = [np.ascontiguousarray(face[:, ::-1]) for face in faces]
+        # cross-resolution in BTNet shrinks the mirror image alone, so it has a size of its own
         mirrored.append(checked_embedding(task.embed, shrink.apply(flipped, mirror_size, keys)))
         task.hooks.progress(rows[-1] + 1, len(media.files))
     return Embedded(np.concatenate(plain), np.concatenate(mirrored))
@@ -229,6 +230,7 @@ def per_gallery(probe: F32, probe_id: Ints, galleries: Sequence[tuple[F32, Ints]
             raise DataError("a gallery needs probes of its own people and of others")
         mated = search(probe[enrolled], probe_id[enrolled], gallery, gallery_id)
         strangers = search(probe[~enrolled], probe_id[~enrolled], gallery, gallery_id)
+        # over all probes: each has its mate in one of the two galleries
         ranks.append(mated.rank)
         fewest = min(fewest, len(strangers.rank))
         ordered = np.sort(strangers.best_other)[::-1]

@@ -57,6 +57,7 @@ def read_pairs_txt(list_path: Path, root: Path, name: str) -> PairList:
     if not lines:
         raise DataError("the list is empty", file=str(list_path))
     header = lines[0].text.split()
+    # one or two numbers are a header (folds, pairs a fold); without one the list is cut into ten folds
     count = integer(header[0], list_path, lines[0].number) if len(header) in {1, 2} else 10
     body = lines[1:] if len(header) in {1, 2} else lines
     pairs: list[tuple[Source, Source]] = []
@@ -101,6 +102,7 @@ def read_pairs_tsv(list_path: Path, root: Path, name: str = "pairs-tsv") -> Pair
         else None
     )
     people = [(str(Path(row[0]).parent), str(Path(row[1]).parent)) for _, row in rows]
+    # folders that contradict the labels name no people: intervals then resample pairs
     named = all((a == b) == label for (a, b), label in zip(people, same, strict=True))
     for side in {path for pair in pairs for path in pair if isinstance(path, Path)}:
         if not side.exists():

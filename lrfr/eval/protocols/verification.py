@@ -23,7 +23,9 @@ from lrfr.eval.settings import DEFAULT_SIZES, Settings, SizeCell, Task, size_cel
 
 REVISION = 1
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+# about 1.6 MB of a result file
 _MAX_KEPT_SCORES = 200_000
+# pairs times replicates: beyond, Wilson's interval is used, which takes no time
 _MAX_BOOTSTRAP_CELLS = 2e8
 
 
@@ -119,6 +121,8 @@ def _one(
 
 def _metrics(outcome: conventions.Verification, curve: Roc, pairs: PairList, settings: Settings) -> Metrics:
     n, resampling = len(pairs.same), _resampling(pairs, settings)
+    # the smaller rates only down to a tenth of what the list resolves: beyond, every column would say the
+    # same
     fars = [far for far in FARS if far in FARS[:3] or is_resolvable(far * 10, curve.n_neg)]
     accuracy_interval: Interval | None = None
     tar_intervals: list[Interval | None] = [None] * len(fars)

@@ -105,6 +105,7 @@ def evaluate(
     correct, thresholds, folds = np.zeros(len(label), bool), [], []
     for name in names:
         test = number == name
+        # for each fold anew: the center of convention B may not see the test fold
         score = _scores(convention, left, right, ~test)
         threshold, hits = convention.rule(score[~test], label[~test], score[test], label[test])
         correct[test] = hits
@@ -130,6 +131,7 @@ def similarity(left: Floats, right: Floats, block: int = 100_000) -> F64:
             np.asarray(right[start : start + block], np.float64),
         )
         norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        # product of two floors of 1e-12, as :func:`_unit64` has: an embedding of zeros has the cosine 0
         out[start : start + block] = np.einsum("pd,pd->p", a, b) / np.maximum(norm, 1e-24)
     return out
 
@@ -143,6 +145,7 @@ def _scores(convention: Convention, left: Floats, right: Floats, train: Bools) -
         return np.asarray(((_unit64(a) - _unit64(b)) ** 2).sum(axis=1))
     if convention.score == "cosine-eps":
         return np.asarray(
+            # MAug's script adds 1e-5 where others clamp
             (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1) + 1e-5)
         )
     cosine = np.asarray((_unit64(a) * _unit64(b)).sum(axis=1))
@@ -176,6 +179,7 @@ def _by_distance(grid: F64) -> Rule:
 
     def rule(train: F64, train_same: Bools, test: F64, test_same: Bools) -> tuple[float, Bools]:
         pos, neg = _accepted(train, train_same, grid, "left")
+        # right decisions are pos + (all neg - neg): the constant plays no part in the choice
         threshold = float(grid[np.argmax(pos - neg)])
         return threshold, (test < threshold) == test_same
 
@@ -197,6 +201,7 @@ def _last_best(train: F64, train_same: Bools, test: F64, test_same: Bools) -> tu
     grid = np.arange(-1.0, 1.0, 0.005)
     pos, neg = _accepted(train, train_same, grid, "right")
     gain = neg - pos
+    # argmax gives the first of equals; that script's ">=" keeps the last
     threshold = float(grid[len(grid) - 1 - np.argmax(gain[::-1])])
     return threshold, (test > threshold) == test_same
 
@@ -223,6 +228,7 @@ def _exact(train: F64, train_same: Bools, test: F64, test_same: Bools) -> tuple[
     cut = int(best[(len(best) - 1) // 2])
     low, high = (values[cut - 1] if cut else values[0] - 2.0), grid[cut]
     middle = (low + high) / 2
+    # two neighboring floats have no middle between them
     threshold = float(middle if low < middle else high)
     return threshold, (test >= threshold) == test_same
 

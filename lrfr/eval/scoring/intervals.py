@@ -18,6 +18,7 @@ from lrfr.eval.embeddings import Bools, Floats, Ints
 from lrfr.eval.scoring.metrics import F64, check_scores
 
 CONFIDENCE = 0.95
+# 32 MB of weights at a time
 _CHUNK_CELLS = 4_000_000
 
 
@@ -72,6 +73,7 @@ class Resampling:
             )
             weight = drawn[:, left]
             if right is not None:
+                # both of its people must have been drawn; a pair within one person needs that one only once
                 weight = np.where(left == right, weight, weight * drawn[:, right])
             yield weight
 
@@ -79,6 +81,7 @@ class Resampling:
 def percentile_interval(values: F64, kind: str) -> Interval | None:
     """Return the percentile interval of bootstrap values; replicates that lost a class (NaN) are left out."""
     finite = values[np.isfinite(values)]
+    # the 2.5 % ends of fewer values are the extremes themselves
     if len(finite) < 20:
         return None
     low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -113,6 +116,7 @@ def bootstrap_tar(
     """Return intervals of TAR at each FAR; every replicate chooses its own threshold."""
     score, label = check_scores(scores, same)
     order = np.argsort(-score, kind="stable")
+    # a threshold cannot part equal scores, so only the last of each run of ties is a point
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
     sorted_label = label[order]
     found: list[F64] = []
@@ -127,6 +131,7 @@ def bootstrap_tar(
 
 def _tar_rows(pos: F64, neg: F64, far: float) -> F64:
     """Return TAR at ``far`` for each row of cumulated weights, NaN where a class has no weight."""
+    # slack for rates such as 0.29 * 100, which is not 29 in binary
     accepted = (neg <= far * neg[:, -1:] + 1e-9).sum(axis=1)
     tar = np.where(accepted > 0, pos[np.arange(len(pos)), np.maximum(accepted - 1, 0)], 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -173,6 +178,7 @@ def delong(scores_a: Floats, scores_b: Floats, same: Bools) -> dict[str, float]:
     n_pos, n_neg = len(parts[0][0]), len(parts[0][1])
     cov = np.cov([pos for pos, _ in parts]) / n_pos + np.cov([neg for _, neg in parts]) / n_neg
     variance = float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
+    # two models with the same ranks have no variance between them, and no difference
     z = 0.0 if variance <= 0 else (auc_a - auc_b) / np.sqrt(variance)
     return {"auc_a": auc_a, "auc_b": auc_b, "z": float(z), "p": float(2 * norm.sf(abs(z)))}
 

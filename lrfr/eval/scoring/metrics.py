@@ -78,6 +78,7 @@ def roc(scores: Floats, same: Bools) -> Roc:
     score, label = check_scores(scores, same)
     order = np.argsort(-score, kind="stable")
     score, label = score[order], label[order]
+    # equal scores are accepted together: the curve has one point for each distinct score
     ends = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
     accepted_pos = np.cumsum(label)[ends]
     accepted_neg = ends + 1 - accepted_pos
@@ -131,6 +132,7 @@ def auc(curve: Roc) -> float:
 
 def thin(curve: Roc, points: int = 400) -> dict[str, list[float]]:
     """Return the ROC thinned for plotting: all of its ends, evenly spaced in log FAR and in TAR."""
+    # log steps resolve the left end, which matters at small FAR; even steps the rest
     wanted = np.concatenate([np.geomspace(curve.min_far, 1, points // 2), np.linspace(0, 1, points // 2)])
     places = np.unique(
         np.concatenate([[0, len(curve.far) - 1], np.searchsorted(curve.far, wanted, "right") - 1])

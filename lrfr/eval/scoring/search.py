@@ -19,6 +19,7 @@ from lrfr.eval.scoring.metrics import F64, is_resolvable, roc
 
 F32 = NDArray[np.float32]
 TIE = np.float32(1e-6)
+# 1,024 x 8,192 scores are 32 MB of float32
 PROBE_BLOCK = 1024
 GALLERY_BLOCK = 8192
 _LOWEST = np.float32(-2.0)  # below every cosine
@@ -72,6 +73,7 @@ def search(
     """
     count = min(top, len(gallery))
     unit_probe = unit(np.asarray(probe, np.float32))
+    # first and alone: ranks count who scores as high as the best mate, so it must be known before the blocks
     best_mate = _best_mates(unit_probe, probe_label, gallery, gallery_label)
     best_other = np.full(len(probe), _LOWEST, np.float32)
     above = np.zeros(len(probe), np.int64)
@@ -83,6 +85,7 @@ def search(
             part = slice(first, first + PROBE_BLOCK)
             scores = unit_probe[part] @ block.T
             best[part] = _largest(np.concatenate([best[part], scores], axis=1), count)
+            # other images of the same person are hits, not rivals
             scores[probe_label[part, None] == label[None, :]] = _LOWEST
             np.maximum(best_other[part], scores.max(axis=1), out=best_other[part])
             above[part] += (scores >= best_mate[part, None] - TIE).sum(axis=1)
@@ -139,6 +142,7 @@ def tpir_at_fpir(mated: Search, unmated_best: F32, target_fpir: float, rank_limi
 
     """
     ordered = np.sort(unmated_best)[::-1]
+    # slack as for FAR: 0.29 * 100 is 28.999999999999996
     allowed = int(np.floor(target_fpir * len(ordered) + 1e-9))
     threshold = float(ordered[allowed]) if allowed < len(ordered) else float(_LOWEST)
     hits = hit_scores(mated, rank_limit) > threshold
@@ -165,6 +169,7 @@ def open_set_auc(mated: Search, unmated_best: F32, rank_limit: int) -> float:
     scores = np.concatenate([hit_scores(mated, rank_limit), unmated_best]).astype(np.float64)
     label = np.arange(len(scores)) < len(mated.rank)
     curve = roc(scores, label)
+    # below it stand only misses of rank, which no threshold accepts: the curve goes on level to FPIR 1
     reached = curve.threshold > _LOWEST
     far, tar = curve.far[reached], curve.tar[reached]
     return float(np.trapezoid(np.append(tar, tar[-1]), np.append(far, 1.0)))

@@ -35,6 +35,7 @@ def template_features(feature: F32, template: Ints, medium: Ints) -> tuple[F32, 
     names, owner = np.unique(pairs[0], return_inverse=True)
     summed = np.zeros((len(names), feature.shape[1]), np.float64)
     np.add.at(summed, owner, per_medium)
+    # a sum, not a mean, over media: the length is divided out here anyway
     return unit(summed.astype(np.float32)), names.astype(np.int64)
 
 
@@ -58,6 +59,7 @@ def legacy_merged(
             own = probe_id[part, None] == label[None, :]
             mates[part] = np.maximum(mates[part], np.where(own, scores, -2.0).max(axis=1))
             best = np.concatenate([best, scores[~own]])
+            # only the largest can become a threshold; millions of other scores are let go
             if len(best) > keep:
                 best = np.partition(best, len(best) - keep)[-keep:]
     ordered = np.sort(best)[::-1]

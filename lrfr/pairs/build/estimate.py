@@ -113,7 +113,7 @@ def _part(name: str, images: int, bytes_each: float, seconds_each: float) -> Par
 def _try_hr(ingest: Ingest, plan: BasePlan) -> tuple[list[NDArray[np.uint8]], float, float]:
     """Return (crops, bytes of a record, seconds for one)."""
     faces = plan.faces[:TRIAL]
-    marks = ingest.marks(faces) or (None,) * len(faces)
+    marks = ingest.landmarks_of(faces) or (None,) * len(faces)
     start = time.perf_counter()
     payloads = [
         ingest.options.prepare.jpeg(ingest.source.read(face.place), mark)
@@ -148,7 +148,7 @@ def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int 
     listed = ingest.faces()
     spread = np.linspace(0, len(listed) - 1, min(faces, len(listed))).astype(int)
     picked = [listed[index] for index in spread.tolist()]
-    marks = ingest.marks(picked) or (None,) * len(picked)
+    marks = ingest.landmarks_of(picked) or (None,) * len(picked)
     images = [
         ingest.options.prepare.pixels(ingest.source.read(face.place), mark)
         for face, mark in zip(picked, marks, strict=True)

@@ -21,6 +21,7 @@ from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.sources.base import Face
 
+# a 112 px face at JPEG quality 95, with its part of the pages
 HR_BYTES = 6200
 
 
@@ -125,6 +126,7 @@ def check_bad(report: SourceReport, max_bad: float | None) -> None:
 def write_report(store: StoreFiles, name: str, report: SourceReport, quarantine: bytes) -> None:
     """Write what was seen on the way to a view, also where nothing could be used."""
     make_folder(store.report_path(name).parent)
+    # the quarantine first: whoever sees the report finds the list it counts
     write_if_other(store.quarantine_path(name), quarantine, store.tmp)
     write_if_other(store.report_path(name), report.seal(), store.tmp)
 
@@ -142,6 +144,7 @@ def write_base(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: Runner
         if is_whole(folder, found.shards):
             return WrittenBase(found, 0)
     make_folder(folder)
+    # half, so that small crops are not refused: a disk that fills up later is an error of its own
     check_space(folder, len(plan.faces) * HR_BYTES // 2)
     files = pack_rows(plan.rows)
     for name, data in files.items():
@@ -161,6 +164,7 @@ def write_hr_shards(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: R
     reports = runner.run(tasks, images * ingest.source.cost_ms / 1e3, "HR", total - images, total)
     changed = [plan.faces[row].key for report in reports for row in report.changed]
     if changed:
+        # without the changed faces the rows are others, and so is the id: no shard of this plan can be used
         shutil.rmtree(store.base(plan.base_id), ignore_errors=True)
         raise SourceChanged(changed)
     return images
@@ -180,7 +184,7 @@ def hr_task(
 ) -> HrTask:
     """Return the task that writes one HR shard."""
     rows = range(place.start, place.stop)
-    marks = ingest.marks([plan.faces[row] for row in rows])
+    marks = ingest.landmarks_of([plan.faces[row] for row in rows])
     places = tuple(plan.faces[row].place for row in rows)
     digests = plan.rows.digests[rows.start : rows.stop].tobytes()
     return HrTask(place, store.tmp, scratch, ingest.source, places, digests, plan.options.prepare, marks)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.spec.model import parse_spec
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from lrfr.core.errors import SpecError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
+from lrfr.degrade.pipeline import Pipeline
+from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.plan import variant_identity
 from lrfr.pairs.build.tasks import LrTask
 from lrfr.pairs.executors.dispatch import Runner
@@ -22,6 +22,7 @@ from lrfr.pairs.format.store_files import StoreFiles
 if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
 
+# a small LR image and its part of a page
 LR_BYTES = 512
 
 
@@ -78,21 +79,19 @@ def variant_id(content: str, variant: Variant) -> str:
 
 def lr_places(store: StoreFiles, base: BaseManifest, variant: Variant) -> list[ShardPlace]:
     """Return where every shard of a variant goes."""
-    action = variant_id(base.content, variant)
+    key = variant_id(base.content, variant)
     spans = shard_spans("lr", base.rows, lr_row_bytes(variant.spec.image.size_px))
-    return [
-        ShardPlace(store.lr(action), name, action, start, stop, LR_BLOCK_ROWS) for name, start, stop in spans
-    ]
+    return [ShardPlace(store.lr(key), name, key, start, stop, LR_BLOCK_ROWS) for name, start, stop in spans]
 
 
 def write_variant(
     store: StoreFiles, base: BaseManifest, variant: Variant, runner: Runner
 ) -> tuple[VariantManifest, int]:
     """Write (or find) one degraded variant; return its manifest and how many images were degraded for it."""
-    action = variant_id(base.content, variant)
-    folder = store.lr(action)
+    key = variant_id(base.content, variant)
+    folder = store.lr(key)
     if (folder / "manifest.json").exists():
-        found = store.lr_manifest(action)
+        found = store.lr_manifest(key)
         if is_whole(folder, found.shards):
             return found, 0
     pipeline = Pipeline(variant.spec)
@@ -102,11 +101,12 @@ def write_variant(
     missing = [place for place in places if not committed(place)]
     tasks = [lr_task(store, base, variant, place, runner.scratch) for place in missing]
     images = sum(place.stop - place.start for place in missing)
+    # a spec that costs nothing still decodes HR and encodes LR
     seconds = images * max(0.1, pipeline.cost_ms) / 1e3
     runner.run(tasks, seconds, variant.name, base.rows - images, base.rows)
     manifest = lr_manifest(base, variant, places, portable=pipeline.portable)
     write_atomic(folder / "manifest.json", manifest.seal(), store.tmp)
-    return store.lr_manifest(action), images
+    return store.lr_manifest(key), images
 
 
 def lr_task(

@@ -48,6 +48,7 @@ from lrfr.pairs.views import select_rows, view_id
 if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
 
+# each round refuses at least one face; a source that is still being written would go on for ever
 MAX_ROUNDS = 20
 
 
@@ -146,7 +147,7 @@ class MadeView(View):
             "seen": done.report.seen,
             "refused": dict(done.report.refused),
             "flagged": dict(done.report.flagged),
-            "actions": [variant.action for variant in self.variants],
+            "variants": [variant.action for variant in self.variants],
             "hr_written": done.hr_written,
             "lr_written": done.lr_written,
             "warnings": list(done.warnings),
@@ -197,6 +198,7 @@ def make_pairs(
     refuse_other_layouts(files)
     with store_lock(files.root), runner.session():
         make_folder(files.tmp)
+        # what a killed run left; the lock says that nobody else is writing
         sweep(files.tmp)
         started = time.time()
         made = _write(files, ingest, wanted, wished, runner, max_bad=options.max_bad)

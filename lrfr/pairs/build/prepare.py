@@ -104,6 +104,7 @@ class Prepare:
             ImageFault: the bytes are refused.
 
         """
+        # encoding a JPEG anew loses quality for nothing
         if self._fits(content):
             return content
         return encode_jpeg(self.pixels(content, landmarks), self.quality)
@@ -114,8 +115,10 @@ def _is_plain_jpeg(data: bytes, size_px: int) -> bool:
     read).
     """
     frame = _jpeg_frame(data)
+    # gray stays gray: it decodes to three equal channels
     if frame is None or frame[:3] != (8, size_px, size_px) or frame[3] not in {1, 3}:
         return False
+    # only EXIF can turn a picture, and reading it costs more than the rest of this test
     return not frame[4] or "W_ROTATED" not in remarks(data)
 
 

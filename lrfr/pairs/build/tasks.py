@@ -4,9 +4,6 @@ small report.
 
 from __future__ import annotations
 
-from lrfr.degrade.ops.resize import resize_batch
-from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.spec.model import parse_spec
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +16,9 @@ from numpy.typing import NDArray
 from lrfr.core.errors import ImageFault
 from lrfr.core.files import canonical, sha256_hex
 from lrfr.core.image import encode_png, remarks, suffix_fits
+from lrfr.degrade.ops.resize import resize_batch
+from lrfr.degrade.pipeline import Pipeline
+from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.plan import Scanned
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
@@ -28,6 +28,7 @@ from lrfr.pairs.format.records import JPEG, PNG, RAW, Record
 from lrfr.pairs.format.shard import ShardPlace, write_shard
 from lrfr.pairs.sources.base import Content, Place, Source
 
+# enough for the batched resize, few enough for images and results to stay in cache
 DEGRADE_BATCH = 64
 # below this many pixels raw bytes beat every codec in size and time
 RAW_PIXELS = 32 * 32
@@ -51,6 +52,7 @@ class ShardReport(TaskReport):
 def content_digest(content: Content) -> tuple[str, int]:
     """Return (sha256, bytes) of what a source gave."""
     if isinstance(content, np.ndarray):
+        # the shape is hashed too: the same bytes may be pictures of two shapes
         return sha256_hex(canonical(list(content.shape)) + content.tobytes()), int(content.nbytes)
     return sha256_hex(content), len(content)
 
@@ -112,6 +114,7 @@ class HrTask:
             try:
                 content = self.source.read(place)
                 expected = self.digests[32 * index : 32 * index + 32].hex()
+                # compared once more as it is written: the plan's id speaks of the bytes that were scanned
                 if (self.source.fingerprint(place) or content_digest(content)[0]) != expected:
                     raise _Changed(row)
                 payload = self.prepare.jpeg(content, self.landmarks[index] if self.landmarks else None)

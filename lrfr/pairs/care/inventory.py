@@ -87,7 +87,7 @@ def listing(root: Path) -> Listing:
         for key in parts_of_view(view):
             users.setdefault(key, []).append(name)
     manifests: list[AnyManifest] = [store.base_manifest(key) for key in store.bases()]
-    manifests += [store.lr_manifest(key) for key in store.actions()]
+    manifests += [store.lr_manifest(key) for key in store.variants()]
     rows_of = {manifest.id: manifest.rows for manifest in manifests}
     lines = tuple(
         ViewLine(name, view.base, len(view.variants), rows_of.get(view.base, 0))
@@ -125,12 +125,12 @@ def describe(root: Path, name: str) -> View | AnyManifest:
         return store.view(name)
     if name in store.bases():
         return store.base_manifest(name)
-    if name in store.actions():
+    if name in store.variants():
         return store.lr_manifest(name)
     raise SpecError(
         f"nothing here is called '{name}'",
         file=str(root),
-        hint=did_you_mean(name, [*store.views(), *store.bases(), *store.actions()]),
+        hint=did_you_mean(name, [*store.views(), *store.bases(), *store.variants()]),
     )
 
 
@@ -157,7 +157,7 @@ def diff(left: Path, right: Path) -> list[str]:
 
 def _catalog(store: StoreFiles) -> dict[str, Path]:
     found = {f"base {key}": store.base(key) / "manifest.json" for key in store.bases()}
-    found |= {f"lr {key}": store.lr(key) / "manifest.json" for key in store.actions()}
+    found |= {f"lr {key}": store.lr(key) / "manifest.json" for key in store.variants()}
     return found | {f"view {name}": store.view_path(name) for name in store.views()}
 
 

@@ -56,7 +56,7 @@ def repair(store: StoreFiles, ingest: Ingest | None = None, runner: Runner | Non
         sweep(store.tmp)
         for key in store.bases():
             _repair_base(store, key, ingest, runner, done)
-        for key in store.actions():
+        for key in store.variants():
             _repair_lr(store, store.lr(key), runner, done)
         for name in store.views():
             try:
@@ -108,6 +108,7 @@ def _repair_base(store: StoreFiles, key: str, ingest: Ingest | None, runner: Run
 def _options_of(manifest: BaseManifest) -> BaseOptions:
     access = next(name for name, rows in BLOCK_ROWS.items() if rows == manifest.block_rows)
     crop = manifest.crop
+    # the base's own options, whatever the caller's: a repair may not change what is in it
     prepare = Prepare(crop.size_px, crop.quality, crop.color, crop.aligned)
     return BaseOptions(prepare, manifest.permutation_seed, access)
 
@@ -157,7 +158,9 @@ def _rebuild(
     done: Repaired,
 ) -> None:
     """Write shards again and compare them with the manifest."""
+    # sidecars hold the sha256 of their data, so equal sidecars mean equal bytes
     promised = {shard.shard: shard.sidecar for shard in read_folder(folder).shards}
+    # the files are about to be replaced; open maps would show the old ones
     REGISTRY.clear()
     for place in places:
         discard(place.sidecar)

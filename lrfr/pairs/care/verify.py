@@ -56,7 +56,7 @@ def verify(store: StoreFiles, deep: bool = False, hooks: Hooks = SILENT) -> list
     """
     refuse_other_layouts(store)
     findings = _check_views(store)
-    folders = [store.base(key) for key in store.bases()] + [store.lr(key) for key in store.actions()]
+    folders = [store.base(key) for key in store.bases()] + [store.lr(key) for key in store.variants()]
     for index, folder in enumerate(folders):
         findings += check_folder(folder, deep)
         hooks.progress(index + 1, len(folders), phase="verify")
@@ -152,6 +152,7 @@ def check_shard(folder: Path, manifest: AnyManifest, shard: ShardEntry, deep: bo
             findings.append(Finding(str(path), f"rows {shard.start} to {shard.stop - 1}", fault))
     # a file of another size must not be mapped: the process would die
     size_is_right = data.exists() and data.stat().st_size == shard.bytes
+    # whole files are hashed already; records are looked at only to say which of them are damaged
     if size_is_right and (deep or any(finding.file == str(data) for finding in findings)):
         findings += _check_records(data, manifest, shard)
     return findings
@@ -184,6 +185,7 @@ def _check_records(path: Path, manifest: AnyManifest, shard: ShardEntry) -> list
                 for row in rows
                 if (fault := _fault(block, row, block_rows, seed))
             ]
+            # the registry can let go of the file only when nothing here holds it
             del opened, block
         except DataError as error:
             findings.append(Finding(str(path), f"rows {rows.start} to {rows.stop - 1}", error.message))

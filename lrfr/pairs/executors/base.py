@@ -67,6 +67,7 @@ def prepare_worker() -> None:
     # torch may be imported already, or later
     os.environ["OMP_NUM_THREADS"] = "1"
     if "torch" in sys.modules:
+        # not imported here for it: most tasks need no torch
         sys.modules["torch"].set_num_threads(1)
 
 

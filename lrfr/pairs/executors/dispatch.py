@@ -14,6 +14,7 @@ from lrfr.pairs.executors.local import Processes, Serial
 from lrfr.pairs.executors.ray import OnRay, ray_session
 
 EXECUTORS = ("auto", "serial", "process", "ray")
+# starting processes that import torch takes some seconds
 AUTO_SERIAL_SECONDS = 15.0
 
 

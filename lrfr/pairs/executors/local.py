@@ -79,6 +79,7 @@ def _drive(
     waiting = iter(enumerate(tasks))
     running: dict[Future[R], int] = {}
     while True:
+        # one that runs and one that waits for each worker: none of them idles between tasks
         while len(running) < 2 * workers and not stopping():
             entry = next(waiting, None)
             if entry is None:
@@ -103,6 +104,7 @@ def _start_worker(parent: int, started: ctypes.c_byte, leave: ctypes.c_byte) -> 
     or says so.
     """
     started.value = True
+    # Ctrl-C reaches the whole process group; the parent alone decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prepare_worker()
@@ -110,8 +112,10 @@ def _start_worker(parent: int, started: ctypes.c_byte, leave: ctypes.c_byte) -> 
 
 
 def _watch(parent: int, leave: ctypes.c_byte) -> None:
+    # polled: a parent that was killed cannot tell its workers
     while is_alive(parent) and not leave.value:
         time.sleep(0.2)
+    # at once, in the middle of a task: a shard without sidecar is written again
     os._exit(1)
 
 

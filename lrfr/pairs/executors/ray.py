@@ -16,8 +16,11 @@ from lrfr.core.errors import EnvironmentFault, LrfrError, missing_extra
 from lrfr.core.progress import Stopped
 from lrfr.pairs.executors.base import R, Stopping, Task, prepare_worker
 
+# only small reports pass through it; left to itself Ray takes about a third of the memory
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
+# of a task whose worker died; tasks leave nothing behind until they commit, so they may run again
 RETRIES = 3
+# how often a stop is looked for while shards run
 WAIT_SECONDS = 30.0
 
 

@@ -24,6 +24,7 @@ from lrfr.core.files import sha256_file
 from lrfr.pairs.format.records import Block, block_key, read_block
 
 FileKey = tuple[int, int]
+# each holds a file descriptor, of which a process often has 1,024
 MAX_OPEN = 256
 
 
@@ -107,6 +108,7 @@ class Registry:
             DataError: the file is missing, has another size or hash than expected, or is damaged.
 
         """
+        # no lock: one look into a dictionary is atomic, and every read of training comes through here
         return self._names.get(path) or self._open(path, expected)
 
     def _open(self, path: str, expected: Expected) -> OpenFile:
@@ -156,6 +158,7 @@ class Registry:
 
     def forget_after_fork(self) -> None:
         """Close what a forked child inherited, before anything in it can be used: LMDB forbids that."""
+        # the lock may have been held by a thread that does not exist in the child
         self._lock = threading.Lock()
         for opened in list(self._alive.values()):
             opened.close()
@@ -175,6 +178,7 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 def _open_env(path: str) -> Any:
+    # half a second in all
     for attempt in range(50):
         try:
             return lmdb.open(

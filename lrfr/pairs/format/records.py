@@ -73,9 +73,11 @@ def decode_payload(payload: Buffer, codec: int, height: int, width: int) -> NDAr
     RGB.
     """
     data = np.frombuffer(payload, np.uint8)
+    # copied, because the bytes belong to the file and are read-only
     if codec == RAW:
         return data.reshape(height, width, 3).copy()
     pixels: Any = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    # what OpenCV alone refuses (it gives no reason) goes the guarded way, which names one
     return decode(bytes(payload)) if pixels is None else pixels
 
 
@@ -93,6 +95,7 @@ def decode_each(encoded: Sequence[Encoded]) -> Iterator[NDArray[np.uint8]]:
 
 def store_seed(store_id: str) -> int:
     """Return the 64 bits of a hexadecimal store id that seed its record checks."""
+    # a record of another store then fails its checksum, though its bytes are sound
     return int(store_id[:16], 16)
 
 

@@ -83,6 +83,7 @@ class Rows:
         """Return the sha256 over what decides the crops, in row order: key, source bytes and cut of every
         row.
         """
+        # keys too, though they are no pixels: they seed what every variant draws
         return _digest(self.key_blob, self.key_ends, self.digests, self.crops)
 
     def digest(self) -> str:
@@ -129,6 +130,8 @@ def pack_rows(rows: Rows) -> dict[str, bytes]:
     np.save(labels, rows.labels, allow_pickle=False)
     columns = {name: np.asarray(getattr(rows, name)) for name in _COLUMNS}
     columns |= {name: _joined(getattr(rows, name)) for name in _NAMES}
+    # numpy writes a zip with a fixed date, so the same table gives the same bytes; deflate would tie them to
+    # zlib's version
     np.savez(table, **columns)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
     return {"labels.npy": labels.getvalue(), "rows.npz": table.getvalue()}
 

@@ -28,7 +28,9 @@ from lrfr.core.files import (
 from lrfr.pairs.format.manifests import ShardEntry, Sidecar
 from lrfr.pairs.format.records import Record, block_key, pack_block, store_seed
 
+# address space, not disk; larger shards double it as they grow (see _put)
 MAP_SIZE = 1 << 30
+# a transaction keeps its dirty pages in memory: this bounds them, and pays one commit for many blocks
 ROWS_PER_COMMIT = 512
 
 
@@ -116,9 +118,12 @@ def write_shard(
     moved = temp_name(tmp, place.name + "-moved") if scratch else built
     try:
         logical = _write_database(built, place, records)
+        # a map of a file on a network file system is slow, and not safe everywhere: the finished file is
+        # copied in one go
         if scratch:
             _copy_synced(built, moved)
         size, sha256 = moved.stat().st_size, sha256_file(moved)
+        # data first: a file without sidecar is not there, a sidecar without its file would be a lie
         publish(moved, place.data)
         rows = place.stop - place.start
         sidecar = Sidecar(place.name, place.store_id, place.start, rows, size, sha256, logical)
@@ -139,7 +144,9 @@ def _write_database(path: Path, place: ShardPlace, records: Iterable[Record]) ->
         map_size=MAP_SIZE,
         subdir=False,
         lock=False,
+        # one sync at the end is enough: until the sidecar is there nobody reads this file
         sync=False,
+        # unused parts of pages are zeroed: equal records give equal files
         meminit=True,
         writemap=False,
         lib_version=0,

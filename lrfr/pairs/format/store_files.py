@@ -3,7 +3,7 @@
 ::
 
     store/base/<base_id>/     manifest.json  labels.npy  rows.npz  hr-00000.mdb + .json ...
-    store/lr/<action_id>/     manifest.json  lr-00000.mdb + .json ...
+    store/lr/<variant_id>/    manifest.json  lr-00000.mdb + .json ...
     store/views/<name>.json   base, variants with weights, row filter
     store/reports/            per view: where its faces came from, and <name>.quarantine.jsonl
     store/tmp, store/cache, store/run.log      like the reports: nothing in them is ever hashed
@@ -41,9 +41,9 @@ class StoreFiles:
         """Folder of a base."""
         return self.root / "base" / base_id
 
-    def lr(self, action_id: str) -> Path:
+    def lr(self, variant_id: str) -> Path:
         """Folder of a degraded variant."""
-        return self.root / "lr" / action_id
+        return self.root / "lr" / variant_id
 
     @property
     def tmp(self) -> Path:
@@ -81,7 +81,7 @@ class StoreFiles:
         """Ids of all bases that have a manifest."""
         return sorted(path.parent.name for path in (self.root / "base").glob("*/manifest.json"))
 
-    def actions(self) -> list[str]:
+    def variants(self) -> list[str]:
         """Ids of all LR stores that have a manifest."""
         return sorted(path.parent.name for path in (self.root / "lr").glob("*/manifest.json"))
 
@@ -113,10 +113,10 @@ class StoreFiles:
         _check_id(found.id, base_id, self.base(base_id))
         return found
 
-    def lr_manifest(self, action_id: str) -> VariantManifest:
+    def lr_manifest(self, variant_id: str) -> VariantManifest:
         """Read and check an LR store's manifest."""
-        found = VariantManifest.read(self.lr(action_id) / "manifest.json")
-        _check_id(found.id, action_id, self.lr(action_id))
+        found = VariantManifest.read(self.lr(variant_id) / "manifest.json")
+        _check_id(found.id, variant_id, self.lr(variant_id))
         return found
 
     def rows(self, base_id: str) -> Rows:

@@ -33,9 +33,13 @@ def deterministic() -> Iterator[None]:
     deterministic_module: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled()
     fill = deterministic_module.fill_uninitialized_memory
+    # cuBLAS is reproducible only with a fixed workspace
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # a warning, not an error, where a kernel has no deterministic form: training goes on
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # only a help in finding bugs, and it costs a pass over every new tensor
     deterministic_module.fill_uninitialized_memory = False
+    # vanishing activations and moments become denormal, on which a CPU is many times slower
     torch.set_flush_denormal(True)
     try:
         with torch.random.fork_rng():

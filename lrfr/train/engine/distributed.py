@@ -43,6 +43,7 @@ class World:
         """Return whether any process says yes."""
         if self.size == 1:
             return flag
+        # on the device: nccl exchanges nothing else
         votes = torch.tensor([float(flag)], device=self.device)
         dist.all_reduce(votes)
         return bool(votes.item() > 0)
@@ -105,5 +106,6 @@ def data_parallel(objective: Objective, world: World, apart: Iterable[str] = ())
         return objective
     ignored = [f"nets.{name}" for name in apart]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(objective, ignored)  # type: ignore[no-untyped-call]
+    # gloo on the CPU takes no list of devices
     devices = [world.device] if world.kind == "cuda" else None
     return DistributedDataParallel(objective, device_ids=devices)

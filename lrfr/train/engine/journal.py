@@ -29,6 +29,7 @@ class Journal:
 
     def open_at(self, step: int) -> None:
         """Drop lines beyond ``step`` and open for appending."""
+        # steps after the checkpoint are taken again and write their lines again
         kept = [line for line in read(self.path) if line["step"] <= step]
         temporary = self.path.with_name(".tmp-journal")
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
@@ -61,6 +62,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text("utf-8").split("\n")
+    # a whole line ends with a newline, so what follows the last one is cut or nothing
     return [json.loads(line) for line in lines[:-1] if line]
 
 

@@ -65,6 +65,7 @@ class PkLoader:
         self.images, self.people = images_per_id, batch_size // images_per_id
         counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=dataset.num_classes)
         self.eligible = np.flatnonzero(counts >= images_per_id)
+        # stable: within an identity, positions stay in the order of the rows on every machine
         self.by_label = np.argsort(dataset.labels, kind="stable")
         self.firsts = np.searchsorted(dataset.labels[self.by_label], np.arange(dataset.num_classes))
         self.counts = counts
@@ -80,6 +81,7 @@ class PkLoader:
         first = (place * self.world_size + self.rank) * self.people
         rows = []
         for label in order[first : first + self.people]:
+            # a stream for each identity: what it draws does not depend on which others are in the batch
             draw = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + int(label) + 1]))
             chosen = draw.permutation(self.counts[label])[: self.images]
             rows.append(self.by_label[self.firsts[label] + chosen])
@@ -127,6 +129,7 @@ def flip(batch: Batch, mode: str, seed: int, epoch: int) -> Batch:
     if mode == "none":
         return batch
     rows = batch.row_b.numpy()
+    # by row, not by place in the batch: a flip does not depend on batch size or number of processes
     hr_b = _coin(rows, seed, epoch, 0)
     lr_b = hr_b if mode == "joint" else _coin(rows, seed, epoch, 1)
     return replace(batch, hr_bchw=_mirror(batch.hr_bchw, hr_b), lr_bchw=_mirror(batch.lr_bchw, lr_b))

@@ -102,6 +102,7 @@ class _Session:
 
     def resume(self) -> int:
         """Load the newest intact checkpoint and return its step, 0 without one."""
+        # newest first; an older one costs time, not the run: its steps are taken again, to the same bits
         for folder in reversed(checkpoint.steps(self.run_dir)):
             try:
                 saved = checkpoint.load(folder)
@@ -128,10 +129,12 @@ class _Session:
             for item in batches:
                 self._step(step, item)
                 step += 1
+                # losses stay on the device until then: a look at each of them would make every step wait
                 if _due(step, self.pace.log_every) or step == end:
                     now = time.perf_counter()
                     self._drain(now - clock, batches.waited_s - waited)
                     clock, waited = now, batches.waited_s
+                # everybody stops at the same step, or the others would wait for ever in the next exchange
                 stopping = self.world.any(stop_asked())
                 if self.task.due(step):
                     self._look(step)
@@ -146,6 +149,7 @@ class _Session:
 
     def _step(self, step: int, item: Any) -> None:
         """Take a step; what it draws depends on seed, step and rank alone."""
+        # no two (seed, step, rank) give one number below 1,000,003 steps and 65,537 ranks
         torch.manual_seed((self.pace.seed * 1_000_003 + step) * 65_537 + self.world.rank)
         self.pending.append((step, self.task.step(item, step)))
 
@@ -169,6 +173,7 @@ class _Session:
 
     def _check(self, step: int, values: dict[str, float]) -> None:
         """Refuse losses that are not finite; fp16's scaler skips steps of infinite gradients by itself."""
+        # the norm is measured before the scaler skips the step
         excused = {"grad_norm"} if self.task.state.scaler.is_enabled() else set()
         bad = [name for name, value in values.items() if not math.isfinite(value) and name not in excused]
         if bad:
@@ -189,6 +194,7 @@ class _Session:
             if sight.line:
                 self.journal.write({"step": step, **sight.line})
         if self.world.any(best):
+            # the best weights are for use, not for going on: they need no optimizer
             snapshot = self._snapshot(step, full=False)
             if self.world.leads:
                 checkpoint.save(self.run_dir / "best", snapshot)
@@ -219,10 +225,12 @@ class _Session:
                 hint="nothing was saved",
             )
         if self.world.leads:
+            # the journal first: no checkpoint is ahead of its losses
             self.journal.flush()
             folder = self.run_dir / "checkpoints" / f"step-{step:08d}"
             self.digest = checkpoint.save(folder, snapshot)
             checkpoint.prune(self.run_dir, self.pace.keep)
+        # nobody leaves, or is killed by the leader's end, before the checkpoint is written
         self.world.barrier()
 
     def finish(self) -> None:

@@ -136,6 +136,7 @@ class RunState:
         for name, value in saved.ema.items():
             self.averages[name].copy_(self._cut(name, value))
         for optimizer in self.optimizers:
+            # what a fresh optimizer has gathered must not mix with what was saved
             optimizer.state.clear()
         for entry, value in saved.optimizer.items():
             name, key = entry.rsplit("/", 1)
@@ -147,6 +148,7 @@ class RunState:
         counters are, on the CPU.
         """
         parameter = self.names[name]
+        # PyTorch keeps step counters on the CPU, so that reading them makes no GPU wait
         if key == "step":
             return value.cpu()
         value = self._cut(name, value)

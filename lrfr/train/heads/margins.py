@@ -254,6 +254,7 @@ class Head(nn.Module):
         return plain_bc.index_copy(0, known_b.nonzero().squeeze(1), told)
 
     def _with_margin(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
+        # gathered before the margin: the running statistics see plain cosines
         cos_bc = self.cosine(embedding_bd)
         cos_b = cos_bc.gather(1, labels_b[:, None]).squeeze(1)
         norm_b = embedding_bd.detach().norm(dim=1).to(cos_b.dtype)

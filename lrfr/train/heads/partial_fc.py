@@ -133,7 +133,9 @@ class ShardedHead(nn.Module):
         classes = torch.arange(self.share, device=labels_b.device)
         if self.sample_rate < 1:
             wanted = torch.rand(self.share, device=labels_b.device) < self.sample_rate
+            # targets always: without them their rows would get no gradient towards their faces
             wanted[local[mine]] = True
+            # never none: there is no largest logit among no classes
             classes = classes[wanted] if bool(wanted.any()) else classes[:1]
         columns = torch.zeros(self.share, dtype=torch.long, device=labels_b.device)
         columns[classes] = torch.arange(len(classes), device=labels_b.device)

@@ -48,6 +48,7 @@ class TeacherQueue(nn.Module):
 
         """
         student_bd, teacher_bd = F.normalize(student_bd.float()), F.normalize(teacher_bd.detach().float())
+        # pushed before it is compared: the rest of the batch is among the others from the first step on
         places_b = self._push(teacher_bd, identity_b)
         places_k = torch.arange(len(self.identity_k), device=identity_b.device)
         own_bk = (identity_b[:, None] == self.identity_k) & (identity_b >= 0)[:, None] | (

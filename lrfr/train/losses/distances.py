@@ -65,6 +65,7 @@ def kl(student_bc: Tensor, teacher_bc: Tensor, temperature: float = 4.0) -> Tens
     """
     student_log = F.log_softmax(_flat(student_bc) / temperature, dim=1)
     teacher_log = F.log_softmax(_flat(teacher_bc) / temperature, dim=1)
+    # T^2 keeps the gradient's size when T changes (Hinton et al., section 2)
     return F.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True) * temperature**2
 
 

@@ -106,6 +106,7 @@ class BtnetBranch(Method):
         parent = parents.get("trunk")
         if parent is not None:
             trunk.load_state_dict(parent["net"].state_dict())
+            # another set of classes cannot take over the trunk's classifier; then it is trained
             if parent["head"].weight.shape == head.weight.shape:
                 head.load_state_dict(parent["head"].state_dict())
                 head.requires_grad_(not self.bct)
@@ -133,6 +134,7 @@ class BtnetBranch(Method):
         net: BTNet = nets["net"]
         names = sorted({net.tap(px) for px in self.branches_px})
         with torch.no_grad():
+            # one pass of the trunk serves every branch
             teacher = net.trunk.run(batch.hr_bchw, names)
         taps = dict(zip(names, teacher.taps, strict=True))
         parts: Losses = {}

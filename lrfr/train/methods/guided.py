@@ -90,6 +90,7 @@ def restyle(
             lambda x_bchw: loss_of(x_bchw, labels),
             start_bk,
         )
+    # from the same noise as in the inner step, or the style would have been chosen for another face
     with torch.no_grad():
         return rows, generator(faces, z_bk, noise_bnhw)
 

@@ -27,6 +27,7 @@ def pairwise(x_bd: Tensor, y_bd: Tensor, metric: Metric) -> Tensor:
     """Return distances [B, B]; the gradient of ``euclidean`` at zero distance is zero."""
     if metric == "cosine":
         return 1 - F.normalize(x_bd) @ F.normalize(y_bd).T
+    # rounding can make a difference of near equals negative
     squared = (x_bd.square().sum(1)[:, None] + y_bd.square().sum(1)[None] - 2 * x_bd @ y_bd.T).clamp(min=0)
     if metric == "euclidean_squared":
         return squared

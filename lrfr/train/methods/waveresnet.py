@@ -85,6 +85,7 @@ class WaveResNet(Method):
             if self.logits == "margin"
             else self._logits(nets["head"], student.embedding_bd, batch.label_b)
         )
+        # a teacher that is wrapped to stay frozen has its head one level deeper
         teacher_bc = self._logits(nets["teacher_head"].net, teacher.embedding_bd, batch.label_b)
         kd = kl(student_bc, teacher_bc, self.temperature)
         pairs = zip(student.taps, teacher.taps, strict=True)
