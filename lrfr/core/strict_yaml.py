@@ -224,12 +224,6 @@ def read_assignment(text: str, option: str = "--set") -> tuple[str, Document]:
     return place, parse(value, f"{option} {place}")
 
 
-def parse_assignment(text: str, option: str = "--set") -> tuple[str, Any]:
-    """Return the place and the plain value of ``place=value``; raises like :func:`read_assignment`."""
-    place, document = read_assignment(text, option)
-    return place, document.data
-
-
 def _check_brackets(text: str, file: str) -> None:
     """Refuse deep flow nesting before PyYAML recurses into it (its cost grows with the square of the
     depth).

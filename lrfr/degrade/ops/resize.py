@@ -205,7 +205,7 @@ class Resize(Op):
         cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
     ) -> list[ImageU8]:
         """Resize each image to its own target (see :class:`Op`)."""
-        sizes = [cls.target_hw(image, p) for image, p in zip(images, params, strict=True)]
+        sizes = [cls.final_hw(image, p) for image, p in zip(images, params, strict=True)]
         return resize_each(images, sizes, params, "filter")
 
     @staticmethod
@@ -216,6 +216,11 @@ class Resize(Op):
         scale = params["ratio"] if "ratio" in params else 1.0 / params["factor"]
         return max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
 
+    @classmethod
+    def final_hw(cls, image: ImageU8, params: Params) -> tuple[int, int]:
+        """Return the (height, width) that the image gets."""
+        return cls.target_hw(image, params)
+
 
 class Down(Resize):
     """Shrink to the target; a side that is already as small stays as it is."""
@@ -223,15 +228,10 @@ class Down(Resize):
     severity_range: ClassVar[dict[str, Span]] = {"size": Span(112, 7, geometric=True, whole=True)}
 
     @classmethod
-    def apply(
-        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
-    ) -> list[ImageU8]:
-        """Resize each image to its own target (see :class:`Op`)."""
-        sizes = []
-        for image, p in zip(images, params, strict=True):
-            height, width = cls.target_hw(image, p)
-            sizes.append((min(height, image.shape[0]), min(width, image.shape[1])))
-        return resize_each(images, sizes, params, "filter")
+    def final_hw(cls, image: ImageU8, params: Params) -> tuple[int, int]:
+        """Return the target, side by side but never above the image's."""
+        height, width = cls.target_hw(image, params)
+        return min(height, image.shape[0]), min(width, image.shape[1])
 
 
 class Up(Resize):
@@ -241,15 +241,10 @@ class Up(Resize):
     iso: ClassVar[str | None] = None
 
     @classmethod
-    def apply(
-        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
-    ) -> list[ImageU8]:
-        """Resize each image to its own target (see :class:`Op`)."""
-        sizes = []
-        for image, p in zip(images, params, strict=True):
-            height, width = cls.target_hw(image, p)
-            sizes.append((max(height, image.shape[0]), max(width, image.shape[1])))
-        return resize_each(images, sizes, params, "filter")
+    def final_hw(cls, image: ImageU8, params: Params) -> tuple[int, int]:
+        """Return the target, side by side but never below the image's."""
+        height, width = cls.target_hw(image, params)
+        return max(height, image.shape[0]), max(width, image.shape[1])
 
 
 class DownUp(Resize):

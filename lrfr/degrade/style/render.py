@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from lrfr.core.image import ImageU8
+from lrfr.core.machine import torch_threads
 from lrfr.core.streams import Stream
 from lrfr.degrade.noise_tables import normal_field
 from lrfr.degrade.style.generator import StyleGenerator
@@ -36,7 +36,7 @@ def render_style(
         streams: where each face's noise comes from; None for no noise.
 
     """
-    with _one_thread(), torch.inference_mode():
+    with torch_threads(1), torch.inference_mode():
         return [
             _one(generator, *face) for face in zip(images, z_nk, streams or [None] * len(images), strict=True)
         ]
@@ -58,13 +58,3 @@ def _one(generator: StyleGenerator, image: ImageU8, z_k: Sequence[float], stream
 
 def _missing(side: int) -> int:
     return max(-(-side // _STRIDE_PX) * _STRIDE_PX, _MIN_SIDE_PX) - side
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

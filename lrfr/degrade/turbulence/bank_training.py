@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrfr.core.machine import torch_threads
 from lrfr.degrade.turbulence.banks import save_bank
 from lrfr.degrade.turbulence.p2s import BANKS, Bank, BankSpec, Network
 from lrfr.degrade.turbulence.physics.basis import Basis, fit_basis
@@ -57,16 +58,12 @@ def train_bank(
     Deterministic: the same seed on the same kind of machine gives the same file.
     """
     generator = torch.Generator().manual_seed(seed)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         _, phases = draw_phases(spec.psf, _BASIS_PSFS, spec.weakest_drawn, spec.max_strength, generator)
         basis = fit_basis(spec.psf(phases), spec.num_vectors, spec.num_pairs)
         network = _fit_network(spec, basis, schedule, generator, on_progress) if spec.hidden else None
         bank = Bank(name, spec, basis, network)
         card = _card(bank, seed, schedule if spec.hidden else None)
-    finally:
-        torch.set_num_threads(threads)
     return bank, card
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lrfr.core.image import ImageU8
+from lrfr.core.machine import torch_threads
 from lrfr.degrade.turbulence.banks import bank_for
 from lrfr.degrade.turbulence.field import Geometry, field_model
 from lrfr.degrade.turbulence.gather import Renderer, Workspace
@@ -54,19 +54,6 @@ class _Job:
         return self.gain.blur * self.d_over_r0
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread: sums in a GEMM may depend on the thread count, and small ones are no faster
-    with more.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 class Simulator:
     """Degrades pictures of one size; make one with :func:`simulator`, which caches.
 
@@ -81,7 +68,7 @@ class Simulator:
 
     def __init__(self, geometry: Geometry, mode: Mode = "learned", optics: Optics = "diffraction") -> None:
         self.geometry, self.mode, self.optics = geometry, mode, optics
-        with one_thread():
+        with torch_threads(1):
             self.field = field_model(geometry)
         y, x = torch.meshgrid(
             torch.arange(geometry.height_px), torch.arange(geometry.width_px), indexing="ij"
@@ -116,7 +103,8 @@ class Simulator:
         spaces: dict[str, Workspace] = {}
         done: list[ImageU8] = []
         jobs = (_Job(*row) for row in zip(images, d_over_r0, calibrations, normals, strict=True))
-        with one_thread(), torch.inference_mode():
+        # small products are no faster on more threads
+        with torch_threads(1), torch.inference_mode():
             while group := list(itertools.islice(jobs, _GROUP)):
                 moved = [self._moved(job) for job in group]
                 phases = [self._phases(job) for job in group]

@@ -25,7 +25,6 @@ from lrfr.eval.settings import NATIVE, Task, size_cells, with_draws
 from lrfr.pairs.sources.tabular import open_table
 
 REVISION = 1
-CATFACE_ATTRIBUTES = ("Bald", "Big_Nose", "Chubby", "Male", "Narrow_Eyes")
 CELEBA_TREE = """
 list_attr_celeba.txt            count, attribute names, then 'file 1 -1 ...'
 list_eval_partition.txt         'file 0|1|2'; 2 is the test part

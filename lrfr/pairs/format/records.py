@@ -26,7 +26,6 @@ from lrfr.core.image import decode
 MAGIC = b"LRB1"
 VERSION = 2
 RAW, JPEG, PNG, WEBP = 0, 1, 2, 3
-CODECS = {"raw": RAW, "jpeg": JPEG, "png": PNG, "webp": WEBP}
 HAS_TAIL = 1
 
 _BLOCK = struct.Struct("<4sHHI")

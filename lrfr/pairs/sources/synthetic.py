@@ -26,6 +26,20 @@ RENDERER = 1
 ATTRIBUTES = ("Male", "Bald", "Big_Nose", "Chubby", "Narrow_Eyes")
 
 
+def invented(prefix: str, ids: int, per_id: int, seed: int) -> list[Face]:
+    """Return the rows of invented people, named by number, with their soft-biometric labels."""
+    return [
+        Face(
+            f"{prefix}{seed}/p{person:06d}/{image:04d}",
+            f"p{person:06d}",
+            (person, image),
+            identity_of(person, seed).attributes,
+        )
+        for person in range(ids)
+        for image in range(per_id)
+    ]
+
+
 @dataclass(frozen=True)
 class SyntheticSource(Source):
     """Invented people, drawn on the spot (``ids=100,per_id=12,seed=0``); needs no data."""
@@ -38,16 +52,7 @@ class SyntheticSource(Source):
 
     def faces(self) -> list[Face]:
         """List the faces without rendering them."""
-        return [
-            Face(
-                f"s{self.seed}/p{person:06d}/{image:04d}",
-                f"p{person:06d}",
-                (person, image),
-                identity_of(person, self.seed).attributes,
-            )
-            for person in range(self.ids)
-            for image in range(self.per_id)
-        ]
+        return invented("s", self.ids, self.per_id, self.seed)
 
     def read(self, place: Place) -> Content:
         """Render one face."""

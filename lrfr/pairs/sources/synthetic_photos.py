@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from lrfr.core.files import digest_of
 from lrfr.core.landmarks import TEMPLATE
 from lrfr.core.streams import Stream, stream
-from lrfr.pairs.faces.people import identity_of
 from lrfr.pairs.sources.base import Content, Face, Place, Source
-from lrfr.pairs.sources.synthetic import RENDERER, SIZE, read_counts, render_face
+from lrfr.pairs.sources.synthetic import RENDERER, SIZE, invented, read_counts, render_face
 
 # raised whenever a pixel of any photograph changes
 REVISION = 1
@@ -62,16 +61,7 @@ class SyntheticPhotosSource(Source):
 
     def faces(self) -> list[Face]:
         """List the photographs without rendering them."""
-        return [
-            Face(
-                f"photos{self.seed}/p{person:06d}/{image:04d}",
-                f"p{person:06d}",
-                (person, image),
-                identity_of(person, self.seed).attributes,
-            )
-            for person in range(self.ids)
-            for image in range(self.per_id)
-        ]
+        return invented("photos", self.ids, self.per_id, self.seed)
 
     def read(self, place: Place) -> Content:
         """Render one photograph."""

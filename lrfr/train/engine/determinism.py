@@ -6,23 +6,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 
-from lrfr.core.machine import usable_cores
+from lrfr.core.machine import torch_threads, usable_cores
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Run with ``count`` CPU threads (0 = all usable cores)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or usable_cores())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def threads(count: int) -> AbstractContextManager[None]:
+    """Return a block with ``count`` CPU threads (0 = all usable cores)."""
+    return torch_threads(count or usable_cores())
 
 
 @contextmanager

@@ -77,8 +77,8 @@ def test_t9_other_keys_give_other_fields(faces):
 
 
 def test_t9_threads(faces):
+    from lrfr.core.machine import torch_threads
     from lrfr.degrade.turbulence.field import Geometry, field_model
-    from lrfr.degrade.turbulence.simulator import one_thread
 
     pipeline = Pipeline(spec_of(D_over_r0=2))
     before = torch.get_num_threads()
@@ -90,7 +90,7 @@ def test_t9_threads(faces):
             torch.set_num_threads(threads)
             results.append(pipeline.run(KEYS[:2], faces[:2])[1].image)
             assert torch.get_num_threads() == threads, "the caller's setting is restored"
-            with one_thread():
+            with torch_threads(1):
                 nodes.append(field.zernike(normals, 36))
     finally:
         torch.set_num_threads(before)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrfr.core.image import ImageU8
+from lrfr.core.machine import torch_threads
 from lrfr.degrade.turbulence.field import FieldModel
 from lrfr.degrade.turbulence.physics.psf import PsfModel
 from lrfr.degrade.turbulence.physics.zernike import noll_covariance, pupil_grid, zernike_modes
-from lrfr.degrade.turbulence.simulator import Simulator, one_thread
+from lrfr.degrade.turbulence.simulator import Simulator
 
 Array = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ Array = NDArray[np.float64]
 def draw_shifts_px(field: FieldModel, count: int, seed: int) -> Tensor:
     """Return ``count`` shift maps at D/r0 = 1, float32 [count, 2 (x, y), H, W]."""
     generator = torch.Generator().manual_seed(seed)
-    with one_thread():
+    with torch_threads(1):
         size = field.num_normals(3)
         return torch.stack([field.shifts_px(torch.randn(size, generator=generator)) for _ in range(count)])
 

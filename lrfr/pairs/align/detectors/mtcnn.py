@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.machine import torch_threads
 from lrfr.pairs.align.detectors.base import Detections
 from lrfr.pairs.align.detectors.boxes import CELL_PX, F64, cut, keep_best, pyramid, regress, square
 from lrfr.pairs.align.detectors.detector_weights import Tensors, read_mtcnn
@@ -72,7 +72,7 @@ class Mtcnn:
         """Find faces of a uint8 RGB picture ``[h, w, 3]``, on one thread, so that workers agree."""
         import torch
 
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), torch_threads(1):
             boxes = square(self._propose(image))
             boxes = square(self._refine(image, boxes)) if len(boxes) else boxes
             return self._finish(image, boxes) if len(boxes) else Detections.none()
@@ -146,15 +146,3 @@ def _whole(boxes: F64) -> F64:
     """Round to whole pixels, at least one wide and high."""
     low = np.rint(boxes[:, :2])
     return np.concatenate([low, np.maximum(np.rint(boxes[:, 2:]), low + 1.0)], axis=1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
