@@ -110,8 +110,8 @@ class Stream:
         return int.from_bytes(hashlib.blake2b(message, digest_size=4, key=_key(self.seed)).digest(), "little")
 
     def generator(self, tag: str = "generator") -> np.random.Generator:
-        """Return a numpy generator keyed by this stream (use raw integers or uniforms only: other laws may
-        change with numpy).
+        """Return a numpy generator keyed by this stream (use raw integers or uniforms only: other
+        distributions may change with numpy).
         """
         return np.random.Generator(self._philox(tag))
 

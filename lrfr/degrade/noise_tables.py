@@ -1,7 +1,7 @@
 """Noise by table: uniform 16-bit words become Gaussian or Poisson numbers by looking up exact quantiles.
 
-A generator's own normal and Poisson laws are slow (Poisson takes milliseconds an image) and may change
-between numpy versions; the words of a counter-based generator do not, and neither do these tables.
+A generator's own normal and Poisson distributions are slow (Poisson takes milliseconds an image) and may
+change between numpy versions; the words of a counter-based generator do not, and neither do these tables.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Span:
 
 
 class Op(BaseModel):
-    """Base of all operators: a frozen set of validated parameters, each a scalar or a law.
+    """Base of all operators: a frozen set of validated parameters, each a scalar or a distribution.
 
     Class attributes:
         portable: same bytes on every CPU kind (see docs/spec.md); False for floating-point networks and a few

@@ -29,10 +29,10 @@ MAX_MAGNITUDE = 6.0
 
 @dataclass(frozen=True)
 class Direction(Whole):
-    """``random``, or the number of a basis direction (``3`` or ``basis 3``), or a law of such numbers."""
+    """``random``, or the number of a basis direction (``3`` or ``basis 3``), or a distribution of those."""
 
     def check(self, raw: Any) -> Value:
-        """Return ``random`` or a whole number or law."""
+        """Return ``random``, a whole number or a distribution."""
         if raw == RANDOM:
             return RANDOM
         if isinstance(raw, str) and raw.removeprefix("basis ").isdigit():
@@ -54,7 +54,7 @@ class Style(Op):
         sha256: digest of that file; filled in when the spec is read, so that the spec's own digest names the
             pixels.
         magnitude: how far from the input: 0 gives it back, 3 is typical, beyond 6 is outside of the training.
-            The default is the law of the training, the norm of ten normals.
+            The default is the distribution of the training, the norm of ten normals.
         direction: ``random`` (uniform on the sphere), or the number of a basis direction.
         calibrated: the magnitude m asks for the identity distance C(m), through the curve measured after
             training; otherwise it is the norm of the style coordinates as it is.

@@ -50,7 +50,7 @@ def spec_schema() -> Mapping[str, object]:
             "store": _model_schema(StoreSpec),
         },
         "anyOf": [{"required": ["version", "pipeline"]}, {"required": ["extends"]}],
-        "$defs": {"Law": LAW_SCHEMA, "Step": {"anyOf": [*ops, *_containers()]}},
+        "$defs": {"Distribution": LAW_SCHEMA, "Step": {"anyOf": [*ops, *_containers()]}},
     }
 
 
@@ -103,11 +103,14 @@ def _inline(node: Any, definitions: Mapping[str, object]) -> Any:
 def _containers() -> list[Mapping[str, object]]:
     beside: dict[str, Mapping[str, object]] = {
         "one_of": {"weights": {"type": "array", "items": {"type": "number", "minimum": 0}}},
-        "some_of": {"n": {"anyOf": [{"type": "integer", "minimum": 0}, {"$ref": "#/$defs/Law"}]}},
+        "some_of": {"n": {"anyOf": [{"type": "integer", "minimum": 0}, {"$ref": "#/$defs/Distribution"}]}},
         "shuffle": {"in_order": {"type": "array", "items": {"type": "string"}, "minItems": 2}},
         "steps": {
             "repeat": {
-                "anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_REPEAT}, {"$ref": "#/$defs/Law"}]
+                "anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": MAX_REPEAT},
+                    {"$ref": "#/$defs/Distribution"},
+                ]
             }
         },
     }

@@ -21,7 +21,7 @@ from lrfr.degrade.values.params import License, shown
 
 VERSION = 1
 DEFAULT_SEED = 1
-# of what all specs share (streams, laws, gates, containers); raised when one spec may give other pixels
+# of what all specs share (streams, distributions, gates, containers); raised when one may give other pixels
 REVISION = 1
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 

@@ -193,7 +193,7 @@ class Real(_Field):
     def schema(self) -> Mapping[str, object]:
         """Return the JSON Schema: a number in the range, or any law."""
         scalar = {"type": "number", **_limits(self.low, self.high)}
-        return {"anyOf": [scalar, {"$ref": "#/$defs/Law"}]}
+        return {"anyOf": [scalar, {"$ref": "#/$defs/Distribution"}]}
 
 
 def _limits(low: float, high: float) -> dict[str, float]:
@@ -216,7 +216,7 @@ class Whole(Real):
     def schema(self) -> Mapping[str, object]:
         """Return the JSON Schema: an integer in the range, or a law of integers."""
         scalar = {"type": "integer", **_limits(self.low, self.high)}
-        return {"anyOf": [scalar, {"$ref": "#/$defs/Law"}]}
+        return {"anyOf": [scalar, {"$ref": "#/$defs/Distribution"}]}
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ class Word(_Field):
 
     def schema(self) -> Mapping[str, object]:
         """Return the JSON Schema: one of the words, or a choice."""
-        return {"anyOf": [{"enum": list(self.words)}, {"$ref": "#/$defs/Law"}]}
+        return {"anyOf": [{"enum": list(self.words)}, {"$ref": "#/$defs/Distribution"}]}
 
 
 @dataclass(frozen=True)
