@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lrfr.core.errors import SpecError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.spec.model import parse_spec
+from lrfr.degrade.spec.model import Spec, parse_spec
 from lrfr.pairs.build.plan import variant_identity
 from lrfr.pairs.build.tasks import LrTask
 from lrfr.pairs.executors.dispatch import Runner
@@ -18,9 +17,6 @@ from lrfr.pairs.format.manifests import LR_CODEC, BaseManifest, Form, Up, Varian
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
 from lrfr.pairs.format.shard_layout import LR_BLOCK_ROWS, lr_row_bytes, shard_spans
 from lrfr.pairs.format.store_files import StoreFiles
-
-if TYPE_CHECKING:
-    from lrfr.degrade.spec.model import Spec
 
 # a small LR image and its part of a page
 LR_BYTES = 512

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,9 +43,6 @@ from lrfr.pairs.format.rows import Rows
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.sources.base import Source
 from lrfr.pairs.views import select_rows, view_id
-
-if TYPE_CHECKING:
-    from lrfr.degrade.spec.model import Spec
 
 # each round refuses at least one face; a source that is still being written would go on for ever
 MAX_ROUNDS = 20
