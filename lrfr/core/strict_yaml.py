@@ -201,12 +201,15 @@ def parse(text: str | bytes, file: str = TEXT_FILE) -> Document:
     return Document(data, file, builder.lines)
 
 
-def read_assignment(text: str, option: str = "--set") -> tuple[str, Document]:
+def read_assignment(
+    text: str, option: str = "--set", example: str = "pipeline.j1.quality=50"
+) -> tuple[str, Document]:
     """Read ``place=value``, a value being strict YAML, as it stands behind ``--set``.
 
     Args:
         text: for example ``pipeline.d1.size={choice: [7, 14]}``.
         option: what the text was given to, for messages.
+        example: of a right one, for messages.
 
     Returns:
         The place, and the value as a document whose errors name option and place.
@@ -218,10 +221,14 @@ def read_assignment(text: str, option: str = "--set") -> tuple[str, Document]:
     place, equals, value = text.partition("=")
     place = place.strip()
     if not equals or not place:
-        raise SpecError(
-            f"expected place=value, got '{text}'", file=option, hint=f"{option} pipeline.j1.quality=50"
-        )
+        raise SpecError(f"expected place=value, got '{text}'", file=option, hint=f"{option} {example}")
     return place, parse(value, f"{option} {place}")
+
+
+def parse_assignment(text: str, option: str = "--set", example: str = "train.lr=0.05") -> tuple[str, Any]:
+    """Return the place and the plain value of ``place=value``; raises like :func:`read_assignment`."""
+    place, document = read_assignment(text, option, example)
+    return place, document.data
 
 
 def _check_brackets(text: str, file: str) -> None:

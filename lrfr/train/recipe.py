@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import SpecError, check_kind, did_you_mean
-from lrfr.core.strict_yaml import Document, parse
+from lrfr.core.strict_yaml import Document, parse_assignment
 from lrfr.train.methods.shipped import recipe_document, recipe_names
 from lrfr.train.methods.table import METHODS
 from lrfr.train.settings import TrainSettings
@@ -176,10 +176,7 @@ def _changes(given: Mapping[str, object] | Sequence[str]) -> Iterator[tuple[str,
     check_kind(None if isinstance(given, str | bytes) else given, Iterable, what)
     for text in given:
         check_kind(text, str, what)
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise SpecError(f"--set takes key=value, got '{text}'")
-        yield key.strip(), parse(value, f"--set {key.strip()}").data
+        yield parse_assignment(text)
 
 
 def _override(data: dict[str, Any], key: str, value: object, method: str) -> None:

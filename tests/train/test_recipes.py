@@ -72,7 +72,7 @@ def test_overrides_go_where_they_belong():
         ("head.scale=.inf", "finite"),
         ("contrast_queue=0", "contrast_queue positive"),
         ("momentum=0", "nesterov needs"),
-        ("nonsense", "key=value"),
+        ("nonsense", "expected place=value"),
         ("parents.master.recipe=tiny", "unknown key 'master'"),
     ],
 )

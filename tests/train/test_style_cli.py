@@ -83,7 +83,11 @@ def test_train_in_two_pieces_then_draw_and_degrade(here, capsys):
         == 0
     )
     assert answer(capsys)["result"]["files"] == ["style-sheet/magnitudes.png", "style-sheet/directions.png"]
-    assert decode((here / "style-sheet" / "magnitudes.png").read_bytes()).shape == (16 + 2 * 36, 3 * 36, 3)
+    assert decode((here / "style-sheet" / "magnitudes.png").read_bytes()).shape == (
+        4 + 16 + 2 * 36,
+        4 + 3 * 36,
+        3,
+    )
     (here / "s.yaml").write_text(
         "version: 1\npipeline: [{op: style, weights: runs/cfsm/style.safetensors, magnitude: {uniform: [1, "
         "4]}}]\n"

@@ -10,7 +10,7 @@ from typing import Literal, cast
 from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.strict_yaml import parse
+from lrfr.core.strict_yaml import parse_assignment
 from lrfr.degrade.style.generator_card import PRESETS, Layout
 from lrfr.degrade.style.magnitude import IdentityRange
 from lrfr.train.style.discriminator import MIN_SCALE_PX
@@ -107,13 +107,13 @@ def load_settings(given: Mapping[str, object], overrides: Sequence[str] = ()) ->
     plain: dict[str, object] = {**dataclasses.asdict(CfsmSettings()), **given}
     nested = cast(dict[str, object], plain["identity_range"])
     for text in overrides:
-        key, _, value = text.partition("=")
+        key, value = parse_assignment(text, example="steps=1000")
         group, _, last = key.rpartition(".")
         place = {"": plain, "identity_range": nested}.get(group, {})
         if last not in place:
             known = [*plain, *(f"identity_range.{name}" for name in nested)]
             raise SpecError(f"unknown setting '{key}'", file="--set", hint=did_you_mean(key, known))
-        place[last] = parse(value, f"--set {key}").data
+        place[last] = value
     try:
         return TypeAdapter(CfsmSettings).validate_python(plain)
     except ValidationError as error:
