@@ -10,6 +10,7 @@ import click
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
+from lrfr.core.errors import SpecError
 
 _IN_SETTINGS = ("preset", "size_px", "steps", "batch_size", "lr", "seed", "threads")
 _IDENTITY = "Run or checkpoint of a recognizer.  [default: train 'baseline' in RUNS/identity]"
@@ -109,8 +110,6 @@ def style_sheet_command(out: Output, **given: Any) -> dict[str, object]:
 
 
 def _numbers(text: str) -> list[float]:
-    from lrfr.core.errors import SpecError
-
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

@@ -9,6 +9,7 @@ import click
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
+from lrfr.core.errors import DataError
 
 SHOWN_FAULTS = 20
 
@@ -74,7 +75,6 @@ def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
       lrfr store verify
       lrfr store verify --deep --store store
     """
-    from lrfr.core.errors import DataError
     from lrfr.pairs.care.verify import unfinished
     from lrfr.pairs.care.verify import verify as check
     from lrfr.pairs.format.store_files import open_store
@@ -103,7 +103,6 @@ def diff(out: Output, left: Path, right: Path) -> dict[str, object]:
     Example:
       lrfr store diff store-a store-b
     """
-    from lrfr.core.errors import DataError
     from lrfr.pairs.care.inventory import diff as compare
 
     lines = compare(left, right)
