@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from lrfr.experiment.tables import registry
     from lrfr.pairs.align.aligner import align_images
     from lrfr.pairs.build.make import make_pairs
-    from lrfr.pairs.dataset import Batch, PairDataset, collate
+    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.format.pair_batch import Batch, collate
     from lrfr.pairs.loader import PairLoader
     from lrfr.pairs.store import Store
     from lrfr.train.parents import train_model
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from lrfr.train.weights.load_model import load_model
 
 _HOME = {
-    "Batch": "lrfr.pairs.dataset",
+    "Batch": "lrfr.pairs.format.pair_batch",
     "DataError": "lrfr.core.errors",
     "Degrade": "lrfr.degrade.transforms",
     "EnvironmentFault": "lrfr.core.errors",
@@ -52,7 +53,7 @@ _HOME = {
     "Stopped": "lrfr.core.progress",
     "Store": "lrfr.pairs.store",
     "align_images": "lrfr.pairs.align.aligner",
-    "collate": "lrfr.pairs.dataset",
+    "collate": "lrfr.pairs.format.pair_batch",
     "degrade_images": "lrfr.degrade.transforms",
     "evaluate": "lrfr.experiment.evaluate",
     "load_model": "lrfr.train.weights.load_model",

@@ -69,9 +69,9 @@ def test_no_pickle_eval_cuda_or_print_outside_the_cli(path):
 # What the house has reached; a number here may only be lowered, never raised to let code in.
 CEILINGS = {
     "parameters": 7,
-    "function lines": 66,
-    "file lines": 313,
-    "free json": 62,
+    "function lines": 60,
+    "file lines": 300,
+    "free json": 25,
     "hidden json": 0,
     "files in circles": 0,
     "doubled aliases": 3,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,99 +16,11 @@ from torch.utils.data import Dataset
 from lrfr.core.errors import DataError, SpecError, as_count, as_path, did_you_mean
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.pairs.format.manifests import Up
+from lrfr.pairs.format.pair_batch import Batch, PairItem
 from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
 from lrfr.pairs.format.rows import Rows
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.views import dense_labels, draw_variants, select_rows, view_id
-
-
-class PairItem(TypedDict):
-    """One pair, as a DataLoader hands it to its collate function (torch's default one works, too).
-
-    Attributes:
-        hr: uint8 ``[3, S, S]`` RGB, 0 .. 255.
-        lr: uint8 ``[3, S, S]`` RGB, upsampled as the spec says (equal to ``hr`` in a view without variants).
-        size_px: native side of the LR image in pixels.
-        label: 0 .. num_classes - 1; -1 for no identity.
-        attributes: int8 ``[A]``, 1, 0 or -1 for unknown.
-        row: position in the dataset.
-        key: the face's name in its source; bytes that are no UTF-8 stand as surrogates.
-
-    """
-
-    hr: torch.Tensor
-    lr: torch.Tensor
-    size_px: int
-    label: int
-    attributes: torch.Tensor
-    row: int
-    key: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Pairs of one step.
-
-    Attributes:
-        hr_bchw: uint8 ``[B, 3, S, S]`` RGB.
-        lr_bchw: uint8 ``[B, 3, S, S]`` RGB, upsampled as the spec says (equal to ``hr_bchw`` in a view
-            without variants).
-        size_px_b: int64 ``[B]``, native side of the LR image.
-        label_b: int64 ``[B]``, 0 .. num_classes - 1; -1 for no identity.
-        attributes_ba: int8 ``[B, A]``, 1, 0 or -1 for unknown.
-        row_b: int64 ``[B]``, position in the dataset: what a run may draw by, since views of one id show the
-            same at it whatever base they lie in.
-
-    """
-
-    hr_bchw: torch.Tensor
-    lr_bchw: torch.Tensor
-    size_px_b: torch.Tensor
-    label_b: torch.Tensor
-    attributes_ba: torch.Tensor
-    row_b: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.row_b)
-
-    def as_float(self) -> Batch:
-        """Return the batch with images as float32 in [-1, 1]: ``(x / 255 - 0.5) / 0.5``."""
-        return replace(self, hr_bchw=_to_float(self.hr_bchw), lr_bchw=_to_float(self.lr_bchw))
-
-    def to(self, device: str | torch.device) -> Batch:
-        """Return the batch on a device (a copy from pinned memory does not wait)."""
-        return Batch(*(getattr(self, item.name).to(device, non_blocking=True) for item in fields(self)))
-
-    def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory; a DataLoader with ``pin_memory=True`` calls this."""
-        return Batch(*(getattr(self, item.name).pin_memory() for item in fields(self)))
-
-
-def collate(items: Sequence[PairItem]) -> Batch:
-    """Make a batch of items: ``DataLoader(dataset, batch_size=64, collate_fn=collate)``.
-
-    Args:
-        items: of one dataset, at least one.
-
-    """
-    numbers = torch.tensor([(item["size_px"], item["label"], item["row"]) for item in items])
-    return Batch(
-        _stack([item["hr"] for item in items]),
-        _stack([item["lr"] for item in items]),
-        numbers[:, 0].contiguous(),
-        numbers[:, 1].contiguous(),
-        torch.stack([item["attributes"] for item in items]),
-        numbers[:, 2].contiguous(),
-    )
-
-
-def _stack(images: list[torch.Tensor]) -> torch.Tensor:
-    """Return ``[B, 3, H, W]`` in the layout of :func:`_chw`."""
-    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
-
-
-def _to_float(images: torch.Tensor) -> torch.Tensor:
-    return images.to(torch.float32).mul_(2.0 / 255.0).sub_(1.0)
 
 
 class PairDataset(Dataset[PairItem]):

@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, default_collate
 
 from lrfr.core.errors import SpecError
-from lrfr.pairs.dataset import Batch, PairDataset, collate
+from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.format.pair_batch import Batch, collate
 from lrfr.pairs.loader import PairLoader
 from tests.pairs.toy import build
 

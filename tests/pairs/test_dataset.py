@@ -15,7 +15,8 @@ from lrfr.core.errors import SpecError
 from lrfr.core.image import decode, encode_jpeg
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.make import ViewOptions, make_pairs
+from lrfr.pairs.build.make import make_pairs
+from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.format.lmdb_files import REGISTRY, Registry
 from lrfr.pairs.loader import PairLoader, epoch_order

@@ -14,10 +14,11 @@ from lrfr.core.files import seal, unseal
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.ingest import IngestOptions
-from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
+from lrfr.pairs.build.make import MakeOptions, make_pairs
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner

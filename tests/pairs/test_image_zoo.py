@@ -15,10 +15,11 @@ from PIL import Image, ImageOps
 
 from lrfr.core.errors import REASONS, DataError, ImageFault
 from lrfr.core.image import REMARKS, decode, probe, remarks
-from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
+from lrfr.pairs.build.make import MakeOptions, make_pairs
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.folder import FolderSource

@@ -16,7 +16,8 @@ from lrfr.core.errors import LockedError, SpecError
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
+from lrfr.pairs.build.make import MakeOptions, make_pairs
+from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner

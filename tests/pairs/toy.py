@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.make import MadeView, MakeOptions, ViewOptions, make_pairs
+from lrfr.pairs.build.make import MadeView, MakeOptions, make_pairs
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.base import Face, Source
 

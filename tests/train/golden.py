@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.features import Features
 from lrfr.train.backbones.table import BACKBONES, Preset
 from lrfr.train.engine.distributed import World

@@ -12,7 +12,8 @@ import pytest
 
 from lrfr.core.errors import SpecError
 from lrfr.pairs.build.ingest import IngestOptions
-from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
+from lrfr.pairs.build.make import MakeOptions, make_pairs
+from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.care.upgrade import upgrade
 from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.store import Store

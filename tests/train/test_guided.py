@@ -11,7 +11,7 @@ from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import Card, Layout
 from lrfr.degrade.style.magnitude import IdentityRange
 from lrfr.degrade.style.weight_files import save_weights
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.methods.baseline import Baseline
 from lrfr.train.methods.draws import normals

@@ -21,10 +21,8 @@ from lrfr.eval.protocols.celeba import TREE as CELEBA_PAIRS_TREE
 from lrfr.eval.protocols.celeba import run_celeba_pairs
 from lrfr.eval.protocols.identify import (
     LISTS_TREE,
-    SCFACE_TREE,
     TINYFACE_TREE,
     run_lists,
-    run_scface,
     run_tinyface,
 )
 from lrfr.eval.protocols.ijb import TREE as IJB_TREE
@@ -39,6 +37,7 @@ from lrfr.eval.protocols.pair_lists import (
     run_tsv,
     run_xqlfw,
 )
+from lrfr.eval.protocols.scface import SCFACE_TREE, run_scface
 from lrfr.eval.protocols.survface import TREE as SURVFACE_TREE
 from lrfr.eval.protocols.survface import run_survface
 from lrfr.eval.results import Result

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import DataError, SpecError, as_path, check_kind
-from lrfr.core.files import make_folder, sweep, write_if_other
+from lrfr.core.files import make_folder, sweep
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
 from lrfr.degrade.spec.model import Spec, load_spec
@@ -29,49 +29,23 @@ from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.lr import Variant, wanted_variants, write_variant
 from lrfr.pairs.build.run_log import append_to_log
 from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.build.view_file import ViewOptions, write_view
 from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.manifests import (
     BaseManifest,
-    RowFilter,
     SourceReport,
     VariantManifest,
-    VariantRef,
     View,
 )
-from lrfr.pairs.format.rows import Rows
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.sources.base import Source
-from lrfr.pairs.views import select_rows, view_id
+from lrfr.pairs.views import select_rows
+
+__all__ = ["MadeView", "MakeOptions", "Outcome", "ViewOptions", "make_pairs"]
 
 # each round refuses at least one face; a source that is still being written would go on for ever
 MAX_ROUNDS = 20
-
-
-@dataclass(frozen=True)
-class ViewOptions:
-    """What a view keeps and how it mixes.
-
-    Attributes:
-        name: of the view.
-        weights: one per spec; None weighs all alike.
-        min_per_id: keep identities with at least this many rows.
-        ids: keep these identities.
-        split: keep this split.
-
-    """
-
-    name: str = "default"
-    weights: tuple[float, ...] | None = None
-    min_per_id: int = 0
-    ids: tuple[str, ...] | None = None
-    split: str = ""
-
-    @property
-    def filter(self) -> RowFilter:
-        """Which rows it keeps."""
-        ids = tuple(sorted(set(self.ids))) if self.ids is not None else None
-        return RowFilter(self.min_per_id, ids, self.split)
 
 
 @dataclass(frozen=True)
@@ -235,7 +209,7 @@ def _write(
         manifest, count = write_variant(store, base.manifest, variant, runner)
         manifests.append(manifest)
         images += count
-    view = _write_view(store, base.manifest, shown, list(zip(wanted, manifests, strict=True)), wished)
+    view = write_view(store, base.manifest, shown, list(zip(wanted, manifests, strict=True)), wished)
     outcome = Outcome(
         base.manifest,
         tuple(manifests),
@@ -266,45 +240,3 @@ def _base_rounds(
     raise DataError(
         f"{len(changed)} source files keep changing", hint="run again when nothing writes to the source"
     )
-
-
-def _write_view(
-    store: StoreFiles,
-    base: BaseManifest,
-    shown: Rows,
-    variants: Sequence[tuple[Variant, VariantManifest]],
-    wished: ViewOptions,
-) -> View:
-    refs = tuple(
-        VariantRef(
-            action=manifest.id,
-            weight=variant.weight,
-            spec=variant.spec.name,
-            spec_digest=variant.spec.digest,
-            variant=variant.number,
-            up=variant.up,
-            license=variant.spec.license,
-        )
-        for variant, manifest in variants
-    )
-    view = View(
-        name=wished.name,
-        id=view_id(base, shown, refs, [manifest for _, manifest in variants]),
-        base=base.id,
-        variants=refs,
-        filter=wished.filter,
-    )
-    path = store.view_path(wished.name)
-    make_folder(path.parent)
-    view = replace(view, former=_former(path, view.id))
-    write_if_other(path, view.seal(), store.tmp)
-    return view
-
-
-def _former(path: Path, view_id: str) -> tuple[str, ...]:
-    """Return the older ids of a view that is there already; one that shows something else has none."""
-    try:
-        there = View.read(path)
-    except DataError:  # missing, or damaged and about to be written anew
-        return ()
-    return there.former if there.id == view_id else ()

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lrfr.core.errors import SpecError
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.engine.distributed import Objective, World, data_parallel
 from lrfr.train.engine.state import RunState

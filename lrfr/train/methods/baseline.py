@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.methods.base import Losses, Method

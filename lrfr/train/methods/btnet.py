@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrfr.core.errors import SpecError
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.btnet import BTNet, Indicator, Rule, branch_arguments, select_branch
 from lrfr.train.backbones.embedder import Embedder, InputSpec
 from lrfr.train.backbones.iresnet import IResNet

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.embedder import Embedder, single
 from lrfr.train.backbones.fusion import FUSIONS, Fused, FusionLayout
 from lrfr.train.backbones.iresnet import IResNet

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lrfr.core.errors import SpecError
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.features import Features
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.heads.margins import Head, HeadSpec

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.methods.base import Losses, Method, Parents, start_from

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lrfr.pairs.dataset import Batch
+from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.heads.margins import Head, HeadSpec, classify
