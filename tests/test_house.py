@@ -79,7 +79,7 @@ CEILINGS = {
 # files that do the same job in their room, or a command named like what it is about
 SAME_JOB = {"base", "table", "settings", "__init__", "__main__"}
 # names that two rooms still share; a name that leaves this list may not come back
-SHARED = {"embedder", "plan", "btnet"}
+SHARED: set[str] = set()
 ROOMS = ["core", "degrade", "pairs", "train", "eval", "experiment", "cli"]
 
 

@@ -82,6 +82,7 @@ class _Builder:
         self.count = 0
 
     def fault(self, message: str, node: yaml.Node, place: Place, hint: str | None = None) -> SpecError:
+        """Return an error that says where ``node`` stands."""
         mark = node.start_mark
         return SpecError(
             message,

@@ -169,6 +169,7 @@ def _filled(document: Document, data: Mapping[str, Any], given: Mapping[str, str
     places = {name: str(given.get(name, path)) for name, path in declared.items()}
 
     def fill(value: Any) -> Any:
+        """Put the places' paths into every text of a plain value."""
         if isinstance(value, dict):
             return {key: fill(item) for key, item in value.items()}
         if isinstance(value, list):

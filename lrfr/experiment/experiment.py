@@ -13,9 +13,9 @@ from lrfr.core.errors import DataError, SpecError, as_path, did_you_mean
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.eval.result_files import read_results
 from lrfr.eval.results import Metric
+from lrfr.experiment.command_plan import Step, steps_of
 from lrfr.experiment.declare import Declaration, load_declaration
 from lrfr.experiment.launch import RayLaunch
-from lrfr.experiment.plan import Step, steps_of
 from lrfr.experiment.runner import BAD, StepRunner, digests_of
 from lrfr.experiment.savings import Savings, measure
 from lrfr.pairs.executors.ray import ray_session

@@ -18,7 +18,7 @@ from lrfr.core.image import ImageU8
 from lrfr.eval.results import Model
 
 if TYPE_CHECKING:
-    from lrfr.train.backbones.embedder import Embedder as NetEmbedder
+    from lrfr.train.backbones.net_embedder import Embedder as NetEmbedder
 
 _PREDICTORS = {"attributes": "attribute_predictor", "classes": "class_predictor"}
 
@@ -177,7 +177,7 @@ def block_outputs(embed: Embedder, images: list[ImageU8]) -> list[NDArray[np.flo
     import torch
 
     from lrfr.degrade.ops.resize import resize_batch
-    from lrfr.train.backbones.embedder import to_input
+    from lrfr.train.backbones.net_embedder import to_input
 
     known = cast("NetEmbedder", embed)
     side, net = known.route(*images[0].shape[:2])

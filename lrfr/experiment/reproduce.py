@@ -134,6 +134,7 @@ def _run(result: Result) -> Link:
         return Link("run", UNKNOWN, "the model is no checkpoint of a run here")
 
     def look() -> str:
+        """Return what the run's record says that it was made of."""
         from lrfr.train.engine.run_record import RunRecord
 
         identity = RunRecord.read(run).identity

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import SpecError
+from lrfr.experiment.command_plan import steps_of
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import SHIPPED
-from lrfr.experiment.plan import steps_of
 
 SMALL = """
 version: 1

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import SpecError
+from lrfr.experiment.command_plan import Step, steps_of
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import Clock
-from lrfr.experiment.plan import Step, steps_of
 from lrfr.experiment.runner import StepRunner
 
 DECLARATION = """
@@ -189,7 +189,7 @@ def test_kill_at_a_random_step_then_the_same_command_ends_the_same(tmp_path, ste
         import sys
         from pathlib import Path
         from lrfr.experiment.declare import load_declaration
-        from lrfr.experiment.plan import steps_of
+        from lrfr.experiment.command_plan import steps_of
         from lrfr.experiment.runner import StepRunner
         steps = steps_of(load_declaration(Path({str(tmp_path / "small.yaml")!r})))
         StepRunner(Path("small"), (sys.executable, {str(tmp_path / "stand_in.py")!r})).run(steps, lambda *a: None)

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.train.backbones.btnet import BTNet, branch_arguments, owned_stage, select_branch
+from lrfr.train.backbones.branched import BTNet, branch_arguments, owned_stage, select_branch
 from lrfr.train.backbones.iresnet import btnet_strides
 from lrfr.train.backbones.mobilefacenet import Conv2d, ConvBlock
 from lrfr.train.backbones.nets import Nets

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.train import checkpoint
-from lrfr.train.backbones.btnet import BTNet
+from lrfr.train.backbones.branched import BTNet
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.export_model import export, run_onnx

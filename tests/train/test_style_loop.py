@@ -131,7 +131,7 @@ def test_other_sizes_train(side, tmp_path):
 
 
 def test_a_checkpoint_of_ours_is_an_identity_network_with_gradients_to_the_face_only(tmp_path):
-    from lrfr.train.backbones.embedder import to_input
+    from lrfr.train.backbones.net_embedder import to_input
     from lrfr.train.methods.baseline import Baseline
     from lrfr.train.weights.load_nets import load_embedder
 

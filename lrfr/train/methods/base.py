@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from lrfr.pairs.format.pair_batch import Batch
-from lrfr.train.backbones.embedder import Embedder, InputSpec, single
+from lrfr.train.backbones.net_embedder import Embedder, InputSpec, single
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.backbones.teacher import FrozenTeacher

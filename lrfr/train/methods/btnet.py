@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from lrfr.core.errors import SpecError
 from lrfr.pairs.format.pair_batch import Batch
-from lrfr.train.backbones.btnet import BTNet, Indicator, Rule, branch_arguments, select_branch
-from lrfr.train.backbones.embedder import Embedder, InputSpec
+from lrfr.train.backbones.branched import BTNet, Indicator, Rule, branch_arguments, select_branch
 from lrfr.train.backbones.iresnet import IResNet
+from lrfr.train.backbones.net_embedder import Embedder, InputSpec
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.heads.margins import HeadSpec

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.pairs.format.pair_batch import Batch
-from lrfr.train.backbones.embedder import Embedder, single
 from lrfr.train.backbones.fusion import FUSIONS, Fused, FusionLayout
 from lrfr.train.backbones.iresnet import IResNet
 from lrfr.train.backbones.multibranch import BranchMap, MultiBranch
+from lrfr.train.backbones.net_embedder import Embedder, single
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.heads.margins import HeadSpec

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrfr.train.backbones.embedder import Embedder
+from lrfr.train.backbones.net_embedder import Embedder
 from lrfr.train.checkpoint import digest_of
 from lrfr.train.weights.load_nets import load_embedder
 

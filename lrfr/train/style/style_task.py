@@ -16,7 +16,7 @@ from lrfr.degrade.inspect.picture_grid import tile
 from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import Card
 from lrfr.degrade.style.weight_files import load_weights, pack, save_weights, unpack
-from lrfr.train.backbones.embedder import to_input
+from lrfr.train.backbones.net_embedder import to_input
 from lrfr.train.engine.task import Sight, Task
 from lrfr.train.methods.base import Losses
 from lrfr.train.methods.draws import rows

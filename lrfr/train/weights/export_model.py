@@ -15,8 +15,8 @@ from torch import nn
 
 from lrfr.core.errors import NumericFault, SpecError, missing_extra
 from lrfr.core.files import make_folder, sha256_file
-from lrfr.train.backbones.btnet import BTNet
-from lrfr.train.backbones.embedder import Embedder
+from lrfr.train.backbones.branched import BTNet
+from lrfr.train.backbones.net_embedder import Embedder
 from lrfr.train.checkpoint import digest_of, save_tensors
 from lrfr.train.weights.load_nets import Loaded, load_nets
 from lrfr.train.weights.model_identity import ModelIdentity

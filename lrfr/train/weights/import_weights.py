@@ -20,8 +20,8 @@ from lrfr.core.errors import DataError, SpecError, missing_extra
 from lrfr.core.files import sha256_file
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.train import checkpoint
-from lrfr.train.backbones.embedder import to_input
 from lrfr.train.backbones.mobilefacenet import ConvBlock, MobileFaceNet
+from lrfr.train.backbones.net_embedder import to_input
 from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.model_identity import ModelIdentity

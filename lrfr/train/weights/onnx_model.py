@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError, SpecError, missing_extra
 from lrfr.core.image import ImageU8, check_image
 from lrfr.degrade.ops.resize import resize_batch
-from lrfr.train.backbones.embedder import BATCH, InputSpec
+from lrfr.train.backbones.net_embedder import BATCH, InputSpec
 
 
 class OnnxEmbedder:
