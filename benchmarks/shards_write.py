@@ -68,23 +68,23 @@ def writing(source: Path, folder: Path, jpegs: list[bytes], rounds: int) -> dict
     build(source, store, (14,), "default", executor="serial")
     found["second_run_s"] = round(wall(lambda: build(source, store, (14,), "default", executor="serial")), 3)
     again = build(source, store, (14,), "default", executor="serial")
-    return {**found, "second_run_images": again.hr_written + again.lr_written}
+    return {**found, "second_run_images": again.done.hr_written + again.done.lr_written}
 
 
 def overhead(root: Path, spec: Any, jpegs: list[bytes], rounds: int) -> dict[str, float]:
     """CPU time of LR shards over that of decoding and degrading the same images, task by task in turn."""
     from lrfr.core.files import make_folder
     from lrfr.degrade.pipeline import Pipeline
-    from lrfr.pairs.build.make import lr_task, variant_places, wanted_variants
+    from lrfr.pairs.build.lr import lr_places, lr_task, wanted_variants
     from lrfr.pairs.store import Store
 
     store, pipeline = Store(root), Pipeline(spec)
     base = store.base_manifest(store.bases()[0])
     variant = wanted_variants([spec], None, None, False)[0]
-    _, places, _ = variant_places(store, base, variant, pipeline.cost_ms)
+    places = lr_places(store, base, variant)
     tasks = [lr_task(store, base, variant, place, None) for place in places if place.stop <= len(jpegs)]
     make_folder(places[0].folder)
-    rows = store.rows(base["id"])
+    rows = store.rows(base.id)
 
     def operation(task: Any) -> None:
         for start in range(task.place.start, task.place.stop, 64):

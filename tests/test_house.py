@@ -3,6 +3,7 @@ project.
 """
 
 import ast
+import importlib.util
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -200,3 +201,13 @@ def test_nothing_says_how_the_project_is_made_or_names_a_registry():
         if hits:
             found[path.relative_to(ROOT).as_posix()] = sorted(set(hits))
     assert not found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_benchmarks_import_what_there_is(path):
+    """They run outside the suite and import inside functions: a moved name would be found by a user."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lrfr"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}")
