@@ -190,8 +190,8 @@ def _tracked():
 
 def test_nothing_says_how_the_project_is_made_or_names_a_registry():
     """Neither tools and machines of the makers nor hosts of package registries; spelled in pieces here."""
-    words = ["py" + "pi.org", "python" + "hosted", "ana" + "conda.org", "npm" + "js.com", "/work/" + "main"]
-    words += ["/work/" + "shared", "clau" + "de", "chat" + "gpt", "co" + "pilot", "language " + "model"]
+    words = ["py" + "pi.org", "python" + "hosted", "ana" + "conda.org", "npm" + "js.com", "/wo" + "rk/main"]
+    words += ["/wo" + "rk/shared", "clau" + "de", "chat" + "gpt", "co" + "pilot", "language " + "model"]
     words += ["iss" + "ue 1", "iss" + "ue #", "sub" + "agent"]
     left_over = "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"])
     pattern = re.compile(f"(?i:{'|'.join(map(re.escape, words))})|\\b(?:{left_over})\\b")
