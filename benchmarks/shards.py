@@ -77,7 +77,7 @@ def read_slice(sets: Sequence[Any], rows: list[int]) -> None:
 
 def pairs_of(store: Path) -> list[Pair]:
     """Load all pairs as bytes, in row order."""
-    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.reading.dataset import PairDataset
 
     dataset = PairDataset(store, "default")
     sets = (dataset.hr, *dataset.lr)
@@ -142,7 +142,7 @@ def reading(store: Path, pairs: list[Pair], others: Any, rounds: int) -> dict[st
     """Warm random reads, HR and two LR images each; streams (WebDataset, and the iterators of MDS and
     litdata) in their own order.
     """
-    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.reading.dataset import PairDataset
 
     packed = [peers.pack(pair) for pair in pairs]
     contestants: dict[str, Callable[[list[int]], Any]] = {
@@ -177,8 +177,8 @@ def loading(store: Path, pairs: list[Pair], others: Any, rounds: int) -> dict[st
     """Batches of 128 through the loader; the limit decodes and upsamples the same number of pairs from
     memory, batch by batch.
     """
-    from lrfr.pairs.dataset import PairDataset
-    from lrfr.pairs.loader import PairLoader
+    from lrfr.pairs.reading.dataset import PairDataset
+    from lrfr.pairs.reading.loader import PairLoader
 
     dataset, packed = PairDataset(store, "lr14"), [peers.pack(pair) for pair in pairs]
 
@@ -233,7 +233,7 @@ def cold(store: Path, rows: int) -> dict[str, float]:
     """Bytes read over bytes needed for one epoch in block order, the page cache dropped before (Linux)."""
     from lrfr.pairs.format.lmdb_files import REGISTRY
     from lrfr.pairs.format.reader import open_base
-    from lrfr.pairs.loader import epoch_order
+    from lrfr.pairs.reading.loader import epoch_order
 
     REGISTRY.clear()
     folder = next((store / "base").iterdir())

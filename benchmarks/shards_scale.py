@@ -62,8 +62,8 @@ def measure(rows: int) -> dict[str, Any]:
     from lrfr.pairs.build.prepare import Prepare
     from lrfr.pairs.build.scan import Ingest
     from lrfr.pairs.care.verify import verify
-    from lrfr.pairs.dataset import PairDataset
     from lrfr.pairs.format.lmdb_files import REGISTRY
+    from lrfr.pairs.reading.dataset import PairDataset
     from lrfr.pairs.store import Store
 
     with tempfile.TemporaryDirectory(prefix="lrfr-scale-") as name:

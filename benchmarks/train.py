@@ -22,7 +22,7 @@ import torch
 
 from lrfr.core.progress import Hooks
 from lrfr.pairs.build.make import make_pairs
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import read
 from lrfr.train.engine.loaders import make_loader

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from lrfr.experiment.tables import registry
     from lrfr.pairs.align.aligner import align_images
     from lrfr.pairs.build.make import make_pairs
-    from lrfr.pairs.dataset import PairDataset
     from lrfr.pairs.format.pair_batch import Batch, collate
-    from lrfr.pairs.loader import PairLoader
+    from lrfr.pairs.reading.dataset import PairDataset
+    from lrfr.pairs.reading.loader import PairLoader
     from lrfr.pairs.store import Store
     from lrfr.train.parents import train_model
     from lrfr.train.recipe import load_recipe
@@ -44,8 +44,8 @@ _HOME = {
     "LockedError": "lrfr.core.errors",
     "LrfrError": "lrfr.core.errors",
     "NumericFault": "lrfr.core.errors",
-    "PairDataset": "lrfr.pairs.dataset",
-    "PairLoader": "lrfr.pairs.loader",
+    "PairDataset": "lrfr.pairs.reading.dataset",
+    "PairLoader": "lrfr.pairs.reading.loader",
     "Pipeline": "lrfr.degrade.pipeline",
     "Results": "lrfr.experiment.evaluate",
     "Spec": "lrfr.degrade.spec.model",

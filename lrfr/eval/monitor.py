@@ -18,7 +18,7 @@ from lrfr.eval.report.compare import size_pair
 from lrfr.eval.settings import Settings
 
 if TYPE_CHECKING:
-    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.reading.dataset import PairDataset
 
 Evaluate = Callable[[Embedder], dict[str, float]]
 _READ = 64

@@ -16,7 +16,7 @@ from lrfr.degrade.inspect.magnitude_sheet import direction_sheet, magnitude_shee
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.style.weight_files import StyleModel
 from lrfr.experiment.train_here import DEFAULT_SPEC, make_default_view
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.train.engine.distributed import World, join_world
 from lrfr.train.engine.recognizer_task import FitOptions

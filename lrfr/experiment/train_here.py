@@ -12,7 +12,7 @@ from lrfr.core.errors import missing_extra
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.monitor import Evaluate, embedded_evaluator
 from lrfr.pairs.build.make import make_pairs
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.journal import ScalarWriter
 from lrfr.train.engine.recognizer_task import FitOptions

@@ -85,7 +85,7 @@ class Store(StoreFiles):
         verification pairs; see :func:`lrfr.pairs.export.formats.export_view`.
         """
         # the dataset brings torch, which nothing else here needs
-        from lrfr.pairs.dataset import PairDataset
         from lrfr.pairs.export.formats import export_view
+        from lrfr.pairs.reading.dataset import PairDataset
 
         return export_view(PairDataset(self, view), Path(out), form, choice, hooks)

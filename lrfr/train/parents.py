@@ -15,7 +15,7 @@ import torch
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import LrfrError, SpecError, as_path, check_kind, did_you_mean
 from lrfr.core.progress import SILENT, Hooks, Stopped
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.checkpoint import read_manifest, resolve
 from lrfr.train.engine.distributed import join_world

@@ -34,7 +34,7 @@ from lrfr.train.weights.load_nets import load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
 
 if TYPE_CHECKING:
-    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.reading.dataset import PairDataset
 
 
 @dataclass(frozen=True)

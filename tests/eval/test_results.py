@@ -15,7 +15,7 @@ from lrfr.eval.result_files import read_results, write_results
 from lrfr.eval.results import Model, metric, pack, unpack
 from lrfr.eval.scoring.intervals import delong, mcnemar
 from lrfr.eval.settings import Settings
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from tests.eval.world import color_embed, identity_picture
 
 

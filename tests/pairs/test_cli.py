@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.bin_file import read_bin
 from lrfr.pairs.sources.table import open_source
 from tests.pairs.zoo import picture, save

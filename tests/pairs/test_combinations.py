@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from lrfr.core.image import encode_jpeg
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.make import make_pairs
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.pair_batch import collate
-from lrfr.pairs.loader import PairLoader
+from lrfr.pairs.reading.dataset import PairDataset
+from lrfr.pairs.reading.loader import PairLoader
 from lrfr.pairs.sources.recordio import MAGIC
 from tests.pairs.toy import build, tree
 from tests.pairs.zoo import picture

@@ -10,9 +10,9 @@ import pytest
 from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.pairs.care.repair import repair
 from lrfr.pairs.care.verify import verify
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SPEC, build, ingest, tree
 

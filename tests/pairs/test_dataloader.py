@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, default_collate
 
 from lrfr.core.errors import SpecError
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.format.pair_batch import Batch, collate
-from lrfr.pairs.loader import PairLoader
+from lrfr.pairs.reading.dataset import PairDataset
+from lrfr.pairs.reading.loader import PairLoader
 from tests.pairs.toy import build
 
 SHAPES = {"hr": (3, 16, 16), "lr": (3, 16, 16), "attributes": (1,)}

@@ -17,9 +17,9 @@ from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.build.view_file import ViewOptions
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.format.lmdb_files import REGISTRY, Registry
-from lrfr.pairs.loader import PairLoader, epoch_order
+from lrfr.pairs.reading.dataset import PairDataset
+from lrfr.pairs.reading.loader import PairLoader, epoch_order
 from lrfr.pairs.store import Store
 from lrfr.pairs.views import draw_variants
 from tests.pairs.toy import SPEC, ToySource, build, ingest

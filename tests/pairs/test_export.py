@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.progress import Hooks
 from lrfr.pairs.build.make import make_pairs
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.export.file_names import FileNames, path_part
 from lrfr.pairs.export.formats import PairChoice, export_view
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.base import Face
 from lrfr.pairs.sources.folder import FolderSource
 from tests.pairs.toy import ToySource, ingest

@@ -20,9 +20,9 @@ from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.care.verify import verify
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, View
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.store import Store
 from tests.pairs import golden

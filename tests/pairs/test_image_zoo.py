@@ -20,8 +20,8 @@ from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.view_file import ViewOptions
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.store import Store
 from tests.pairs.toy import ToySource

@@ -19,10 +19,10 @@ from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.make import MakeOptions, make_pairs
 from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.care.verify import verify
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.shard import MAP_SIZE
 from lrfr.pairs.format.shard_layout import MAX_SHARD_ROWS, rows_per_shard
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SPEC, ToySource, build, ingest, tree
 

@@ -22,12 +22,12 @@ from lrfr.pairs.care.older_layout import read_older_base, read_older_view
 from lrfr.pairs.care.repair import repair
 from lrfr.pairs.care.upgrade import upgrade
 from lrfr.pairs.care.verify import verify
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.reader import ShardSet
 from lrfr.pairs.format.rows import read_rows
 from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.faults import killed_at, moments
 from tests.pairs.toy import ToySource, build, ingest, tree

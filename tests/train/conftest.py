@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lrfr.pairs.build.make import make_pairs
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 
 # six steps of sixteen faces; milestones away, so that every step learns
 FAST = [

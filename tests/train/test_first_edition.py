@@ -15,7 +15,7 @@ from lrfr.pairs.build.ingest import IngestOptions
 from lrfr.pairs.build.make import MakeOptions, make_pairs
 from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.care.upgrade import upgrade
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from lrfr.train.engine.journal import loss_trace
 from lrfr.train.parents import train_model

@@ -184,7 +184,7 @@ def test_every_part_has_a_revision():
 def test_a_view_flips_alike_whatever_base_its_rows_lie_in(tmp_path):
     from lrfr.pairs.build.make import make_pairs
     from lrfr.pairs.build.view_file import ViewOptions
-    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.reading.dataset import PairDataset
     from lrfr.train.engine.loaders import flip
     from tests.pairs.toy import ToySource, ingest
 

@@ -288,7 +288,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.loaders import make_loader
 from lrfr.train.engine.recognizer_task import FitOptions

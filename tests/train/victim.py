@@ -19,7 +19,7 @@ import torch
 import torch._dynamo  # an optimizer imports it on first use; here once instead of in every child
 
 from lrfr.core.progress import Hooks
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.recipe import load_recipe

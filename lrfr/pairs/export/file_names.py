@@ -9,7 +9,7 @@ from xxhash import xxh3_64_intdigest
 
 from lrfr.core.files import sha256_hex
 from lrfr.core.image import IMAGE_SUFFIXES
-from lrfr.pairs.dataset import PairDataset
+from lrfr.pairs.reading.dataset import PairDataset
 
 MAX_PART_BYTES = 200
 _UNSAFE = '%/\\<>:"|?*'

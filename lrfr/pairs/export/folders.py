@@ -7,9 +7,9 @@ from pathlib import Path
 from lrfr.core.errors import DataError
 from lrfr.core.files import make_folder, write_fault
 from lrfr.core.progress import Hooks
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.export.file_names import FileNames, path_part
 from lrfr.pairs.export.view_parts import parts_of
+from lrfr.pairs.reading.dataset import PairDataset
 
 
 def export_folders(dataset: PairDataset, out: Path, hooks: Hooks) -> int:

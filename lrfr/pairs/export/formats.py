@@ -8,10 +8,10 @@ from pathlib import Path
 from lrfr.core.errors import EnvironmentFault, SpecError, did_you_mean
 from lrfr.core.files import make_folder
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.export.folders import export_folders
 from lrfr.pairs.export.verification_set import export_bin
 from lrfr.pairs.export.webdataset import export_tar
+from lrfr.pairs.reading.dataset import PairDataset
 
 FORMS = ("folders", "webdataset", "bin")
 

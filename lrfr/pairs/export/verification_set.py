@@ -8,8 +8,8 @@ import numpy as np
 
 from lrfr.core.errors import DataError, did_you_mean
 from lrfr.core.streams import stream
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.export.view_parts import parts_of
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.bin_file import write_bin
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lrfr.core.image import encode_png
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.format.reader import ShardSet
 from lrfr.pairs.format.records import JPEG, PNG, RAW
+from lrfr.pairs.reading.dataset import PairDataset
 
 _SUFFIX = {JPEG: ".jpg", PNG: ".png", RAW: ".png"}
 

@@ -10,9 +10,9 @@ import tarfile
 from pathlib import Path
 
 from lrfr.core.progress import Hooks
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.export.file_names import FileNames
 from lrfr.pairs.export.view_parts import Part, parts_of
+from lrfr.pairs.reading.dataset import PairDataset
 
 TAR_ROWS = 8192
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.format.pair_batch import Batch
-from lrfr.pairs.loader import PairLoader
+from lrfr.pairs.reading.dataset import PairDataset
+from lrfr.pairs.reading.loader import PairLoader
 from lrfr.train.engine.distributed import World
 from lrfr.train.settings import TrainSettings
 

@@ -21,8 +21,8 @@ from lrfr.train.methods.base import Losses, Method, Parents
 from lrfr.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from lrfr.pairs.dataset import PairDataset
     from lrfr.pairs.format.pair_batch import Batch
+    from lrfr.pairs.reading.dataset import PairDataset
 
 Evaluate = Callable[[Embedder], dict[str, float]]
 

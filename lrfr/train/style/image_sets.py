@@ -18,7 +18,7 @@ from lrfr.core.files import digest_of, read_bytes
 from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode
 
 if TYPE_CHECKING:
-    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.reading.dataset import PairDataset
 
 EMBEDDED = "embedded"
 SPEC_PREFIX = "spec:"
@@ -113,7 +113,7 @@ def _render(people: range, seed: int) -> list[tuple[bytes, ImageU8]]:
 
 
 def _view(store: Path, name: str, size_px: int) -> ImageSet:
-    from lrfr.pairs.dataset import PairDataset
+    from lrfr.pairs.reading.dataset import PairDataset
 
     dataset: PairDataset = PairDataset(store, name)
 

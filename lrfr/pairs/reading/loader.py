@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import SpecError, as_count, check_kind
 from lrfr.core.files import digest_of
-from lrfr.pairs.dataset import PairDataset
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.pairs.format.shard_layout import UNIT_ROWS
+from lrfr.pairs.reading.dataset import PairDataset
 
 AHEAD_BATCHES = 4
 WINDOW_ROWS = 4096

@@ -1,0 +1,1 @@
+"""Row arrays: sealed columns of numbers beside the faces of a base."""
