@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.files import canonical, sha256_hex
-from lrfr.core.image import encode_png, remarks, suffix_fits
+from lrfr.core.image import content_of, encode_png, remarks, suffix_fits
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
@@ -80,7 +80,11 @@ class ScanTask:
             return Scanned(code=fault.code, detail=fault.detail)
         sha256, size = content_digest(content)
         flags = [*remarks(content)] if isinstance(content, bytes) else []
-        if isinstance(content, bytes) and isinstance(place, str) and not suffix_fits(content, place):
+        if (
+            isinstance(content, bytes)
+            and isinstance(place, str)
+            and not suffix_fits(content_of(content).kind, place)
+        ):
             flags.append("W_SUFFIX")
         if pixels.min() == pixels.max():
             flags.append("W_CONSTANT")

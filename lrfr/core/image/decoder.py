@@ -8,8 +8,6 @@ decodes the pixels, because OpenCV alone answers ``None`` without a reason. Ever
 from __future__ import annotations
 
 import io
-import os
-import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -19,17 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
-
-ImageU8 = NDArray[np.uint8]
+from lrfr.core.image.content_kind import content_of
+from lrfr.core.image.encoder import ImageU8
 
 # raised by hand when decoding, or encoding a crop, may give other pixels or bytes: they name bases
 DECODER_REVISION = 1
-ENCODER_REVISION = 1
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-)
 MAX_PIXELS = 64_000_000
 MIN_SIDE_PX = 4
 MAX_ASPECT = 16.0
@@ -55,7 +49,7 @@ def probe(data: bytes) -> tuple[str, int, int]:
         except Image.DecompressionBombError:
             raise ImageFault("E_BOMB") from None
         except UnidentifiedImageError:
-            raise ImageFault("E_FORMAT", _foreign(data)) from None
+            raise ImageFault("E_FORMAT", content_of(data).name) from None
         except Exception as error:
             raise ImageFault("E_FORMAT", type(error).__name__) from None
     _check_extent(width, height)
@@ -64,21 +58,6 @@ def probe(data: bytes) -> tuple[str, int, int]:
             "E_FORMAT", "TIFF with several pages or float samples" if odd else f"{kind} is not allowed"
         )
     return kind, width, height
-
-
-_FOREIGN = (
-    (re.compile(rb".{4}ftyp(avif|avis)", re.DOTALL), "AVIF: no codec"),
-    (re.compile(rb".{4}ftyp(hei|mif|msf)", re.DOTALL), "HEIC: no codec"),
-    (re.compile(rb"%!PS"), "EPS is not allowed"),
-    (re.compile(rb"%PDF"), "PDF is not allowed"),
-    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?<svg", re.IGNORECASE), "SVG is not allowed"),
-    (re.compile(rb"\s*(<!doctype )?<?html", re.IGNORECASE), "a web page"),
-)
-
-
-def _foreign(data: bytes) -> str:
-    """Name what a refused file is, where it is easily told."""
-    return next((name for pattern, name in _FOREIGN if pattern.match(data[:512])), "")
 
 
 def _check_extent(width: int, height: int) -> None:
@@ -130,15 +109,6 @@ def remarks(data: bytes) -> tuple[str, ...]:
 
 _ORIENTATION = 0x0112
 _ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-_SUFFIX_KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM"}
-
-
-def suffix_fits(data: bytes, name: str) -> bool:
-    """Return whether a file name's suffix says what the bytes are (a name without an image suffix says
-    nothing).
-    """
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix not in IMAGE_SUFFIXES or probe(data)[0] == _SUFFIX_KINDS.get(suffix, suffix[1:].upper())
 
 
 def decode(data: bytes) -> ImageU8:
@@ -238,59 +208,3 @@ def _decode_with_pillow(data: bytes) -> ImageU8:
                 return _over_black(pixels, np.ascontiguousarray(pixels[:, :, :3]))
     except Exception as error:
         raise ImageFault("E_TRUNCATED", type(error).__name__) from None
-
-
-def encode_png(image: ImageU8, level: int = 3) -> bytes:
-    """Encode uint8 HWC RGB as PNG (lossless)."""
-    return _encode(image, ".png", [16, level])
-
-
-def encode_jpeg(image: ImageU8, quality: int = 95, subsampling: str = "420") -> bytes:
-    """Encode uint8 HWC RGB as baseline JPEG, byte-equal to Pillow's ``save`` at the same quality and
-    subsampling.
-    """
-    import cv2
-
-    factor = {
-        "420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-        "422": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
-        "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    }[subsampling]
-    return _encode(
-        image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
-    )
-
-
-def _encode(image: ImageU8, suffix: str, options: list[int]) -> bytes:
-    import cv2
-
-    check_image(image)
-    done, buffer = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    if not done:
-        raise ValueError(f"OpenCV could not encode {image.shape} as {suffix}")
-    return bytes(buffer)
-
-
-def square_fit(image: ImageU8, size_px: int) -> ImageU8:
-    """Cut the central square of uint8 [H, W, 3] and bring it to ``size_px`` by Pillow's antialiased bicubic
-    filter.
-
-    It is the one way in: what ``lrfr degrade``, ``Pipeline.run`` and a store make of a picture is the same.
-    """
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = np.ascontiguousarray(image[top : top + side, left : left + side])
-    if side == size_px:
-        return square
-    from PIL import Image
-
-    resized = Image.fromarray(square).resize((size_px, size_px), Image.Resampling.BICUBIC)
-    return np.asarray(resized, np.uint8)
-
-
-def check_image(image: ImageU8) -> ImageU8:
-    """Return ``image`` when it is uint8 HWC RGB, else raise ``ValueError`` with the shape and dtype found."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"expected uint8 [H, W, 3] RGB, got {image.dtype} {list(image.shape)}")
-    return image

@@ -1,0 +1,39 @@
+"""The one image type of lrfr, uint8 HWC RGB, and its guarded decoding and encoding."""
+
+from lrfr.core.image.content_kind import (
+    IMAGE_SUFFIXES,
+    PICTURE_CODES,
+    READ_SUFFIXES,
+    content_of,
+    looks_like_picture,
+    suffix_fits,
+)
+from lrfr.core.image.decoder import DECODER_REVISION, REMARKS, decode, probe, remarks
+from lrfr.core.image.encoder import (
+    ENCODER_REVISION,
+    ImageU8,
+    check_image,
+    encode_jpeg,
+    encode_png,
+    square_fit,
+)
+
+__all__ = [
+    "DECODER_REVISION",
+    "ENCODER_REVISION",
+    "IMAGE_SUFFIXES",
+    "PICTURE_CODES",
+    "READ_SUFFIXES",
+    "REMARKS",
+    "ImageU8",
+    "check_image",
+    "content_of",
+    "decode",
+    "encode_jpeg",
+    "encode_png",
+    "looks_like_picture",
+    "probe",
+    "remarks",
+    "square_fit",
+    "suffix_fits",
+]
