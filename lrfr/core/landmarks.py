@@ -4,14 +4,15 @@ aliasing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import ImageFault, SpecError
-from lrfr.core.lists import read_lines
+from lrfr.core.errors import ImageFault
+from lrfr.core.lists import Shape, read_keyed
 
 # raised by hand when :func:`align` may give other pixels: it names bases
 ALIGN_REVISION = 1
@@ -55,31 +56,62 @@ def align(image: NDArray[np.uint8], landmarks: NDArray[np.float64], size_px: int
     return np.asarray(cv2.resize(warped, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def read_landmarks(path: Path) -> dict[str, tuple[float, ...]]:
-    """Read ``key x1 y1 ... x5 y5`` lines (spaces, tabs or commas); a count line and a header line are skipped
-    (CelebA's layout).
+def read_landmarks(path: Path, known: Collection[str] = ()) -> dict[str, tuple[float, ...]]:
+    """Read lines of a key and its points, ``key x1 y1 ... x5 y5``, as ten numbers by key.
 
-    With tabs between, keys may hold spaces and more columns may follow (the ``landmarks.tsv`` of an
-    alignment). Of several lines of one key the first counts.
+    Spaces, tabs or commas stand between; keys may hold spaces. A count line and a header line may stand first
+    (CelebA's layout), and behind tabs more columns may follow (the ``landmarks.tsv`` of an alignment). Of
+    several lines of one key the first counts. Four points (eyes, nose tip, middle of the mouth), 68 (iBUG's)
+    and 98 (WFLW's) become the five. A number that is not finite is kept: only that face is refused.
+
+    Args:
+        path: the file.
+        known: keys that may be meant, which tells separators apart where a key holds some.
 
     Raises:
         SpecError: a line has another number of fields or no numbers, with its place.
 
     """
     found: dict[str, tuple[float, ...]] = {}
-    for number, line in read_lines(path, names=True):
-        tabbed = line.count("\t") >= 10
-        parts = line.split("\t")[:11] if tabbed else line.replace(",", " ").split()
-        if not parts or (number <= 2 and (len(parts) in {1, 10} or not _is_number(parts[-1]))):
-            continue
-        if len(parts) != 11 or not all(map(_is_number, parts[1:])):
-            raise SpecError("expected 'key x1 y1 x2 y2 x3 y3 x4 y4 x5 y5'", file=str(path), line=number)
-        found.setdefault(parts[0], tuple(map(float, parts[1:])))
+    for _, key, values in read_keyed(path, _SHAPE, known):
+        if key not in found:
+            found[key] = five_points(np.array(values, np.float64).reshape(-1, 2))
     return found
+
+
+def five_points(points: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return x1, y1 to x5, y5 of the five points from 4, 5, 68 or 98, float64 ``[n, 2]``.
+
+    Source: iBUG 300-W's and WFLW's numbering; the picture's left comes first.
+    """
+    if len(points) == 4:
+        return tuple(_with_mouth_corners(points).reshape(-1).tolist())
+    if len(points) in _FIVE_OF:
+        points = np.array([points[list(some)].mean(0) for some in _FIVE_OF[len(points)]])
+    return tuple(points.reshape(-1).tolist())
+
+
+def _with_mouth_corners(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put the template's mouth corners where the fit of the other points has them."""
+    mouth = TEMPLATE[3:]
+    try:
+        back = similarity(np.vstack([TEMPLATE[:3], mouth.mean(0)]), points)
+    except ImageFault:  # not finite: the face is refused when it is cut
+        return np.full((5, 2), np.nan)
+    offset = (mouth - mouth.mean(0)) @ back[:, :2].T
+    return np.vstack([points[:3], points[3] + offset])
 
 
 def _is_number(text: str) -> bool:
     try:
-        return bool(np.isfinite(float(text)))
+        float(text)
     except ValueError:
         return False
+    return True
+
+
+_FIVE_OF = {
+    68: (range(36, 42), range(42, 48), (30,), (48,), (54,)),
+    98: ((96,), (97,), (54,), (76,), (82,)),
+}
+_SHAPE = Shape("key x1 y1 x2 y2 x3 y3 x4 y4 x5 y5", (8, 10, 136, 196), _is_number, more=True)

@@ -109,7 +109,7 @@ def test_every_file_is_accounted_for(photos, tmp_path):
     out = tmp_path / "aligned"
     report = align_folder(options(photos, out, sheet=tmp_path / "sheet.png"))
     assert (report.seen, report.used, report.missed, report.crops, report.made) == (9, 4, 1, 4, 7)
-    assert report.passed_over == {"a link to a folder": 1, "no image suffix": 1}
+    assert report.passed_over == {"a link to a folder": 1, "not a picture by its name or its first bytes": 1}
     assert sum(report.refused.values()) == 2 and report.refused["E_EMPTY"] == 1
     assert report.seen == report.used + report.missed + sum(report.refused.values()) + sum(
         report.passed_over.values()

@@ -231,7 +231,7 @@ def test_alignment_by_landmarks(lrfr, tmp_path):
         assert np.abs(crop.astype(int) - render_face(person, 0, 0)[0]).mean() < 3
     (tmp_path / "marks.txt").write_text("a b c\n" * 4)
     code, _, error = lrfr("make-pairs", "--source", "f", "--align", "marks.txt")
-    assert code == 2 and "marks.txt:3" in error
+    assert code == 2 and "marks.txt:1" in error
 
 
 @pytest.mark.parametrize(

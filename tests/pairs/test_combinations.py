@@ -17,7 +17,7 @@ from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.pair_batch import collate
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
-from lrfr.pairs.sources.recordio import MAGIC
+from lrfr.pairs.sources.packed.recordio import MAGIC
 from tests.pairs.toy import build, tree
 from tests.pairs.zoo import picture
 

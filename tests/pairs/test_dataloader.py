@@ -137,9 +137,8 @@ def test_a_distributed_sampler_shares_the_rows_out(mixed):
 
 
 def test_a_split_is_read_alone(folder):
-    from lrfr.pairs.build.ingest import WithSplits
     from lrfr.pairs.build.make import make_pairs
-    from tests.pairs.toy import ToySource, ingest
+    from tests.pairs.toy import ToySource, WithSplits, ingest
 
     parts = {face.key: "dev" if face.label < "id006" else "train" for face in ToySource().faces()}
     make_pairs(ingest(WithSplits(ToySource(), parts)), store=folder / "s")

@@ -161,7 +161,7 @@ def test_two_specs_share_one_base_and_mix_by_weight(folder):
 
 
 def test_filters_and_splits(folder):
-    from lrfr.pairs.build.ingest import WithSplits
+    from tests.pairs.toy import WithSplits
 
     source = WithSplits(
         ToySource(),

@@ -8,6 +8,7 @@ import random
 import resource
 import socket
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -255,16 +256,24 @@ def test_probe_never_decodes(monkeypatch):
         decode(dict((name, data) for name, data, _ in zoo())["png claiming 20000x20000"])
 
 
-def test_duplicate_keys_are_an_error(folder):
-    class Twice(ToySource):
-        def faces(self):
-            return [*super().faces(), *super().faces()]
+def test_duplicate_keys_do_not_stop_a_run_and_never_overwrite(folder):
+    """The same face listed twice is one face; different faces under one key are refused, whatever the order."""
 
-    from lrfr.core.errors import SpecError
+    class Listed(ToySource):
+        def faces(self):
+            own = super().faces()
+            clash = [replace(own[3], place=own[4].place), replace(own[5], label="other")]
+            return [*own, own[0], *clash] if not self.salt else [*clash, own[0], *own[::-1]]
+
     from tests.pairs.toy import ingest as toy_ingest
 
-    with pytest.raises(SpecError, match="two faces have the key"):
-        make_pairs(toy_ingest(Twice()), [], store=folder / "store")
+    made = make_pairs(toy_ingest(Listed(2, 8)), [], store=folder / "store")
+    assert made.done.rows == 14 and made.done.report.refused == {"E_KEY": 4}
+    assert made.done.report.account.skipped == {"duplicate": 1}
+    store = Store(folder / "store")
+    assert store.quarantine_path("default").read_text().count("several different faces have this key") == 4
+    keys = {store.rows(made.base).key(row) for row in range(14)}
+    assert b"id000/3" not in keys and b"id000/5" not in keys and b"id000/0" in keys
 
 
 @pytest.mark.parametrize(

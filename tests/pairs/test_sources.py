@@ -20,7 +20,7 @@ from lrfr.core.image import decode
 from lrfr.pairs.build.channel_order import looks_swapped
 from lrfr.pairs.sources.bin_file import BinSource, read_bin, write_bin
 from lrfr.pairs.sources.folder import FolderSource, LfwSource, read_pairs_txt
-from lrfr.pairs.sources.recordio import MAGIC, RecordIOSource, read_record, scan
+from lrfr.pairs.sources.packed.recordio import MAGIC, RecordIOSource, read_record, scan
 from lrfr.pairs.sources.table import SOURCES, open_source
 from tests.pairs.zoo import picture, save
 

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,20 @@ class ToySource(Source):
     def read(self, place):
         words = hashlib.shake_128(repr((self.salt, *place)).encode()).digest(SIDE * SIDE * 3)
         return np.frombuffer(words, np.uint8).reshape(SIDE, SIDE, 3)
+
+
+@dataclass(frozen=True)
+class WithSplits(Source):
+    """A source whose faces get their split from a mapping."""
+
+    inner: Source
+    splits: dict[str, str]
+
+    def faces(self):
+        return [replace(face, split=self.splits.get(face.key, "")) for face in self.inner.faces()]
+
+    def read(self, place):
+        return self.inner.read(place)
 
 
 def ingest(source: Source | None = None, **options) -> Ingest:

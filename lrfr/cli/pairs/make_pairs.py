@@ -110,7 +110,7 @@ def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
     count = len(made.variants)
     out.say(f"written: {done.hr_written} HR images, {done.lr_written} degraded images in {count} variants")
     _remark(out, done.report, done.warnings)
-    if done.report.refused:
+    if done.report.refused or done.report.account.skipped:
         out.say(f"reasons: {quarantine}")
     return made.told() | {"store": str(store.root), "quarantine": quarantine}
 
@@ -136,6 +136,6 @@ def _plan(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
 
 
 def _remark(out: Output, report: SourceReport, warnings: Sequence[str]) -> None:
-    for name, counts in (("refused", report.refused), ("remarks", report.flagged)):
-        out.counts(name, dict(sorted(counts.items())))
+    out.say(f"source: {report.account.told()}")
+    out.counts("remarks", dict(sorted(report.flagged.items())))
     out.notes(f"warning: {warning}" for warning in warnings)

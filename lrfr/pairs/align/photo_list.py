@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from lrfr.core.errors import SpecError
-from lrfr.core.image import IMAGE_SUFFIXES
-from lrfr.pairs.sources.base import Face, Place, Source
+from lrfr.pairs.sources.base import SKIPS, Face, Place, Source
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.sources.table import open_source
 
@@ -61,15 +60,23 @@ def list_photos(text: str, out: Path) -> PhotoList:
 
     """
     source = open_source(text)
-    passed: list[tuple[str, str]] = []
     if isinstance(source, FolderSource):
         inside, around = out.resolve(), source.root.resolve()
         if inside == around or around in inside.parents:
             raise SpecError(
                 "the crops would lie among the photographs", file=str(out), hint="name an --out beside them"
             )
-        passed = _others(source.root)
-    faces = sorted(source.faces(), key=lambda face: face.key)
+        # what a link shows lies elsewhere too: its crops would be there twice
+        source = replace(source, links="none")
+    listing = source.listing()
+    if not listing.faces:
+        source.faces()
+    passed = [
+        (item.name, SKIPS.get(item.why, item.why))
+        for item in listing.others
+        if item.unit != "folder" or item.why == "link"
+    ]
+    faces = sorted(listing.faces, key=lambda face: face.key)
     for before, face in pairwise(faces):
         if before.key == face.key:
             raise SpecError(f"two photographs are called '{face.key}'", file=text)
@@ -79,18 +86,6 @@ def list_photos(text: str, out: Path) -> PhotoList:
 def _photo(source: Source, face: Face) -> Photo:
     mark = source.fingerprint(face.place) or source.stamp(face.place)
     return Photo(face.key, face.place, "" if mark is None else str(mark))
-
-
-def _others(root: Path) -> list[tuple[str, str]]:
-    """Return what the folder holds besides files with an image's suffix."""
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=False):
-        for name in [*files, *(item for item in folders if os.path.islink(os.path.join(folder, item)))]:
-            if os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:
-                path = os.path.join(folder, name)
-                key = os.path.relpath(path, root).replace(os.sep, "/")
-                found.append((key, "a link to a folder" if os.path.isdir(path) else "no image suffix"))
-    return found
 
 
 def crop_name(key: str, number: int = 0) -> str:

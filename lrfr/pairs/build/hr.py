@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lrfr.core.errors import REASONS, DataError
 from lrfr.core.files import canonical, check_space, make_folder, sha256_hex, write_atomic, write_if_other
 from lrfr.core.image import REMARKS
-from lrfr.pairs.build.plan import BasePlan, Scanned, check_keys, make_plan
+from lrfr.pairs.build.plan import BasePlan, Scanned, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
 from lrfr.pairs.build.tasks import HrTask
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.account import Account
 from lrfr.pairs.format.manifests import BaseManifest, SourceReport
 from lrfr.pairs.format.rows import pack_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
 from lrfr.pairs.format.store_files import StoreFiles
-from lrfr.pairs.sources.base import Face
+from lrfr.pairs.sources.base import SKIPS, Face, Listing
 
 # a 112 px face at JPEG quality 95, with its part of the pages
 HR_BYTES = 6200
@@ -27,28 +28,85 @@ HR_BYTES = 6200
 
 @dataclass(frozen=True)
 class Seen:
-    """Every face of a source and what one look at it told."""
+    """Every face of a source and what one look at it told.
+
+    Attributes:
+        faces: all of them, of each key one that can be used at most.
+        found: what the look told, one entry a face.
+        listing: what else the source saw.
+        repeated: faces that were listed again, as their first lines have them.
+
+    """
 
     faces: tuple[Face, ...]
     found: tuple[Scanned, ...]
+    listing: Listing = field(default_factory=lambda: Listing(()))
+    repeated: tuple[Face, ...] = ()
 
     def report(self, source: Mapping[str, object]) -> SourceReport:
         """Return where the faces came from, with the counts of refused and remarked ones."""
+        others = self.listing.others
         refused = Counter(item.code for item in self.found if item.code)
+        refused.update(other.why for other in others if other.refused)
+        skipped = Counter(other.why for other in others if not other.refused)
+        skipped.update({"duplicate": len(self.repeated)} if self.repeated else {})
         flagged = Counter(flag for item in self.found for flag in item.flags)
-        return SourceReport(source, dict(refused), dict(flagged), len(self.faces))
+        kept = {self.listing.unit: sum(not item.code for item in self.found)}
+        used = Counter(self.listing.used) + Counter(kept)
+        account = Account(
+            dict(self.listing.seen), dict(used), dict(refused), dict(skipped), self.listing.unit
+        )
+        seen = len(self.faces) + sum(other.refused for other in others)
+        return SourceReport(source, dict(refused), dict(flagged), seen, account)
 
     def quarantine(self) -> bytes:
-        """Return one sorted JSON line per refused or remarked face."""
+        """Return one sorted JSON line per refused or remarked face, and for whatever else was passed over."""
         lines = []
         for face, item in zip(self.faces, self.found, strict=True):
             if item.code:
-                told = {"code": item.code, "reason": REASONS[item.code], "detail": item.detail}
-                lines.append(canonical({"key": face.key, **told}))
+                lines.append(_refusal(face.key, item.code, item.detail))
             lines += [
                 canonical({"key": face.key, "flag": flag, "remark": REMARKS[flag]}) for flag in item.flags
             ]
+        for other in self.listing.others:
+            if other.refused:
+                lines.append(_refusal(other.name, other.why, other.detail))
+            else:
+                told = {"skipped": other.why, "reason": SKIPS[other.why], "unit": other.unit}
+                lines.append(canonical({"key": other.name, **told}))
+        lines += [
+            canonical({"key": face.key, "skipped": "duplicate", "reason": SKIPS["duplicate"]})
+            for face in self.repeated
+        ]
         return b"".join(sorted(lines))
+
+    def nothing(self) -> DataError:
+        """Return the error that says why no face can be used: the commonest reason, with three examples."""
+        ends = [(face.key, item.code, item.detail) for face, item in zip(self.faces, self.found, strict=True)]
+        ends += [(other.name, other.why, other.detail) for other in self.listing.others]
+        reasons = Counter(why for _, why, _ in ends if why)
+        if not reasons:
+            return DataError("no usable face in the source", hint="it is empty")
+        why, count = max(reasons.items(), key=lambda item: (item[0] in REASONS, item[1], item[0]))
+        some = sorted((name, detail) for name, end, detail in ends if end == why)[:3]
+        told = "; ".join(f"{shown(name)} ({detail})" if detail else shown(name) for name, detail in some)
+        meaning = REASONS.get(why) or SKIPS[why]
+        return DataError(
+            f"no usable face in the source: {count} of {sum(reasons.values())} things: {why}, {meaning}; "
+            f"such as {told}",
+            hint="all of them stand in reports/VIEW.quarantine.jsonl of the store",
+        )
+
+
+def _refusal(key: str, code: str, detail: str) -> bytes:
+    return canonical({"key": key, "code": code, "reason": REASONS[code], "detail": detail})
+
+
+def shown(name: str) -> str:
+    """Return a name as a message can show it: one line, not too long."""
+    text = name.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return text if len(text) <= 80 else f"{text[:60]}...{text[-15:]}"
 
 
 @dataclass(frozen=True)
@@ -76,29 +134,49 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
         runner: how to scan.
         changed: keys whose bytes changed after they were scanned; they are refused.
 
-    Raises:
-        SpecError: duplicate keys.
-
     """
-    faces = tuple(ingest.faces())
-    check_keys(faces)
+    listing = ingest.listing()
+    faces, repeated = distinct(listing.faces)
     found = scan(ingest, faces, store.root, runner)
-    return Seen(
-        faces,
-        tuple(
-            Scanned(code="E_CHANGED") if face.key in changed else item
-            for face, item in zip(faces, found, strict=True)
-        ),
+    looked = tuple(
+        Scanned(code="E_CHANGED") if face.key in changed else item
+        for face, item in zip(faces, found, strict=True)
     )
+    return Seen(faces, looked, listing, repeated)
+
+
+def distinct(faces: Sequence[Face]) -> tuple[tuple[Face, ...], tuple[Face, ...]]:
+    """Return the faces of which each usable one has a key of its own, and the repeated ones.
+
+    A face that is listed again with the same place, label and all is passed over. Faces that differ under one
+    key are refused, every one of them: whichever was kept would depend on the order of the list.
+    """
+    first: dict[str, Face] = {}
+    clashing: set[str] = set()
+    kept, repeated = [], []
+    for face in faces:
+        if face.key not in first:
+            first[face.key] = face
+            kept.append(face)
+        elif first[face.key] == face:
+            repeated.append(face)
+        else:
+            clashing.add(face.key)
+            kept.append(face)
+    if clashing:
+        kept = [replace(face, fault="E_KEY") if face.key in clashing else face for face in kept]
+    return tuple(kept), tuple(repeated)
 
 
 def plan_base(seen: Seen, ingest: Ingest) -> BasePlan:
     """Plan a base of all faces that were not refused.
 
     Raises:
-        DataError: nothing usable.
+        DataError: nothing usable; says why, with examples.
 
     """
+    if all(item.code for item in seen.found):
+        raise seen.nothing()
     return make_plan(seen.faces, seen.found, ingest.options, ingest.landmarks)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lrfr.core.errors import SpecError
 from lrfr.core.landmarks import read_landmarks
-from lrfr.core.lists import read_lines
+from lrfr.core.lists import Shape, match_names, read_keyed
 from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.unaligned import unaligned_warning
 from lrfr.pairs.build.channel_order import source_looks_swapped
 from lrfr.pairs.build.plan import BaseOptions
-from lrfr.pairs.build.prepare import Prepare
+from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.build.scan import Ingest
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.base import Face, Source
 from lrfr.pairs.sources.table import open_source
 
 
@@ -53,19 +53,19 @@ def open_ingest(source: str | Path | Source, options: IngestOptions | None = Non
     """
     options = options or IngestOptions()
     opened = source if isinstance(source, Source) else open_source(str(source))
+    listing = opened.listing()
+    notes = list(listing.notes)
     if options.split_file:
-        opened = WithSplits(opened, _read_splits(options.split_file))
-    marks = read_landmarks(options.landmarks) if options.landmarks else None
-    listed = opened.faces()
-    unaligned = "" if marks is not None else unaligned_warning(opened, listed)
-    if marks is not None:
-        check_landmarks([face.key for face in listed], marks, str(options.landmarks))
-    swapped = options.color != "bgr" and source_looks_swapped(opened, listed)
+        listing = replace(listing, faces=_with_splits(listing.faces, options.split_file, notes))
+    keys = [face.key for face in listing.faces]
+    marks = _landmarks(options.landmarks, keys, notes) if options.landmarks else None
+    unaligned = "" if marks is not None else unaligned_warning(opened, listing.faces)
+    swapped = options.color != "bgr" and source_looks_swapped(opened, listing.faces)
     order = "bgr" if options.color == "bgr" or (options.color == "auto" and swapped) else "rgb"
-    warnings = (*((_WARNING[order],) if swapped else ()), *((unaligned,) if unaligned else ()))
+    warnings = (*((_WARNING[order],) if swapped else ()), *((unaligned,) if unaligned else ()), *notes)
     prepare = Prepare(size_px=options.size_px, color=order, aligned=marks is not None)
     base = BaseOptions(prepare, options.seed, options.access)
-    return Ingest(opened, base, marks, options.cached, warnings, tuple(listed))
+    return Ingest(opened, base, marks, options.cached, warnings, listing)
 
 
 _WARNING = {
@@ -74,46 +74,37 @@ _WARNING = {
 }
 
 
-@dataclass(frozen=True)
-class WithSplits(Source):
-    """A source whose faces get their split from a file."""
+def _landmarks(path: Path, keys: Sequence[str], notes: list[str]) -> dict[str, Landmarks]:
+    """Read the landmarks of a source's faces; names that are spelled otherwise are brought together."""
+    marks = read_landmarks(path, keys)
+    match = match_names(marks, keys)
+    found = {key: marks[name] for name, key in match.known.items()}
+    if match.how:
+        notes.append(f"{len(found)} of {len(marks)} keys of {path.name} match {match.how}")
+    check_landmarks(keys, found or marks, str(path))
+    return found
 
-    inner: Source
-    splits: dict[str, str]
 
-    def faces(self) -> list[Face]:
-        """List the faces with their splits; a key of the file that the source lacks is an error."""
-        faces = [replace(face, split=self.splits.get(face.key, "")) for face in self.inner.faces()]
-        missing = self.splits.keys() - {face.key for face in faces}
-        if missing:
+_SPLIT = Shape("key<tab>split", (1,))
+
+
+def _with_splits(faces: Sequence[Face], path: Path, notes: list[str]) -> tuple[Face, ...]:
+    """Give faces the split that a file says; a key of the file that the source lacks is an error."""
+    keys = {face.key for face in faces}
+    rows = read_keyed(path, _SPLIT, keys)
+    match = match_names({row.key for row in rows}, keys)
+    splits: dict[str, str] = {}
+    for line, name, (split,) in rows:
+        if name not in match.known:
+            missing = len({row.key for row in rows}) - len(match.known)
             raise SpecError(
-                f"the split file names {len(missing)} unknown keys, the first is {min(missing)!r}"
+                f"the split file names {missing} unknown keys, the first is {name!r}",
+                file=str(path),
+                line=line,
+                hint=f"the source's look like '{min(keys, default='')}'",
             )
-        return faces
-
-    def read(self, place: Place) -> Content:
-        """Read from the inner source."""
-        return self.inner.read(place)
-
-    def fingerprint(self, place: Place) -> str | None:
-        """Ask the inner source."""
-        return self.inner.fingerprint(place)
-
-    def stamp(self, place: Place) -> tuple[int, ...] | None:
-        """Ask the inner source."""
-        return self.inner.stamp(place)
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the inner source."""
-        return self.inner.describe()
-
-
-def _read_splits(path: Path) -> dict[str, str]:
-    """Read ``key<tab>split`` lines (a comma or white space also separates)."""
-    splits = {}
-    for number, line in read_lines(path, names=True):
-        key, _, split = line.replace(",", "\t").rpartition("\t" if "\t" in line or "," in line else " ")
-        if not key:
-            raise SpecError("expected 'key<tab>split'", file=str(path), line=number)
-        splits[key.strip()] = split.strip()
-    return splits
+        if splits.setdefault(match.known[name], split) != split:
+            raise SpecError(f"{name!r} is given two splits", file=str(path), line=line)
+    if match.how:
+        notes.append(f"{len(match.known)} keys of {path.name} match {match.how}")
+    return tuple(replace(face, split=splits.get(face.key, "")) for face in faces)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.lr import Variant, wanted_variants, write_variant
 from lrfr.pairs.build.run_log import append_to_log
 from lrfr.pairs.build.scan import Ingest
-from lrfr.pairs.build.view_file import ViewOptions, write_view
+from lrfr.pairs.build.view_file import ViewOptions, write_account, write_view
 from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.manifests import (
@@ -117,6 +117,7 @@ class MadeView(View):
             "seen": done.report.seen,
             "refused": dict(done.report.refused),
             "flagged": dict(done.report.flagged),
+            "account": asdict(done.report.account),
             "variants": [variant.action for variant in self.variants],
             "hr_written": done.hr_written,
             "lr_written": done.lr_written,
@@ -204,6 +205,7 @@ def _write(
     base, report = _base_rounds(store, ingest, runner, wished.name, max_bad)
     rows = store.rows(base.manifest.id)
     shown = rows.take(select_rows(rows, wished.filter))
+    report = write_account(store, wished, rows, report)
     manifests, images = [], 0
     for variant in wanted:
         manifest, count = write_variant(store, base.manifest, variant, runner)
@@ -215,7 +217,7 @@ def _write(
         tuple(manifests),
         report,
         rows=len(shown),
-        identities=len(np.unique(shown.labels)),
+        identities=len(np.unique(shown.labels[shown.labels >= 0])),
         hr_written=base.written,
         lr_written=images,
         warnings=ingest.warnings,

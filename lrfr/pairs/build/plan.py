@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError
 from lrfr.core.files import digest_of
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.format.manifests import Crop, Form
@@ -77,20 +77,6 @@ def row_key(seed: int, key: bytes) -> bytes:
     store.
     """
     return hashlib.blake2b(key, key=seed.to_bytes(8, "little"), digest_size=16).digest()
-
-
-def check_keys(faces: Sequence[Face]) -> None:
-    """Refuse a source with duplicate keys.
-
-    Raises:
-        SpecError: two faces share a key (one would silently overwrite the other).
-
-    """
-    seen: set[str] = set()
-    for face in faces:
-        if face.key in seen:
-            raise SpecError(f"two faces have the key {face.key!r}", hint="keys must be unique in a source")
-        seen.add(face.key)
 
 
 def make_plan(

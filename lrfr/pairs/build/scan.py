@@ -12,7 +12,7 @@ from lrfr.pairs.build.plan import BaseOptions, Scanned
 from lrfr.pairs.build.prepare import Landmarks
 from lrfr.pairs.build.tasks import ScanTask
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.sources.base import Face, Source
+from lrfr.pairs.sources.base import Face, Listing, Source
 
 # faces a task: long enough to pay for its way to a worker, short enough for a stop to be prompt
 CHUNK = 512
@@ -31,7 +31,7 @@ class Ingest:
         landmarks: five points per key, where crops are aligned.
         cached: whether the scan cache may be used.
         warnings: what to tell the user about the source.
-        listed: the faces, where the source was listed already.
+        listed: what the source lists, where it was listed already.
 
     """
 
@@ -40,11 +40,15 @@ class Ingest:
     landmarks: LandmarkTable = None
     cached: bool = True
     warnings: tuple[str, ...] = ()
-    listed: tuple[Face, ...] | None = None
+    listed: Listing | None = None
+
+    def listing(self) -> Listing:
+        """List the source, once."""
+        return self.source.listing() if self.listed is None else self.listed
 
     def faces(self) -> Sequence[Face]:
-        """List the source, once."""
-        return self.source.faces() if self.listed is None else self.listed
+        """List the faces of the source, once."""
+        return self.listing().faces
 
     def landmarks_of(self, faces: Sequence[Face]) -> tuple[Landmarks | None, ...] | None:
         """Return the landmarks of some faces."""
@@ -75,7 +79,7 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
         # the order matters: a face that is refused by its list is never read, one with a fingerprint need not
         # be
         if face.fault:
-            found.append(Scanned(code=face.fault))
+            found.append(Scanned(code=face.fault, detail=face.detail))
         elif named:
             found.append(Scanned(named))
         else:

@@ -6,13 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from lrfr.core.errors import DataError
 from lrfr.core.files import make_folder, write_if_other
 from lrfr.pairs.build.lr import Variant
-from lrfr.pairs.format.manifests import BaseManifest, RowFilter, VariantManifest, VariantRef, View
+from lrfr.pairs.format.manifests import (
+    BaseManifest,
+    RowFilter,
+    SourceReport,
+    VariantManifest,
+    VariantRef,
+    View,
+)
 from lrfr.pairs.format.rows import Rows
 from lrfr.pairs.format.store_files import StoreFiles
-from lrfr.pairs.views import view_id
+from lrfr.pairs.views import select_rows, view_id
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,25 @@ def write_view(
     view = replace(view, former=_former(path, view.id))
     write_if_other(path, view.seal(), store.tmp)
     return view
+
+
+def write_account(store: StoreFiles, wished: ViewOptions, rows: Rows, report: SourceReport) -> SourceReport:
+    """Add what a view's filter leaves out to the account of its source, on disk too, and return it."""
+    left_out = {}
+    kept = np.ones(len(rows), dtype=bool)
+    chosen = wished.filter
+    for reason, part in (
+        ("split", RowFilter(split=chosen.split)),
+        ("ids", RowFilter(ids=chosen.ids, split=chosen.split)),
+        ("min per id", chosen),
+    ):
+        before = int(kept.sum())
+        kept = np.zeros(len(rows), dtype=bool)
+        kept[select_rows(rows, part)] = True
+        left_out[reason] = before - int(kept.sum())
+    full = replace(report, account=report.account.without(left_out))
+    write_if_other(store.report_path(wished.name), full.seal(), store.tmp)
+    return full
 
 
 def _former(path: Path, view_id: str) -> tuple[str, ...]:

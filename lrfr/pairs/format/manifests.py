@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from lrfr.pairs.format.account import Account
 from lrfr.pairs.format.sealed import STRICT, Manifest
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -277,7 +278,8 @@ class SourceReport(Manifest):
         source: kind and parameters.
         refused: number of refused faces by reason.
         flagged: number of remarked faces by remark.
-        seen: number of faces looked at.
+        seen: number of faces looked at, with what should have been one.
+        account: everything that was seen and its end; empty in reports of an older lrfr.
 
     """
 
@@ -286,4 +288,5 @@ class SourceReport(Manifest):
     refused: Mapping[str, Count]
     flagged: Mapping[str, Count]
     seen: Count
+    account: Account = field(default_factory=Account)
     sealed: Text = field(default="", compare=False)

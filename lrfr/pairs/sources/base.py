@@ -1,9 +1,12 @@
-"""What every source of faces offers: a list of faces, and the bytes of one of them."""
+"""What every source of faces offers: a list of faces, what it saw besides, and the bytes of one face."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ class Face:
         attributes: binary attributes, 1 or 0; a missing name means unknown.
         split: name of the split it belongs to; "" for none.
         fault: reason code when the source already knows that it cannot be used.
+        detail: more about the fault: file and line, or what was found.
 
     """
 
@@ -33,11 +37,123 @@ class Face:
     attributes: Mapping[str, int] = field(default_factory=dict)
     split: str = ""
     fault: str = ""
+    detail: str = ""
 
     @property
     def key_bytes(self) -> bytes:
         """The key as bytes: the sample key of every random stream."""
         return self.key.encode("utf-8", "surrogateescape")
+
+
+NO_IDENTITY = frozenset({"", "-1", "-1.0", "none", "null"})
+
+
+def identity_name(text: str) -> str:
+    """Return the name of an identity, "" where a label says that there is none: nothing, -1, none or null."""
+    name = text.strip()
+    return "" if name.lower() in NO_IDENTITY else name
+
+
+# what a source passes over, and is no fault of a face
+SKIPS = {
+    "hidden": "its name begins with a dot",
+    "system": "made by a file system or a tool",
+    "not a picture": "not a picture by its name or its first bytes",
+    "not a file": "a pipe, socket or device",
+    "link": "a link to a folder",
+    "link out": "a link to a folder outside the source (links=all follows it)",
+    "link loop": "a link to a folder that is walked already",
+    "broken link": "a link to nothing",
+    "duplicate": "the same face stands in the list before",
+    "comment": "a line that begins with #",
+    "header": "a line or record that describes the others",
+    "not listed": "the list of the data set does not name it",
+    "other picture": "its sample has another picture, which is used",
+    "not asked for": "a list, archive or other file that belongs to no face",
+    "split": "of another split than the view's",
+    "ids": "of an identity that the view does not keep",
+    "min per id": "of an identity with too few faces for the view",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Something seen that gave no face.
+
+    Attributes:
+        unit: what it is: ``file``, ``folder``, ``link``, ``line``, ``row``, ``member``, ``record``.
+        name: of it.
+        why: a key of :data:`SKIPS`, or the reason code by which it is refused.
+        detail: more about it.
+
+    """
+
+    unit: str
+    name: str
+    why: str
+    detail: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it should have been a face."""
+        return self.why not in SKIPS
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Everything that a look into a source found.
+
+    Attributes:
+        faces: in any order.
+        unit: what a face is there: ``file``, ``line``, ``member``, ...
+        seen: number of things by unit, counted as they were met.
+        used: number of things by unit that gave no face and were used: folders that were walked, labels.
+        others: the rest, one by one.
+        notes: what to tell about the source.
+
+    """
+
+    faces: tuple[Face, ...]
+    unit: str = "face"
+    seen: Mapping[str, int] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
+    others: tuple[Other, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Tally:
+    """Collects a :class:`Listing`; whatever is seen must be given an end."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.faces: list[Face] = []
+        self.notes: list[str] = []
+        self._seen: Counter[str] = Counter()
+        self._used: Counter[str] = Counter()
+        self._others: list[Other] = []
+
+    def see(self, unit: str = "", count: int = 1) -> None:
+        """Count something that was met."""
+        self._seen[unit or self.unit] += count
+
+    def use(self, unit: str, count: int = 1) -> None:
+        """Say that something without a face is used."""
+        self._used[unit] += count
+
+    def end(self, unit: str, name: str, why: str, detail: str = "") -> None:
+        """Say why something gives no face."""
+        self._others.append(Other(unit or self.unit, name, why, detail))
+
+    def listing(self) -> Listing:
+        """Return everything."""
+        return Listing(
+            tuple(self.faces),
+            self.unit,
+            dict(self._seen),
+            dict(self._used),
+            tuple(self._others),
+            tuple(self.notes),
+        )
 
 
 class Source:
@@ -57,7 +173,21 @@ class Source:
             DataError: an index of the source is damaged.
 
         """
-        raise NotImplementedError
+        return list(self.listing().faces)
+
+    def listing(self) -> Listing:
+        """List all faces and account for everything else that was seen.
+
+        A source that has nothing to say besides its faces offers :meth:`faces` alone.
+
+        Raises:
+            SpecError, DataError: as :meth:`faces`.
+
+        """
+        if type(self).faces is Source.faces:
+            raise NotImplementedError
+        faces = tuple(self.faces())
+        return Listing(faces, seen={"face": len(faces)})
 
     def read(self, place: Place) -> Content:
         """Return encoded image bytes, or pixels as uint8 ``[h, w, 3]`` RGB.
@@ -75,11 +205,20 @@ class Source:
         return None
 
     def stamp(self, place: Place) -> tuple[int, ...] | None:
-        """Return (size, mtime, inode) of the file behind a face, for the scan cache; None where it must be
-        read.
+        """Return numbers that change when the bytes of a face may have: size, times and inode of the file
+        behind it and, inside an archive, where it lies; None where it must be read. For the scan cache.
         """
         return None
 
     def describe(self) -> dict[str, str | int]:
         """Return the source in words for manifests and cards: kind and parameters, no absolute path."""
         return {"kind": self.kind}
+
+
+def file_stamp(path: Path) -> tuple[int, ...] | None:
+    """Return (size, mtime, ctime, inode) of a file, None if it cannot be asked."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # no file may be called so: too long, a NUL
+        return None
+    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

@@ -1,51 +1,37 @@
-"""The sources ``folder`` (one folder per identity, any depth) and ``lfw`` (the same, with the images of a
-``pairs.txt``).
+"""The sources ``folder`` (one folder per identity, any depth) and ``lfw`` (the same, with the images that a
+list names).
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.files import read_bytes
 from lrfr.core.image import IMAGE_SUFFIXES
-from lrfr.core.lists import read_rows
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.core.lists import match_names, read_rows
+from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp
+from lrfr.pairs.sources.places import place_options
+from lrfr.pairs.sources.walk import Walk
+
+IDENTITIES = ("first", "parent", "name")
+LINKS = ("inside", "all", "none")
+LFW_LISTS = (
+    "pairs.txt",
+    "pairsDevTrain.txt",
+    "pairsDevTest.txt",
+    "people.txt",
+    "peopleDevTrain.txt",
+    "peopleDevTest.txt",
+)
 
 
-@dataclass(frozen=True)
-class FolderSource(Source):
-    """A folder with one folder a person, any depth.
-
-    The first folder below the root names the identity; images that lie directly in the root have none (label
-    "").
-    """
+class FilesSource(Source):
+    """Reads images below a folder."""
 
     root: Path
-    kind = "folder"
-
-    def faces(self) -> list[Face]:
-        """List every file with an image suffix; links to folders are not followed (no loops)."""
-        if not self.root.is_dir():
-            raise SpecError("not a folder", file=str(self.root))
-        found = []
-        for folder, folders, files in os.walk(self.root, followlinks=False):
-            folders.sort()
-            for name in sorted([*files, *(item for item in folders if _looks_like_image(item))]):
-                if _looks_like_image(name):
-                    relative = os.path.relpath(os.path.join(folder, name), self.root).replace(os.sep, "/")
-                    found.append(
-                        Face(relative, relative.split("/", 1)[0] if "/" in relative else "", relative)
-                    )
-        if not found:
-            raise SpecError(
-                "no image files here",
-                file=str(self.root),
-                hint=f"known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}",
-            )
-        return found
 
     def read(self, place: Place) -> Content:
         """Read one file."""
@@ -55,48 +41,153 @@ class FolderSource(Source):
         """Return the file's size, times and inode."""
         return file_stamp(self.root / place)
 
+
+@dataclass(frozen=True)
+class FolderSource(FilesSource):
+    """A folder with one folder a person, any depth.
+
+    Images that lie directly in the root have no identity. Files are known by their suffix, else by their
+    first bytes; hidden and system files are passed over and counted.
+
+    Attributes:
+        root: the folder.
+        identity: what names the identity: the ``first`` folder below the root, all folders above the image
+            (``parent``, such as ``cam1/007``), or the ``name`` of the last one (``007``).
+        links: which links to folders are followed: those to folders ``inside`` the root, ``all`` or ``none``.
+
+    """
+
+    root: Path
+    identity: str = "first"
+    links: str = "inside"
+    kind = "folder"
+
+    def faces(self) -> list[Face]:
+        """List every picture.
+
+        Raises:
+            SpecError: there is none.
+
+        """
+        found = list(self.listing().faces)
+        if not found:
+            raise SpecError(
+                "no image files here",
+                file=str(self.root),
+                hint=f"known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}",
+            )
+        return found
+
+    def listing(self) -> Listing:
+        """List every picture, with what else lies there."""
+        tally = Tally("file")
+        for name in Walk(self.root, tally, self.links).pictures():
+            tally.faces.append(Face(name, self._label(name), name))
+        if self.identity == "first":
+            tally.notes += _deeper(self.root, tally.faces)
+        return tally.listing()
+
+    def _label(self, name: str) -> str:
+        folders = name.split("/")[:-1]
+        if not folders:
+            return ""
+        return {"first": folders[0], "parent": "/".join(folders), "name": folders[-1]}[self.identity]
+
     def describe(self) -> dict[str, str | int]:
         """Name the folder, without its parents."""
-        return {"kind": self.kind, "name": self.root.resolve().name}
+        named: dict[str, str | int] = {"kind": self.kind, "name": self.root.resolve().name}
+        chosen = {"identity": self.identity, "links": self.links}
+        usual = {"identity": "first", "links": "inside"}
+        return named | {name: value for name, value in chosen.items() if value != usual[name]}
 
 
-def _looks_like_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+def _deeper(root: Path, faces: Sequence[Face]) -> list[str]:
+    """Say so where the folders below the first ones look like the identities."""
+    parents = {PurePosixPath(face.key).parent.parts for face in faces}
+    first = {parts[0] for parts in parents if parts}
+    if not parents or min(map(len, parents)) < 2 or len(parents) < max(2, 2 * len(first)):
+        return []
+    some = ", ".join(sorted(first)[:3])
+    return [
+        f"no picture lies directly in the {len(first)} folders of '{root.name}' ({some}), which are taken as "
+        f"identities; if the {len(parents)} folders below them are, write folder:{root},identity=parent "
+        f"(such as {'/'.join(min(parents))})"
+    ]
 
 
-def file_stamp(path: Path) -> tuple[int, ...] | None:
-    """Return (size, mtime, ctime, inode) of a file, None if it cannot be asked."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+def open_folder(text: str) -> FolderSource:
+    """Open ``FOLDER[,identity=first|parent|name][,links=inside|all|none]``."""
+    path, options = place_options(text, ("identity", "links"))
+    identity, links = options.get("identity", ["first"])[-1], options.get("links", ["inside"])[-1]
+    for name, value, known in (("identity", identity, IDENTITIES), ("links", links, LINKS)):
+        if value not in known:
+            raise SpecError(f"no {name}={value}", file=str(path), hint=did_you_mean(value, known))
+    return FolderSource(path, identity, links)
 
 
 @dataclass(frozen=True)
 class LfwSource(FolderSource):
-    """Labeled Faces in the Wild: ``<Name>/<Name>_0001.jpg``, only what its ``pairs.txt`` names."""
+    """Labeled Faces in the Wild: ``<Name>/<Name>_0001.jpg``, only what its list names.
 
+    Attributes:
+        index: name of the list in the folder, a list of pairs or of people; "" takes the first of LFW's own
+            that is there, and all images where there is none.
+
+    """
+
+    index: str = ""
     kind = "lfw"
 
-    def faces(self) -> list[Face]:
-        """List the images that ``pairs.txt`` names (all images where there is none)."""
-        faces = [face for face in super().faces() if face.label]
-        index = self.root / "pairs.txt"
-        if not index.exists():
-            return faces
-        wanted = {key for first, second, _, _ in read_pairs_txt(index) for key in (first, second)}
-        chosen = [face for face in faces if face.key.rsplit(".", 1)[0] in wanted]
-        if len(chosen) < len(wanted):
-            missing = sorted(wanted - {face.key.rsplit(".", 1)[0] for face in chosen})
-            raise SpecError(
-                f"{len(missing)} images of the list are missing, the first is {missing[0]}", file=str(index)
-            )
-        return chosen
+    def listing(self) -> Listing:
+        """List the images that the list names; those it names and that are not there are refused."""
+        tally = Tally("file")
+        pictures = [name for name in Walk(self.root, tally, self.links).pictures()]
+        wanted = self._wanted()
+        stems = {name.rsplit(".", 1)[0]: name for name in pictures}
+        named = match_names(wanted, stems).known if wanted is not None else {stem: stem for stem in stems}
+        chosen = {stems[stem] for stem in named.values()}
+        for name in pictures:
+            if name not in chosen or "/" not in name:
+                tally.end("file", name, "not listed")
+            else:
+                tally.faces.append(Face(name, name.split("/", 1)[0], name))
+        for key in sorted((wanted or set()) - named.keys()):
+            tally.see("file")
+            tally.end("file", key, "E_READ", f"{self._list().name} names it, and it is not there")
+        return tally.listing()
+
+    def _list(self) -> Path:
+        names = [self.index] if self.index else [name for name in LFW_LISTS if (self.root / name).exists()]
+        return self.root / (names[0] if names else LFW_LISTS[0])
+
+    def _wanted(self) -> set[str] | None:
+        path = self._list()
+        if not path.exists() and not self.index:
+            return None
+        if "people" in path.name.lower():
+            return _people(path)
+        return {key for first, second, _, _ in read_pairs_txt(path) for key in (first, second)}
+
+
+def open_lfw(text: str) -> LfwSource:
+    """Open ``FOLDER[,list=pairsDevTest.txt]``."""
+    path, options = place_options(text, ("list",))
+    return LfwSource(path, index=options.get("list", [""])[-1])
+
+
+def _people(path: Path) -> set[str]:
+    """Read LFW's list of people, ``name count`` lines: their images are numbered from 1."""
+    found = set()
+    for number, parts in read_rows(path, "name count", fields=2, separator="auto", header=(1,)):
+        if len(parts) == 2:
+            if not parts[1].isdigit():
+                raise SpecError("expected 'name count'", file=str(path), line=number)
+            found |= {_lfw_key(parts[0], str(index)) for index in range(1, min(int(parts[1]), 100_000) + 1)}
+    return found
 
 
 def read_pairs_txt(path: Path) -> list[tuple[str, str, bool, int]]:
-    """Read LFW's ``pairs.txt``.
+    """Read LFW's ``pairs.txt``, or one of its views' lists.
 
     Returns:
         (first key, second key, same person, fold) per pair; keys are ``Name/Name_0001`` without a suffix.
@@ -105,13 +196,12 @@ def read_pairs_txt(path: Path) -> list[tuple[str, str, bool, int]]:
         SpecError: a line is malformed, with its number.
 
     """
-    rows = read_rows(path, "name i j' or 'name i other j")
+    rows = read_rows(path, "name i j' or 'name i other j", fields=(3, 4), separator="auto", header=(1, 2))
     header = rows[0].fields if rows else []
-    folds, per_fold = (
-        (int(header[0]), int(header[1])) if len(header) == 2 and all(map(str.isdigit, header)) else (1, 0)
-    )
+    headed = len(header) < 3 and all(map(str.isdigit, header))
+    folds, per_fold = (int(header[0]), int(header[1])) if headed and len(header) == 2 else (1, 0)
     pairs: list[tuple[str, str, bool, int]] = []
-    for number, parts in rows[1:] if header and header[0].isdigit() else rows:
+    for number, parts in rows[1:] if headed else rows:
         fold = min(folds - 1, len(pairs) // (2 * per_fold)) if per_fold else 0
         if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
             pairs.append((_lfw_key(parts[0], parts[1]), _lfw_key(parts[0], parts[2]), True, fold))

@@ -51,16 +51,16 @@ SOURCES: Registry[Opener] = Registry(
     {
         "synthetic": _Opener("synthetic", "SyntheticSource", "open_synthetic"),
         "synthetic-photos": _Opener("synthetic_photos", "SyntheticPhotosSource", "open_synthetic_photos"),
-        "folder": _Opener("folder", "FolderSource"),
-        "lfw": _Opener("folder", "LfwSource"),
-        "recordio": _Opener("recordio", "RecordIOSource", "open_recordio"),
+        "folder": _Opener("folder", "FolderSource", "open_folder"),
+        "lfw": _Opener("folder", "LfwSource", "open_lfw"),
+        "recordio": _Opener("packed.recordio", "RecordIOSource", "open_recordio"),
         "bin": _Opener("bin_file", "BinSource"),
         "csv": _Opener("tabular", "TableSource", "open_table"),
         "parquet": _Opener("tabular", "TableSource", "open_table"),
         "celeba": _Opener("tabular", "CelebaSource"),
-        "tar": _Opener("archive", "TarSource"),
-        "lmdb": _Opener("lmdb_folder", "LmdbFolderSource"),
-        "arrays": _Opener("arrays", "ArraySource"),
+        "tar": _Opener("packed.archive", "TarSource"),
+        "lmdb": _Opener("packed.lmdb_folder", "LmdbFolderSource"),
+        "arrays": _Opener("packed.arrays", "ArraySource"),
     },
 )
 

@@ -1,0 +1,18 @@
+"""Text lists of the world, read in one way: any encoding, line end, separator and spelling of names."""
+
+from lrfr.core.lists.fields import Keyed, Row, Shape, read_keyed, read_rows
+from lrfr.core.lists.names import Matched, match_names
+from lrfr.core.lists.text import Line, read_lines, read_text
+
+__all__ = [
+    "Keyed",
+    "Line",
+    "Matched",
+    "Row",
+    "Shape",
+    "match_names",
+    "read_keyed",
+    "read_lines",
+    "read_rows",
+    "read_text",
+]

@@ -1,0 +1,1 @@
+"""Sources that are a list of faces beside the files it names."""

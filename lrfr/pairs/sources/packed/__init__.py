@@ -1,0 +1,1 @@
+"""Sources that are one file, or a few, with many faces inside."""

@@ -1,0 +1,37 @@
+"""The place of ``kind:place``: a path, which may hold commas, and options behind it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from lrfr.core.errors import SpecError, did_you_mean
+
+
+def place_options(text: str, names: Sequence[str]) -> tuple[Path, dict[str, list[str]]]:
+    """Split ``PATH,name=value,name=value`` into the path and the values of each option.
+
+    A path that is there is taken as a whole, whatever it is called; else commas belong to the path or to a
+    value unless the name of an option follows.
+
+    Raises:
+        SpecError: an option of another name.
+
+    """
+    if Path(text).exists():
+        return Path(text), {}
+    marks = list(re.finditer(rf",({'|'.join(names)})=", text))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    found: dict[str, list[str]] = {}
+    for mark, end in zip(marks, ends, strict=True):
+        found.setdefault(mark[1], []).append(text[mark.end() : end])
+    path = Path(text[: marks[0].start()] if marks else text)
+    unknown = re.search(r",(\w+)=[^/]*$", str(path))
+    if unknown and not path.exists():
+        raise SpecError(
+            f"unknown option '{unknown[1]}'",
+            file=str(path)[: unknown.start()],
+            hint=did_you_mean(unknown[1], names),
+        )
+    return path, found

@@ -1,0 +1,180 @@
+"""Walking a folder so that nothing in it is passed over in silence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrfr.core.errors import SpecError
+from lrfr.core.image import IMAGE_SUFFIXES, looks_like_picture
+from lrfr.pairs.sources.base import Tally
+
+# in lower case; what a name begins with decides the rest
+_SYSTEM = frozenset(
+    {
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "__macosx",
+        "__pycache__",
+        ".ds_store",
+        ".ipynb_checkpoints",
+        ".appledouble",
+        ".spotlight-v100",
+        ".fseventsd",
+        ".git",
+        ".svn",
+        ".picasa.ini",
+        ".nomedia",
+    }
+)
+_SYSTEM_STARTS = ("._", ".trash", ".fuse_hidden", ".nfs", ".~lock", "~$")
+_HEAD = 1024
+
+
+def passed_over(name: str) -> str:
+    """Return why a file or folder of this name is none of a data set's, "" when it may be."""
+    lower = name.lower()
+    if lower in _SYSTEM or lower.startswith(_SYSTEM_STARTS):
+        return "system"
+    return "hidden" if name.startswith(".") else ""
+
+
+def has_image_suffix(name: str) -> bool:
+    """Return whether a name ends as a picture's does."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def head_of(path: str | Path) -> bytes:
+    """Return the first bytes of a regular file, none where it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return b""
+    try:
+        return os.read(descriptor, _HEAD)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+@dataclass
+class Walk:
+    """A walk below a root; everything met goes into a tally, pictures are yielded.
+
+    Links to folders are followed where they lead to a folder inside the root, each of them once; with
+    ``links="all"`` also where they lead out, with ``links="none"`` not at all.
+    """
+
+    root: Path
+    tally: Tally
+    links: str = "inside"
+
+    def pictures(self) -> Iterator[str]:
+        """Yield the path of every picture below the root, folders separated by ``/``, in a fixed order.
+
+        Raises:
+            SpecError: the root is no folder or cannot be read.
+
+        """
+        if not self.root.is_dir():
+            raise SpecError("not a folder", file=str(self.root))
+        self._real_root = os.path.realpath(self.root)
+        self._linked: set[str] = set()
+        self._out = 0
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            folders = []
+            for entry in self._entries(folder):
+                name = f"{folder}{entry.name}"
+                kind = self._kind(entry, name)
+                if kind == "folder":
+                    folders.append(f"{name}/")
+                elif kind == "picture":
+                    yield name
+            waiting += reversed(folders)
+        if self._out:
+            self.tally.notes.append(
+                f"{self._out} links lead to folders outside '{self.root.name}' and were not followed; "
+                "write folder:PATH,links=all to follow them"
+            )
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(os.path.join(self.root, folder)) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            if not folder:
+                raise SpecError(f"cannot read: {error.strerror}", file=str(self.root)) from None
+            self.tally.end("folder", folder.rstrip("/"), "E_READ", error.strerror or "")
+            return []
+        if folder:
+            self.tally.use("folder")
+        return entries
+
+    def _kind(self, entry: os.DirEntry[str], name: str) -> str:
+        """Count an entry; return ``folder`` or ``picture``, "" for what is neither and has its end."""
+        linked, folder = _is(entry.is_symlink), _is(entry.is_dir) and not _poses(entry)
+        unit = "folder" if folder else "file"
+        self.tally.see(unit)
+        why = passed_over(entry.name)
+        if not why and folder and linked:
+            why = self._link_fault(entry.path)
+        elif not why and not folder:
+            why = _file_fault(entry, linked)
+        if why:
+            self.tally.end(unit, name, why)
+            return ""
+        return unit if folder else "picture"
+
+    def _link_fault(self, path: str) -> str:
+        if self.links == "none":
+            return "link"
+        real = os.path.realpath(path)
+        inside = os.path.join(real, "").startswith(os.path.join(self._real_root, ""))
+        if not inside and self.links != "all":
+            self._out += 1
+            return "link out"
+        # entered once by a link and never from within itself: whatever links there are, the walk ends
+        here = os.path.join(os.path.realpath(os.path.dirname(path)), "")
+        if real in self._linked or here.startswith(os.path.join(real, "")):
+            return "link loop"
+        self._linked.add(real)
+        return ""
+
+
+def _file_fault(entry: os.DirEntry[str], linked: bool) -> str:
+    if has_image_suffix(entry.name):
+        return ""  # whatever it is, the scan refuses it by its code
+    if not _is(entry.is_file):
+        return "broken link" if linked and not os.path.exists(entry.path) else "not a file"
+    return "" if looks_like_picture(head_of(entry.path)) else "not a picture"
+
+
+def _poses(entry: os.DirEntry[str]) -> bool:
+    """Return whether an empty folder is called like a picture: a face that the scan refuses."""
+    if not has_image_suffix(entry.name):
+        return False
+    try:
+        with os.scandir(entry.path) as found:
+            return next(found, None) is None
+    except OSError:
+        return False
+
+
+def _is(ask: object) -> bool:
+    try:
+        return bool(ask())  # type: ignore[operator]
+    except OSError:
+        return False
