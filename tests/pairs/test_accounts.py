@@ -178,7 +178,7 @@ def test_what_a_view_leaves_out_is_counted(tmp_path):
     assert done.report.account.used == {"file": 2, "folder": 4}
     assert done.report.account.told() == (
         "7 files, 4 folders seen; 2 files, 4 folders used; "
-        "2 skipped: ids; 1 skipped: min per id; 2 skipped: split"
+        "skipped ids 2; skipped min per id 1; skipped split 2"
     )
 
 

@@ -44,8 +44,8 @@ class Account:
     def told(self) -> str:
         """Return the account on one line: what was seen, and every end."""
         parts = [f"{_listed(self.seen)} seen", f"{_listed(self.used)} used"]
-        parts += [f"{number} refused: {code}" for code, number in sorted(self.refused.items())]
-        parts += [f"{number} skipped: {reason}" for reason, number in sorted(self.skipped.items())]
+        parts += [f"refused {code} {number}" for code, number in sorted(self.refused.items())]
+        parts += [f"skipped {reason} {number}" for reason, number in sorted(self.skipped.items())]
         return "; ".join(parts)
 
     def without(self, left_out: Mapping[str, int]) -> Account:
