@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import digest_of
-from lrfr.pairs.format.manifests import BaseManifest, RowFilter, VariantManifest, VariantRef
+from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, RowFilter, VariantManifest, VariantRef
 from lrfr.pairs.format.rows import Rows
 from lrfr.pairs.format.sealed import LAYOUT
 
@@ -39,7 +39,7 @@ def view_id(
             "spec": manifest.pixel_digest,
             "variant": manifest.variant,
             "form": asdict(manifest.form),
-            "codec": manifest.codec,
+            "codec": LOSSLESS,
             "share": round(ref.weight / total, 12),
             "up": asdict(ref.up),
         }

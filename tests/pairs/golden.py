@@ -42,7 +42,7 @@ def _ids() -> str:
     plain = make_plan(faces, scanned, BaseOptions(Prepare(16)))
     aligned = make_plan(faces, scanned, BaseOptions(Prepare(16, aligned=True)), marks)
     form = Form("upsampled", Up(16, "bicubic", True), traces=False)
-    variant = variant_identity(plain.content_id, "0" * 64, 0, form, "raw-png")
+    variant = variant_identity(plain.content_id, "0" * 64, 0, form)
     return " ".join((plain.base_id, plain.content_id, aligned.base_id, variant))
 
 

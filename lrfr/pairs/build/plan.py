@@ -15,7 +15,7 @@ import numpy as np
 from lrfr.core.errors import DataError
 from lrfr.core.files import digest_of
 from lrfr.pairs.build.prepare import Landmarks, Prepare
-from lrfr.pairs.format.manifests import Crop, Form
+from lrfr.pairs.format.manifests import LOSSLESS, Crop, Form
 from lrfr.pairs.format.rows import CROP_BYTES, Rows
 from lrfr.pairs.format.sealed import LAYOUT
 from lrfr.pairs.format.shard_layout import BLOCK_ROWS, hr_row_bytes, shard_spans
@@ -120,7 +120,7 @@ def base_identity(content: str, rows: Rows, block_rows: int) -> str:
     return digest_of({"content": content, "table": rows.digest(), "block_rows": block_rows})[:16]
 
 
-def variant_identity(content: str, pixel_digest: str, variant: int, form: Form, codec: str) -> str:
+def variant_identity(content: str, pixel_digest: str, variant: int, form: Form) -> str:
     """Return the id of one degraded variant of a base's content.
 
     Args:
@@ -128,10 +128,9 @@ def variant_identity(content: str, pixel_digest: str, variant: int, form: Form, 
         pixel_digest: of the spec's image, seed and pipeline.
         variant: number of the draw.
         form: how the pixels are stored.
-        codec: the rule by which they are encoded.
 
     """
-    stored = {"form": asdict(form), "codec": codec, "layout": LAYOUT}
+    stored = {"form": asdict(form), "codec": LOSSLESS, "layout": LAYOUT}
     return digest_of({"content": content, "spec": pixel_digest, "variant": variant, **stored})[:16]
 
 

@@ -54,10 +54,12 @@ class Sidecar(Manifest):
         bytes: of the LMDB file.
         sha256: of the LMDB file.
         records: logical digest over all blocks (xxh3_128).
+        same_as_hr: records that keep no pixels, because their HR record has them.
 
     """
 
     kind: ClassVar[str] = "shard"
+    later: ClassVar[frozenset[str]] = frozenset({"same_as_hr"})
     shard: ShardName
     store: Id
     start: Count
@@ -65,6 +67,7 @@ class Sidecar(Manifest):
     bytes: Positive
     sha256: Sha256
     records: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    same_as_hr: Count = 0
     sealed: Text = field(default="", compare=False)
 
 
@@ -158,9 +161,11 @@ class Form:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
-# images of up to 1,024 pixels raw, larger ones PNG
-LrCodec = Literal["raw-png"]
-LR_CODEC: LrCodec = "raw-png"
+# how each image is kept: see lrfr.pairs.format.lr_records
+LrCodec = Literal["raw-png", "raw-zstd"]
+LR_CODEC: LrCodec = "raw-zstd"
+# the first lossless codec stands in ids for all: they give the same pixels
+LOSSLESS: LrCodec = "raw-png"
 
 
 @dataclass(frozen=True)
@@ -177,9 +182,9 @@ class VariantManifest(Manifest):
         portable: whether every CPU gives these bytes.
         variant: number of the draw.
         form: how pixels are stored.
-        codec: ``raw-png``: images of up to 1,024 pixels raw, larger ones PNG.
+        codec: the rule by which each image is kept; lossless, and in no id.
         shards: in row order; the layout is theirs and in no id.
-        same_as_hr: rows whose pixels are the base's and are not stored again (provisional; 0 today).
+        same_as_hr: rows whose pixels are the base's and are not stored again.
         parts: ids of the variants it was grown from (provisional).
 
     """

@@ -19,6 +19,7 @@ from lrfr.pairs.format.records import (
     CHECK_BYTES,
     HEAD_BYTES,
     RAW,
+    SAME_AS_HR,
     Encoded,
     Record,
     decode_each,
@@ -40,16 +41,23 @@ class ShardSet:
         rows: the row table (of the base).
         verify: ``always`` checks a file's sha256 when it is opened and every record when it is read,
             ``records`` leaves the first out, ``never`` checks sizes only.
+        base: of a degraded variant: where the images lie that equal their HR image.
 
     """
 
     def __init__(
-        self, folder: Path, manifest: BaseManifest | VariantManifest, rows: Rows, verify: str = "always"
+        self,
+        folder: Path,
+        manifest: BaseManifest | VariantManifest,
+        rows: Rows,
+        verify: str = "always",
+        base: ShardSet | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.rows = rows
         self.verify = verify
+        self._base = base
         whole = verify == "always"
         self._files = [
             (str(folder / f"{shard.shard}.mdb"), Expected(shard.bytes, shard.sha256 if whole else None))
@@ -83,7 +91,8 @@ class ShardSet:
         return self.manifest.rows
 
     def record(self, row: int) -> Record:
-        """Return one record; its payload is a view of the file that lives as long as the record.
+        """Return one record; its payload is a view of the file that lives as long as the record. One that is
+        the same as HR has HR's payload.
 
         Raises:
             DataError: the shard or the record is damaged; names store, shard and row.
@@ -93,23 +102,44 @@ class ShardSet:
         number, slot = divmod(row, self._block_rows)
         opened = REGISTRY.file(path, expected)
         try:
-            return unpack(opened.block(number), slot, row, self._seed, verify=self._check, owner=opened)
+            found = unpack(opened.block(number), slot, row, self._seed, verify=self._check, owner=opened)
         except DataError as error:
             place = f"store {self.manifest.id}, row {row}"
             raise DataError(
                 error.message, file=path, path=place, hint="lrfr store verify, then lrfr store repair"
             ) from None
+        if found.codec != SAME_AS_HR:
+            return found
+        return self._originals().record(row)._replace(tail=bytes(found.tail))
 
-    def images(self, rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+    def images(
+        self, rows: Sequence[int], hr: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] | None = None
+    ) -> Iterator[NDArray[np.uint8]]:
         """Yield the pixels of many rows, uint8 ``[h, w, 3]`` each; all are looked up and checked before the
         first is decoded.
+
+        Args:
+            rows: which.
+            hr: of a degraded variant: the HR images of these rows, where they are decoded already.
 
         Raises:
             DataError: a shard or record is damaged; names store, shard and row.
 
         """
         held: dict[int, OpenFile] = {}  # keeps mapped what is decoded
-        yield from decode_each(self._encoded(rows, held))
+        encoded = self._encoded(rows, held)
+        same = [index for index, item in enumerate(encoded) if item[1] == SAME_AS_HR]
+        originals: Iterator[NDArray[np.uint8]] = iter(())
+        if same:
+            some = [rows[index] for index in same]
+            originals = self._originals().images(some) if hr is None else (hr[index] for index in same)
+        yield from decode_each(encoded, originals)
+
+    def _originals(self) -> ShardSet:
+        """Return the base."""
+        if self._base is None:
+            raise DataError("an image is kept in the base, which was not opened", file=str(self.folder))
+        return self._base
 
     def native_px(self, rows: Sequence[int], images: Sequence[NDArray[np.uint8]]) -> list[int]:
         """Return the side before any upsampling: of the image itself, or from the record's tail where it was
@@ -158,6 +188,6 @@ def open_base(folder: Path, verify: str = "always") -> ShardSet:
     return ShardSet(folder, manifest, read_rows(folder, manifest.files), verify)
 
 
-def open_lr(folder: Path, rows: Rows, verify: str = "always") -> ShardSet:
-    """Open the folder of a degraded variant of the base with these rows."""
-    return ShardSet(folder, VariantManifest.read(folder / "manifest.json"), rows, verify)
+def open_lr(folder: Path, base: ShardSet, verify: str = "always") -> ShardSet:
+    """Open the folder of a degraded variant of a base."""
+    return ShardSet(folder, VariantManifest.read(folder / "manifest.json"), base.rows, verify, base)

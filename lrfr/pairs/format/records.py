@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, ImageFault
 from lrfr.core.image import decode
+from lrfr.pairs.format.lossless import decode_lossless
 
 MAGIC = b"LRB1"
 VERSION = 2
-RAW, JPEG, PNG, WEBP = 0, 1, 2, 3
+RAW, JPEG, PNG, WEBP, ZSTD = 0, 1, 2, 3, 4
+# no pixels of its own: a degraded image that equals the HR image of its row
+SAME_AS_HR = 5
 HAS_TAIL = 1
 
 _BLOCK = struct.Struct("<4sHHI")
@@ -43,7 +46,7 @@ class Record(NamedTuple):
 
     Attributes:
         row: of the store.
-        codec: RAW, JPEG, PNG or WEBP.
+        codec: RAW, JPEG, PNG, WEBP, ZSTD or SAME_AS_HR (whose payload is empty).
         height, width: in pixels.
         payload: encoded by ``codec``; of a record that was read, a view of the file.
         tail: optional canonical JSON.
@@ -75,21 +78,25 @@ def decode_payload(payload: Buffer, codec: int, height: int, width: int) -> NDAr
     # copied, because the bytes belong to the file and are read-only
     if codec == RAW:
         return data.reshape(height, width, 3).copy()
+    if codec == ZSTD:
+        return decode_lossless(payload, height, width)
     pixels: Any = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     # what OpenCV alone refuses (it gives no reason) goes the guarded way, which names one
     return decode(bytes(payload)) if pixels is None else pixels
 
 
-def decode_each(encoded: Sequence[Encoded]) -> Iterator[NDArray[np.uint8]]:
+def decode_each(
+    encoded: Sequence[Encoded], originals: Iterator[NDArray[np.uint8]]
+) -> Iterator[NDArray[np.uint8]]:
     """Decode (payload, codec, height, width), one after another; raw ones of one size are copied in one
-    go.
+    go, and ``originals`` gives the HR image of each that is the same.
     """
     if encoded and encoded[0][1] == RAW and len({item[1:] for item in encoded}) == 1:
         joined = np.frombuffer(bytearray().join([item[0] for item in encoded]), np.uint8)
         yield from joined.reshape(len(encoded), *encoded[0][2:], 3)
         return
     for item in encoded:
-        yield decode_payload(*item)
+        yield next(originals) if item[1] == SAME_AS_HR else decode_payload(*item)
 
 
 def store_seed(store_id: str) -> int:
@@ -168,13 +175,18 @@ def unpack(
         raise DataError("the record does not match its checksum")
     if found != row:
         raise DataError(f"the record belongs to row {found}")
-    if channels != 3 or codec > WEBP or at + length > end or (codec == RAW and length != height * width * 3):
+    own = {RAW: height * width * 3, SAME_AS_HR: 0}.get(codec, length)
+    if channels != 3 or codec > SAME_AS_HR or at + length > end or length != own:
         raise DataError("the record header is damaged")
     return Record(row, codec, height, width, view[at : at + length], view[at + length : end], owner)
 
 
 def decodes(record: Record) -> bool:
-    """Return whether a record gives pixels of the size its header says."""
+    """Return whether a record gives pixels of the size its header says (one that has none of its own is
+    sound when its HR record is).
+    """
+    if record.codec == SAME_AS_HR:
+        return True
     try:
         pixels = record.pixels()
     except (ImageFault, ValueError):

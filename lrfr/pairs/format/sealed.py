@@ -18,18 +18,23 @@ LAYOUT = 3
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 T = TypeVar("T")
+_NONE = object()
 
 
 class Manifest:
     """What every sealed file shares: its head (format, layout, kind), its reading and its writing."""
 
     kind: ClassVar[str]
+    # fields that older files lack: at their default they are left out, so that nothing sealed before moves
+    later: ClassVar[frozenset[str]] = frozenset()
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def seal(self) -> bytes:
         """Return the file's bytes."""
         body = asdict(self)  # type: ignore[call-overload]  # every manifest is a dataclass
-        body = {name: body[name] for name in _stored_fields(type(self))}
+        default = {item.name: item.default for item in fields(type(self)) if item.name in self.later}  # type: ignore[arg-type]
+        kept = (name for name in _stored_fields(type(self)) if body[name] != default.get(name, _NONE))
+        body = {name: body[name] for name in kept}
         return seal({**body, "format": FORMAT, "layout": LAYOUT, "kind": self.kind})
 
     @classmethod

@@ -58,7 +58,7 @@ class PairDataset(Dataset[PairItem]):
         self._rows: Rows = place.rows(self.view.base)
         manifest = place.base_manifest(self.view.base)
         self.hr = ShardSet(place.base(self.view.base), manifest, self._rows, verify)
-        self.lr = [open_lr(place.lr(variant.action), self._rows, verify) for variant in self.view.variants]
+        self.lr = [open_lr(place.lr(variant.action), self.hr, verify) for variant in self.view.variants]
         for lr in self.lr:
             if lr.manifest.content != manifest.content:
                 raise DataError(
@@ -194,7 +194,7 @@ class PairDataset(Dataset[PairItem]):
         for number in np.unique(drawn).tolist():
             members = np.flatnonzero(drawn == number)
             rows = base_rows[members].tolist()
-            images = list(self.lr[number].images(rows))
+            images = list(self.lr[number].images(rows, hr[members]))
             _upsample(images, self.view.variants[number].up, lr, members)
             sizes[members] = self.lr[number].native_px(rows, images)
         return lr, sizes
