@@ -82,13 +82,13 @@ def overhead(root: Path, spec: Any, jpegs: list[bytes], rounds: int) -> dict[str
     base = store.base_manifest(store.bases()[0])
     variant = wanted_variants([spec], None, None, False)[0]
     places = lr_places(store, base, variant)
-    tasks = [lr_task(store, base, variant, place, None) for place in places if place.stop <= len(jpegs)]
+    tasks = [lr_task(store, base, [(variant, place)], None) for place in places if place.stop <= len(jpegs)]
     make_folder(places[0].folder)
     rows = store.rows(base.id)
 
     def operation(task: Any) -> None:
-        for start in range(task.place.start, task.place.stop, 64):
-            part = range(start, min(task.place.stop, start + 64))
+        for start in range(task.places[0].start, task.places[0].stop, 64):
+            part = range(start, min(task.places[0].stop, start + 64))
             images = [cv2.imdecode(np.frombuffer(jpegs[row], np.uint8), cv2.IMREAD_COLOR_RGB) for row in part]
             pipeline.run([rows.key(row) for row in part], images)
 

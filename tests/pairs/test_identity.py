@@ -342,7 +342,7 @@ def test_manifests_carry_what_the_living_store_will_need(folder):
         (),
         "jpeg",
         (),
-        "raw-png",
+        "raw-zstd",
         0,
     )
     value = json.loads((folder / "s" / "lr" / variant.id / "manifest.json").read_bytes())

@@ -19,8 +19,8 @@ from lrfr.pairs.build.hr import look, plan_base
 from lrfr.pairs.build.lr import Variant, variant_id, wanted_variants
 from lrfr.pairs.build.plan import BasePlan
 from lrfr.pairs.build.scan import Ingest
-from lrfr.pairs.build.tasks import lr_record
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import SourceReport
 from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
@@ -132,7 +132,8 @@ def _try_lr(variant: Variant, plan: BasePlan, images: list[NDArray[np.uint8]]) -
     start = time.perf_counter()
     done = pipeline.run(keys, images, variant.number)
     seconds = (time.perf_counter() - start) / len(images)
-    return float(np.mean([len(lr_record(0, item.image).payload) + _RECORD_BYTES for item in done])), seconds
+    records = [lr_record(0, item.image, hr) for item, hr in zip(done, images, strict=True)]
+    return float(np.mean([len(record.payload) + _RECORD_BYTES for record in records])), seconds
 
 
 def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int = 8) -> None:

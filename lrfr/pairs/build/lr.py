@@ -11,15 +11,18 @@ from lrfr.core.files import canonical, check_space, make_folder, write_atomic
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import Spec, parse_spec
 from lrfr.pairs.build.plan import variant_identity
-from lrfr.pairs.build.tasks import LrTask
+from lrfr.pairs.build.tasks import Draw, LrTask
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.manifests import LR_CODEC, BaseManifest, Form, Up, VariantManifest
+from lrfr.pairs.format.manifests import LR_CODEC, BaseManifest, Form, LrCodec, Sidecar, Up, VariantManifest
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
 from lrfr.pairs.format.shard_layout import LR_BLOCK_ROWS, lr_row_bytes, shard_spans
 from lrfr.pairs.format.store_files import StoreFiles
 
 # a small LR image and its part of a page
 LR_BYTES = 512
+# variants of one task: each holds some pages in memory; and what a kill may lose, where ops are slow
+MAX_TOGETHER = 16
+MAX_TASK_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def wanted_variants(
 
 def variant_id(content: str, variant: Variant) -> str:
     """Return the id of a variant of a base's content."""
-    return variant_identity(content, variant.spec.pixel_digest, variant.number, variant.form, LR_CODEC)
+    return variant_identity(content, variant.spec.pixel_digest, variant.number, variant.form)
 
 
 def lr_places(store: StoreFiles, base: BaseManifest, variant: Variant) -> list[ShardPlace]:
@@ -80,45 +83,109 @@ def lr_places(store: StoreFiles, base: BaseManifest, variant: Variant) -> list[S
     return [ShardPlace(store.lr(key), name, key, start, stop, LR_BLOCK_ROWS) for name, start, stop in spans]
 
 
-def write_variant(
-    store: StoreFiles, base: BaseManifest, variant: Variant, runner: Runner
-) -> tuple[VariantManifest, int]:
-    """Write (or find) one degraded variant; return its manifest and how many images were degraded for it."""
-    key = variant_id(base.content, variant)
-    folder = store.lr(key)
-    if (folder / "manifest.json").exists():
-        found = store.lr_manifest(key)
-        if is_whole(folder, found.shards):
-            return found, 0
-    pipeline = Pipeline(variant.spec)
-    make_folder(folder)
-    check_space(folder, base.rows * LR_BYTES)
-    places = lr_places(store, base, variant)
-    missing = [place for place in places if not committed(place)]
-    tasks = [lr_task(store, base, variant, place, runner.scratch) for place in missing]
-    images = sum(place.stop - place.start for place in missing)
+@dataclass(frozen=True)
+class WrittenVariant:
+    """A variant that is there and how many images were degraded for it."""
+
+    manifest: VariantManifest
+    written: int
+
+
+def write_variants(
+    store: StoreFiles, base: BaseManifest, variants: Sequence[Variant], runner: Runner
+) -> list[WrittenVariant]:
+    """Write (or find) degraded variants of one base.
+
+    Shards of the same rows are made by one task, which decodes HR once for all of them; no variant waits for
+    another.
+    """
+    written = [0] * len(variants)
+    found = [_whole(store, variant_id(base.content, variant)) for variant in variants]
+    open_ones = [index for index, manifest in enumerate(found) if manifest is None]
+    if not open_ones:
+        return [WrittenVariant(manifest, 0) for manifest in found if manifest]
+    planned = {index: _plan(store, base, variants[index]) for index in open_ones}
+    check_space(store.root, base.rows * LR_BYTES * len(planned))
+    for index, item in planned.items():
+        written[index] = sum(place.stop - place.start for place in item.missing)
+    tasks = _tasks(store, base, list(planned.values()), runner.scratch)
+    seconds = sum(written[index] * item.milliseconds for index, item in planned.items()) / 1e3
+    total, images = base.rows * len(planned), sum(written)
+    phase = variants[open_ones[0]].name if len(planned) == 1 else f"{len(planned)} variants"
+    runner.run(tasks, seconds, phase, total - images, total)
+    for item in planned.values():
+        manifest = lr_manifest(base, item.variant, item.places, portable=item.portable)
+        write_atomic(item.places[0].folder / "manifest.json", manifest.seal(), store.tmp)
+    keys = [variant_id(base.content, variant) for variant in variants]
+    return [WrittenVariant(store.lr_manifest(key), count) for key, count in zip(keys, written, strict=True)]
+
+
+def _whole(store: StoreFiles, key: str) -> VariantManifest | None:
+    """Return the manifest of a variant that is there."""
+    if not (store.lr(key) / "manifest.json").exists():
+        return None
+    found = store.lr_manifest(key)
+    return found if is_whole(store.lr(key), found.shards) else None
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A variant that is not whole: where all its shards go, those it lacks, and what an image costs."""
+
+    variant: Variant
+    portable: bool
+    milliseconds: float
+    places: tuple[ShardPlace, ...]
+    missing: tuple[ShardPlace, ...]
+
+
+def _plan(store: StoreFiles, base: BaseManifest, variant: Variant) -> _Planned:
+    pipeline, places = Pipeline(variant.spec), lr_places(store, base, variant)
+    make_folder(places[0].folder)
+    missing = tuple(place for place in places if not committed(place))
     # a spec that costs nothing still decodes HR and encodes LR
-    seconds = images * max(0.1, pipeline.cost_ms) / 1e3
-    runner.run(tasks, seconds, variant.name, base.rows - images, base.rows)
-    manifest = lr_manifest(base, variant, places, portable=pipeline.portable)
-    write_atomic(folder / "manifest.json", manifest.seal(), store.tmp)
-    return store.lr_manifest(key), images
+    return _Planned(variant, pipeline.portable, max(0.1, pipeline.cost_ms), tuple(places), missing)
+
+
+def _tasks(
+    store: StoreFiles, base: BaseManifest, planned: Sequence[_Planned], scratch: Path | None
+) -> list[LrTask]:
+    """Return tasks that together write every missing shard, in row order."""
+    spans: dict[int, list[tuple[_Planned, ShardPlace]]] = {}
+    for item in planned:
+        for place in item.missing:
+            spans.setdefault(place.start, []).append((item, place))
+    tasks = []
+    for start in sorted(spans):
+        group: list[tuple[_Planned, ShardPlace]] = []
+        for item, place in spans[start]:
+            rows = place.stop - place.start
+            long = rows * sum(other.milliseconds for other, _ in [*group, (item, place)]) > MAX_TASK_MS
+            if group and (long or len(group) == MAX_TOGETHER):
+                tasks.append(_together(store, base, group, scratch))
+                group = []
+            group.append((item, place))
+        tasks.append(_together(store, base, group, scratch))
+    return tasks
+
+
+def _together(
+    store: StoreFiles, base: BaseManifest, group: Sequence[tuple[_Planned, ShardPlace]], scratch: Path | None
+) -> LrTask:
+    return lr_task(store, base, [(item.variant, place) for item, place in group], scratch)
 
 
 def lr_task(
-    store: StoreFiles, base: BaseManifest, variant: Variant, place: ShardPlace, scratch: Path | None
+    store: StoreFiles,
+    base: BaseManifest,
+    shards: Sequence[tuple[Variant, ShardPlace]],
+    scratch: Path | None,
+    codec: LrCodec = LR_CODEC,
 ) -> LrTask:
-    """Return the task that writes one LR shard."""
-    return LrTask(
-        place=place,
-        tmp=store.tmp,
-        scratch=scratch,
-        base=store.base(base.id),
-        base_digest=base.sealed,
-        spec=variant.spec.canonical(),
-        variant=variant.number,
-        traces=variant.traces,
-    )
+    """Return the task that writes shards of the same rows of some variants."""
+    draws = (Draw(variant.spec.canonical(), variant.number, variant.traces, codec) for variant, _ in shards)
+    places = tuple(place for _, place in shards)
+    return LrTask(places, tuple(draws), store.tmp, scratch, store.base(base.id), base.sealed)
 
 
 def lr_manifest(
@@ -137,6 +204,7 @@ def lr_manifest(
         form=variant.form,
         codec=LR_CODEC,
         shards=listed(places),
+        same_as_hr=sum(Sidecar.read(place.sidecar).same_as_hr for place in places),
     )
 
 

@@ -26,7 +26,7 @@ from lrfr.pairs.build.hr import (
     write_report,
 )
 from lrfr.pairs.build.ingest import IngestOptions, open_ingest
-from lrfr.pairs.build.lr import Variant, wanted_variants, write_variant
+from lrfr.pairs.build.lr import Variant, wanted_variants, write_variants
 from lrfr.pairs.build.run_log import append_to_log
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.view_file import ViewOptions, write_account, write_view
@@ -206,11 +206,8 @@ def _write(
     rows = store.rows(base.manifest.id)
     shown = rows.take(select_rows(rows, wished.filter))
     report = write_account(store, wished, rows, report)
-    manifests, images = [], 0
-    for variant in wanted:
-        manifest, count = write_variant(store, base.manifest, variant, runner)
-        manifests.append(manifest)
-        images += count
+    written = write_variants(store, base.manifest, wanted, runner)
+    manifests = [item.manifest for item in written]
     view = write_view(store, base.manifest, shown, list(zip(wanted, manifests, strict=True)), wished)
     outcome = Outcome(
         base.manifest,
@@ -219,7 +216,7 @@ def _write(
         rows=len(shown),
         identities=len(np.unique(shown.labels[shown.labels >= 0])),
         hr_written=base.written,
-        lr_written=images,
+        lr_written=sum(item.written for item in written),
         warnings=ingest.warnings,
     )
     return MadeView(**{item.name: getattr(view, item.name) for item in fields(view)}, outcome=outcome)

@@ -5,6 +5,7 @@ small report.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,23 +16,24 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.files import canonical, sha256_hex
-from lrfr.core.image import content_of, encode_png, remarks, suffix_fits
+from lrfr.core.image import content_of, remarks, suffix_fits
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.plan import Scanned
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
-from lrfr.pairs.format.manifests import Sidecar
+from lrfr.pairs.format.lr_records import lr_record
+from lrfr.pairs.format.manifests import LR_CODEC, LrCodec
 from lrfr.pairs.format.reader import ShardSet, open_base
-from lrfr.pairs.format.records import JPEG, PNG, RAW, Record
-from lrfr.pairs.format.shard import ShardPlace, write_shard
+from lrfr.pairs.format.records import JPEG, Record
+from lrfr.pairs.format.shard import ShardPlace, ShardWriter, write_shard
 from lrfr.pairs.sources.base import Content, Place, Source
 
 # enough for the batched resize, few enough for images and results to stay in cache
 DEGRADE_BATCH = 64
-# below this many pixels raw bytes beat every codec in size and time
-RAW_PIXELS = 32 * 32
+# of one batch: bounds what the float copies of large images take
+DEGRADE_PIXELS = DEGRADE_BATCH * 256 * 256
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,8 @@ class ScanReport(TaskReport):
 
 @dataclass(frozen=True)
 class ShardReport(TaskReport):
-    """The sidecar of a written shard, or the rows whose bytes changed since they were scanned."""
+    """What writing a shard told: the rows whose bytes changed since they were scanned."""
 
-    sidecar: Sidecar | None = None
     changed: tuple[int, ...] = ()
 
 
@@ -105,12 +106,12 @@ class HrTask:
     landmarks: tuple[Landmarks | None, ...] | None
 
     def run(self) -> ShardReport:
-        """Return the sidecar, or the first row that changed."""
+        """Return the first row that changed, or none."""
         try:
-            sidecar = write_shard(self.place, self._records(), self.tmp, self.scratch)
+            write_shard(self.place, self._records(), self.tmp, self.scratch)
         except _Changed as changed:
             return ShardReport(changed=(changed.row,))
-        return ShardReport(len(self.places), sidecar)
+        return ShardReport(len(self.places))
 
     def _records(self) -> Iterator[Record]:
         for index, place in enumerate(self.places):
@@ -136,67 +137,78 @@ class _Changed(Exception):
 
 
 @dataclass(frozen=True)
-class LrTask:
-    """Write one shard of a degraded variant from the HR shards of its base."""
+class Draw:
+    """One degraded variant as a task makes it.
 
-    place: ShardPlace
+    Attributes:
+        spec: canonical text; its ``store`` says whether images are upsampled first.
+        variant: number of the draw.
+        traces: whether every record carries the parameters drawn for it.
+        codec: the rule by which images are kept.
+
+    """
+
+    spec: str
+    variant: int
+    traces: bool
+    codec: LrCodec = LR_CODEC
+
+
+@dataclass(frozen=True)
+class LrTask:
+    """Write the same rows of some degraded variants of one base, each a shard: HR is decoded once for all."""
+
+    places: tuple[ShardPlace, ...]
+    draws: tuple[Draw, ...]
     tmp: Path
     scratch: Path | None
     base: Path
     base_digest: str
-    spec: str
-    variant: int
-    traces: bool
 
     def run(self) -> ShardReport:
-        """Return the sidecar."""
-        sidecar = write_shard(self.place, self._records(), self.tmp, self.scratch)
-        return ShardReport(self.place.stop - self.place.start, sidecar)
-
-    def _records(self) -> Iterator[Record]:
+        """Return how many images were written."""
         base = _base(self.base, self.base_digest)
-        rows = range(self.place.start, self.place.stop)
-        return degraded_records(base, self.spec, rows, self.variant, self.traces)
+        rows = range(self.places[0].start, self.places[0].stop)
+        step = batch_rows(_pipeline(self.draws[0].spec).spec.image.size_px)
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(ShardWriter(place, self.tmp, self.scratch)) for place in self.places
+            ]
+            for start in range(0, len(rows), step):
+                some = rows[start : start + step]
+                images = list(base.images(some))
+                for writer, draw in zip(writers, self.draws, strict=True):
+                    writer.add(degraded_records(base, some, images, draw))
+            for writer in writers:
+                writer.commit()
+        return ShardReport(len(rows) * len(self.draws))
+
+
+def batch_rows(size_px: int) -> int:
+    """Return how many images are degraded at once: 64 up to 256 px, fewer of larger ones."""
+    return max(1, min(DEGRADE_BATCH, DEGRADE_PIXELS // size_px**2))
 
 
 def degraded_records(
-    base: ShardSet, spec: str, rows: Sequence[int], variant: int, traces: bool
-) -> Iterator[Record]:
-    """Yield the records of a degraded variant.
-
-    Args:
-        base: HR.
-        spec: canonical text; its ``store`` says whether images are upsampled first.
-        rows: which, in any order.
-        variant: number of the draw.
-        traces: whether every record carries the parameters drawn for it.
-
-    """
-    pipeline = _pipeline(spec)
+    base: ShardSet, rows: Sequence[int], images: Sequence[NDArray[np.uint8]], draw: Draw
+) -> list[Record]:
+    """Return the records of some rows of a degraded variant; ``images`` are their HR images."""
+    pipeline = _pipeline(draw.spec)
     upsampled = pipeline.spec.store.lr == "upsampled"
-    for start in range(0, len(rows), DEGRADE_BATCH):
-        some = rows[start : start + DEGRADE_BATCH]
-        images = list(base.images(some))
-        made = pipeline.run([base.rows.key(row) for row in some], images, variant)
-        for row, done in zip(some, made, strict=True):
-            tail = dict(done.trace.as_json()) if traces else {}
-            if upsampled:
-                tail["native_px"] = done.image.shape[0]
-            image = _upsampled(pipeline, done.image) if upsampled else done.image
-            yield lr_record(row, image, canonical(tail) if tail else b"")
+    records = []
+    made = pipeline.run([base.rows.key(row) for row in rows], images, draw.variant)
+    for row, hr, done in zip(rows, images, made, strict=True):
+        tail = dict(done.trace.as_json()) if draw.traces else {}
+        if upsampled:
+            tail["native_px"] = done.image.shape[0]
+        image = _upsampled(pipeline, done.image) if upsampled else done.image
+        records.append(lr_record(row, image, hr, canonical(tail) if tail else b"", draw.codec))
+    return records
 
 
 def _upsampled(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     up = pipeline.spec.store.up
     return np.asarray(resize_batch(image[None], up.size_px, up.filter, up.antialias)[0])
-
-
-def lr_record(row: int, image: NDArray[np.uint8], tail: bytes = b"") -> Record:
-    """Return the record of a degraded image, uint8 ``[h, w, 3]``: raw up to 1,024 pixels, PNG above."""
-    height, width = image.shape[:2]
-    if height * width <= RAW_PIXELS:
-        return Record(row, RAW, height, width, image.tobytes(), tail)
-    return Record(row, PNG, height, width, encode_png(image), tail)
 
 
 @lru_cache(maxsize=2)

@@ -136,7 +136,7 @@ def _repair_lr(store: StoreFiles, folder: Path, runner: Runner, done: Repaired) 
         done.left.append(f"{folder}: its base is not whole; repair it first")
         return
     places, variant = _bad_places(folder, manifest), variant_of(manifest)
-    tasks = [lr_task(store, base, variant, place, runner.scratch) for place in places]
+    tasks = [lr_task(store, base, [(variant, place)], runner.scratch, manifest.codec) for place in places]
     _rebuild(folder, places, tasks, runner, done)
 
 

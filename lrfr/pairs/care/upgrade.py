@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from lrfr.core.files import (
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.build.hr import write_report
-from lrfr.pairs.build.lr import lr_places, variant_of, write_variant
+from lrfr.pairs.build.lr import lr_places, variant_of, write_variants
 from lrfr.pairs.build.plan import base_identity, content_identity
-from lrfr.pairs.build.tasks import degraded_records
+from lrfr.pairs.build.tasks import Draw, degraded_records
 from lrfr.pairs.care.older_layout import (
     OlderBase,
     older_files,
@@ -38,9 +38,10 @@ from lrfr.pairs.care.older_layout import (
 )
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, View
 from lrfr.pairs.format.reader import ShardSet
-from lrfr.pairs.format.records import Record
+from lrfr.pairs.format.records import SAME_AS_HR, Record
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, pack_rows, read_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, write_shard
 from lrfr.pairs.format.shard_layout import hr_row_bytes, shard_spans
@@ -155,7 +156,7 @@ def _base(path: Path, target: StoreFiles, hooks: Hooks) -> _Moved:
         ShardPlace(folder, name, base_id, start, stop, older.manifest.block_rows)
         for name, start, stop in spans
     ]
-    _copy(reader, places, target, hooks)
+    _copy(reader, places, target, hooks, lambda place: _taken_over(reader, place))
     new = replace(
         older.manifest,
         id=base_id,
@@ -183,21 +184,29 @@ def _copy(
     places: Sequence[ShardPlace],
     target: StoreFiles,
     hooks: Hooks,
-    spec: str = "",
+    records: Callable[[ShardPlace], Iterator[Record]],
 ) -> None:
     """Write the records of a store under another id, shard by shard; what is committed is left."""
     for place in places:
         if hooks.stopping():
             raise Stopped
         if not committed(place):
-            write_shard(place, _records(reader, place, spec), target.tmp)
+            write_shard(place, records(place), target.tmp)
         hooks.progress(place.stop, len(reader), phase=place.store_id)
 
 
-def _records(reader: ShardSet, place: ShardPlace, spec: str) -> Iterator[Record]:
+def _taken_over(reader: ShardSet, place: ShardPlace) -> Iterator[Record]:
+    """Yield HR records as they are."""
     for row in range(place.start, place.stop):
         found = reader.record(row)
-        yield found._replace(payload=bytes(found.payload), tail=_tail(found, spec), owner=None)
+        yield found._replace(payload=bytes(found.payload), tail=bytes(found.tail), owner=None)
+
+
+def _kept_anew(reader: ShardSet, base: ShardSet, place: ShardPlace, digest: str) -> Iterator[Record]:
+    """Yield the same LR pixels as they are kept today."""
+    for row in range(place.start, place.stop):
+        found, (hr,) = reader.record(row), base.images([row])
+        yield lr_record(row, found.pixels(), hr, _tail(found, digest))
 
 
 def _tail(record: Record, spec: str) -> bytes:
@@ -234,25 +243,30 @@ def _variant(
 ) -> tuple[VariantManifest, int]:
     """Take one variant over; return it and how many images were degraded anew."""
     variant = variant_of(older)
+    base = ShardSet(target.base(moved.new.id), moved.new, moved.rows)
     reader = ShardSet(folder, older, moved.rows)
     places = lr_places(target, moved.new, variant)
     if not (target.lr(places[0].store_id) / "manifest.json").exists():
         make_folder(target.lr(places[0].store_id))
-        if _agrees(reader, older, moved, target):
-            _copy(reader, places, target, hooks, variant.spec.pixel_digest)
-    return write_variant(target, moved.new, variant, Runner("serial", hooks=hooks))
+        if _agrees(reader, older, base):
+            digest = variant.spec.pixel_digest
+            _copy(reader, places, target, hooks, lambda place: _kept_anew(reader, base, place, digest))
+    written = write_variants(target, moved.new, [variant], Runner("serial", hooks=hooks))[0]
+    return written.manifest, written.written
 
 
-def _agrees(reader: ShardSet, older: VariantManifest, moved: _Moved, target: StoreFiles) -> bool:
+def _agrees(reader: ShardSet, older: VariantManifest, base: ShardSet) -> bool:
     """Return whether today's code makes the stored records of some evenly spread rows."""
     rows = np.unique(np.linspace(0, len(reader) - 1, PROBE_ROWS).astype(int)).tolist()
-    base = ShardSet(target.base(moved.new.id), moved.new, moved.rows)
-    spec = variant_of(older).spec
-    made = degraded_records(base, spec.canonical(), rows, older.variant, older.form.traces)
+    variant = variant_of(older)
+    images = list(base.images(rows))
+    draw = Draw(variant.spec.canonical(), older.variant, older.form.traces)
     return all(
-        (record.codec, bytes(record.payload), bytes(record.tail))
-        == (found.codec, bytes(found.payload), _tail(found, spec.pixel_digest))
-        for record, found in ((record, reader.record(record.row)) for record in made)
+        bytes(made.tail) == _tail(found, variant.spec.pixel_digest)
+        and np.array_equal(hr if made.codec == SAME_AS_HR else made.pixels(), found.pixels())
+        for made, hr, found in zip(
+            degraded_records(base, rows, images, draw), images, map(reader.record, rows), strict=True
+        )
     )
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from lrfr.core.image import encode_png
 from lrfr.pairs.format.reader import ShardSet
-from lrfr.pairs.format.records import JPEG, PNG, RAW
+from lrfr.pairs.format.records import JPEG, PNG, RAW, ZSTD
 from lrfr.pairs.reading.dataset import PairDataset
 
-_SUFFIX = {JPEG: ".jpg", PNG: ".png", RAW: ".png"}
+_SUFFIX = {JPEG: ".jpg", PNG: ".png", RAW: ".png", ZSTD: ".png"}
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,12 @@ class Part:
     shards: ShardSet
 
     def file(self, row: int) -> tuple[str, bytes]:
-        """Return (suffix, bytes) of a row; raw pixels become PNG, all else leaves as it lies in the store."""
+        """Return (suffix, bytes) of a row; what is stored raw or in the store's own code becomes PNG, all
+        else leaves as it lies in the store.
+        """
         record = self.shards.record(row)
-        data = encode_png(record.pixels()) if record.codec == RAW else bytes(record.payload)
+        own = record.codec in {RAW, ZSTD}
+        data = encode_png(record.pixels()) if own else bytes(record.payload)
         return _SUFFIX.get(record.codec, ".webp"), data
 
 

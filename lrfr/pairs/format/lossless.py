@@ -1,8 +1,8 @@
 """The lossless code of degraded images: differences to the neighbors above and to the left, then Zstandard.
 
-Chosen by bytes times microseconds (``benchmarks/codecs.py``): a quarter smaller than PNG, several times faster
-both ways, and the same bytes wherever the same release of ``zstandard`` is installed, because it brings its
-own library.
+Chosen by bytes times microseconds (``benchmarks/codecs.py``): a quarter smaller than PNG, several times
+faster both ways, and the same bytes wherever the same release of ``zstandard`` is installed, because it
+brings its own library.
 """
 
 from __future__ import annotations

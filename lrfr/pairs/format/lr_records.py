@@ -34,9 +34,9 @@ def lr_record(
         image: uint8 ``[h, w, 3]``.
         hr: the HR image it was made of.
         tail: canonical JSON, or nothing.
-        codec: the rule. ``raw-zstd``: an image that equals ``hr`` is a reference, one of up to 1,024 pixels
-            raw, a larger one ``ZSTD``, or raw where that is no larger (noise). ``raw-png`` (of older stores): up
-            to 1,024 pixels raw, PNG above.
+        codec: the rule. ``raw-zstd``: an image that equals ``hr`` is a reference, one of up to 1,024
+            pixels raw, a larger one ``ZSTD``, or raw where that is no larger (noise). ``raw-png`` (of older
+            stores): up to 1,024 pixels raw, PNG above.
 
     """
     height, width = image.shape[:2]

@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ from lrfr.core.files import (
     write_fault,
 )
 from lrfr.pairs.format.manifests import ShardEntry, Sidecar
-from lrfr.pairs.format.records import Record, block_key, pack_block, store_seed
+from lrfr.pairs.format.records import SAME_AS_HR, Record, block_key, pack_block, store_seed
 
 # address space, not disk; larger shards double it as they grow (see _put)
 MAP_SIZE = 1 << 30
-# a transaction keeps its dirty pages in memory: this bounds them, and pays one commit for many blocks
+# a transaction keeps its dirty pages in memory: these bound them, and pay one commit for many blocks
 ROWS_PER_COMMIT = 512
+BYTES_PER_COMMIT = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -99,47 +100,123 @@ def listed(places: Sequence[ShardPlace]) -> tuple[ShardEntry, ...]:
     return tuple(entries)
 
 
-def write_shard(
-    place: ShardPlace, records: Iterable[Record], tmp: Path, scratch: Path | None = None
-) -> Sidecar:
-    """Write a shard and commit it; return its sidecar.
+class ShardWriter:
+    """Writes one shard, given its records in order; leaves nothing behind unless it is committed.
+
+    Several may be open at once. Each holds up to 32 MiB of pages in memory.
 
     Args:
         place: where it goes.
-        records: exactly the rows [start, stop) in order.
         tmp: folder for temporary files on the store's file system.
         scratch: local folder to build the LMDB file in when the store is on a network file system.
 
     Raises:
-        EnvironmentFault: the file cannot be written (disk full, permission, I/O error).
+        EnvironmentFault: from every method: the file cannot be written (disk full, permission, I/O error).
 
     """
-    built = temp_name(scratch or tmp, place.name)
-    moved = temp_name(tmp, place.name + "-moved") if scratch else built
-    try:
-        logical = _write_database(built, place, records)
-        # a map of a file on a network file system is slow, and not safe everywhere: the finished file is
-        # copied in one go
-        if scratch:
-            _copy_synced(built, moved)
-        size, sha256 = moved.stat().st_size, sha256_file(moved)
-        # data first: a file without sidecar is not there, a sidecar without its file would be a lie
-        publish(moved, place.data)
-        rows = place.stop - place.start
-        sidecar = Sidecar(place.name, place.store_id, place.start, rows, size, sha256, logical)
-        write_atomic(place.sidecar, sidecar.seal(), tmp)
+
+    def __init__(self, place: ShardPlace, tmp: Path, scratch: Path | None = None) -> None:
+        self.place = place
+        self._tmp = tmp
+        self._built = temp_name(scratch or tmp, place.name)
+        self._moved = temp_name(tmp, place.name + "-moved") if scratch else self._built
+        self._env: Any = None
+        self._logical, self._seed = xxhash.xxh3_128(), store_seed(place.store_id)
+        self._row, self._same = place.start, 0
+        self._group: list[Record] = []
+        self._blocks: list[tuple[bytes, bytes]] = []
+        self._rows, self._bytes = 0, 0  # of the open transaction
+
+    def __enter__(self) -> ShardWriter:
+        with self._told():
+            self._env = _create(self._built)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+        discard(self._built)
+        discard(self._moved)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take the next records, in any portions."""
+        for record in records:
+            assert record.row == self._row, f"row {record.row} where {self._row} belongs"
+            self._row += 1
+            self._same += record.codec == SAME_AS_HR
+            self._group.append(record)
+            if len(self._group) == self.place.block_rows:
+                self._pack()
+            if self._rows >= ROWS_PER_COMMIT or self._bytes >= BYTES_PER_COMMIT:
+                self._flush()
+
+    def commit(self) -> Sidecar:
+        """Finish the shard and publish it; return its sidecar."""
+        place = self.place
+        assert self._row == place.stop, f"{self._row - place.start} rows of {place.stop - place.start}"
+        with self._told():
+            self._pack()
+            self._flush()
+            self._env.sync(True)
+            self._close()
+            # a map of a file on a network file system is slow, and not safe everywhere: the finished file is
+            # copied in one go
+            if self._moved != self._built:
+                _copy_synced(self._built, self._moved)
+            size, sha256 = self._moved.stat().st_size, sha256_file(self._moved)
+            # data first: a file without sidecar is not there, a sidecar without its file would be a lie
+            publish(self._moved, place.data)
+            records = self._logical.hexdigest()
+            kept = (place.name, place.store_id, place.start, place.stop - place.start)
+            sidecar = Sidecar(*kept, size, sha256, records, self._same)
+            write_atomic(place.sidecar, sidecar.seal(), self._tmp)
         return sidecar
-    except (OSError, lmdb.Error) as error:
-        raise write_fault(error, place.data, 4096 * (place.stop - place.start)) from error
-    finally:
-        discard(built)
-        discard(moved)
+
+    def _pack(self) -> None:
+        """Make a block of the records that wait."""
+        if self._group:
+            number = self._group[0].row // self.place.block_rows
+            block = pack_block(self._group, self._seed)
+            self._blocks.append((block_key(number), block))
+            self._rows += len(self._group)
+            self._bytes += len(block)
+            self._group = []
+
+    def _flush(self) -> None:
+        """Write the blocks that wait in one transaction."""
+        if self._blocks:
+            with self._told():
+                _put(self._env, self._blocks)
+            for _, block in self._blocks:
+                self._logical.update(block)
+            self._blocks, self._rows, self._bytes = [], 0, 0
+
+    def _close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Name the shard and what is wrong with its disk."""
+        try:
+            yield
+        except (OSError, lmdb.Error) as error:
+            rows = self.place.stop - self.place.start
+            raise write_fault(error, self.place.data, 4096 * rows) from error
 
 
-def _write_database(path: Path, place: ShardPlace, records: Iterable[Record]) -> str:
-    """Write the LMDB file; every option is fixed, because each of them changes the bytes."""
-    logical, seed = xxhash.xxh3_128(), store_seed(place.store_id)
-    env = lmdb.open(
+def write_shard(
+    place: ShardPlace, records: Iterable[Record], tmp: Path, scratch: Path | None = None
+) -> Sidecar:
+    """Write a shard of exactly the rows [start, stop) and commit it; see :class:`ShardWriter`."""
+    with ShardWriter(place, tmp, scratch) as writer:
+        writer.add(records)
+        return writer.commit()
+
+
+def _create(path: Path) -> Any:
+    """Open a new LMDB file; every option is fixed, because each of them changes the bytes."""
+    return lmdb.open(
         str(path),
         map_size=MAP_SIZE,
         subdir=False,
@@ -152,22 +229,6 @@ def _write_database(path: Path, place: ShardPlace, records: Iterable[Record]) ->
         lib_version=0,
         max_spare_txns=0,
     )
-    row = place.start
-    try:
-        for batch in _batched(records, ROWS_PER_COMMIT):
-            blocks = []
-            for group in _batched(batch, place.block_rows):
-                assert group[0].row == row, f"row {group[0].row} where {row} belongs"
-                blocks.append((block_key(row // place.block_rows), pack_block(group, seed)))
-                row += len(group)
-            _put(env, blocks)
-            for _, block in blocks:
-                logical.update(block)
-        assert row == place.stop, f"{row - place.start} rows where {place.stop - place.start} belong"
-        env.sync(True)
-    finally:
-        env.close()
-    return logical.hexdigest()
 
 
 def _put(env: Any, blocks: Sequence[tuple[bytes, bytes]]) -> None:
@@ -180,12 +241,6 @@ def _put(env: Any, blocks: Sequence[tuple[bytes, bytes]]) -> None:
             return
         except lmdb.MapFullError:
             env.set_mapsize(2 * env.info()["map_size"])
-
-
-def _batched(items: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    iterator = iter(items)
-    while group := list(islice(iterator, size)):
-        yield group
 
 
 def _copy_synced(source: Path, target: Path) -> None:
