@@ -5,7 +5,6 @@ anew.
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,6 @@ from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.build.hr import write_report
 from lrfr.pairs.build.lr import lr_places, variant_of, write_variants
 from lrfr.pairs.build.plan import base_identity, content_identity
-from lrfr.pairs.build.tasks import Draw, degraded_records
 from lrfr.pairs.care.older_layout import (
     OlderBase,
     older_files,
@@ -36,20 +34,17 @@ from lrfr.pairs.care.older_layout import (
     read_older_variant,
     read_older_view,
 )
+from lrfr.pairs.care.older_records import agrees, kept_anew, taken_over
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
-from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, View
 from lrfr.pairs.format.reader import ShardSet
-from lrfr.pairs.format.records import SAME_AS_HR, Record
+from lrfr.pairs.format.records import Record
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, pack_rows, read_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, write_shard
 from lrfr.pairs.format.shard_layout import hr_row_bytes, shard_spans
 from lrfr.pairs.format.store_files import StoreFiles, open_store
 from lrfr.pairs.views import select_rows, view_id
-
-PROBE_ROWS = 16
-_SPEC_OF_TRACE = re.compile(rb'"spec":"[0-9a-f]{64}"')
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ def _base(path: Path, target: StoreFiles, hooks: Hooks) -> _Moved:
         ShardPlace(folder, name, base_id, start, stop, older.manifest.block_rows)
         for name, start, stop in spans
     ]
-    _copy(reader, places, target, hooks, lambda place: _taken_over(reader, place))
+    _copy(reader, places, target, hooks, lambda place: taken_over(reader, place))
     new = replace(
         older.manifest,
         id=base_id,
@@ -195,25 +190,6 @@ def _copy(
         hooks.progress(place.stop, len(reader), phase=place.store_id)
 
 
-def _taken_over(reader: ShardSet, place: ShardPlace) -> Iterator[Record]:
-    """Yield HR records as they are."""
-    for row in range(place.start, place.stop):
-        found = reader.record(row)
-        yield found._replace(payload=bytes(found.payload), tail=bytes(found.tail), owner=None)
-
-
-def _kept_anew(reader: ShardSet, base: ShardSet, place: ShardPlace, digest: str) -> Iterator[Record]:
-    """Yield the same LR pixels as they are kept today."""
-    for row in range(place.start, place.stop):
-        found, (hr,) = reader.record(row), base.images([row])
-        yield lr_record(row, found.pixels(), hr, _tail(found, digest))
-
-
-def _tail(record: Record, spec: str) -> bytes:
-    """Return what stands behind the pixels; a trace names the spec of its pixels by today's digest."""
-    return _SPEC_OF_TRACE.sub(b'"spec":"%b"' % spec.encode(), bytes(record.tail), count=1)
-
-
 def _variants(
     old: StoreFiles, target: StoreFiles, bases: Sequence[_Moved], hooks: Hooks, done: Upgraded
 ) -> dict[tuple[str, str], VariantManifest]:
@@ -248,26 +224,11 @@ def _variant(
     places = lr_places(target, moved.new, variant)
     if not (target.lr(places[0].store_id) / "manifest.json").exists():
         make_folder(target.lr(places[0].store_id))
-        if _agrees(reader, older, base):
+        if agrees(reader, older, base):
             digest = variant.spec.pixel_digest
-            _copy(reader, places, target, hooks, lambda place: _kept_anew(reader, base, place, digest))
+            _copy(reader, places, target, hooks, lambda place: kept_anew(reader, base, place, digest))
     written = write_variants(target, moved.new, [variant], Runner("serial", hooks=hooks))[0]
     return written.manifest, written.written
-
-
-def _agrees(reader: ShardSet, older: VariantManifest, base: ShardSet) -> bool:
-    """Return whether today's code makes the stored records of some evenly spread rows."""
-    rows = np.unique(np.linspace(0, len(reader) - 1, PROBE_ROWS).astype(int)).tolist()
-    variant = variant_of(older)
-    images = list(base.images(rows))
-    draw = Draw(variant.spec.canonical(), older.variant, older.form.traces)
-    return all(
-        bytes(made.tail) == _tail(found, variant.spec.pixel_digest)
-        and np.array_equal(hr if made.codec == SAME_AS_HR else made.pixels(), found.pixels())
-        for made, hr, found in zip(
-            degraded_records(base, rows, images, draw), images, map(reader.record, rows), strict=True
-        )
-    )
 
 
 def _view(

@@ -13,7 +13,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
-from lrfr.core.image import MAX_PIXELS
+from lrfr.core.image.decoder import MAX_PIXELS
 
 # higher levels find hardly more in differences of neighbors
 _LEVEL = 1
