@@ -145,7 +145,7 @@ def test_a_stop_keeps_what_is_done(old, folder):
 def test_pixels_that_an_op_no_longer_makes_are_degraded_anew(old, folder, monkeypatch):
     from lrfr.pairs.care import upgrade as module
 
-    monkeypatch.setattr(module, "_agrees", lambda *_: False)
+    monkeypatch.setattr(module, "agrees", lambda *_: False)
     assert upgrade(old, folder / "new").degraded == 6
     REGISTRY.clear()
     build(folder / "fresh", source=SOURCE)
@@ -155,7 +155,7 @@ def test_pixels_that_an_op_no_longer_makes_are_degraded_anew(old, folder, monkey
 
 
 def test_agreement_is_judged_by_pixels(old, folder, monkeypatch):
-    from lrfr.pairs.care import upgrade as module
+    from lrfr.pairs.care import older_records as module
 
     seen = []
     real = module.degraded_records
