@@ -23,7 +23,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from lrfr.core.image import decode, square_fit
-from lrfr.pairs.format.lossless import decode_lossless, encode_lossless
+from lrfr.core.image.lossless import decode_lossless, encode_lossless
 
 Image = NDArray[np.uint8]
 Codec = tuple[Callable[[Image], bytes], Callable[[bytes, tuple[int, ...]], Image]]

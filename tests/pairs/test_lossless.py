@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from lrfr.core.errors import DataError, ImageFault
 from lrfr.core.image import decode, encode_png
+from lrfr.core.image.lossless import decode_lossless, encode_lossless
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build import lr
@@ -22,7 +23,6 @@ from lrfr.pairs.care.repair import repair
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.export.view_parts import parts_of
-from lrfr.pairs.format.lossless import decode_lossless, encode_lossless
 from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import VariantManifest
 from lrfr.pairs.format.reader import ShardSet, open_base

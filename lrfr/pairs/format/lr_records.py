@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.image import encode_png
-from lrfr.pairs.format.lossless import encode_lossless
+from lrfr.core.image.lossless import encode_lossless
 from lrfr.pairs.format.manifests import LR_CODEC, LrCodec
 from lrfr.pairs.format.records import PNG, RAW, SAME_AS_HR, ZSTD, Record
 

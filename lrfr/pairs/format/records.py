@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, ImageFault
 from lrfr.core.image import decode
-from lrfr.pairs.format.lossless import decode_lossless
+from lrfr.core.image.lossless import decode_lossless
 
 MAGIC = b"LRB1"
 VERSION = 2
