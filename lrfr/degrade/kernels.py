@@ -25,6 +25,8 @@ Weights = NDArray[np.int64]
 UNIT = 4096
 # two passes multiply their units, and 256 * 256 * 255 still fits the 24 bits of a float32
 UNIT_SEPARABLE = 256
+# of two passes in double precision
+SUMS_UNIT = float(UNIT**2)
 # side of the pieces of a thin line: 100 weights are few enough for OpenCV to sum them directly
 BAND = 10
 _CPU_SSE3 = 3
@@ -148,15 +150,28 @@ def blur_separable(image: ImageU8, sigma: float) -> NDArray[np.uint8]:
     if sigma <= 4.0:
         line = (quantize_line(taps, UNIT_SEPARABLE) / UNIT_SEPARABLE).astype(np.float32)
         return np.asarray(cv2.sepFilter2D(image, -1, line, line, borderType=cv2.BORDER_REFLECT_101), np.uint8)
+    return round_u8(_sums(image, taps) / SUMS_UNIT)
+
+
+def gaussian_sums(image: ImageU8, sigma: float, size: int) -> NDArray[np.float64]:
+    """Return the isotropic Gaussian blur of ``size`` taps in units of 1 / :data:`SUMS_UNIT`: whole numbers,
+    so that what follows from comparing them is exact.
+    """
+    return _sums(image, gaussian_taps(sigma, size))
+
+
+def _sums(image: ImageU8, taps: Sequence[float]) -> NDArray[np.float64]:
+    import cv2
+
     whole = quantize_line(taps, UNIT).astype(np.float64)
-    return round_u8(
-        cv2.sepFilter2D(image, cv2.CV_64F, whole, whole, borderType=cv2.BORDER_REFLECT_101) / UNIT**2
+    return np.asarray(
+        cv2.sepFilter2D(image, cv2.CV_64F, whole, whole, borderType=cv2.BORDER_REFLECT_101), np.float64
     )
 
 
-def gaussian_taps(sigma: float) -> list[float]:
-    """Return one axis of a Gaussian kernel, 2 ceil(3 sigma) + 1 taps."""
-    reach = math.ceil(3 * sigma)
+def gaussian_taps(sigma: float, size: int | None = None) -> list[float]:
+    """Return one axis of a Gaussian kernel of ``size`` taps (default: 2 ceil(3 sigma) + 1)."""
+    reach = math.ceil(3 * sigma) if size is None else size // 2
     side = [math.exp(-0.5 * (step / sigma) ** 2) for step in range(reach, 0, -1)]
     return [*side, 1.0, *reversed(side)]
 

@@ -34,6 +34,7 @@ STEPS = {
     "motion_blur": "length: {uniform: [1, 31]}, angle: {uniform: [0, 180]}",
     "defocus": "radius: {uniform: [0, 9]}",
     "kernel_mix": "family: {choice: [iso, generalized_aniso, plateau_aniso, sinc]}, size: {randint: [7, 21]}, sigma_x: {uniform: [0.2, 3]}, angle: 30",
+    "sharpen": "amount: {uniform: [0.2, 4]}, sigma: {uniform: [1, 9]}, threshold: {uniform: [0, 20]}",
     "gaussian_noise": "sigma: {uniform: [1, 30]}, gray_p: 0.4",
     "poisson_noise": "photons: {log_uniform: [16, 128]}, gray_p: 0.4",
     "speckle": "sigma: {uniform: [0, 0.5]}, gray_p: 0.4",

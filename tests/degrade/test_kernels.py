@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lrfr.degrade import kernels
-from tests.degrade.samples import face, one
+from tests.degrade import released
+from tests.degrade.samples import face, faces, one
 
 
 def reference(image, weights, unit):
@@ -173,3 +174,32 @@ def test_kernel_mix_records_only_what_its_family_uses():
         params = one(f"{{op: kernel_mix, family: {family}, size: 12}}").trace.steps[0].params
         assert set(params) == {"family", "size"} | used
         assert params["size"] == 13
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"amount": 2.5, "sigma": 2.0, "size": 13, "threshold": 3}, {"amount": 9.0, "threshold": 0}],
+)
+def test_sharpen_equals_its_formula(settings):
+    known = {"amount": 0.5, "sigma": 8.0, "size": 51, "threshold": 10} | settings
+    text = ", ".join(f"{name}: {value}" for name, value in known.items())
+    for image in faces(3):
+        found = one(f"{{op: sharpen, {text}}}", image).image
+        expected = released.sharpen(image / 255, **known) * 255
+        # half a level of rounding and what weights of 1/4096 leave; a pixel whose difference is the threshold
+        # itself may be masked here and not there
+        apart = np.abs(found - expected)
+        assert np.quantile(apart, 0.999) < 0.52 + 0.06 * known["amount"]
+        assert apart.max() < 0.52 + known["amount"]
+        assert np.abs(found.astype(int) - image).mean() > 1
+
+
+def test_sharpen_leaves_flat_and_faint_places_alone():
+    flat = np.full((60, 60, 3), 90, np.uint8)
+    flat[:, 30:] = 97
+    np.testing.assert_array_equal(one("{op: sharpen, threshold: 10}", flat).image, flat)
+    hard = one("{op: sharpen, amount: 3, threshold: 2, soft: false}", flat).image
+    assert hard.min() < 90
+    assert hard.max() > 97
+    np.testing.assert_array_equal(one("{op: sharpen, amount: 0}", faces(1)[0]).image, faces(1)[0])
+    assert one("{op: sharpen, size: 20}").trace.steps[0].params["size"] == 21

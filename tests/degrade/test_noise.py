@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 import pytest
@@ -123,3 +124,21 @@ def test_another_sigma_is_another_size_of_the_same_field_but_seed_variant_and_st
     base = field(1, 0, "n")
     for other in (field(2, 0, "n"), field(1, 1, "n"), field(1, 0, "m")):
         assert abs(np.corrcoef(base, other)[0, 1]) < 4 / np.sqrt(base.size)
+
+
+def test_poisson_scale_multiplies_the_noise_and_its_absence_changes_nothing():
+    flat = np.full((200, 200, 3), 120, np.uint8)
+    for scale in (0.5, 2.0):
+        for gray in (0, 1):
+            noise = one(
+                f"{{op: poisson_noise, photons: 256, scale: {scale}, gray_p: {gray}}}", flat
+            ).image.astype(float)
+            expected = scale * math.sqrt(120 / 255 * 256) / 256 * 255
+            assert noise.std() == pytest.approx(math.hypot(expected, math.sqrt(1 / 12)), rel=0.02)
+            assert noise.mean() == pytest.approx(120, abs=0.2)
+            assert (np.ptp(noise, axis=2).max() == 0) == bool(gray)
+    plain, explicit = (
+        f"  - {{op: poisson_noise, id: n, photons: 60, gray_p: 0.5{more}}}" for more in ("", ", scale: 1")
+    )
+    assert pipeline(plain).spec.digest == pipeline(explicit).spec.digest
+    assert "scale" not in one("{op: poisson_noise, photons: 60}").trace.steps[0].params

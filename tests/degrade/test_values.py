@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -128,3 +129,17 @@ def test_bad_literals_say_what_was_expected(field, raw, expected):
 )
 def test_literals_survive_the_way_to_json_and_back(literal):
     assert value_json(ANY.check(literal)) == literal
+
+
+def test_square_uniform_has_a_uniform_square():
+    law = Real(0, 9).check({"square_uniform": [0.5, 3]})
+    drawn = np.array([law.draw(lambda u=u: u) for u in (np.arange(500) + 0.5) / 500])
+    assert stats.kstest(drawn**2, "uniform", (0.25, 8.75)).pvalue > 0.99
+    assert Real(0, 9).check(law.as_json()) == law
+    with pytest.raises(ValueError, match="square_uniform needs low >= 0"):
+        Real().check({"square_uniform": [-1, 3]})
+
+
+def test_a_default_clip_is_written_as_an_explicit_one():
+    left_out, given = (Real(0, 9).check({"normal": [1, 2], **more}) for more in ({}, {"clip": [0, 9]}))
+    assert json.dumps(left_out.as_json()) == json.dumps(given.as_json())

@@ -1,4 +1,6 @@
-"""Noise: Gaussian, Poisson (photons), speckle and read noise; every face and variant has its own field."""
+"""Noise: Gaussian, Poisson (photons, low light), speckle and read noise; every face and variant has its own
+field.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from lrfr.core.image import ImageU8
 from lrfr.core.streams import Stream
 from lrfr.degrade.noise_tables import normal_field, poisson_field, snap_photons
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.values.distributions import Draw, Value, is_law
+from lrfr.degrade.values.distributions import Draw, Value, is_law, tidy
 from lrfr.degrade.values.params import Real
 
 MAX_PHOTONS = 10_000
@@ -77,7 +79,7 @@ class PoissonNoise(Op):
 
     A drawn photon count is snapped to the nearest 2^(k/8) (at most 4.4 % away; the trace records what was
     used), a fixed one is used as it is. With probability ``gray_p`` the noise of the luminance is added to
-    all channels.
+    all channels. ``scale`` multiplies the noise, as in Real-ESRGAN: about the noise of photons / scale^2.
     """
 
     cost_ms: ClassVar[float] = 0.2
@@ -85,10 +87,17 @@ class PoissonNoise(Op):
 
     photons: Annotated[Value, Real(1, MAX_PHOTONS)]
     gray_p: Annotated[Value, Real(0, 1)] = 0.0
+    scale: Annotated[Value, Real(0, 20)] = 1.0
 
     def sample(self, draw: Draw) -> Params:
-        """Draw the photon count and whether the noise is gray."""
-        params = _with_coin(super().sample(draw), draw)
+        """Draw the photon count, whether the noise is gray, and its scale."""
+        drawn = dict(super().sample(draw))
+        if not is_law(self.scale):
+            # the coin keeps the slot that it had before there was a scale
+            draw.skip(-1)
+        if drawn["scale"] == 1.0:
+            del drawn["scale"]
+        params = _with_coin(drawn, draw)
         if is_law(self.photons) or self.severity is not None:
             # a table of quantiles for every drawn count would cost more than the noise itself
             return {**params, "photons": snap_photons(params["photons"])}
@@ -105,12 +114,16 @@ class PoissonNoise(Op):
     def _one(image: ImageU8, p: Params, stream: Stream) -> ImageU8:
         import cv2
 
-        if not p["gray"]:
+        if "scale" not in p and not p["gray"]:
             return expose(image, p["photons"], p["photons"], stream)
-        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        # signed: the noise of the luminance goes up as well as down
-        change = expose(gray, p["photons"], p["photons"], stream).astype(np.int16) - gray
-        return _added(image, cv2.merge([change, change, change]))
+        seen = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if p["gray"] else image
+        # signed: the noise goes up as well as down
+        if "scale" in p:
+            counts = poisson_field(seen, p["photons"], stream.words_u16(seen.size))
+            change = (counts * (255.0 / p["photons"]) - seen) * p["scale"]
+        else:
+            change = expose(seen, p["photons"], p["photons"], stream).astype(np.int16) - seen
+        return _added(image, cv2.merge([change, change, change]) if p["gray"] else change)
 
 
 def expose(image: ImageU8, photons: float, white: float, stream: Stream) -> ImageU8:
@@ -121,6 +134,44 @@ def expose(image: ImageU8, photons: float, white: float, stream: Stream) -> Imag
 
     counts = poisson_field(image, photons, stream.words_u16(image.size))
     return np.asarray(cv2.convertScaleAbs(counts, alpha=255.0 / white), np.uint8)
+
+
+class LowLight(Op):
+    """Too little light: a white pixel gets ``exposure`` * ``photons`` photons where ``photons`` would show as
+    255; Poisson noise.
+
+    The image becomes darker and noisier together. Drawn light is snapped so that exposure * photons is a
+    power 2^(k/8).
+    """
+
+    iso: ClassVar[str | None] = "under-exposure prevention"
+    cost_ms: ClassVar[float] = 0.22
+    severity_range: ClassVar[dict[str, Span]] = {"exposure": Span(1.0, 0.05, geometric=True)}
+
+    exposure: Annotated[Value, Real(0.005, 1)]
+    photons: Annotated[Value, Real(10, MAX_PHOTONS)] = 1000.0
+
+    def sample(self, draw: Draw) -> Params:
+        """Draw exposure and photons."""
+        params = dict(super().sample(draw))
+        if is_law(self.exposure) or is_law(self.photons) or self.severity is not None:
+            # the product decides which table is needed, so the product is what is snapped; the exposure
+            # follows
+            params["exposure"] = tidy(
+                snap_photons(params["exposure"] * params["photons"]) / params["photons"]
+            )
+        return params
+
+    @classmethod
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
+        """Expose each image (see :class:`Op`)."""
+        return [
+            # tidied again: the product has to name the very table that sample() snapped to
+            expose(image, tidy(p["exposure"] * p["photons"]), p["photons"], stream)
+            for image, p, stream in zip(images, params, streams, strict=True)
+        ]
 
 
 class Speckle(Op):

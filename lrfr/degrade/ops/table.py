@@ -7,9 +7,9 @@ from __future__ import annotations
 from lrfr.core.registry import Registry
 from lrfr.degrade.ops.albumentation import Albumentations
 from lrfr.degrade.ops.base import Op
-from lrfr.degrade.ops.blur import Defocus, GaussianBlur, KernelMix, MotionBlur
+from lrfr.degrade.ops.blur import Defocus, GaussianBlur, KernelMix, MotionBlur, Sharpen
 from lrfr.degrade.ops.codec import Jpeg, Webp
-from lrfr.degrade.ops.noise import GaussianNoise, PoissonNoise, ReadNoise, Speckle
+from lrfr.degrade.ops.noise import GaussianNoise, LowLight, PoissonNoise, ReadNoise, Speckle
 from lrfr.degrade.ops.resize import Down, DownUp, Resize, Up
 from lrfr.degrade.ops.style import Style
 from lrfr.degrade.ops.tone import (
@@ -20,7 +20,6 @@ from lrfr.degrade.ops.tone import (
     Grayscale,
     Identity,
     Illumination,
-    LowLight,
     Occlude,
     Saturation,
 )
@@ -38,6 +37,7 @@ OPS: Registry[type[Op]] = Registry(
         "motion_blur": MotionBlur,
         "defocus": Defocus,
         "kernel_mix": KernelMix,
+        "sharpen": Sharpen,
         "gaussian_noise": GaussianNoise,
         "poisson_noise": PoissonNoise,
         "speckle": Speckle,

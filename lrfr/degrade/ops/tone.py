@@ -1,6 +1,4 @@
-"""Light and color: tone curves by table, exposure with photon noise, uneven light, color cast, gray,
-occlusion, identity.
-"""
+"""Light and color: tone curves by table, uneven light, color cast, gray, occlusion, identity."""
 
 from __future__ import annotations
 
@@ -14,14 +12,13 @@ from numpy.typing import NDArray
 from lrfr.core.image import ImageU8
 from lrfr.core.streams import Stream
 from lrfr.degrade.kernels import round_u8
-from lrfr.degrade.noise_tables import snap_photons
 from lrfr.degrade.ops.base import Op, Params, Span
-from lrfr.degrade.ops.noise import MAX_PHOTONS, expose
-from lrfr.degrade.values.distributions import Draw, Value, is_law, tidy
+from lrfr.degrade.values.distributions import Draw, Value
 from lrfr.degrade.values.params import Real, Whole
 
 EXPOSURE = "under-exposure prevention"
 LEVELS = np.arange(256, dtype=np.float64)
+MAX_DRAWS = 10
 
 
 def _table(curve: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -124,44 +121,6 @@ class Saturation(Op):
         return result
 
 
-class LowLight(Op):
-    """Too little light: a white pixel gets ``exposure`` * ``photons`` photons where ``photons`` would show as
-    255; Poisson noise.
-
-    The image becomes darker and noisier together. Drawn light is snapped so that exposure * photons is a
-    power 2^(k/8).
-    """
-
-    iso: ClassVar[str | None] = EXPOSURE
-    cost_ms: ClassVar[float] = 0.22
-    severity_range: ClassVar[dict[str, Span]] = {"exposure": Span(1.0, 0.05, geometric=True)}
-
-    exposure: Annotated[Value, Real(0.005, 1)]
-    photons: Annotated[Value, Real(10, MAX_PHOTONS)] = 1000.0
-
-    def sample(self, draw: Draw) -> Params:
-        """Draw exposure and photons."""
-        params = dict(super().sample(draw))
-        if is_law(self.exposure) or is_law(self.photons) or self.severity is not None:
-            # the product decides which table is needed, so the product is what is snapped; the exposure
-            # follows
-            params["exposure"] = tidy(
-                snap_photons(params["exposure"] * params["photons"]) / params["photons"]
-            )
-        return params
-
-    @classmethod
-    def apply(
-        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
-    ) -> list[ImageU8]:
-        """Expose each image (see :class:`Op`)."""
-        return [
-            # tidied again: the product has to name the very table that sample() snapped to
-            expose(image, tidy(p["exposure"] * p["photons"]), p["photons"], stream)
-            for image, p, stream in zip(images, params, streams, strict=True)
-        ]
-
-
 class Illumination(Op):
     """Uneven light from one side: gain 1 + ``strength`` sin(pi/2 t), t from -1 (shadow) to 1 (light) along
     ``angle`` (degrees).
@@ -237,8 +196,10 @@ class Occlude(Op):
     """Cover a box: ``area`` (share of the image), ``aspect`` (width / height), place ``x``, ``y`` (0 left or
     top, 1 right or bottom).
 
-    The box is filled with the level ``fill``. With ``outside: true`` the box is kept and everything around it
-    is filled: a crop pasted at its place.
+    The box gets the level ``fill``; with ``outside: true`` all around it does: a crop pasted at its place.
+    What does not fit is clipped. ``redraw: true`` draws as torchvision's RandomResizedCrop: area and aspect
+    again (ten times at most, then the whole picture) until the box fits a square, and with uniform ``x`` and
+    ``y`` each place equally likely.
     """
 
     iso: ClassVar[str | None] = "face occlusion prevention"
@@ -251,6 +212,20 @@ class Occlude(Op):
     y: Annotated[Value, Real(0, 1)] = 0.5
     fill: Annotated[Value, Whole(0, 255)] = 0
     outside: bool = False
+    redraw: bool = False
+
+    def sample(self, draw: Draw) -> Params:
+        """Draw the box, again and again where that is asked for; only what is used is recorded."""
+        params = dict(super().sample(draw))
+        if not params["redraw"]:
+            del params["redraw"]
+            return params
+        for _ in range(MAX_DRAWS):
+            if params["area"] * max(params["aspect"], 1 / params["aspect"]) <= 1:
+                return params
+            area = params["area"] if self.severity is not None else draw(self.area)
+            params |= {"area": area, "aspect": draw(self.aspect)}
+        return params | {"area": 1.0, "aspect": 1.0}
 
     @classmethod
     def apply(
@@ -265,11 +240,18 @@ class Occlude(Op):
         # an extreme aspect asks for more than the picture: it is clipped, and covers less than ``area``
         box_h = min(height, round(math.sqrt(p["area"] * height * width / p["aspect"])))
         box_w = min(width, round(math.sqrt(p["area"] * height * width * p["aspect"])))
-        top, left = round(p["y"] * (height - box_h)), round(p["x"] * (width - box_w))
+        top, left = (_place(p, name, free) for name, free in (("y", height - box_h), ("x", width - box_w)))
         box = (slice(top, top + box_h), slice(left, left + box_w))
         covered: NDArray[Any] = np.full_like(image, p["fill"]) if p["outside"] else image.copy()
         covered[box] = image[box] if p["outside"] else p["fill"]
         return covered
+
+
+def _place(p: Params, name: str, free_px: int) -> int:
+    """Return the first pixel of a box that leaves ``free_px`` pixels free."""
+    if "redraw" in p:
+        return min(free_px, int(float(p[name]) * (free_px + 1)))
+    return round(float(p[name]) * free_px)
 
 
 class Identity(Op):

@@ -1,8 +1,8 @@
 """Value literals of the spec language: a parameter is a scalar or a law that is drawn once for every face.
 
-In YAML: ``7``, ``{uniform: [0.2, 3]}``, ``{log_uniform: [16, 128]}``, ``{randint: [30, 95]}`` (both ends
-included), ``{choice: [7, 14, 20], weights: [1, 1, 2]}``, ``{normal: [0, 1], clip: [-2, 2]}``, ``{chi: 10,
-scale: 1, clip: [0, 9]}``.
+In YAML: ``7``, ``{uniform: [0.2, 3]}``, ``{log_uniform: [16, 128]}``, ``{square_uniform: [0, 3]}``,
+``{randint: [30, 95]}`` (both ends included), ``{choice: [7, 14, 20], weights: [1, 1, 2]}``, ``{normal: [0,
+1], clip: [-2, 2]}``, ``{chi: 10, scale: 1, clip: [0, 9]}``.
 
 Every draw is the inverse distribution function of uniform slots, so it needs no generator state, and drawn
 reals are rounded to nine significant digits, so a last-bit difference between two C libraries cannot reach a
@@ -100,6 +100,26 @@ class LogUniform(Law):
     def as_json(self) -> Mapping[str, object]:
         """Return the literal as it stands in a spec."""
         return {"log_uniform": [self.low, self.high]}
+
+
+@dataclass(frozen=True)
+class SquareUniform(Law):
+    """Real in [low, high) whose square is uniform, as the width of a Gaussian whose variance is; low >= 0."""
+
+    low: float
+    high: float
+
+    def draw(self, next_u: NextUniform) -> Scalar:
+        """Take one slot."""
+        return tidy(math.sqrt(self.low**2 + (self.high**2 - self.low**2) * next_u()))
+
+    def extent(self) -> tuple[float, float]:
+        """Return the smallest and largest value."""
+        return self.low, self.high
+
+    def as_json(self) -> Mapping[str, object]:
+        """Return the literal as it stands in a spec."""
+        return {"square_uniform": [self.low, self.high]}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from lrfr.degrade.values.distributions import (
     Normal,
     RandInt,
     Scalar,
+    SquareUniform,
     Uniform,
     Value,
 )
@@ -32,6 +33,7 @@ MAX_CHI_DF = 100
 LAWS = {
     "uniform": (),
     "log_uniform": (),
+    "square_uniform": (),
     "randint": (),
     "choice": ("weights",),
     "normal": ("clip",),
@@ -161,16 +163,16 @@ class Real(_Field):
         low, high = _pair(raw[name], name, lambda x: float(_number(x)))
         if name == "uniform":
             return Uniform(low, high)
-        if low <= 0:
-            raise ValueError(f"log_uniform needs low > 0, got {low:g}")
-        return LogUniform(low, high)
+        if low < 0 or (low == 0 and name == "log_uniform"):
+            raise ValueError(f"{name} needs low {'>' if name == 'log_uniform' else '>='} 0, got {low:g}")
+        return LogUniform(low, high) if name == "log_uniform" else SquareUniform(low, high)
 
     def _clip(self, raw: Mapping[str, Any]) -> tuple[float, float]:
         if "clip" in raw:
             return _pair(raw["clip"], "clip", lambda x: float(_number(x)))
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise ValueError("this parameter has no natural range: add clip: [low, high]")
-        return self.low, self.high
+        return float(self.low), float(self.high)
 
     def _normal(self, raw: Mapping[str, Any]) -> Normal:
         spread = raw["normal"]
@@ -276,25 +278,22 @@ class License(_Field):
         return {"anyOf": [line, {"type": "object", "minProperties": 1, "additionalProperties": line}]}
 
 
+_PAIR = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 LAW_SCHEMA: Mapping[str, object] = {
     "description": "A law that is drawn once for every face.",
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "uniform": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
-        "log_uniform": {
-            "type": "array",
-            "items": {"type": "number", "exclusiveMinimum": 0},
-            "minItems": 2,
-            "maxItems": 2,
-        },
-        "randint": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+        "uniform": _PAIR,
+        "log_uniform": {**_PAIR, "items": {"type": "number", "exclusiveMinimum": 0}},
+        "square_uniform": {**_PAIR, "items": {"type": "number", "minimum": 0}},
+        "randint": {**_PAIR, "items": {"type": "integer"}},
         "choice": {"type": "array", "minItems": 1, "maxItems": MAX_CHOICES},
         "weights": {"type": "array", "items": {"type": "number", "minimum": 0}},
-        "normal": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+        "normal": _PAIR,
         "chi": {"type": "integer", "minimum": 1, "maximum": MAX_CHI_DF},
         "scale": {"type": "number", "minimum": 0},
-        "clip": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+        "clip": _PAIR,
     },
     "oneOf": [{"required": [name]} for name in LAWS],
 }
