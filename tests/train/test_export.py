@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.train import checkpoint
@@ -11,7 +13,7 @@ from lrfr.train.backbones.branched import BTNet
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.export_model import export, run_onnx
-from lrfr.train.weights.import_weights import import_weights
+from lrfr.train.weights.import_weights import embedded_faces, import_weights
 from lrfr.train.weights.load_nets import load_embedder, load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
 
@@ -42,7 +44,7 @@ def test_onnx_equals_torch_at_any_batch_size(tmp_path):
     x = torch.rand(5, 3, 112, 112) * 2 - 1
     net = load_nets(folder).nets["net"]
     assert np.abs(run_onnx(files[0], x.numpy()) - net(x).detach().numpy()).max() < 1e-5
-    assert load_file(files[1]).keys() == net.state_dict().keys()
+    assert load_file(files[1]).keys() == net.plain_state().keys()
     card = files[2].read_text()
     assert "CC0" in card and "invented faces" in card and '"accuracy": 0.5' in card and "sha256" in card
 
@@ -123,3 +125,102 @@ def test_an_onnx_file_that_is_none(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"junk" * 10)
     with pytest.raises(DataError):
         import_weights(tmp_path / "x.onnx", tmp_path / "y", "mobilefacenet-small")
+
+
+class Plain(nn.Module):
+    """A MobileFaceNet with the layer names of arcface_torch and nothing else, from plain torch layers."""
+
+    def __init__(self, scale, emb_dim):
+        super().__init__()
+        narrow, wide = 64 * scale, 128 * scale
+
+        def block(c_in, c_out, kernel, stride=1, groups=1, linear=False):
+            layers = [
+                nn.Conv2d(c_in, c_out, kernel, stride, 1 if kernel == 3 else 0, groups=groups, bias=False)
+            ]
+            layers += [nn.BatchNorm2d(c_out), *([] if linear else [nn.PReLU(c_out)])]
+            return _Layers(nn.Sequential(*layers))
+
+        def unit(c_in, c_out, hidden, stride=2, residual=False):
+            three = (
+                block(c_in, hidden, 1),
+                block(hidden, hidden, 3, stride, hidden),
+                block(hidden, c_out, 1, linear=True),
+            )
+            return _Layers(nn.Sequential(*three), residual)
+
+        def row(channels, count, hidden):
+            return _Layers(nn.Sequential(*(unit(channels, channels, hidden, 1, True) for _ in range(count))))
+
+        parts = [
+            block(3, narrow, 3, 2),
+            block(narrow, narrow, 3, groups=64),
+            unit(narrow, narrow, 128),
+            row(narrow, 4, 128),
+        ]
+        parts += [unit(narrow, wide, 256), row(wide, 6, 256), unit(wide, wide, 512), row(wide, 2, 256)]
+        self.layers = nn.ModuleList(parts)
+        self.conv_sep = block(wide, 512, 1)
+        tail = (
+            block(512, 512, 7, groups=512, linear=True),
+            nn.Flatten(),
+            nn.Linear(512, emb_dim, bias=False),
+            nn.BatchNorm1d(emb_dim),
+        )
+        self.features = _Layers(nn.Sequential(*tail))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.features(self.conv_sep(x))
+
+
+class _Layers(nn.Module):
+    def __init__(self, layers, residual=False):
+        super().__init__()
+        self.layers, self.residual = layers, residual
+
+    def forward(self, x):
+        return self.layers(x) + x if self.residual else self.layers(x)
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift"), [(1.0, 0.0), (127.5 / 128, 0.0), (127.5 / 128, 0.5 / 128), (2.0, -0.5)]
+)
+def test_a_mobilefacenet_with_its_input_range_loads_strictly_into_arcface_torch(tmp_path, scale, shift):
+    folder = write_checkpoint(tmp_path / "ckpt", "baseline", ["backbone=mobilefacenet-small"])
+    found = load_nets(folder)
+    net = found.nets["net"].eval()
+    x = torch.rand(6, 3, 112, 112, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        net.train()(x)  # batch norms of a net that has seen something
+        net.input_scale.fill_(scale)
+        net.input_shift.fill_(shift)
+        wanted = net.eval()(x)
+        plain = Plain(1, 512).eval()
+        plain.load_state_dict(net.plain_state(), strict=True)
+        found = plain(x)
+        apart = float((found - wanted).abs().max() / wanted.abs().max())
+        # what touches no padding is the same to the last bits
+        first, own = plain.layers[0](x), net.layers[0](x * scale + shift)
+    assert float((first - own)[..., 1:, 1:].abs().max()) < 1e-5 * float(own.abs().max())
+    if shift == 0:
+        assert apart < 1e-5
+    elif abs(shift) < 0.01:
+        assert float(F.cosine_similarity(found, wanted).min()) > 0.9999
+
+
+def test_the_export_of_an_imported_mobilefacenet_keeps_its_input_range_inside(tmp_path, faces_dir):
+    pytest.importorskip("onnx")
+    source = faces_dir / "weights/mobilefacenet.onnx"
+    folder = tmp_path / "imported"
+    import_weights(source, folder, "mobilefacenet-small")
+    files = export(folder, tmp_path / "out", safetensors=True)
+    state = load_file(files[0])
+    net = load_nets(folder).nets["net"].eval()
+    assert not [name for name in state if name.startswith("input_")]
+    plain = Plain(1, net.emb_dim).eval()
+    plain.load_state_dict(state, strict=True)
+    x = embedded_faces(16)
+    with torch.no_grad():
+        assert float(F.cosine_similarity(plain(x), net(x)).min()) > 0.9999

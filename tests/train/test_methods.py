@@ -197,6 +197,38 @@ def test_btnet_ablations_build_and_train(dataset, batch):
         assert nets["head"].weight.requires_grad == (change.get("bct", True) is False)
 
 
+def _released_trainable(names, fixed):
+    """The names that the released BTNet trains: fixed parts are frozen but for ``bn`` and the first fixed part's
+    first unit.
+    """
+    frozen = {name for name in names if any(part in name for part in fixed) and "bn" not in name}
+    return set(names) - {name for name in frozen if f"{fixed[0]}.0" not in name}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "counts"), [("iresnet18", (66, 75, 84)), ("iresnet50", (165, 180, 225))]
+)
+def test_btnet_official_trains_the_tensors_of_the_released_code(backbone, counts):
+    method = dataclasses.replace(load_recipe("btnet-branch", "tiny").make(), backbone=backbone, bn="official")
+    net = method.build(4)["net"]
+    for px, count in zip((28, 14, 7), counts, strict=True):
+        stages = [f"layer{k}" for k in range(net.owned_stage(px), 5)]
+        parameters = dict(net.branches[str(px)].named_parameters())
+        trained = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        assert trained == _released_trainable(parameters, [*stages, "fc", "features"])
+        assert len(trained) == count
+    whole = dataclasses.replace(method, fix_trunk=False, branches_px=(14,)).build(4)["net"]
+    assert all(
+        p.requires_grad for name, p in whole.branches["14"].named_parameters() if name != "features.weight"
+    )
+
+
+def test_btnet_official_has_a_name_of_its_own_and_moves_no_other():
+    method = METHODS["btnet-branch"]()
+    assert "bn" not in method.revisions()
+    assert dataclasses.replace(method, bn="official").revisions()["bn"] == 2
+
+
 def test_catface_masks_unknown_attributes(dataset, batch):
     method, nets, _ = make("catface", dataset)
     nets.eval()

@@ -154,7 +154,8 @@ class MobileLayout:
 class MobileFaceNet(Backbone):
     """MobileFaceNet on [-1, 1] RGB.
 
-    ``input_scale`` and ``input_shift`` are buffers: imported weights may expect another range than [-1, 1].
+    ``input_scale`` and ``input_shift`` are buffers: imported weights may expect another range than [-1, 1]
+    (:meth:`plain_state` does without).
     """
 
     def __init__(self, layout: MobileLayout) -> None:
@@ -184,6 +185,18 @@ class MobileFaceNet(Backbone):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def plain_state(self) -> dict[str, Tensor]:
+        """Return the weights with the input's scale and shift folded into the first layer, under the names of
+        ``arcface_torch`` alone.
+
+        The scale is folded exactly. The shift is, but for the first row and column of the first map: there a
+        part of the kernel lies on padding, which stays zero and is not shifted.
+        """
+        state = {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("input_")}
+        first, norm = "layers.0.layers.0.weight", "layers.0.layers.1.running_mean"
+        shift_c = self.input_shift * state[first].sum((1, 2, 3))
+        return state | {first: state[first] * self.input_scale, norm: state[norm] - shift_c}
 
     def run(self, x_bchw: Tensor, taps: Sequence[str] = STAGES) -> Features:
         """Return the embedding and the maps after the four parts (56, 28, 14 and 7 px at 112)."""

@@ -37,6 +37,10 @@ class Backbone(nn.Module):
         """Return raw embeddings [B, D]."""
         return self.run(x_bchw, ()).embedding_bd
 
+    def plain_state(self) -> dict[str, Tensor]:
+        """Return the weights for programs that know the architecture and nothing of ours."""
+        return self.state_dict()
+
 
 class Nets(nn.ModuleDict):
     """The networks of a run by name: ``net`` (the recognizer), ``head``, and what else a method has."""

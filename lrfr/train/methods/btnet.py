@@ -8,6 +8,7 @@ then trains light branches under the frozen trunk and classifier:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
@@ -56,8 +57,8 @@ class BtnetBranch(Method):
         bct_update_t: let CurricularFace's t move all the same (released code).
         fix_trunk: share the trunk's layers, frozen.
         pretrained: branches start from the trunk's weights.
-        bn: train ``all`` batch norms, or those with ``bn`` in their names (``official``: shortcut and last BN
-            stay frozen).
+        bn: train ``all`` batch norms, or ``official``: of the layers shared with the trunk only those with
+            ``bn`` in their names, so the shortcuts' and the last one stay frozen there.
         shift: moves the border between branch and trunk.
         indicator: which side of an image chooses its branch.
         rule: how it chooses.
@@ -118,9 +119,16 @@ class BtnetBranch(Method):
             pretrained=self.pretrained,
             fix_trunk=self.fix_trunk,
         )
-        if self.bn == "official":
+        # the released code goes by names only where it fixes the trunk
+        if self.bn == "official" and self.fix_trunk:
             _freeze_unnamed_bn(net)
         return Nets({"net": net, "head": head})
+
+    def revisions(self) -> Mapping[str, int]:
+        """Return the revisions of the parts; ``bn: official`` trains the branch's own shortcuts since its
+        second.
+        """
+        return {**super().revisions(), **({"bn": 2} if self.bn == "official" else {})}
 
     def _branch(self, trunk: IResNet, resolution_px: int) -> IResNet:
         branch = build_backbone(self.backbone, **branch_arguments(trunk, resolution_px, self.input.size_px))
@@ -166,8 +174,13 @@ class BtnetBranch(Method):
 
 
 def _freeze_unnamed_bn(net: BTNet) -> None:
-    for name, module in net.branches.named_modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not name.rsplit(".", 1)[-1].startswith(
-            "bn"
-        ):
-            module.requires_grad_(False)
+    """Freeze the batch norms that the released code freezes: no ``bn`` in the name, and behind the branch's
+    own units.
+    """
+    for px, branch in net.branches.items():
+        last_own = (net.owned_stage(int(px)), 0)
+        for name, module in branch.named_modules():
+            unit = tuple(int(part) for part in re.findall(r"\d+", name)[:2])
+            own = name.startswith("layer") and unit <= last_own
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and "bn" not in name and not own:
+                module.requires_grad_(False)

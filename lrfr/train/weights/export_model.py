@@ -17,6 +17,7 @@ from lrfr.core.errors import NumericFault, SpecError, missing_extra
 from lrfr.core.files import make_folder, sha256_file
 from lrfr.train.backbones.branched import BTNet
 from lrfr.train.backbones.net_embedder import Embedder
+from lrfr.train.backbones.nets import Backbone
 from lrfr.train.checkpoint import digest_of, save_tensors
 from lrfr.train.weights.load_nets import Loaded, load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
@@ -47,7 +48,8 @@ def export(
         path: checkpoint or run folder.
         out: folder to write into.
         onnx: one ``<name>-<side>.onnx`` a network, checked against torch within 1e-5.
-        safetensors: one ``<name>-<side>.safetensors`` a network, layer names as in ``arcface_torch``.
+        safetensors: one ``<name>-<side>.safetensors`` a network, layer names as in ``arcface_torch``, for the
+            input of the model card.
         branch_packs: one ``branch-<side>.safetensors`` a BTNet branch: what it does not share with the trunk.
         card: headings and texts for the model card (data, license, metrics).
 
@@ -67,7 +69,9 @@ def export(
             written.append(write_onnx(net, side, out / f"{name}-{side}.onnx"))
         if safetensors:
             target = out / f"{name}-{side}.safetensors"
-            save_tensors(target, net.state_dict(), _metadata(found.identity, side))
+            # a plug-in may be a plain module
+            state = net.plain_state() if isinstance(net, Backbone) else net.state_dict()
+            save_tensors(target, state, _metadata(found.identity, side))
             written.append(target)
     if branch_packs:
         written += _branch_packs(found, out)
