@@ -162,8 +162,8 @@ def as_path(value: object, what: str) -> Path:
     return path
 
 
-def as_count(value: object, what: str, least: int = 0) -> int:
-    """Return an argument that is a whole number of ``least`` or more, at most 2^63 - 1.
+def as_count(value: object, what: str, least: int = 0, most: int = 2**63 - 1) -> int:
+    """Return an argument that is a whole number of ``least`` or more, at most ``most``.
 
     Raises:
         SpecError: it is none.
@@ -173,8 +173,9 @@ def as_count(value: object, what: str, least: int = 0) -> int:
         number = least - 1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = least - 1
-    if not least <= number < 2**63:
-        raise SpecError(f"expected {what}: a whole number of {least} or more, got {shortly(value)}")
+    if not least <= number <= most:
+        upper = "" if number < least else f", at most {most}"
+        raise SpecError(f"expected {what}: a whole number of {least} or more{upper}, got {shortly(value)}")
     return number
 
 

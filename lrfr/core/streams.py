@@ -22,6 +22,7 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
+MAX_VARIANT = 2**32 - 1
 _PERSON = b"lrfr.degrade"
 _SLOTS_PER_BLOCK = 8
 _UNIT = 2.0**-53

@@ -4,6 +4,7 @@ never matter.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ import numpy as np
 
 from lrfr.core.errors import DataError, SpecError, as_count, did_you_mean
 from lrfr.core.image import ImageU8, square_fit
-from lrfr.core.streams import Stream, sample_part, step_part, stream
+from lrfr.core.streams import MAX_VARIANT, Stream, sample_part, step_part, stream
 from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_text
-from lrfr.degrade.ops.base import Params
+from lrfr.degrade.ops.base import Params, checked_apply
 from lrfr.degrade.ops.table import OPS
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.degrade.spec.step_cost import expected_cost_ms, ops_of
@@ -169,7 +170,7 @@ class Pipeline:
         side = self.spec.image.size_px
         whole = (side, side, 3)
         fitted = [square_fit(face, side) if fit and face.shape != whole else face for face in faces]
-        variant = as_count(variant, "variant")
+        variant = as_count(variant, "variant", most=MAX_VARIANT)
         batch = _Batch(self.spec.seed, [sample_part(name, variant) for name in names], fitted)
         everyone = list(range(len(fitted)))
         for step in self.spec.steps:
@@ -206,16 +207,17 @@ class _Batch:
             _CONTAINERS[step.kind](self, step, fired, streams, suffix)
 
     def _apply(self, step: Step, name: str, rows: list[int], streams: list[Stream]) -> None:
-        assert step.op is not None
+        op = step.op
+        assert op is not None
         images: list[ImageU8] = []
         params: list[Params] = []
         for row, source in zip(rows, streams, strict=True):
             images.append(self.images[row])
-            params.append(step.op.sample(Draw(source)))
-        results = step.op.apply(images, params, streams)
+            params.append(op.sample(Draw(source)))
+        results = checked_apply(op, step.label, images, params, streams)
         for row, image, drawn in zip(rows, results, params, strict=True):
             self.images[row] = image
-            self.applied[row].append(Applied(name, step.label, step.op.recorded(drawn)))
+            self.applied[row].append(Applied(name, step.label, op.recorded(drawn)))
 
     def _one_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
         members: list[list[int]] = [[] for _ in step.children]
@@ -287,7 +289,7 @@ def replay(trace: Trace, image: ImageU8, spec: Spec | None = None) -> ImageU8:
                 raise DataError(f"the trace names an unknown op '{step.op}'", hint=hint)
             source = stream(trace.seed, key, trace.variant, step.id)
             op = OPS[step.op]
-            image = op.apply([image], [op.restored(step.params, named)], [source])[0]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+            image = checked_apply(op, step.op, [image], [op.restored(step.params, named)], [source])[0]
+    except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
         raise DataError(f"the trace cannot be replayed: {type(error).__name__}: {error}") from None
     return np.ascontiguousarray(image)

@@ -13,7 +13,7 @@ import numpy as np
 
 from lrfr.core.errors import SpecError, as_count, shortly
 from lrfr.core.image import square_fit
-from lrfr.core.streams import stream
+from lrfr.core.streams import MAX_VARIANT, stream
 from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_of, like
 from lrfr.degrade.inspect.contact_sheet import enlarge
 from lrfr.degrade.pipeline import Pipeline
@@ -147,7 +147,7 @@ class Degrade:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, from 0; call it before each pass. Workers that run already see it."""
-        self._epoch.value = as_count(epoch, "epoch")
+        self._epoch.value = as_count(epoch, "epoch", most=MAX_VARIANT)
 
     def __call__(self, image: Any, key: Any = None) -> Any:
         """Degrade one picture, or a list of them as :func:`degrade_images` takes.

@@ -14,7 +14,7 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.degrade.any_picture import key_text
 from lrfr.degrade.ops.base import Op
 from lrfr.degrade.ops.table import OPS
-from lrfr.degrade.pipeline import Trace, replay
+from lrfr.degrade.pipeline import Applied, Trace, replay
 from tests.degrade.samples import face, faces, keys, pipeline
 
 TINY = np.full((4, 4, 3), 100, np.uint8)
@@ -275,3 +275,44 @@ def test_a_drawn_severity_sets_the_parameters_that_it_stands_for():
         params = item.trace.steps[0].params
         assert 0.2 <= params["severity"] < 0.4
         assert params["sigma"] == pytest.approx(0.5 + 6 * params["severity"], rel=1e-6)
+
+
+BROKEN = {
+    "floats": lambda images: [image / 255.0 for image in images],
+    "wide": lambda images: [image.astype(np.int64) for image in images],
+    "gray": lambda images: [image[:, :, 0] for image in images],
+    "four": lambda images: [np.concatenate([image, image[:, :, :1]], axis=2) for image in images],
+    "flat": lambda images: [image[:0] for image in images],
+    "few": lambda images: images[:-1],
+    "none": lambda images: None,
+    "nothings": lambda images: [None for _ in images],
+    "generator": lambda images: (image for image in images),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_op_that_gives_no_images_is_named(kind, count, monkeypatch):
+    class Broken(Op):
+        """Somebody's op that is wrong."""
+
+        @classmethod
+        def apply(cls, images, params, streams):
+            return BROKEN[kind](images)
+
+    monkeypatch.setitem(OPS._entries, "broken", Broken)
+    run = pipeline("  - {op: identity}\n  - {op: broken}\n  - {op: identity}").run
+    with pytest.raises(SpecError, match="the op 'broken' gave"):
+        run(keys(count), faces(count))
+    with pytest.raises(SpecError, match="the op 'broken' gave"):
+        replay(Trace("a", 0, 0, "", [Applied("broken#0", "broken", {})]), face())
+
+
+def test_variants_end_where_streams_cannot_tell_them_apart():
+    run = pipeline("  - {op: gaussian_noise, sigma: 5}").run
+    last = run(keys(1), faces(1), 2**32 - 1)[0]
+    assert last.image.tobytes() != run(keys(1), faces(1), 2**32 - 2)[0].image.tobytes()
+    with pytest.raises(SpecError, match="variant: a whole number of 0 or more, at most 4294967295"):
+        run(keys(1), faces(1), 2**32)
+    with pytest.raises(DataError):
+        replay(Trace("a", 2**32, 0, "", [Applied("gaussian_noise#0", "gaussian_noise", {})]), face())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lrfr.core.errors import SpecError
@@ -133,3 +134,20 @@ def test_a_drawn_size_and_filter_is_each_faces_own():
 def test_an_enormous_enlargement_is_refused():
     with pytest.raises(SpecError, match="4096"):
         one("{op: up, ratio: 64, filter: nearest, antialias: false}")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+def test_one_face_a_batch_views_and_read_only_memory_give_what_interpolate_gives(name):
+    batch = np.stack(faces(3))
+    locked = batch.copy()
+    locked.flags.writeable = False
+    turned = batch.transpose(0, 2, 1, 3).copy().transpose(0, 2, 1, 3)
+    for size in (7, 56, 200):
+        planes = torch.from_numpy(batch).permute(0, 3, 1, 2)
+        wanted = torch.nn.functional.interpolate(planes, size, mode=name, antialias=True)
+        expected = wanted.permute(0, 2, 3, 1).numpy()
+        for given in (batch, locked, turned):
+            assert np.array_equal(resize_batch(given, size, name, True), expected)
+            for row in range(3):
+                assert np.array_equal(resize_batch(given[row : row + 1], size, name, True)[0], expected[row])

@@ -21,8 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from lrfr.core.errors import SpecError, shortly
 from lrfr.core.image import ImageU8
 from lrfr.core.streams import Stream
 from lrfr.degrade.values.distributions import Draw, Law, Value, tidy, value_json
@@ -30,6 +32,7 @@ from lrfr.degrade.values.params import Real
 
 # what was drawn for one face, JSON-able; each op's own, so a mapping and no class
 Params = Mapping[str, Any]
+_RESULT = "expected a list of arrays [H, W, 3] of uint8, one for each image"
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,15 @@ class Op(BaseModel):
         """Draw the concrete, JSON-able parameters of one face; always the same number of slots in the same
         order.
         """
-        params: dict[str, Any] = {}
-        if self.severity is not None:
-            params["severity"] = severity = draw(self.severity)
-            params.update({name: span.at(severity) for name, span in self.severity_range.items()})
         values, laws, rest = self._drawn
-        params.update(values)
+        params = dict(values)
+        if self.severity is not None:
+            severity = draw(self.severity)
+            spans = {name: span.at(severity) for name, span in self.severity_range.items()}
+            params = {"severity": severity, **spans, **params}
         for scalars, name, law in laws:
             draw.skip(scalars)
-            params[name] = draw(law)
+            params[name] = law.draw(draw.uniform)
         draw.skip(rest)
         return params
 
@@ -182,3 +185,30 @@ class Op(BaseModel):
             and value != value_json(fields[name].get_default(call_default_factory=True))
         }
         return {**decisive, "revision": self.revision}
+
+
+def checked_apply(
+    op: Op | type[Op],
+    name: str,
+    images: Sequence[ImageU8],
+    params: Sequence[Params],
+    streams: Sequence[Stream],
+) -> Sequence[ImageU8]:
+    """Return what the op called ``name`` makes of images: an op may be anyone's, and what is no image would
+    show far from here, if at all.
+
+    Raises:
+        SpecError: it gives another number of images, or something that is no uint8 [H, W, 3].
+
+    """
+    results = op.apply(images, params, streams)
+    if not isinstance(results, list | tuple | np.ndarray):
+        raise SpecError(f"the op '{name}' gave {shortly(results)}", hint=_RESULT)
+    if len(results) != len(images):
+        raise SpecError(f"the op '{name}' gave {len(results)} images for {len(images)}")
+    for image in results:
+        if not isinstance(image, np.ndarray):
+            raise SpecError(f"the op '{name}' gave {shortly(image)} for an image", hint=_RESULT)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise SpecError(f"the op '{name}' gave {image.dtype} {list(image.shape)}", hint=_RESULT)
+    return results

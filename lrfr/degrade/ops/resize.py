@@ -143,9 +143,8 @@ def _resize_one(image: ImageU8, size_hw: tuple[int, int], operator: tuple[str, b
     if image.shape[:2] == size_hw:
         return image
     _check_sides(size_hw)
-    # a view is free where a stack copies; torch wants it writable, though nothing writes to it
-    batch = image[None] if image.flags.writeable else image[None].copy()
-    return np.asarray(resize_batch(batch, size_hw, *operator)[0], np.uint8)
+    resized: ImageU8 = resize_batch(image[None], size_hw, *operator)[0]  # a view, where a stack copies
+    return resized
 
 
 def _check_sides(size_hw: tuple[int, int]) -> None:

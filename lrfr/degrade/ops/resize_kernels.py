@@ -18,12 +18,14 @@ def by_torch(images_nhwc: ImageU8, height: int, width: int, filter: str) -> NDAr
     """
     import torch
 
-    kernels = torch.ops.aten
+    kernels = torch._C._nn
     kernel = kernels._upsample_bicubic2d_aa if filter == "bicubic" else kernels._upsample_bilinear2d_aa
     result = np.empty((len(images_nhwc), height, width, 3), np.uint8)
-    source = torch.from_numpy(np.ascontiguousarray(images_nhwc)).permute(0, 3, 1, 2)
-    target = torch.from_numpy(result).permute(0, 3, 1, 2)
-    kernel.out(source, (height, width), False, None, None, out=target)
+    # torch wants memory that may be written to, though nothing writes to it
+    batch = images_nhwc if images_nhwc.flags.carray else images_nhwc.copy()
+    source = torch.from_numpy(batch.transpose(0, 3, 1, 2))
+    target = torch.from_numpy(result.transpose(0, 3, 1, 2))
+    kernel(source, (height, width), False, None, None, out=target)
     return result
 
 
