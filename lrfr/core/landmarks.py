@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +42,8 @@ def align(image: NDArray[np.uint8], landmarks: NDArray[np.float64], size_px: int
     The crop is sampled at an integer multiple of its size when the face is larger than the crop, then
     averaged, so that no frequency above the crop's own folds back.
     """
+    import cv2
+
     matrix = similarity(landmarks, TEMPLATE * (size_px / 112.0))
     shrink = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     factor = int(np.clip(np.ceil(1.0 / max(shrink, 1e-3)), 1, 16))

@@ -79,12 +79,13 @@ def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str,
       lrfr table btnet-1 results/*.json
     """
     from lrfr.eval.published.papers import find_table, side_by_side, tables
-    from lrfr.eval.result_files import read_results
 
     if name is None:
         rows = [[", ".join(entry.short), entry.id, entry.title] for entry in tables().values()]
         out.lines(f"{row[0]:<18} {row[1]:<22} {row[2]}" for row in rows)
         return {"tables": rows}
+    from lrfr.eval.result_files import read_results
+
     found = find_table(name)
     columns, lines, remarks = side_by_side(found, read_results(results) if results else [])
     out.table(columns, lines, f"{found.id}: {found.title}")

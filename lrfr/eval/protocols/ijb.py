@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lrfr.core.errors import DataError
@@ -62,6 +61,8 @@ def align(image: ImageU8, points: Floats) -> ImageU8:
     """Warp the face to ArcFace's 112x112 template by the least-squares similarity transform (Umeyama, PAMI
     13, 1991).
     """
+    import cv2
+
     matrix = similarity(np.asarray(points, np.float64), TEMPLATE)
     return np.asarray(cv2.warpAffine(image, matrix, (112, 112), borderValue=0.0), np.uint8)
 

@@ -6,10 +6,13 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lrfr.core import strict_yaml
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.eval.results import Result
+
+if TYPE_CHECKING:  # a list of tables needs no numpy
+    from lrfr.eval.results import Result
 
 _HERE = Path(__file__).parent
 FAMILIES = ("fskd", "waveresnet", "btnet", "maug", "catface")
