@@ -159,6 +159,21 @@ def test_a_checkpoint_of_ours_is_an_identity_network_with_gradients_to_the_face_
     assert torch.cosine_similarity(embedding.detach(), torch.from_numpy(wanted)) > 0.99
 
 
+def test_a_run_that_knows_its_faces_by_a_former_name_goes_on(whole, tmp_path):
+    fit_cfsm(settings(), data(), tmp_path, int8=True, max_steps=2)
+    today = data()
+    renamed = [
+        dataclasses.replace(x, digest=f"new {x.digest}", former=(x.digest,))
+        for x in (today.source, today.target)
+    ]
+    result = fit_cfsm(settings(), CfsmData(*renamed, today.recognizer), tmp_path, int8=True)
+    assert (result.started_at, result.steps) == (2, 4)
+    assert loss_trace(tmp_path / "journal.jsonl") == loss_trace(whole[0] / "journal.jsonl")
+    other = dataclasses.replace(renamed[1], former=("of another set",))
+    with pytest.raises(SpecError, match="another run: other target"):
+        fit_cfsm(settings(), CfsmData(renamed[0], other, today.recognizer), tmp_path, int8=True)
+
+
 def test_run_json_says_what_it_is(whole):
     run = json.loads((whole[0] / "run.json").read_text())
     assert run["method"] == "cfsm"

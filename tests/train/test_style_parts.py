@@ -245,6 +245,18 @@ def test_spec_target_is_the_engines_pixels(tmp_path):
     assert target.digest != clean.digest
 
 
+@pytest.mark.parametrize(
+    ("text", "seed", "then"),
+    [
+        ("spec:surveillance", 0, "6e8f61b4e344a117f8ae789a91ccb7b52cb430d119ee907e0e32ef048ba7fd5f"),
+        ("spec:style", 3, "e3f86d53a91cf26f5b61a6979f5f8e91c45a5d4a9b68ca32e656400efeb085a3"),
+    ],
+)
+def test_a_spec_target_is_known_by_the_name_that_the_first_edition_gave_it(text, seed, then, tmp_path):
+    found = open_images(text, 32, store=tmp_path, people=range(10_000, 10_002), seed=seed)
+    assert found.former == (then,) and found.digest != then
+
+
 def test_unknown_and_empty_sets_are_user_errors(tmp_path):
     with pytest.raises(SpecError, match="no folder and no view 'nothing'"):
         open_here("nothing", tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,7 @@ def fit_cfsm(
         trainer = Trainer(settings, data.recognizer, world)
         return StyleTask(trainer, data, {"method": "cfsm", **identity}, run_dir, int8)
 
-    with _owned(settings, identity, run_dir, world):
+    with _owned(settings, data, run_dir, world):
         pace = _pace(settings, _threads(run_dir))
         result, task = run_task(make, pace, run_dir, max_steps=max_steps, hooks=hooks)
     weights = run_dir / WEIGHTS if result.steps == result.total else None
@@ -94,9 +94,7 @@ def fit_cfsm(
 
 
 @contextmanager
-def _owned(
-    settings: CfsmSettings, identity: Mapping[str, object], run_dir: Path, world: World
-) -> Iterator[None]:
+def _owned(settings: CfsmSettings, data: CfsmData, run_dir: Path, world: World) -> Iterator[None]:
     """Let the leading process lock the folder and see that it is this run's; the others wait for that."""
     if not world.leads:
         world.barrier()
@@ -104,7 +102,7 @@ def _owned(
         return
     make_folder(run_dir)
     with store_lock(run_dir):
-        _open(settings, identity, run_dir)
+        _open(settings, data, run_dir)
         world.barrier()
         yield
 
@@ -135,8 +133,9 @@ def _identity(settings: CfsmSettings, data: CfsmData) -> dict[str, object]:
     return dict(json.loads(json.dumps({**plain, **digests, **revised})))
 
 
-def _open(settings: CfsmSettings, identity: Mapping[str, object], run_dir: Path) -> None:
+def _open(settings: CfsmSettings, data: CfsmData, run_dir: Path) -> None:
     """Write ``run.json``, or check that it describes this very run."""
+    identity = _identity(settings, data)
     path = run_dir / "run.json"
     if not path.exists():
         versions = {"lrfr": __version__, "torch": torch.__version__, "python": platform.python_version()}
@@ -148,7 +147,12 @@ def _open(settings: CfsmSettings, identity: Mapping[str, object], run_dir: Path)
         old = dict(json.loads(path.read_text("utf-8"))["identity"])
     except (ValueError, KeyError, TypeError):
         raise _damaged(run_dir) from None
-    differing = [key for key in sorted(old.keys() | identity.keys()) if old.get(key) != identity.get(key)]
+    same = {"source": data.source.former, "target": data.target.former}
+    differing = [
+        key
+        for key in sorted(old.keys() | identity.keys())
+        if old.get(key) != identity.get(key) and old.get(key) not in same.get(key, ())
+    ]
     if differing:
         raise SpecError(
             f"this folder holds another run: other {', '.join(differing)}",
