@@ -14,7 +14,6 @@ beforehand.
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib.metadata
 import json
 import os
@@ -34,6 +33,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks import degrade_one_face as one_face
 from benchmarks import degrade_peers as peers
 from benchmarks.degrade_peers import SIZES
 from lrfr.core.image import encode_jpeg
@@ -43,7 +43,6 @@ from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.ops.table import OPS
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.degrade.transforms import Degrade, degrade_images
 from lrfr.pairs.sources.synthetic import render_face
 
 BATCH = 64
@@ -153,17 +152,6 @@ def floor_chain(images):
     return run
 
 
-def one_at_a_time(text, degrade):
-    """Return a maker of runs that degrade image by image through the public transform or function."""
-
-    def make(images):
-        spec = parse_spec(text)
-        transform = Degrade(spec, up=False) if degrade else functools.partial(degrade_images, spec=spec)
-        return lambda: [transform(image) for image in images]
-
-    return make
-
-
 def lrfr_resize(images):
     pipeline = Pipeline(parse_spec(RESIZE))
     keys = [b"%d" % number for number in range(len(images))]
@@ -251,8 +239,6 @@ def main() -> None:
         "floor": floor_chain,
         "albumentations": peers.albumentations_chain,
         "basicsr_style": peers.basicsr_chain,
-        "one by one: Degrade": one_at_a_time(CHAIN, True),
-        "one by one: degrade_images": one_at_a_time(CHAIN, False),
     }
     chain = in_turn(available(chains, images), count, rounds)
     try:
@@ -264,13 +250,15 @@ def main() -> None:
         "floor": floor_resize,
         "albumentations": peers.albumentations_resize,
         "pillow": peers.pillow_resize,
-        "one by one: Degrade": one_at_a_time(RESIZE, True),
-        "one by one: degrade_images": one_at_a_time(RESIZE, False),
     }
     resize = in_turn(available(resizers, images), count, 3 * rounds)
     result = {
         "chain": chain,
         "resize": resize,
+        "one_face": {
+            "chain": one_face.measure(CHAIN, faces, count, rounds, in_turn),
+            "resize": one_face.measure(RESIZE, faces, count, 3 * rounds, in_turn),
+        },
         "ops_us": op_costs(images, rounds),
         "share_of_floor": round(chain["lrfr"] / chain["floor"], 3),
         "resize_share_of_floor": round(resize["lrfr"] / resize["floor"], 3),
@@ -322,6 +310,8 @@ def show(result) -> None:
         f"share of the hand-written floor: chain {result['share_of_floor']:.0%}, resize "
         f"{result['resize_share_of_floor']:.0%}"
     )
+    for title, rows in result["one_face"].items():
+        one_face.show(title, rows)
     print("ops [us an image of 112 px]")
     for name, cost in sorted(result["ops_us"].items(), key=lambda item: item[1]):
         print(f"  {name:16}{cost:8.1f}")

@@ -68,6 +68,7 @@ class Op(BaseModel):
             give other pixels. A new parameter whose default leaves the pixels alone is declared last and
             needs no new revision.
         incidental: parameters that no digest sees, because another one holds the digest of what they name.
+        records_unset: whether a face's parameters hold those that the spec does not set (None).
         severity_range: parameter -> :class:`Span`; non-empty where ``severity`` may stand in place of these
             parameters.
 
@@ -80,6 +81,7 @@ class Op(BaseModel):
     iso: ClassVar[str | None] = None
     revision: ClassVar[int] = 1
     incidental: ClassVar[frozenset[str]] = frozenset()
+    records_unset: ClassVar[bool] = True
     severity_range: ClassVar[dict[str, Span]] = {}
 
     severity: Annotated[Value | None, Real(0, 1)] = None
@@ -120,8 +122,8 @@ class Op(BaseModel):
         """What ``sample`` goes by, kept because it runs for every face.
 
         Returns:
-            All parameters; those that are laws, each with the number of scalars between it and the law
-            before; the scalars after the last.
+            The parameters that are recorded; those that are laws, each with the number of scalars between it
+            and the law before; the scalars after the last.
 
         """
         hidden = {"severity", *(self.severity_range if self.severity is not None else ())}
@@ -133,7 +135,8 @@ class Op(BaseModel):
                 scalars = 0
             else:
                 scalars += 1
-        return values, laws, scalars
+        kept = {name: value for name, value in values.items() if self.records_unset or value is not None}
+        return kept, laws, scalars
 
     @classmethod
     @abstractmethod

@@ -29,6 +29,7 @@ class GaussianBlur(Op):
 
     iso: ClassVar[str | None] = SHARPNESS
     cost_ms: ClassVar[float] = 0.1
+    records_unset: ClassVar[bool] = False
     severity_range: ClassVar[dict[str, Span]] = {"sigma": Span(0.5, 6.5)}
 
     sigma: Annotated[Value | None, Real(0, 20)] = None
@@ -44,8 +45,8 @@ class GaussianBlur(Op):
         return self
 
     def sample(self, draw: Draw) -> Params:
-        """Draw the widths; only those that are set are recorded."""
-        drawn = {name: value for name, value in super().sample(draw).items() if value is not None}
+        """Draw the widths."""
+        drawn = dict(super().sample(draw))
         # a round kernel has no direction; recording one would suggest that it matters
         if "sigma" in drawn:
             del drawn["angle"]

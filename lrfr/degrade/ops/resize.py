@@ -31,7 +31,7 @@ from lrfr.degrade.ops.resize_kernels import (
     floats_by_torch,
 )
 from lrfr.degrade.ops.srgb_curve import light_to_srgb, srgb_to_light
-from lrfr.degrade.values.distributions import Choice, Draw, Value
+from lrfr.degrade.values.distributions import Choice, Value
 from lrfr.degrade.values.params import Real, Whole, Word
 
 ANTIALIASED = ("box", "bilinear", "hamming", "bicubic", "lanczos")
@@ -164,6 +164,7 @@ class Resize(Op):
 
     iso: ClassVar[str | None] = "inter-eye distance (7.4.8)"
     cost_ms: ClassVar[float] = 0.03
+    records_unset: ClassVar[bool] = False
 
     size: Annotated[Value | None, Whole(1, MAX_SIDE_PX)] = None
     ratio: Annotated[Value | None, Real(0.001, 64)] = None
@@ -194,10 +195,6 @@ class Resize(Op):
     def is_portable(self) -> bool:
         """Return False for OpenCV's interpolating filters and for linear light."""
         return self.transfer == "srgb" and not any(name in _UNSTABLE for name in self._filters())
-
-    def sample(self, draw: Draw) -> Params:
-        """Draw target and filter; only the target that is set is recorded."""
-        return {name: value for name, value in super().sample(draw).items() if value is not None}
 
     @classmethod
     def apply(
