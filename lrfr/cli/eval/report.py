@@ -89,7 +89,6 @@ def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str,
     found = find_table(name)
     columns, lines, remarks = side_by_side(found, read_results(results) if results else [])
     out.table(columns, lines, f"{found.id}: {found.title}")
-    out.lines(f"note: {note}" for note in found.notes)
-    out.lines(f"ours, {remark}" for remark in remarks)
+    out.lines([*(f"note: {note}" for note in found.notes), *(f"ours, {remark}" for remark in remarks)])
     about = {"id": found.id, "title": found.title, "notes": found.notes}
     return {**about, "columns": columns, "rows": lines, "ours": remarks}

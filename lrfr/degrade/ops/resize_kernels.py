@@ -25,7 +25,7 @@ def by_torch(images_nhwc: ImageU8, height: int, width: int, filter: str) -> NDAr
     batch = images_nhwc if images_nhwc.flags.carray else images_nhwc.copy()
     source = torch.from_numpy(batch.transpose(0, 3, 1, 2))
     target = torch.from_numpy(result.transpose(0, 3, 1, 2))
-    kernel(source, (height, width), False, None, None, out=target)
+    kernel(source, (height, width), False, None, None, out=target)  # type: ignore[call-arg]
     return result
 
 
