@@ -35,6 +35,8 @@ from lrfr.degrade.turbulence.simulator import simulator
 Progress = Callable[..., None]
 
 STRIP = (0.25, 0.5, 1.0, 1.5, 2.0, 4.0, 10.0)
+# 3.1 times 3.183 is just below the strongest bank's end of 10
+P2S_LARGEST = 3.1
 SEPARATIONS_PX = (1, 4, 8, 16, 32, 64)
 EXPOSURES = (1.0, 2.0, 4.0, 10.0)
 SPEEDS = (2.0, 4.0, 10.0)
@@ -83,6 +85,18 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class PsfSample:
+    """One PSF [K, K] of a bank: exact, and as pictures get it, by the network where the bank has one
+    (``learned``), else in the basis alone.
+    """
+
+    bank: str
+    learned: bool
+    exact: NDArray[np.float32]
+    rendered: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Pictures:
     """What the page shows.
 
@@ -90,14 +104,14 @@ class Pictures:
         original: uint8 [S, S, 3].
         strips: calibration -> the picture at each strength of :data:`STRIP`.
         psnr_learned_exact_db: D/r0 -> agreement of the picture by networks with that by exact PSFs.
-        psf_samples: D/r0 -> one PSF [K, K], exact and learned.
+        psf_samples: D/r0 -> one PSF.
 
     """
 
     original: ImageU8
     strips: Mapping[str, list[ImageU8]]
     psnr_learned_exact_db: Mapping[str, float]
-    psf_samples: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+    psf_samples: Mapping[str, PsfSample]
 
 
 @dataclass(frozen=True)
@@ -217,8 +231,8 @@ def _pictures(image: ImageU8, geometry: Geometry, seed: int) -> Pictures:
     learned, exact = simulator(geometry), simulator(geometry, "exact")
     noise = random_normals(learned, 1, seed)
     strips: dict[str, list[ImageU8]] = {}
-    # 3.1 times 3.183 is just below the strongest bank's end of 10
-    for calibration, strengths in (("physical", STRIP), ("p2s2021", tuple(min(x, 3.1) for x in STRIP))):
+    for calibration, largest in (("physical", STRIP[-1]), ("p2s2021", P2S_LARGEST)):
+        strengths = [min(x, largest) for x in STRIP]
         strips[calibration] = [learned.run([image], [x], [calibration], noise)[0] for x in strengths]
     agreement = {}
     for x in (0.5, 1.0, 2.0, 4.0):
@@ -228,16 +242,16 @@ def _pictures(image: ImageU8, geometry: Geometry, seed: int) -> Pictures:
     return Pictures(image, strips, agreement, _psf_samples(seed))
 
 
-def _psf_samples(seed: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Return a few PSFs [K, K], exact and learned, per strength."""
-    samples = {}
-    for name, strength in (("weak", 0.5), ("weak", 1.0), ("weak", 2.0), ("mid", 4.0)):
+def _psf_samples(seed: int) -> dict[str, PsfSample]:
+    """Return a PSF of the same air at every strength, of every bank."""
+    samples, field = {}, field_model(Geometry(112, 112))
+    normals = torch.randn(field.num_normals(66), generator=torch.Generator().manual_seed(seed))
+    for name, strength in (("weak", 0.5), ("weak", 1.0), ("weak", 2.0), ("mid", 4.0), ("strong", 10.0)):
         bank = shipped_bank(name)
-        field = field_model(Geometry(112, 112))
-        normals = torch.randn(field.num_normals(36), generator=torch.Generator().manual_seed(seed))
-        phases = field.zernike(normals, 36)[:1] * strength ** (5 / 6)
-        learned = bank.basis.reconstruct(bank.coefficients(phases, exact=False))[0]
-        samples[f"{strength:g}"] = (bank.psf(phases)[0].numpy(), learned.numpy())
+        learned = bank.network is not None
+        phases = field.zernike(normals, bank.psf.num_modes)[:1] * strength ** (5 / 6)
+        rendered = bank.basis.reconstruct(bank.coefficients(phases, exact=not learned))[0]
+        samples[f"{strength:g}"] = PsfSample(name, learned, bank.psf(phases)[0].numpy(), rendered.numpy())
     return samples
 
 

@@ -1,153 +1,164 @@
-"""Draw the result of a turbulence check and write it as one HTML page with its PNGs."""
+"""Write the result of a turbulence check as one HTML page with its numbers and figures."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy
+import torch
 
-from lrfr.core.image import ImageU8, encode_png
-from lrfr.degrade.turbulence.check.check import STRIP, Errors, Pictures, Tilt, Transfer, TurbulenceCheck
+import lrfr
+from lrfr.core.files import sha256_file
+from lrfr.core.machine import this_machine
+from lrfr.degrade.turbulence.banks import WEIGHTS
+from lrfr.degrade.turbulence.check.check import STRIP, Errors, Tilt, TurbulenceCheck
+from lrfr.degrade.turbulence.check.check_figures import FORMS, write_figures
+from lrfr.degrade.turbulence.check.stated_bounds import DRAWS, SPEED_BOUNDS_MS, verdicts
+from lrfr.degrade.turbulence.p2s import BANKS
 
 _STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:64em;margin:2em auto}td,th{padding:.1em "
-    ".8em;text-align:right}img{max-width:100%}"
+    "body{font:15px/1.5 sans-serif;max-width:72em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse}td,th{padding:.15em .8em;text-align:right;border-bottom:1px solid #ddd}"
+    "td:first-child,th:first-child{text-align:left}td{font-variant-numeric:tabular-nums}"
+    "img{max-width:100%}.pass{color:#17692c}.fail{color:#fff;background:#b3261e}"
 )
+_CAPTIONS = {
+    "strip": "A face at rising D/r0; columns after the first are degraded, rows are calibrations.",
+    "tilt": "Variance of the difference of two shifts, along and across the line between them.",
+    "mtf": "Mean transfer functions; missing modes are accounted for by exp(-residual variance).",
+    "psf": "One point-spread function at each strength: exact, and as pictures get it, by the bank's network "
+    "or, where it has none, in its basis.",
+}
 
 
 def write_page(result: TurbulenceCheck, folder: Path) -> list[str]:
-    """Write ``index.html``, ``check.json`` and the plots into ``folder``; return the names."""
+    """Write ``index.html``, ``check.json`` and the figures into ``folder``; return the names."""
     folder.mkdir(parents=True, exist_ok=True)
-    _plot_tilt(result.tilt, folder / "tilt.png")
-    _plot_mtf(result.mtf, folder / "mtf.png")
-    _plot_psfs(result.pictures.psf_samples, folder / "psf.png")
-    (folder / "strip.png").write_bytes(encode_png(strip_sheet(result.pictures)))
-    agreement = {"psnr_learned_exact_db": result.pictures.psnr_learned_exact_db}
-    numbers = {**result.numbers(), "pictures": agreement}
-    (folder / "check.json").write_text(json.dumps(numbers, indent=1, sort_keys=True) + "\n", "utf-8")
-    (folder / "index.html").write_text(_html(result), "utf-8")
-    return ["index.html", "check.json", "tilt.png", "mtf.png", "psf.png", "strip.png"]
+    figures = write_figures(result, folder)
+    numbers = json.dumps(page_numbers(result), indent=1, sort_keys=True)
+    (folder / "check.json").write_text(numbers + "\n", "utf-8")
+    (folder / "index.html").write_text(_html(result, folder), "utf-8")
+    return ["index.html", "check.json", *figures]
 
 
-def agreement(result: TurbulenceCheck) -> list[list[str]]:
-    """Return rows of (quantity, simulated, theory) of a check."""
-    std = result.tilt.std_px
-    rows = [["shift std x / y [px], D/r0 1", f"{std['x']:.4f} / {std['y']:.4f}", f"{std['theory']:.4f}"]]
-    for row in result.tilt.differential:
-        both = (row.measured_px2, row.theory_px2)
-        measured, theory = (" / ".join(f"{value:.4g}" for value in values) for values in both)
-        rows.append([f"differential tilt at {row.separation_px} px [px2]", measured, theory])
-    for curve in result.mtf:
-        gaps = " / ".join(f"{curve.largest_gap(kind):.3f}" for kind in ("long", "short"))
-        where = f"MTF at 0.1 .. 0.8 D/lambda, D/r0 {curve.D_over_r0:g}"
-        rows.append([f"{where}: largest gap long / short", gaps, "0"])
-    return rows
+def page_numbers(result: TurbulenceCheck) -> dict[str, object]:
+    """Return what ``check.json`` holds: all that was measured, the bounds, and what it was measured with."""
+    bounded = [{**vars(one), "passed": one.passed} for one in verdicts(result)]
+    likeness = {"psnr_learned_exact_db": result.pictures.psnr_learned_exact_db}
+    made = {"command": command(result), "versions": versions(), "banks": bank_digests()}
+    return {**result.numbers(), "pictures": likeness, "bounds": bounded, **made}
 
 
-def strip_sheet(pictures: Pictures) -> ImageU8:
-    """Return rows of pictures: the original and rising strength, one row a calibration."""
-    return np.concatenate(
-        [np.concatenate([pictures.original, *row], 1) for row in pictures.strips.values()], 0
-    )
+def command(result: TurbulenceCheck) -> str:
+    """Return the command line that measures the same again."""
+    return f"lrfr degrade turbulence-check --seed {result.seed} --draws {result.count}"
 
 
-def _figure(columns: int, rows: int = 1) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.4 * columns, 3.0 * rows), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _plot_tilt(tilt: Tilt, path: Path) -> None:
-    figure, axes = _figure(2)
-    rows = tilt.differential
-    separation = [row.separation_px for row in rows]
-    for axis, (index, name) in zip(axes[0], enumerate(("along", "across")), strict=True):
-        axis.loglog(separation, [row.theory_px2[index] for row in rows], "k-", label="theory")
-        axis.loglog(separation, [row.measured_px2[index] for row in rows], "o", label="simulated")
-        axis.set(
-            title=f"differential tilt {name}, D/r0 = 1", xlabel="separation [px]", ylabel="variance [px²]"
-        )
-        axis.legend()
-    figure.savefig(path, dpi=90)
+def versions() -> dict[str, str]:
+    """Return the versions that the numbers are of."""
+    found = {"lrfr": lrfr.__version__, "python": platform.python_version(), "torch": torch.__version__}
+    return {**found, "numpy": np.__version__, "scipy": scipy.__version__}
 
 
-def _plot_mtf(curves: list[Transfer], path: Path) -> None:
-    figure, axes = _figure(len(curves))
-    for axis, curve in zip(axes[0], curves, strict=True):
-        for kind, color in (("long", "C0"), ("short", "C1")):
-            axis.plot(
-                curve.nu, getattr(curve, f"{kind}_theory"), "-", color=color, label=f"{kind} exposure, Fried"
-            )
-            axis.plot(curve.nu, getattr(curve, kind), ".", color=color, label=f"{kind} exposure, simulated")
-        axis.set(title=f"D/r0 = {curve.D_over_r0:g}", xlabel="frequency [D/λ]", ylabel="MTF", ylim=(-0.02, 1))
-    axes[0][0].legend(fontsize=7)
-    figure.savefig(path, dpi=90)
+def bank_digests() -> dict[str, str]:
+    """Return the sha256 (hex) of every shipped bank."""
+    return {name: sha256_file(WEIGHTS / f"{name}.safetensors") for name in BANKS}
 
 
-def _plot_psfs(samples: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]], path: Path) -> None:
-    figure, axes = _figure(len(samples), 2)
-    for column, (strength, pair) in enumerate(samples.items()):
-        for row, (psf, name) in enumerate(zip(pair, ("exact", "learned"), strict=True)):
-            axes[row][column].imshow(
-                np.sqrt(np.maximum(psf, 0)), cmap="magma", vmax=np.sqrt(pair[0].max()), vmin=0
-            )
-            axes[row][column].set(title=f"{name}, D/r0 = {strength}", xticks=[], yticks=[])
-    figure.savefig(path, dpi=90)
-
-
-def _html(result: TurbulenceCheck) -> str:
-    std, agreement = result.tilt.std_px, result.pictures.psnr_learned_exact_db
+def _html(result: TurbulenceCheck, folder: Path) -> str:
+    likeness = result.pictures.psnr_learned_exact_db
+    bounded = verdicts(result)
+    held = sum(one.passed for one in bounded)
+    wider = f" Bounds on statistics are those of {DRAWS} draws, wider for fewer."
     strengths = ", ".join(f"{x:g}" for x in STRIP)
     sections = [
         "<h1>Turbulence check</h1>",
-        f"<p>{result.count} draws, seed {result.seed}, pictures of {result.size_px[1]} x "
-        f"{result.size_px[0]} px.</p>",
-        f"<h2>Strength</h2><p>Original, then D/r0 {strengths}. First row physical, second row p2s2021 (up "
-        f"to 3.1).</p>",
-        '<img src="strip.png" alt="strip">',
+        f"<p><b>{held} of {len(bounded)} bounds hold.</b>{wider if result.count < DRAWS else ''}</p>",
+        _table(["quantity", "measured", "bound", ""], [one.row() for one in bounded]),
+        f"<h2>Strength</h2><p>D/r0 {strengths}; p2s2021 ends at 3.1.</p>",
+        _picture("strip"),
         "<h2>Tilt</h2>",
-        _table(
-            ["", "x", "y", "theory"], [["shift, standard deviation [px]", std["x"], std["y"], std["theory"]]]
-        ),
-        '<img src="tilt.png" alt="tilt">',
-        "<h2>Transfer functions</h2><p>Missing modes are accounted for by exp(-residual variance).</p>",
-        '<img src="mtf.png" alt="MTF">',
+        _tilt_table(result.tilt),
+        _picture("tilt"),
+        "<h2>Transfer functions</h2>",
+        _picture("mtf"),
         "<h2>Point-spread functions</h2>",
-        '<img src="psf.png" alt="PSF">',
+        _picture("psf"),
         _psf_table(result.psf),
-        "<h2>Learned against exact picture [dB]</h2>",
-        _table(list(agreement), [list(agreement.values())]),
-        "<h2>CPU milliseconds a picture, one thread</h2>",
-        _table(["", "D/r0 2", "4", "10"], [[mode, *times.values()] for mode, times in result.speed.items()]),
+        "<h2>Picture by networks against picture by exact PSFs</h2>",
+        _table(["D/r0", *likeness], [["PSNR [dB]", *likeness.values()]]),
+        "<h2>Speed</h2><p>CPU milliseconds a picture on one thread; not judged, as it depends on the machine."
+        "</p>",
+        _table(
+            ["D/r0", *SPEED_BOUNDS_MS],
+            [
+                *([f"{mode} [ms]", *times.values()] for mode, times in result.speed.items()),
+                ["aim [ms]", *SPEED_BOUNDS_MS.values()],
+            ],
+        ),
+        "<h2>Measured with</h2>",
+        _table(["what", "value"], _made_with(result, folder)),
     ]
     return (
-        f'<!doctype html><meta charset="utf-8"><title>Turbulence check</title><style>{_STYLE}</style>'
-        + "\n".join(sections)
-        + "\n"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Turbulence check</title>'
+        f"<style>{_STYLE}</style>" + "\n".join(sections) + "\n"
     )
+
+
+def _made_with(result: TurbulenceCheck, folder: Path) -> list[list[str]]:
+    height, width = result.size_px
+    return [
+        ["command", command(result)],
+        ["draws, seed", f"{result.count}, {result.seed}"],
+        ["pictures", f"{width} x {height} px"],
+        ["versions", ", ".join(f"{name} {version}" for name, version in versions().items())],
+        ["processor", this_machine(folder).cpu],
+        *([f"bank {name}, sha256", digest] for name, digest in bank_digests().items()),
+    ]
+
+
+def _picture(name: str) -> str:
+    forms = ", ".join(f'<a href="{name}.{form}">{form.upper()}</a>' for form in FORMS)
+    caption = html.escape(_CAPTIONS[name])
+    return (
+        f'<figure><img src="{name}.png" alt="{caption}"><figcaption>{caption} {forms}</figcaption></figure>'
+    )
+
+
+def _tilt_table(tilt: Tilt) -> str:
+    std = tilt.std_px
+    rows: list[list[object]] = [["shift, standard deviation [px]", std["x"], std["y"], std["theory"], ""]]
+    for row in tilt.differential:
+        cells = (*row.measured_px2, *row.theory_px2)
+        rows.append([f"differential variance at {row.separation_px} px [px²]", *cells])
+    return _table(["D/r0 = 1", "x, along", "y, across", "theory, along", "theory, across"], rows)
 
 
 def _psf_table(banks: Mapping[str, Mapping[str, Errors | None]]) -> str:
     # each bank covers its own bins of D/r0
     bins = list(dict.fromkeys(bin_ for bank in banks.values() for bin_ in bank["basis"] or ()))
-    rows = [
-        [f"{name}, {kind}", *(errors.get(bin_, "-") for bin_ in bins)]
+    rows: list[list[object]] = [
+        [f"{name}, {kind}", *(errors.get(bin_, "") for bin_ in bins)]
         for name, bank in banks.items()
         for kind, errors in bank.items()
         if errors
     ]
-    return _table(["mean relative L2 error of the PSF, D/r0", *bins], rows)
+    head = ["mean relative L2 error of the PSF, at D/r0", *bins]
+    return _table(head, rows) + "<p>An empty cell: another bank's range. The strong bank has no network.</p>"
 
 
-def _table(head: list[str], rows: list[list[Any]]) -> str:
-    def line(cells: list[Any], tag: str) -> str:
-        texts = [f"{cell:.4g}" if isinstance(cell, float) else html.escape(str(cell)) for cell in cells]
-        return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    def cell(value: object, tag: str) -> str:
+        text = f"{value:.4g}" if isinstance(value, float) else html.escape(str(value))
+        verdict = f' class="{text.lower()}"' if text in {"pass", "FAIL"} else ""
+        return f"<{tag}{verdict}>{text}</{tag}>"
+
+    def line(cells: Sequence[object], tag: str) -> str:
+        return "<tr>" + "".join(cell(value, tag) for value in cells) + "</tr>"
 
     return "<table>" + line(head, "th") + "".join(line(row, "td") for row in rows) + "</table>"
