@@ -111,8 +111,8 @@ def _of_view(result: Result, root: Path) -> Iterator[Link]:
         yield Link("view", DIFFERS, f"none in '{root}' has the digest {digest[:12]}")
         return
     place = StoreFiles(root)
-    variants = [variant.action for variant in view.variants]
-    yield _guarded("base", lambda: _sound(place.base(view.base)))
+    variants = [key for part in view.parts for key in part.lr]
+    yield _guarded("base", lambda: _sound(*(place.base(part.base) for part in view.parts)))
     yield _guarded("LR variant", lambda: _sound(*map(place.lr, variants)))
     yield Link("view", AGREES, f"'{view.name}', {digest[:12]}")
 

@@ -47,7 +47,7 @@ def measure(experiment: Declaration, folder: Path) -> Savings | None:
     A private copy is what a training would have needed alone: the HR images and the degraded variants of its
     view. Every pair that a training reads counts as two images, HR and LR.
     """
-    from lrfr.pairs.care.inventory import listing, parts_of_view
+    from lrfr.pairs.care.inventory import listing
     from lrfr.pairs.format.store_files import StoreFiles
 
     root = folder / "store"
@@ -61,9 +61,7 @@ def measure(experiment: Declaration, folder: Path) -> Savings | None:
     if not root.is_dir() or not any(pairs_read.values()):
         return None
     stores = {part.id: part for part in listing(root).parts}
-    parts = {
-        name: set(parts_of_view(store.view(name))) for name in {view for view, run in runs if pairs_read[run]}
-    }
+    parts = {name: set(store.view(name).stores) for name in {view for view, run in runs if pairs_read[run]}}
     written = set().union(*parts.values())
     degraded = sum(stores[part].rows for part in written if stores[part].kind == "lr")
     read = 2 * sum(pairs_read.values())

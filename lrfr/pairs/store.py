@@ -12,8 +12,8 @@ from lrfr.pairs.care import data_card, inventory
 from lrfr.pairs.care import repair as mending
 from lrfr.pairs.care import verify as verification
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.manifests import View
 from lrfr.pairs.format.store_files import StoreFiles, open_store
+from lrfr.pairs.format.view_manifest import View
 
 if TYPE_CHECKING:
     from lrfr.pairs.export.formats import Exported, PairChoice

@@ -1,20 +1,207 @@
-"""Views: which rows of a base an experiment sees, which degraded variant each row shows, and the id of it
-all.
-"""
+"""Views: which rows of which parts an experiment sees, which variant each shows, and the id of it all."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import digest_of
-from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, RowFilter, VariantManifest, VariantRef
-from lrfr.pairs.format.rows import Rows
+from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, VariantManifest
+from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows, gather_keys
 from lrfr.pairs.format.sealed import LAYOUT
+from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.view_manifest import RowFilter, VariantRef, ViewPart
+
+
+@dataclass(frozen=True)
+class RowKeys:
+    """The keys of the rows of some parts; small when pickled."""
+
+    tables: tuple[StoredRows, ...]
+    first: tuple[int, ...]
+
+    def key(self, row: int) -> bytes:
+        """Return the source key of a row number."""
+        part = bisect_right(self.first, row) - 1
+        return self.tables[part].key(row - self.first[part])
+
+
+class ViewRows:
+    """The rows that the parts of a view show, before its filter, as one table in reading order.
+
+    Rows are sorted by the keyed hash of their key, as in a base: the order tells nothing of the parts. Row
+    numbers run through the parts, one after another.
+
+    Args:
+        store: where the parts lie.
+        parts: of the view.
+
+    Attributes:
+        manifests: of the bases.
+        keys: looks keys up by row number.
+        rows: int64 ``[n]``, row number of every place.
+        labels: int32 ``[n]``, numbers into ``label_names``; -1 for no identity.
+        attributes: int8 ``[n, a]``, 1, 0 or -1 for unknown.
+        splits: int16 ``[n]``, numbers into ``split_names``.
+
+    Raises:
+        DataError: a manifest, table or mask is damaged; the parts do not go together, or share a key.
+
+    """
+
+    def __init__(self, store: StoreFiles, parts: Sequence[ViewPart]) -> None:
+        self.manifests = tuple(store.base_manifest(part.base) for part in parts)
+        check_together([Made.of(manifest) for manifest in self.manifests])
+        self._tables = [store.rows(part.base) for part in parts]
+        self._first = np.cumsum([0, *(manifest.rows for manifest in self.manifests)])
+        self.keys = RowKeys(tuple(self._tables), tuple(self._first.tolist()))
+        self.rows = self._merged([store.shown(*pair) for pair in zip(parts, self.manifests, strict=True)])
+        self.label_names, self.labels = self._joined("label")
+        self.split_names, self.splits = self._joined("split")
+        self.attribute_names = tuple(sorted({n for table in self._tables for n in table.attribute_names}))
+        self.attributes = self._joined_attributes()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, places: NDArray[np.int64]) -> Rows:
+        """Return the table of some places, as a base of just these rows has it."""
+        rows = self.rows[places]
+        of = [(table, *self._within(part, rows)) for part, table in enumerate(self._tables)]
+        aligned = max(manifest.crop.aligned for manifest in self.manifests)
+        keys, ends = self._keys(of, len(rows))
+        return Rows(
+            key_blob=keys,
+            key_ends=ends,
+            order=_gathered(of, "order", (len(rows), 2), np.uint64),
+            labels=np.asarray(self.labels[places]),
+            label_names=self.label_names,
+            attributes=np.asarray(self.attributes[places]),
+            attribute_names=self.attribute_names,
+            splits=np.asarray(self.splits[places]),
+            split_names=self.split_names,
+            digests=_gathered(of, "digests", (len(rows), 32), np.uint8),
+            crops=_gathered(of, "crops", (len(rows), CROP_BYTES if aligned else 0), np.uint8),
+            sizes=_gathered(of, "sizes", (len(rows),), np.uint32),
+        ).pruned()
+
+    def _within(self, part: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which of some row numbers lie in a part, and their rows there."""
+        first, stop = self._first[part : part + 2]
+        mine = np.flatnonzero((rows >= first) & (rows < stop))
+        return mine, rows[mine] - first
+
+    def _keys(self, of: Sequence[_Found], count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        if len(of) == 1:
+            return gather_keys(of[0][0].key_blob, of[0][0].key_ends, of[0][2])
+        lengths = np.empty(count, np.int64)
+        for table, mine, rows in of:
+            lengths[mine] = table.key_ends[rows] - np.where(rows > 0, table.key_ends[rows - 1], 0)
+        ends = np.cumsum(lengths)
+        blob = np.empty(int(ends[-1]) if count else 0, np.uint8)
+        for table, mine, rows in of:
+            keys, own = gather_keys(table.key_blob, table.key_ends, rows)
+            blob[np.repeat(ends[mine] - own, lengths[mine]) + np.arange(len(keys))] = keys
+        return blob, ends
+
+    def _merged(self, masks: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.int64]:
+        """Return the shown rows of all parts in the order of their hashes."""
+        if len(masks) == 1:
+            return np.arange(self._first[1]) if masks[0] is None else np.flatnonzero(masks[0])
+        shown = [
+            np.arange(manifest.rows) if mask is None else np.flatnonzero(mask)
+            for mask, manifest in zip(masks, self.manifests, strict=True)
+        ]
+        order = np.concatenate([table.order[rows] for table, rows in zip(self._tables, shown, strict=True)])
+        rows = np.concatenate([part + first for part, first in zip(shown, self._first, strict=False)])
+        # every part is sorted: a stable sort merges runs
+        ways = np.argsort(order[:, 0], kind="stable")
+        high = order[ways, 0]
+        if (high[1:] == high[:-1]).any():
+            ways = np.lexsort((order[:, 1], order[:, 0]))
+            twice = np.flatnonzero((order[ways][1:] == order[ways][:-1]).all(1))
+            if len(twice):
+                key = self.keys.key(int(rows[ways[twice[0]]])).decode("utf-8", "surrogateescape")
+                raise DataError(f"{len(twice)} keys lie in two parts of a view, the first is {key!r}")
+        return np.asarray(rows[ways], np.int64)
+
+    def _joined(self, kind: str) -> tuple[tuple[str, ...], NDArray[Any]]:
+        """Return the names of labels or splits of all parts, sorted, and the number of every place."""
+        tables = [(table, getattr(table, f"{kind}_names")) for table in self._tables]
+        if len(tables) == 1:
+            return tables[0][1], self._shown(getattr(self._tables[0], f"{kind}s"))
+        names = tuple(sorted({name for _, own in tables for name in own}))
+        place = {name: number for number, name in enumerate(names)}
+        result = np.empty(len(self), getattr(self._tables[0], f"{kind}s").dtype)
+        for part, (table, own) in enumerate(tables):
+            mine, rows = self._within(part, self.rows)
+            # the last entry is for -1
+            result[mine] = np.array([*(place[name] for name in own), -1])[getattr(table, f"{kind}s")[rows]]
+        return names, result
+
+    def _shown(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Return a column of the only part: as it lies on disk where all of it is shown."""
+        return column if len(self) == len(column) else column[self.rows]
+
+    def _joined_attributes(self) -> NDArray[np.int8]:
+        if len(self._tables) == 1:
+            return self._shown(self._tables[0].attributes)
+        result = np.full((len(self), len(self.attribute_names)), -1, np.int8)
+        for part, table in enumerate(self._tables):
+            mine, rows = self._within(part, self.rows)
+            columns = np.array([self.attribute_names.index(name) for name in table.attribute_names], np.int64)
+            result[mine[:, None], columns] = table.attributes[rows]
+        return result
+
+
+_Found = tuple[StoredRows, NDArray[np.int64], NDArray[np.int64]]
+
+
+def _gathered(of: Sequence[_Found], name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    result = np.zeros(shape, dtype)  # of a column that a table lacks too
+    for table, mine, rows in of:
+        column = getattr(table, name)
+        if column.shape[1:] == shape[1:]:
+            result[mine] = column[rows]
+    return result
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the rows of a base are made: what parts of one view share."""
+
+    base: str
+    crop: Crop
+    seed: int
+
+    @classmethod
+    def of(cls, base: BaseManifest) -> Made:
+        """Return it for a base."""
+        return cls(base.id, base.crop, base.permutation_seed)
+
+
+def check_together(parts: Sequence[Made]) -> None:
+    """Refuse bases that cannot be parts of one view.
+
+    Raises:
+        DataError: their crops or the seeds of their row order differ.
+
+    """
+    first = {**asdict(parts[0].crop), "permutation seed": parts[0].seed}
+    for other in parts[1:]:
+        found = {**asdict(other.crop), "permutation seed": other.seed}
+        said = [f"{name} {found[name]}, not {value}" for name, value in first.items() if found[name] != value]
+        if said:
+            raise DataError(
+                f"bases {parts[0].base} and {other.base} are not made alike: {'; '.join(said)}",
+                hint="parts of one view share size, quality, color order, alignment and --permutation-seed",
+            )
 
 
 def view_id(
@@ -24,13 +211,13 @@ def view_id(
     variants: Sequence[VariantManifest],
 ) -> str:
     """Return the id of what a view shows: the same rows with the same variants have the same id, whatever
-    base or filter they come from; no name enters.
+    parts or filter they come from; no name enters.
 
     Args:
-        base: that the rows lie in.
-        shown: the table of the rows that are shown (:meth:`lrfr.pairs.format.rows.Rows.take`).
+        base: one that the rows lie in.
+        shown: the table of the rows that are shown (:meth:`ViewRows.take`).
         refs: the view's variants.
-        variants: their manifests.
+        variants: their manifests, of that base.
 
     """
     total = sum(ref.weight for ref in refs)
@@ -49,11 +236,11 @@ def view_id(
     return digest_of({**crops, "rows": shown.digest(), "variants": drawn})
 
 
-def select_rows(rows: Rows, chosen: RowFilter, split: str | None = None) -> NDArray[np.int64]:
-    """Return the rows that a view's filter keeps, in row order.
+def select_rows(rows: ViewRows, chosen: RowFilter, split: str | None = None) -> NDArray[np.int64]:
+    """Return the places of the rows that a view's filter keeps, in reading order.
 
     Raises:
-        SpecError: an identity or split that the base does not have.
+        SpecError: an identity or split that the parts do not have.
         DataError: nothing is left.
 
     """
@@ -76,17 +263,17 @@ def select_rows(rows: Rows, chosen: RowFilter, split: str | None = None) -> NDAr
     return found
 
 
-def _numbers_of(rows: Rows, ids: Sequence[str]) -> list[int]:
+def _numbers_of(rows: ViewRows, ids: Sequence[str]) -> list[int]:
     place = {name: number for number, name in enumerate(rows.label_names)}
     missing = [name for name in ids if name not in place]
     if missing:
         raise SpecError(
-            f"{len(missing)} identities of the list are not in the base, the first is '{missing[0]}'"
+            f"{len(missing)} identities of the list are not in the view, the first is '{missing[0]}'"
         )
     return [place[name] for name in ids]
 
 
-def dense_labels(rows: Rows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def dense_labels(rows: ViewRows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the label of every chosen row and the names of all: the identities that occur, numbered from 0
     on in the order of their names; -1 for none.
     """

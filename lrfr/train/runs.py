@@ -173,7 +173,7 @@ def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, options: FitOptions, h
         view=record.identity.view,
         parents=record.identity.parents,
         variants=tuple(
-            {"spec": variant.spec, "action": variant.action, "weight": variant.weight}
+            {"spec": variant.spec, "digest": variant.spec_digest, "weight": variant.weight}
             for variant in dataset.view.variants
         ),
     )

@@ -196,7 +196,7 @@ def test_provenance_reaches_the_base_of_the_models_view(lrfr, tmp_path):
         "spec fskd",
         "6 faces, 3 people",
         "kind=synthetic",
-        "rows.npz sha256",
+        "digests.npy sha256",
     ):
         assert word in lines
     assert "base" not in "\n".join(chain(model)), "without a store the chain ends at the view's digest"

@@ -93,7 +93,7 @@ def raise_accuracy(item):
 
 
 BREAKS = {
-    "base": lambda world: flip(next((world / "store/base").iterdir()) / "rows.npz"),
+    "base": lambda world: flip(next((world / "store/base").iterdir()) / "digests.npy"),
     "LR variant": lambda world: shard(next((world / "store/lr").iterdir())).unlink(),
     "view": lambda world: (world / "store/views/default.json").unlink(),
     "run": lambda world: flip(world / "runs/one/run.json"),

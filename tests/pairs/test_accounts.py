@@ -9,7 +9,7 @@ import pytest
 from lrfr.core.errors import DataError
 from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
-from lrfr.pairs.format.account import Account, total
+from lrfr.pairs.format.view_manifest import Account, total
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.sources.table import open_source
 from lrfr.pairs.store import Store

@@ -53,7 +53,9 @@ def test_plan_after_a_build_plans_nothing(made):
 
 def test_the_plan_names_the_base_that_is_built(lrfr):
     plan = result(lrfr("make-pairs", *SMALL, "--plan", "--json"))
-    assert result(lrfr("make-pairs", *SMALL, "--json"))["base"] == plan["base"]
+    made = result(lrfr("make-pairs", *SMALL, "--json"))
+    assert [part["base"] for part in made["parts"]] == plan["bases"]
+    assert (plan["row_counts"], made["row_counts"]) == ({"new": 24, "kept": 0, "replaced": 0, "gone": 0},) * 2
 
 
 def test_listing_and_info(made):
@@ -61,7 +63,8 @@ def test_listing_and_info(made):
     assert [view["view"] for view in listed["views"]] == ["default"]
     assert sorted(row["kind"] for row in listed["stores"]) == ["base", "lr"]
     view = result(made("store", "info", "--json"))
-    assert view["base"] == result(made("store", "info", view["base"], "--json"))["id"]
+    (part,) = view["parts"]
+    assert part["base"] == result(made("store", "info", part["base"], "--json"))["id"]
     code, _, error = made("store", "info", "defualt")
     assert code == 2 and "did you mean 'default'" in error
 
@@ -83,7 +86,7 @@ def test_verify_and_repair(made, tmp_path):
 def test_gc_keeps_what_views_use(made, tmp_path):
     other = (
         "--source",
-        "synthetic:ids=2,per_id=3",
+        "synthetic:ids=2,per_id=3,seed=5",
         "--spec",
         "fskd",
         "--executor",
@@ -244,7 +247,7 @@ def test_alignment_by_landmarks(lrfr, tmp_path):
         (("--view", "../x", "--source", "synthetic:ids=2,per_id=2"), "no name for a view"),
         (("--source", "synthetic:ids=zero"), "no value for ids"),
         (("--ids", "none.txt"), "none.txt"),
-        (("--ids", "ids.txt", "--source", "synthetic:ids=2,per_id=2"), "are not in the base"),
+        (("--ids", "ids.txt", "--source", "synthetic:ids=2,per_id=2"), "are not in the view"),
     ],
 )
 def test_usage_errors_are_one_message(lrfr, tmp_path, arguments, phrase):
@@ -268,8 +271,8 @@ def test_the_faces_of_the_view_are_counted_not_those_of_the_base(made, tmp_path)
     (tmp_path / "ids.txt").write_text("p000001\n")
     options = ("--ids", str(tmp_path / "ids.txt"), "--view", "one")
     found = result(made("make-pairs", *SMALL, *options, "--json"))
-    assert (found["rows"], found["identities"], found["base_rows"]) == (4, 1, 24)
-    assert "4 faces of 1 identities (of 24 in the base)" in made("make-pairs", *SMALL, *options)[1]
+    assert (found["rows"], found["identities"], found["stored_rows"]) == (4, 1, 24)
+    assert "4 faces of 1 identities (of 24 in its parts)" in made("make-pairs", *SMALL, *options)[1]
 
 
 def test_a_store_of_another_layout_is_refused_with_what_to_do(made, monkeypatch):

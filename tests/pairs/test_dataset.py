@@ -85,7 +85,7 @@ def test_identities_per_batch_are_as_mixed_as_a_full_shuffle():
     """400 identities x 50 images, listed by identity: at least 105 distinct ones per batch of 128 on average,
     never below 90.
     """
-    from lrfr.pairs.build.plan import row_key
+    from lrfr.pairs.format.rows import row_key
 
     keys = sorted((row_key(0, b"id%03d/%02d" % (i, k)), i) for i in range(400) for k in range(50))
     labels = np.array([label for _, label in keys])

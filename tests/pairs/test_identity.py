@@ -21,7 +21,8 @@ from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, View
+from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
+from lrfr.pairs.format.view_manifest import View
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.store import Store
@@ -56,7 +57,7 @@ def ids(folder, source, spec=SPEC, view="default", options=None, runner=None):
     """Return (base, content, variant, view) of a build in a folder of its own."""
     root = folder / f"{len(list(folder.iterdir()))}"
     made = make_pairs(source, [parse_spec(spec)], store=root, view=view, options=options, runner=runner)
-    return made.base, made.done.base.content, made.variants[0].action, made.id
+    return made.parts[0].base, made.done.bases[0].content, made.parts[0].lr[0], made.id
 
 
 def moved(before, after):
@@ -101,9 +102,9 @@ def test_a_raised_revision_moves_every_id(folder, monkeypatch, constant):
     if "LAYOUT" in constant:
         from lrfr.pairs.build import plan
 
-        rows = make_pairs(ingest(SOURCE), store=folder / "layout").done.base
+        rows = make_pairs(ingest(SOURCE), store=folder / "layout").done.bases[0]
         monkeypatch.setattr(plan, "LAYOUT", 99)
-        table = Store(folder / "layout").rows(rows.id)
+        table = Store(folder / "layout").rows(rows.id).table()
         assert plan.content_identity(table, rows.crop, 0) != before[1]
         return
     monkeypatch.setattr(constant, 99)
@@ -144,7 +145,7 @@ def test_a_half_built_base_of_other_landmarks_is_not_continued(folder):
     made = make_pairs(aligned(other, source), store=folder / "s")
     assert made.done.hr_written == 192
     make_pairs(aligned(other, source), store=folder / "whole")
-    part = f"base/{made.base}/"
+    part = f"base/{made.parts[0].base}/"
     one, whole = tree(folder / "s"), tree(folder / "whole")
     assert {k: v for k, v in one.items() if k.startswith(part)} == {
         k: v for k, v in whole.items() if k.startswith(part)
@@ -205,8 +206,12 @@ def test_another_layout_has_the_same_ids_and_is_read_as_it_lies(folder, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr("lrfr.pairs.format.shard_layout.SHARDS_TO_SHARE", 1)
         wide = build(folder / "wide")
-    assert (wide.base, wide.variants[0].action, wide.id) == (plain.base, plain.variants[0].action, plain.id)
-    assert len(wide.done.base.shards) == 2 and len(plain.done.base.shards) == 3
+    assert (wide.parts[0].base, wide.parts[0].lr[0], wide.id) == (
+        plain.parts[0].base,
+        plain.parts[0].lr[0],
+        plain.id,
+    )
+    assert len(wide.done.bases[0].shards) == 2 and len(plain.done.bases[0].shards) == 3
     assert verify(Store(folder / "wide"), deep=True) == []
     rows = np.arange(192)
     one, other = (PairDataset(folder / name).batch(rows, 3) for name in ("plain", "wide"))
@@ -261,9 +266,9 @@ def test_found_and_forced_color_order_are_one_base(folder):
         swapped = np.ascontiguousarray(render_face(person, 0, 0)[0][..., ::-1])
         (folder / "f" / f"p{person}" / "0.png").write_bytes(save(swapped, "PNG"))
     made = {
-        color: make_pairs(
-            folder / "f", store=folder / color, options=MakeOptions(IngestOptions(color=color))
-        ).base
+        color: make_pairs(folder / "f", store=folder / color, options=MakeOptions(IngestOptions(color=color)))
+        .parts[0]
+        .base
         for color in ("auto", "bgr", "rgb")
     }
     assert made["auto"] == made["bgr"] != made["rgb"]
@@ -274,7 +279,7 @@ def test_views_of_the_same_rows_are_one_view_whatever_base_they_lie_in(folder):
     names = ("id000", "id001", "id002")
     view = ViewOptions("some", ids=names[::-1])
     many = make_pairs(ingest(ToySource(6, 4)), [parse_spec(SPEC)], store=folder / "many", view=view)
-    assert many.base != few.base and many.id == few.id
+    assert many.parts[0].base != few.parts[0].base and many.id == few.id
     rows = np.arange(12)
     one, other = (
         PairDataset(folder / "few").batch(rows, 1),
@@ -309,8 +314,8 @@ def test_golden_values_move_only_with_their_revision(name):
 def test_a_field_that_is_not_what_it_must_be_is_named(folder):
     made = build(folder / "s")
     place = {
-        BaseManifest: folder / "s" / "base" / made.base / "manifest.json",
-        VariantManifest: folder / "s" / "lr" / made.variants[0].action / "manifest.json",
+        BaseManifest: folder / "s" / "base" / made.parts[0].base / "manifest.json",
+        VariantManifest: folder / "s" / "lr" / made.parts[0].lr[0] / "manifest.json",
         View: folder / "s" / "views" / "default.json",
     }
     wrong = [
@@ -320,7 +325,8 @@ def test_a_field_that_is_not_what_it_must_be_is_named(folder):
         (BaseManifest, {"surplus": 1}, "surplus"),
         (VariantManifest, {"form": {"lr": "huge", "up": None, "traces": False}}, "form.lr"),
         (VariantManifest, {"variant": -1}, "variant"),
-        (View, {"variants": [{"action": "x"}]}, "variants.0"),
+        (View, {"variants": [{"weight": 0}]}, "variants.0"),
+        (View, {"variants": []}, "every part needs"),
         (View, {"layout": 4}, "layout 4"),
         (View, {"kind": "base"}, "kind 'base'"),
     ]
@@ -337,16 +343,12 @@ def test_a_field_that_is_not_what_it_must_be_is_named(folder):
 
 def test_manifests_carry_what_the_living_store_will_need(folder):
     made = build(folder / "s")
-    base, variant = made.done.base, made.done.variants[0]
-    assert (base.parts, base.codec, variant.parts, variant.codec, variant.same_as_hr) == (
-        (),
-        "jpeg",
-        (),
-        "raw-zstd",
-        0,
-    )
+    base, variant = made.done.bases[0], made.done.variants[0][0]
+    assert (base.codec, variant.codec, variant.same_as_hr) == ("jpeg", "raw-zstd", 0)
     value = json.loads((folder / "s" / "lr" / variant.id / "manifest.json").read_bytes())
-    assert {"parts", "same_as_hr", "codec"} <= value.keys() and value["layout"] == 3
+    assert {"same_as_hr", "codec"} <= value.keys() and value["layout"] == 3
+    view = json.loads((folder / "s" / "views" / "default.json").read_bytes())
+    assert view["parts"] == [{"base": base.id, "lr": [variant.id], "mask": None}]
 
 
 def test_a_split_has_the_id_and_the_pairs_of_a_view_of_it(folder):

@@ -217,7 +217,9 @@ def test_a_run_over_the_whole_zoo_completes(tmp_path, folder):
     assert sum(line.get("flag") == "W_DUPLICATE" for line in lines) >= 4
     assert sum(done.done.report.refused.values()) == len(refused)
     dataset = PairDataset(store.root)
-    assert len(dataset) == done.done.base.rows == len(FolderSource(tmp_path / "zoo").faces()) - len(refused)
+    assert (
+        len(dataset) == done.done.bases[0].rows == len(FolderSource(tmp_path / "zoo").faces()) - len(refused)
+    )
     for start in range(0, len(dataset), 16):
         dataset.batch(np.arange(start, min(len(dataset), start + 16)), 0)
 
@@ -246,7 +248,7 @@ def test_a_file_that_changes_during_the_run_is_refused(tmp_path, folder, monkeyp
     monkeypatch.setattr(FolderSource, "read", read)
     done = make_pairs(ingest(root), [], store=folder / "store", runner=Runner("serial"))
     assert done.done.report.refused == {"E_CHANGED": 1}
-    assert done.done.base.rows == 3
+    assert done.done.bases[0].rows == 3
 
 
 def test_probe_never_decodes(monkeypatch):

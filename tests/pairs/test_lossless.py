@@ -25,7 +25,7 @@ from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.export.view_parts import parts_of
 from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import VariantManifest
-from lrfr.pairs.format.reader import ShardSet, open_base
+from lrfr.pairs.format.reader import Folder, ShardSet, open_base
 from lrfr.pairs.format.records import PNG, RAW, SAME_AS_HR, ZSTD, pack_block, read_block, unpack
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
@@ -91,16 +91,18 @@ def lr_of(root):
     store = Store(root)
     base = open_base(store.base(store.bases()[0]))
     key = store.variants()[0]
-    return base, ShardSet(store.lr(key), store.lr_manifest(key), base.rows, "always", base)
+    return base, ShardSet([Folder(store.lr(key), store.lr_manifest(key))], "always", base)
 
 
 def made_anew(base, shards):
     """The variant's pixels, from its spec and the base alone."""
     rows = range(len(base))
     images = list(base.images(rows))
-    spec = lr.variant_of(shards.manifest).spec
+    spec = lr.variant_of(shards.folders[0].manifest).spec
     keys = [base.rows.key(row) for row in rows]
-    return images, [item.image for item in Pipeline(spec).run(keys, images, shards.manifest.variant)]
+    return images, [
+        item.image for item in Pipeline(spec).run(keys, images, shards.folders[0].manifest.variant)
+    ]
 
 
 @pytest.mark.parametrize("traces", [False, True])
@@ -110,7 +112,7 @@ def test_images_equal_to_hr_are_stored_once(folder, traces):
     hr, expected = made_anew(base, shards)
     same = [row for row in range(len(base)) if np.array_equal(hr[row], expected[row])]
     assert 20 < len(same) < 80
-    assert made.done.variants[0].same_as_hr == len(same)
+    assert made.done.variants[0][0].same_as_hr == len(same)
     rows = range(len(base))
     for found in (shards.images(rows), shards.images(rows, hr), (shards.record(r).pixels() for r in rows)):
         assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
@@ -139,7 +141,7 @@ def test_references_are_mended_and_need_their_base(folder):
     assert repair(Store(folder / "s"), runner=Runner("serial")).left == []
     assert tree(folder / "s") == before
     _, shards = lr_of(folder / "s")
-    alone = ShardSet(shards.folder, shards.manifest, shards.rows)
+    alone = ShardSet(shards.folders)
     row = next(row for row in range(len(shards)) if shards.record(row).codec not in {RAW, ZSTD})
     with pytest.raises(DataError, match="kept in the base"):
         alone.record(row)
@@ -154,11 +156,11 @@ def test_what_was_written_in_png_is_found_read_and_mended(folder, monkeypatch):
         patch.setattr("lrfr.pairs.build.lr.LR_CODEC", "raw-png")
         patch.setattr(lr.lr_task, "__defaults__", ("raw-png",))
         old = make_pairs(ingest, [parse_spec(spec)], store=folder / "s", runner=Runner("serial"))
-    manifest = VariantManifest.read(folder / "s" / "lr" / old.done.variants[0].id / "manifest.json")
+    manifest = VariantManifest.read(folder / "s" / "lr" / old.done.variants[0][0].id / "manifest.json")
     assert (manifest.codec, manifest.same_as_hr) == ("raw-png", 0)
     new = make_pairs(ingest, [parse_spec(spec)], store=folder / "new", runner=Runner("serial"))
-    assert (old.id, old.done.variants[0].id) == (new.id, new.done.variants[0].id)
-    assert new.done.variants[0].same_as_hr > 0
+    assert (old.id, old.done.variants[0][0].id) == (new.id, new.done.variants[0][0].id)
+    assert new.done.variants[0][0].same_as_hr > 0
     rows = np.arange(130)
     one, other = (PairDataset(folder / name).batch(rows, 0).lr_bchw for name in ("s", "new"))
     assert (one == other).all()

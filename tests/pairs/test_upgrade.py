@@ -24,8 +24,7 @@ from lrfr.pairs.care.upgrade import upgrade
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
-from lrfr.pairs.format.reader import ShardSet
-from lrfr.pairs.format.rows import read_rows
+from lrfr.pairs.format.reader import Folder, ShardSet
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
@@ -60,7 +59,7 @@ def test_an_old_store_is_refused_with_the_command_to_run(old):
         lambda: Store(old).info(),
         lambda: Store(old).gc(),
         lambda: verify(Store(old)),
-        lambda: estimate(StoreFiles(old), ingest(SOURCE), [], Runner("serial"), None),
+        lambda: estimate(StoreFiles(old), ingest(SOURCE), [], Runner("serial")),
     ):
         with pytest.raises(DataError, match="lrfr store upgrade"):
             use()
@@ -70,7 +69,7 @@ def test_an_old_store_is_refused_with_the_command_to_run(old):
 def test_every_record_is_taken_over(old, folder):
     path = old / "base" / OLD_BASE / "manifest.json"
     older = read_older_base(path)
-    kept = payloads(ShardSet(path.parent, older.manifest, read_rows(path.parent, older.manifest.files)))
+    kept = payloads(ShardSet([Folder(path.parent, older.manifest)]))
     REGISTRY.clear()
     done = upgrade(old, folder / "new")
     assert done.left == [] and done.degraded == 0
@@ -84,7 +83,7 @@ def test_every_record_is_taken_over(old, folder):
 def test_the_new_ids_are_those_of_the_same_faces_made_today(old, folder):
     done = upgrade(old, folder / "new")
     fresh = build(folder / "fresh", source=SOURCE)
-    assert [item.new for item in done.renamed] == [fresh.base, fresh.variants[0].action, fresh.id]
+    assert [item.new for item in done.renamed] == [fresh.parts[0].base, fresh.parts[0].lr[0], fresh.id]
     upgraded, made = tree(folder / "new"), tree(folder / "fresh")
     assert upgraded.keys() == made.keys()
     # the view remembers its old id and digest of the spec; all the rest is equal, byte for byte
@@ -105,7 +104,7 @@ def test_what_was_trained_on_the_old_view_finds_the_new_one(old, folder):
     from lrfr.eval.results import Model
 
     lines = "\n".join(chain(Model(name="m", view_digest=old_id), old))
-    assert view.base in lines and view.variants[0].action in lines
+    assert view.parts[0].base in lines and view.parts[0].lr[0] in lines
 
 
 def test_in_place_leaves_nothing_old_and_a_second_run_does_nothing(old):

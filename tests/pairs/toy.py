@@ -91,7 +91,10 @@ def build(
 def tree(root: Path) -> dict[str, str]:
     """Return sha256 of every file that counts (no log, lock or cache)."""
     files = [
-        path for part in ("base", "lr", "views", "tmp") for path in (root / part).rglob("*") if path.is_file()
+        path
+        for part in ("base", "lr", "views", "masks", "tmp")
+        for path in (root / part).rglob("*")
+        if path.is_file()
     ]
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)

@@ -15,7 +15,7 @@ from lrfr.core.machine import usable_cores
 
 if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
-    from lrfr.pairs.format.manifests import SourceReport
+    from lrfr.pairs.format.view_manifest import SourceReport
 
 DEFAULT_SPEC = "fskd"
 
@@ -39,7 +39,9 @@ def _names(context: click.Context, option: click.Parameter, path: Path | None) -
 @opt.flag("--hr-only", text="Write no degraded variant.")
 @opt.many("--set", "changes", metavar="PLACE=VALUE", text="Change a value of every spec.")
 @opt.store()
-@opt.option("--view", "name", default="default", help="Name of the view to write.")
+@opt.option("--view", "name", show_default="default", help="Name of the view to write.")
+@opt.option("--extend", metavar="VIEW", help="Keep this view's rows and add the source's.")
+@opt.flag("--replace", text="With --extend: keys may come back with other bytes.")
 @opt.option("--weights", callback=_numbers, metavar="W,W,...", help="Share of each spec in the view.")
 @opt.count("--variants", high=1000, help="Draws of every spec; else its own number.")
 @opt.count("--min-per-id", low=0, default=0, help="Keep identities with so many images.")
@@ -72,13 +74,16 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
       lrfr make-pairs
       lrfr make-pairs --source faces/ --spec fskd --spec turb --weights 3,1 --view mixed
       lrfr make-pairs --source train.rec --spec maug --plan
+      lrfr make-pairs --extend default --source new.rec
     """
     if given["list_sources"]:
         return _list_sources(out)
     from lrfr.degrade.spec.model import load_spec
 
-    names = () if given["hr_only"] else given["specs"] or (DEFAULT_SPEC,)
+    own = () if given["extend"] or given["hr_only"] else (DEFAULT_SPEC,)
+    names = () if given["hr_only"] else given["specs"] or own
     specs = [load_spec(name, given["changes"]) for name in names]
+    given["name"] = given["name"] or given["extend"] or "default"
     given |= {"cached": not given["rehash"], "workers": given["workers"] or usable_cores()}
     if given["strict"]:
         given["max_bad"] = 0.0
@@ -105,9 +110,10 @@ def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
         runner = opt.picked(Runner, given, hooks=hooks)
         made = make_pairs(given["source"], specs, store=store, view=view, options=options, runner=runner)
     done, quarantine = made.done, str(store.quarantine_path(made.name))
-    of = f" (of {done.base.rows} in the base)" if done.base.rows != done.rows else ""
+    of = f" (of {done.stored_rows} in its parts)" if done.stored_rows != done.rows else ""
     out.say(f"view '{made.name}' in {store.root}: {done.rows} faces of {done.identities} identities{of}")
     count = len(made.variants)
+    out.counts("rows", done.counts.as_json())
     out.say(f"written: {done.hr_written} HR images, {done.lr_written} degraded images in {count} variants")
     _remark(out, done.report, done.warnings)
     if done.report.refused or done.report.account.skipped:
@@ -118,15 +124,18 @@ def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
 def _plan(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str, object]:
     from lrfr.pairs.build.estimate import contact_sheet, estimate
     from lrfr.pairs.build.ingest import IngestOptions, open_ingest
+    from lrfr.pairs.build.view_file import MakeOptions, ViewOptions
     from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.format.store_files import StoreFiles
 
     ingest = open_ingest(given["source"], opt.picked(IngestOptions, given))
+    options, view = opt.picked(MakeOptions, given), opt.picked(ViewOptions, given)
     with out.stoppable("make-pairs", "img", "shards") as hooks:
         runner = opt.picked(Runner, given, hooks=hooks)
-        found = estimate(StoreFiles(given["store"]), ingest, specs, runner, given["variants"])
+        found = estimate(StoreFiles(given["store"]), ingest, specs, runner, options=options, view=view)
     rows = [[part.part, part.images, part.megabytes, part.minutes] for part in found.parts]
     out.table(["part", "images", "MB", "minutes on one core"], rows, "plan (nothing written)")
+    out.counts("rows", found.counts.as_json())
     _remark(out, found.report, ingest.warnings)
     told = {**found.as_json(), "warnings": list(ingest.warnings)}
     if given["sheet"]:

@@ -39,7 +39,7 @@ def ls(out: Output, root: Path) -> dict[str, object]:
     found = listing(root)
     views = [asdict(view) for view in found.views]
     parts = [part.as_json() for part in found.parts]
-    out.table(["view", "base", "variants", "rows"], [list(view.values()) for view in views])
+    out.table(["view", "parts", "variants", "rows"], [list(view.values()) for view in views])
     out.table(["store", "kind", "rows", "shards", "MB", "views"], [list(part.values()) for part in parts])
     return {"views": views, "stores": parts}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lrfr.eval.results import Model
-from lrfr.pairs.format.manifests import View
 from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.view_manifest import View
 
 
 def chain(model: Model, store: Path | None = None) -> list[str]:
@@ -37,17 +37,19 @@ def find_view(store: Path, digest: str | None) -> View | None:
 def _below(store: StoreFiles, view: View) -> list[str]:
     """Return what the view stands on."""
     lines = [f"    name {view.name}"]
-    for variant in view.variants:
-        manifest = store.lr_manifest(variant.action)
-        lines.append(f"    variant {variant.action} weight {variant.weight:g}")
+    for number, variant in enumerate(view.variants):
+        keys = [part.lr[number] for part in view.parts]
+        manifest = store.lr_manifest(keys[0])
+        lines.append(f"    variant {' '.join(keys)} weight {variant.weight:g}")
         lines.append(f"      spec {variant.spec} {variant.spec_digest}")
         lines.append(f"      pixels {manifest.pixel_digest}")
-    base, report = store.base_manifest(view.base), store.report(view.name)
-    told = report.source if report else {}
-    source = " ".join(f"{key}={value}" for key, value in sorted(told.items())) or "not kept"
-    lines += [
-        f"    base {view.base} {base.rows} faces, {base.identities} people",
-        f"      source {source}",
-    ]
-    lines += [f"      {name} sha256 {digest}" for name, digest in sorted(base.files.items())]
-    return [*lines, "      rows.npz holds the key and the hash of every HR file"]
+    report = store.report(view.name)
+    told = [item.source for item in report.told] if report else [{}]
+    for source in told:
+        words = " ".join(f"{key}={value}" for key, value in sorted(source.items()))
+        lines.append(f"    source {words or 'not kept'}")
+    for part in view.parts:
+        base = store.base_manifest(part.base)
+        lines.append(f"    base {part.base} {base.rows} faces, {base.identities} people")
+        lines += [f"      {name} sha256 {digest}" for name, digest in sorted(base.files.items())]
+    return [*lines, "      key_blob.npy and digests.npy hold the key and the hash of every HR file"]

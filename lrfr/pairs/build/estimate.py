@@ -15,15 +15,17 @@ from lrfr.core.errors import SpecError
 from lrfr.core.files import make_folder, write_atomic
 from lrfr.core.image import encode_png
 from lrfr.degrade.pipeline import Pipeline
+from lrfr.pairs.build.growth import RowCounts, grow
 from lrfr.pairs.build.hr import look, plan_base
-from lrfr.pairs.build.lr import Variant, variant_id, wanted_variants
+from lrfr.pairs.build.lr import Variant, variant_id
 from lrfr.pairs.build.plan import BasePlan
 from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.build.view_file import MakeOptions, ViewOptions, wish
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lr_records import lr_record
-from lrfr.pairs.format.manifests import SourceReport
 from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
+from lrfr.pairs.format.view_manifest import SourceReport
 
 if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
@@ -57,18 +59,20 @@ class Estimate:
 
     Attributes:
         parts: HR first, then every variant.
-        base: id of the base.
+        bases: ids of the bases that the view would stand on.
         rows: number of usable faces.
         identities: number of identities.
         report: of the source, with what would be refused.
+        counts: what would become of rows.
 
     """
 
     parts: tuple[Part, ...]
-    base: str
+    bases: tuple[str, ...]
     rows: int
     identities: int
     report: SourceReport
+    counts: RowCounts
 
     def as_json(self) -> dict[str, object]:
         """Return it as plain data, megabytes under ``MB``."""
@@ -77,12 +81,23 @@ class Estimate:
             for part in self.parts
         ]
         counts = {"refused": dict(self.report.refused), "flagged": dict(self.report.flagged)}
-        told = {"base": self.base, "rows": self.rows, "identities": self.identities}
+        told = {
+            "bases": list(self.bases),
+            "rows": self.rows,
+            "identities": self.identities,
+            "row_counts": self.counts.as_json(),
+        }
         return {"estimate": parts, **told, **counts}
 
 
 def estimate(
-    store: StoreFiles, ingest: Ingest, specs: Sequence[Spec], runner: Runner, variants: int | None
+    store: StoreFiles,
+    ingest: Ingest,
+    specs: Sequence[Spec],
+    runner: Runner,
+    *,
+    options: MakeOptions | None = None,
+    view: ViewOptions | None = None,
 ) -> Estimate:
     """Plan everything, try it on a few faces, and scale up.
 
@@ -91,19 +106,31 @@ def estimate(
 
     """
     refuse_other_layouts(store)
+    options, view = options or MakeOptions(), view or ViewOptions()
+    asked = wish(store, ingest, specs, view, options)
     # without the scan cache nothing at all is written
-    seen = look(store, replace(ingest, cached=False), runner)
+    ingest = replace(asked.ingest, cached=False)
+    seen = look(store, ingest, runner)
     plan = plan_base(seen, ingest)
-    count = len(plan.faces)
+    growth = grow(store, plan, asked.rule(store))
     images, hr_bytes, hr_seconds = _try_hr(ingest, plan)
-    there = (store.base(plan.base_id) / "manifest.json").exists()
-    parts = [_part("HR", 0 if there else count, hr_bytes, hr_seconds)]
-    for variant in wanted_variants(specs, None, variants, False):
-        there = (store.lr(variant_id(plan.content_id, variant)) / "manifest.json").exists()
-        lr_bytes, lr_seconds = _try_lr(variant, plan, images)
-        parts.append(_part(variant.name, 0 if there else count, lr_bytes, lr_seconds))
-    report = seen.report(ingest.source.describe())
-    return Estimate(tuple(parts), plan.base_id, count, len(plan.rows.label_names), report)
+    fresh = growth.fresh
+    written = fresh is not None and not (store.base(fresh.base_id) / "manifest.json").exists()
+    parts = [_part("HR", len(fresh.rows) if fresh and written else 0, hr_bytes, hr_seconds)]
+    contents = [(part.base.content, part.base.rows) for part in growth.held]
+    contents += [(fresh.content_id, len(fresh.rows))] if fresh else []
+    for item in asked.wanted:
+        lr_bytes, lr_seconds = _try_lr(item.variant, plan, images)
+        missing = sum(
+            rows
+            for content, rows in contents
+            if not (store.lr(variant_id(content, item.variant)) / "manifest.json").exists()
+        )
+        parts.append(_part(item.variant.name, missing, lr_bytes, lr_seconds))
+    report, counts = seen.report(ingest.source.describe()), growth.counts
+    rows = counts.new + counts.kept + counts.replaced
+    bases = {*(part.base.id for part in growth.held), *((fresh.base_id,) if fresh else ())}
+    return Estimate(tuple(parts), tuple(sorted(bases)), rows, len(plan.rows.label_names), report, counts)
 
 
 def _part(name: str, images: int, bytes_each: float, seconds_each: float) -> Part:

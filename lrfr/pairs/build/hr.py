@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lrfr.core.errors import REASONS, DataError
-from lrfr.core.files import canonical, check_space, make_folder, sha256_hex, write_atomic, write_if_other
+from lrfr.core.files import canonical, check_space, make_folder, write_atomic
 from lrfr.core.image import REMARKS
 from lrfr.pairs.build.plan import BasePlan, Scanned, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
 from lrfr.pairs.build.tasks import HrTask
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.account import Account
-from lrfr.pairs.format.manifests import BaseManifest, SourceReport
-from lrfr.pairs.format.rows import pack_rows
+from lrfr.pairs.format.manifests import BaseManifest
+from lrfr.pairs.format.rows import write_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
 from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.view_manifest import Account, SourceReport
 from lrfr.pairs.sources.base import SKIPS, Face, Listing
 
 # a 112 px face at JPEG quality 95, with its part of the pages
@@ -201,14 +201,6 @@ def check_bad(report: SourceReport, max_bad: float | None) -> None:
         )
 
 
-def write_report(store: StoreFiles, name: str, report: SourceReport, quarantine: bytes) -> None:
-    """Write what was seen on the way to a view, also where nothing could be used."""
-    make_folder(store.report_path(name).parent)
-    # the quarantine first: whoever sees the report finds the list it counts
-    write_if_other(store.quarantine_path(name), quarantine, store.tmp)
-    write_if_other(store.report_path(name), report.seal(), store.tmp)
-
-
 def write_base(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: Runner) -> WrittenBase:
     """Write (or find) the base of a plan.
 
@@ -224,11 +216,9 @@ def write_base(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: Runner
     make_folder(folder)
     # half, so that small crops are not refused: a disk that fills up later is an error of its own
     check_space(folder, len(plan.faces) * HR_BYTES // 2)
-    files = pack_rows(plan.rows)
-    for name, data in files.items():
-        write_if_other(folder / name, data, store.tmp)
+    files = write_rows(folder, plan.rows, store.tmp)
     images = write_hr_shards(store, ingest, plan, runner)
-    manifest = base_manifest(plan, store, {name: sha256_hex(data) for name, data in files.items()})
+    manifest = base_manifest(plan, store, files)
     write_atomic(folder / "manifest.json", manifest.seal(), store.tmp)
     return WrittenBase(store.base_manifest(plan.base_id), images)
 
@@ -278,7 +268,7 @@ def base_manifest(plan: BasePlan, store: StoreFiles, files: Mapping[str, str]) -
         attributes=plan.rows.attribute_names,
         block_rows=plan.block_rows,
         permutation_seed=plan.options.seed,
-        crop=plan.options.prepare.describe(),
+        crop=plan.crop,
         codec="jpeg",
         files=dict(files),
         shards=listed(hr_places(store, plan)),

@@ -5,42 +5,36 @@ not redone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-import numpy as np
-
-from lrfr.core.errors import DataError, SpecError, as_path, check_kind
-from lrfr.core.files import make_folder, sweep
+from lrfr.core.errors import DataError, as_path, check_kind
+from lrfr.core.files import make_folder, sweep, write_if_other
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
 from lrfr.degrade.spec.model import Spec, load_spec
-from lrfr.pairs.build.hr import (
-    SourceChanged,
-    WrittenBase,
-    check_bad,
-    look,
-    plan_base,
-    write_base,
-    write_report,
-)
-from lrfr.pairs.build.ingest import IngestOptions, open_ingest
-from lrfr.pairs.build.lr import Variant, wanted_variants, write_variants
-from lrfr.pairs.build.run_log import append_to_log
+from lrfr.pairs.build.growth import Held, RowCounts, grow, shown_by
+from lrfr.pairs.build.hr import SourceChanged, check_bad, look, plan_base, write_base
+from lrfr.pairs.build.ingest import open_ingest
+from lrfr.pairs.build.lr import write_variants
 from lrfr.pairs.build.scan import Ingest
-from lrfr.pairs.build.view_file import ViewOptions, write_account, write_view
+from lrfr.pairs.build.view_file import (
+    FilledPart,
+    MakeOptions,
+    ViewOptions,
+    Wish,
+    wish,
+    write_account,
+    write_view,
+)
 from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.manifests import (
-    BaseManifest,
-    SourceReport,
-    VariantManifest,
-    View,
-)
+from lrfr.pairs.executors.run_log import append_to_log
+from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
+from lrfr.pairs.format.view_manifest import SourceReport, View
 from lrfr.pairs.sources.base import Source
-from lrfr.pairs.views import select_rows
 
 __all__ = ["MadeView", "MakeOptions", "Outcome", "ViewOptions", "make_pairs"]
 
@@ -49,30 +43,13 @@ MAX_ROUNDS = 20
 
 
 @dataclass(frozen=True)
-class MakeOptions:
-    """What is written.
-
-    Attributes:
-        ingest: how a source is opened and taken in (an :class:`Ingest` that is passed brings its own).
-        variants: how many draws of every spec; None takes each spec's own number.
-        traces: whether every LR record carries the parameters drawn for it.
-        max_bad: see :func:`lrfr.pairs.build.hr.check_bad`.
-
-    """
-
-    ingest: IngestOptions = field(default_factory=IngestOptions)
-    variants: int | None = None
-    traces: bool = False
-    max_bad: float | None = None
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What one make-pairs did.
 
     Attributes:
-        base: the base's manifest.
-        variants: the manifests of the view's variants.
+        bases: the manifests of the view's parts.
+        variants: the manifests of the variants of every part.
+        counts: what became of rows.
         report: what was seen of the source, refused and remarked.
         rows: number of faces the view shows.
         identities: number of identities among them.
@@ -82,14 +59,20 @@ class Outcome:
 
     """
 
-    base: BaseManifest
-    variants: tuple[VariantManifest, ...]
+    bases: tuple[BaseManifest, ...]
+    variants: tuple[tuple[VariantManifest, ...], ...]
+    counts: RowCounts
     report: SourceReport
     rows: int
     identities: int
     hr_written: int = 0
     lr_written: int = 0
     warnings: tuple[str, ...] = ()
+
+    @property
+    def stored_rows(self) -> int:
+        """Number of rows of all parts, shown or not."""
+        return sum(base.rows for base in self.bases)
 
 
 @dataclass(frozen=True)
@@ -110,15 +93,16 @@ class MadeView(View):
         return {
             "view": self.name,
             "view_digest": self.id,
-            "base": self.base,
+            "parts": [{"base": part.base, "lr": list(part.lr)} for part in self.parts],
             "rows": done.rows,
             "identities": done.identities,
-            "base_rows": done.base.rows,
+            "stored_rows": done.stored_rows,
+            "row_counts": done.counts.as_json(),
             "seen": done.report.seen,
             "refused": dict(done.report.refused),
             "flagged": dict(done.report.flagged),
             "account": asdict(done.report.account),
-            "variants": [variant.action for variant in self.variants],
+            "variants": [f"{variant.spec}.v{variant.variant}" for variant in self.variants],
             "hr_written": done.hr_written,
             "lr_written": done.lr_written,
             "warnings": list(done.warnings),
@@ -163,16 +147,16 @@ def make_pairs(
     wished = ViewOptions(view) if isinstance(view, str) else view
     files = store if isinstance(store, StoreFiles) else StoreFiles(as_path(store, "a store"))
     files.view_path(wished.name)
-    wanted = wanted_variants(_loaded(specs), wished.weights, options.variants, options.traces)
-    ingest = source if isinstance(source, Ingest) else open_ingest(source, options.ingest)
-    _check_sizes(wanted, ingest.options.prepare.size_px)
     refuse_other_layouts(files)
+    loaded = _loaded(specs)
+    ingest = source if isinstance(source, Ingest) else open_ingest(source, options.ingest)
+    plan = wish(files, ingest, loaded, wished, options)
     with store_lock(files.root), runner.session():
         make_folder(files.tmp)
         # what a killed run left; the lock says that nobody else is writing
         sweep(files.tmp)
         started = time.time()
-        made = _write(files, ingest, wanted, wished, runner, max_bad=options.max_bad)
+        made = _write(files, plan, runner)
         sweep(files.tmp)
         append_to_log(files.root, started, made.name, (made.done.hr_written, made.done.lr_written))
     return made
@@ -184,58 +168,91 @@ def _loaded(specs: str | Path | Spec | Iterable[str | Path | Spec]) -> list[Spec
     return [spec if isinstance(spec, Spec) else load_spec(spec) for spec in several]
 
 
-def _check_sizes(wanted: Sequence[Variant], size_px: int) -> None:
-    for variant in wanted:
-        if variant.spec.image.size_px != size_px:
-            raise SpecError(
-                f"spec '{variant.spec.name}' is for {variant.spec.image.size_px} px images, the base has "
-                f"{size_px} px"
-            )
-
-
-def _write(
-    store: StoreFiles,
-    ingest: Ingest,
-    wanted: Sequence[Variant],
-    wished: ViewOptions,
-    runner: Runner,
-    *,
-    max_bad: float | None,
-) -> MadeView:
-    base, report = _base_rounds(store, ingest, runner, wished.name, max_bad)
-    rows = store.rows(base.manifest.id)
-    shown = rows.take(select_rows(rows, wished.filter))
-    report = write_account(store, wished, rows, report)
-    written = write_variants(store, base.manifest, wanted, runner)
-    manifests = [item.manifest for item in written]
-    view = write_view(store, base.manifest, shown, list(zip(wanted, manifests, strict=True)), wished)
+def _write(store: StoreFiles, wish: Wish, runner: Runner) -> MadeView:
+    grown = _base_rounds(store, wish, runner)
+    filled, images = [], 0
+    for held in grown.parts:
+        made = write_variants(store, held.base, [item.variant for item in wish.wanted], runner)
+        filled.append(FilledPart(held, tuple(item.manifest for item in made)))
+        images += sum(item.written for item in made)
+    written = write_view(store, filled, [item.ref for item in wish.wanted], wish.view)
+    report = grown.report
+    if wish.options.extend is None:
+        report = write_account(store, wish.view, written.left_out, report)
     outcome = Outcome(
-        base.manifest,
-        tuple(manifests),
+        tuple(part.held.base for part in filled),
+        tuple(part.variants for part in filled),
+        grown.counts,
         report,
-        rows=len(shown),
-        identities=len(np.unique(shown.labels[shown.labels >= 0])),
-        hr_written=base.written,
-        lr_written=sum(item.written for item in written),
-        warnings=ingest.warnings,
+        rows=written.rows,
+        identities=written.identities,
+        hr_written=grown.written,
+        lr_written=images,
+        warnings=wish.ingest.warnings,
     )
+    view = written.view
     return MadeView(**{item.name: getattr(view, item.name) for item in fields(view)}, outcome=outcome)
 
 
-def _base_rounds(
-    store: StoreFiles, ingest: Ingest, runner: Runner, name: str, max_bad: float | None
-) -> tuple[WrittenBase, SourceReport]:
-    """Plan and write the base; files that change under us are refused and the rest is planned again."""
+@dataclass(frozen=True)
+class _Grown:
+    """The HR side of a view: its parts, sorted by the ids of their bases, and how it came about."""
+
+    parts: tuple[Held, ...]
+    counts: RowCounts
+    report: SourceReport
+    written: int
+
+
+def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
+    """Plan and write what is new; files that change under us are refused and the rest is planned again."""
     changed: frozenset[str] = frozenset()
+    ingest, name = wish.ingest, wish.view.name
     for _ in range(MAX_ROUNDS):
         seen = look(store, ingest, runner, changed)
         report = seen.report(ingest.source.describe())
-        write_report(store, name, report, seen.quarantine())
-        check_bad(report, max_bad)
+        write_report(store, name, report, seen.quarantine(), wish.options.extend)
+        check_bad(report, wish.options.max_bad)
+        growth = grow(store, plan_base(seen, ingest), wish.rule(store))
         try:
-            return write_base(store, ingest, plan_base(seen, ingest), runner), report
+            fresh = write_base(store, ingest, growth.fresh, runner) if growth.fresh else None
         except SourceChanged as moved:
             changed = changed | frozenset(moved.keys)
+            continue
+        parts = shown_by(growth.held, fresh.manifest if fresh else None)
+        return _Grown(tuple(parts.values()), growth.counts, report, fresh.written if fresh else 0)
     raise DataError(
         f"{len(changed)} source files keep changing", hint="run again when nothing writes to the source"
     )
+
+
+def write_report(
+    store: StoreFiles, name: str, report: SourceReport, quarantine: bytes, extended: str | None = None
+) -> None:
+    """Write what was seen on the way to a view, also where nothing could be used.
+
+    Args:
+        store: where.
+        name: of the view.
+        report: on the source.
+        quarantine: one line per refused or remarked face.
+        extended: name of the view whose rows are kept: what was seen on the way to them stays.
+
+    """
+    make_folder(store.report_path(name).parent)
+    there = store.report(extended) if extended else None
+    if extended and there:
+        report, quarantine = _added(there, report), _lines(store.quarantine_path(extended)) + quarantine
+    lines = sorted(set(quarantine.splitlines(keepends=True)))
+    # the quarantine first: whoever sees the report finds the list it counts
+    write_if_other(store.quarantine_path(name), b"".join(lines), store.tmp)
+    write_if_other(store.report_path(name), report.seal(), store.tmp)
+
+
+def _added(there: SourceReport, report: SourceReport) -> SourceReport:
+    """Return a report with what another one says of other sources (the same command may run twice)."""
+    return replace(report, earlier=tuple(item for item in there.told if item != report.own))
+
+
+def _lines(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""

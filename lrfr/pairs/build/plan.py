@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import digest_of
 from lrfr.pairs.build.prepare import Landmarks, Prepare
-from lrfr.pairs.format.manifests import LOSSLESS, Crop, Form
-from lrfr.pairs.format.rows import CROP_BYTES, Rows
+from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, Form
+from lrfr.pairs.format.rows import CROP_BYTES, Rows, order_of
 from lrfr.pairs.format.sealed import LAYOUT
 from lrfr.pairs.format.shard_layout import BLOCK_ROWS, hr_row_bytes, shard_spans
 from lrfr.pairs.sources.base import Face
@@ -52,6 +53,13 @@ class BaseOptions:
     access: str = "block"
 
 
+def base_options(base: BaseManifest, prepare: Prepare) -> BaseOptions:
+    """Return the options of a base that is there, with the channel order and alignment of another source."""
+    access = next(name for name, rows in BLOCK_ROWS.items() if rows == base.block_rows)
+    made = replace(prepare, size_px=base.crop.size_px, quality=base.crop.quality)
+    return BaseOptions(made, base.permutation_seed, access)
+
+
 @dataclass(frozen=True)
 class BasePlan:
     """A planned base: ``faces[row]``, its row table and ids."""
@@ -63,20 +71,23 @@ class BasePlan:
     options: BaseOptions
 
     @property
+    def crop(self) -> Crop:
+        """How crops are made."""
+        return self.options.prepare.describe()
+
+    @property
     def block_rows(self) -> int:
         """Records per LMDB value."""
         return BLOCK_ROWS[self.options.access]
 
+    def part(self, rows: NDArray[np.int64]) -> BasePlan:
+        """Return the plan of a base of some rows."""
+        faces = tuple(self.faces[row] for row in rows.tolist())
+        return _planned(faces, self.rows.take(rows), self.options)
+
     def shards(self) -> list[tuple[str, int, int]]:
         """Return (name, first row, stop) of every HR shard."""
         return shard_spans("hr", len(self.faces), hr_row_bytes(self.options.prepare.size_px))
-
-
-def row_key(seed: int, key: bytes) -> bytes:
-    """Return what rows are sorted by: a keyed hash, so that neighbors in the source are strangers in the
-    store.
-    """
-    return hashlib.blake2b(key, key=seed.to_bytes(8, "little"), digest_size=16).digest()
 
 
 def make_plan(
@@ -91,21 +102,20 @@ def make_plan(
         DataError: nothing is left.
 
     """
-    kept = [
-        (row_key(options.seed, face.key_bytes), face.key_bytes, index)
-        for index, face in enumerate(faces)
-        if not scanned[index].code
-    ]
+    kept = [index for index, item in enumerate(scanned) if not item.code]
     if not kept:
         raise DataError("no usable face in the source", hint="see the quarantine report")
-    kept.sort()
-    order = [index for _, _, index in kept]
-    chosen = tuple(faces[index] for index in order)
-    rows = _row_table(chosen, [scanned[index] for index in order], landmarks)
-    crop = options.prepare.describe()
-    content = content_identity(rows, crop, options.seed)
+    order = order_of(options.seed, (faces[index].key_bytes for index in kept))
+    ways = np.lexsort((order[:, 1], order[:, 0]))
+    chosen = [kept[way] for way in ways.tolist()]
+    rows = _row_table([faces[index] for index in chosen], [scanned[index] for index in chosen], landmarks)
+    return _planned(tuple(faces[index] for index in chosen), replace(rows, order=order[ways]), options)
+
+
+def _planned(faces: tuple[Face, ...], rows: Rows, options: BaseOptions) -> BasePlan:
+    content = content_identity(rows, options.prepare.describe(), options.seed)
     base_id = base_identity(content, rows, BLOCK_ROWS[options.access])
-    return BasePlan(base_id, content, chosen, rows, options)
+    return BasePlan(base_id, content, faces, rows, options)
 
 
 def content_identity(rows: Rows, crop: Crop, seed: int) -> str:
@@ -165,6 +175,7 @@ def _row_table(
     return Rows(
         key_blob=np.frombuffer(b"".join(keys), np.uint8),
         key_ends=np.cumsum([len(key) for key in keys], dtype=np.int64),
+        order=np.zeros((0, 2), np.uint64),
         labels=np.array([label_of.get(face.label, -1) for face in faces], np.int32),
         label_names=labeled,
         attributes=attributes,

@@ -25,7 +25,7 @@ from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import LR_CODEC, LrCodec
-from lrfr.pairs.format.reader import ShardSet, open_base
+from lrfr.pairs.format.reader import OpenBase, open_base
 from lrfr.pairs.format.records import JPEG, Record
 from lrfr.pairs.format.shard import ShardPlace, ShardWriter, write_shard
 from lrfr.pairs.sources.base import Content, Place, Source
@@ -190,7 +190,7 @@ def batch_rows(size_px: int) -> int:
 
 
 def degraded_records(
-    base: ShardSet, rows: Sequence[int], images: Sequence[NDArray[np.uint8]], draw: Draw
+    base: OpenBase, rows: Sequence[int], images: Sequence[NDArray[np.uint8]], draw: Draw
 ) -> list[Record]:
     """Return the records of some rows of a degraded variant; ``images`` are their HR images."""
     pipeline = _pipeline(draw.spec)
@@ -212,7 +212,7 @@ def _upsampled(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=2)
-def _base(folder: Path, digest: str) -> ShardSet:
+def _base(folder: Path, digest: str) -> OpenBase:
     """Return the reader of a base, kept for the life of the worker (the digest tells a rebuilt one from the
     old).
     """

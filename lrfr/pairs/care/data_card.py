@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.pairs.care.inventory import bytes_of
-from lrfr.pairs.format.manifests import BaseManifest, SourceReport, View
 from lrfr.pairs.format.store_files import StoreFiles
-from lrfr.pairs.views import select_rows
+from lrfr.pairs.format.view_manifest import SourceReport, View
+from lrfr.pairs.views import ViewRows, select_rows
 
 
 def card(store: StoreFiles, name: str) -> str:
@@ -24,39 +24,43 @@ def card(store: StoreFiles, name: str) -> str:
 
     """
     view = store.view(name)
-    base = store.base_manifest(view.base)
-    rows = store.rows(view.base)
+    rows = ViewRows(store, view.parts)
     chosen = select_rows(rows, view.filter)
     labels = rows.labels[chosen]
     counts = np.bincount(labels[labels >= 0]) if (labels >= 0).any() else np.zeros(1, int)
-    report = store.report(name) or SourceReport({"kind": "unknown"}, {}, {}, base.rows)
+    report = store.report(name) or SourceReport({"kind": "unknown"}, {}, {}, len(rows))
     lines = [f"# Data card of the view `{name}`", ""]
-    lines += _sources(base, report, len(chosen), counts[counts > 0])
+    lines += _sources(rows, report, len(chosen), counts[counts > 0])
     lines += _variants(store, view, str(report.source.get("kind")))
-    lines += ["## Identity", "", f"- view: `{view.id}`", f"- base: `{base.id}`, manifest `{base.sealed}`"]
+    lines += ["## Identity", "", f"- view: `{view.id}`"]
+    lines += [f"- base: `{base.id}`, manifest `{base.sealed}`" for base in rows.manifests]
     lines += [
-        f"- variant `{variant.action}`: manifest `{store.lr_manifest(variant.action).sealed}`"
-        for variant in view.variants
+        f"- variant `{key}`: manifest `{store.lr_manifest(key).sealed}`"
+        for part in view.parts
+        for key in part.lr
     ]
     lines += ["", "Check every byte with `lrfr store verify --deep`.", ""]
     return "\n".join(lines)
 
 
-def _sources(base: BaseManifest, report: SourceReport, rows: int, counts: NDArray[np.int64]) -> list[str]:
-    source, crop = report.source, base.crop
-    refused = ", ".join(f"{code} {count}" for code, count in sorted(report.refused.items())) or "none"
+def _sources(stored: ViewRows, report: SourceReport, rows: int, counts: NDArray[np.int64]) -> list[str]:
+    crop = stored.manifests[0].crop
     lines = ["## Faces", ""]
-    lines.append(f"- source: {', '.join(f'{key} {value}' for key, value in source.items())}")
-    if source.get("kind") == "synthetic":
-        lines.append("- these faces are rendered: no real person is shown")
-    lines.append(f"- license of the source: {source.get('license') or 'not stated'}")
-    lines.append(f"- {rows} of {base.rows} images, {len(counts)} identities, {_spread(counts)}")
+    for told in report.told:
+        source = told.source
+        refused = ", ".join(f"{code} {count}" for code, count in sorted(told.refused.items())) or "none"
+        lines.append(f"- source: {', '.join(f'{key} {value}' for key, value in source.items())}")
+        if source.get("kind") == "synthetic":
+            lines.append("- these faces are rendered: no real person is shown")
+        lines.append(f"- license of the source: {source.get('license') or 'not stated'}")
+        lines.append(f"- refused files: {refused}")
+    of = sum(base.rows for base in stored.manifests)
+    lines.append(f"- {rows} of {of} images, {len(counts)} identities, {_spread(counts)}")
     lines.append(
         f"- HR: {crop.size_px} px, JPEG (original bytes where they fit, else quality {crop.quality})"
     )
     lines.append(f"- aligned by landmarks: {'yes' if crop.aligned else 'no'}; channels: {crop.color}")
-    lines.append(f"- refused files: {refused}")
-    lines.append(f"- attributes: {', '.join(base.attributes) or 'none'}")
+    lines.append(f"- attributes: {', '.join(stored.attribute_names) or 'none'}")
     return [*lines, ""]
 
 
@@ -71,12 +75,14 @@ def _variants(store: StoreFiles, view: View, kind: str) -> list[str]:
     if not view.variants:
         return [*lines, "none: HR alone", ""]
     total = sum(variant.weight for variant in view.variants)
-    for variant in view.variants:
-        manifest = store.lr_manifest(variant.action)
+    for number, variant in enumerate(view.variants):
+        manifests = [store.lr_manifest(part.lr[number]) for part in view.parts]
+        manifest = manifests[0]
+        size = sum(bytes_of(item.shards) for item in manifests)
         lines += [f"### {variant.spec}, draw {variant.variant} (share {variant.weight / total:.4g})", ""]
         lines.append(f"- license stated in the spec: {_terms(variant.license, kind)}")
         lines.append(
-            f"- {manifest.rows} images, {bytes_of(manifest.shards) / 1e6:.2f} MB, same bytes on every CPU: "
+            f"- {sum(item.rows for item in manifests)} images, {size / 1e6:.2f} MB, same bytes on every CPU: "
             f"{'yes' if manifest.portable else 'no'}"
         )
         lines.append(

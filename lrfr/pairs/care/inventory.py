@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.files import differences, read_sealed, write_fault
 from lrfr.core.lock import store_lock
-from lrfr.pairs.format.manifests import ShardEntry, View
+from lrfr.pairs.format.manifests import ShardEntry
 from lrfr.pairs.format.store_files import StoreFiles, open_store
+from lrfr.pairs.format.view_manifest import View
 
 if TYPE_CHECKING:  # a listing needs no image library
     from lrfr.pairs.care.verify import AnyManifest
@@ -20,10 +21,10 @@ if TYPE_CHECKING:  # a listing needs no image library
 
 @dataclass(frozen=True)
 class ViewLine:
-    """A view in a listing: its name, its base, how many variants it has and rows its base has."""
+    """A view in a listing: its name, how many parts and variants it has, and rows its parts have."""
 
     view: str
-    base: str
+    parts: int
     variants: int
     rows: int
 
@@ -84,21 +85,21 @@ def listing(root: Path) -> Listing:
     views = {name: store.view(name) for name in store.views()}
     users: dict[str, list[str]] = {}
     for name, view in views.items():
-        for key in parts_of_view(view):
+        for key in view.stores:
             users.setdefault(key, []).append(name)
     manifests: list[AnyManifest] = [store.base_manifest(key) for key in store.bases()]
     manifests += [store.lr_manifest(key) for key in store.variants()]
     rows_of = {manifest.id: manifest.rows for manifest in manifests}
     lines = tuple(
-        ViewLine(name, view.base, len(view.variants), rows_of.get(view.base, 0))
+        ViewLine(
+            name,
+            len(view.parts),
+            len(view.variants),
+            sum(rows_of.get(part.base, 0) for part in view.parts),
+        )
         for name, view in views.items()
     )
     return Listing(lines, tuple(_line(manifest, users.get(manifest.id, [])) for manifest in manifests))
-
-
-def parts_of_view(view: View) -> tuple[str, ...]:
-    """Return the ids of the base and variants that a view needs."""
-    return (view.base, *(variant.action for variant in view.variants))
 
 
 def _line(manifest: AnyManifest, users: list[str]) -> PartLine:
@@ -178,7 +179,7 @@ def gc(root: Path, dry_run: bool = False) -> Collected:
     store = open_store(root)
     with store_lock(root):
         used = _used(store)
-        found = [path for kind in ("base", "lr", "side") for path in sorted((root / kind).glob("*"))]
+        found = [path for kind in ("base", "lr", "masks", "side") for path in sorted((root / kind).glob("*"))]
         doomed = [path for path in (*found, *sorted((root / "reports").glob("*"))) if path not in used]
         doomed += sorted(store.tmp.glob("*"))
         size = sum(_size_of(path) for path in doomed)
@@ -192,8 +193,10 @@ def _used(store: StoreFiles) -> set[Path]:
     used: set[Path] = set()
     for name in store.views():
         view = store.view(name)
-        used |= {store.base(view.base), *(store.lr(variant.action) for variant in view.variants)}
-        used |= {store.root / "side" / view.base, store.report_path(name), store.quarantine_path(name)}
+        for part in view.parts:
+            used |= {store.base(part.base), *map(store.lr, part.lr), store.root / "side" / part.base}
+            used |= {store.mask_path(part.mask)} if part.mask else set()
+        used |= {store.report_path(name), store.quarantine_path(name)}
     return used
 
 

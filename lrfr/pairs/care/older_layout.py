@@ -9,8 +9,9 @@ from typing import Any
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import digest_of, read_sealed
-from lrfr.pairs.format.manifests import BaseManifest, SourceReport, VariantManifest, View
+from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.sealed import is_older, read_head, validated
+from lrfr.pairs.format.view_manifest import SourceReport, View
 
 # the code that wrote layout 2 is revision 1 of everything
 _REVISIONS = {"decoder": 1, "cutter": 1, "encoder": 1}
@@ -80,7 +81,8 @@ def read_older_view(path: Path) -> View:
         {**_mapping(item, path), "up": _up(_mapping(item, path).get("up"), path)}
         for item in raw.get("variants", [])
     ]
-    return validated(View, {**raw, "variants": variants, "id": old_id, "sealed": sealed}, path)
+    fields = View.settled({**raw, "variants": variants, "id": old_id, "sealed": sealed})
+    return validated(View, fields, path)
 
 
 def _read(path: Path, *mappings: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from lrfr.pairs.build.lr import variant_of
 from lrfr.pairs.build.tasks import Draw, degraded_records
 from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import VariantManifest
-from lrfr.pairs.format.reader import ShardSet
+from lrfr.pairs.format.reader import OpenBase, ShardSet
 from lrfr.pairs.format.records import SAME_AS_HR, Record
 from lrfr.pairs.format.shard import ShardPlace
 
@@ -33,7 +33,7 @@ def kept_anew(reader: ShardSet, base: ShardSet, place: ShardPlace, digest: str) 
         yield lr_record(row, found.pixels(), hr, _tail(found, digest))
 
 
-def agrees(reader: ShardSet, older: VariantManifest, base: ShardSet) -> bool:
+def agrees(reader: ShardSet, older: VariantManifest, base: OpenBase) -> bool:
     """Return whether today's code makes the stored records of some evenly spread rows."""
     rows = np.unique(np.linspace(0, len(reader) - 1, PROBE_ROWS).astype(int)).tolist()
     variant = variant_of(older)

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import discard, make_folder, sha256_hex, sweep, write_if_other
 from lrfr.core.lock import store_lock
+from lrfr.pairs.build.growth import meet
 from lrfr.pairs.build.hr import hr_task, look, plan_base
 from lrfr.pairs.build.lr import lr_task, variant_of
-from lrfr.pairs.build.plan import BaseOptions, BasePlan
+from lrfr.pairs.build.plan import BasePlan, base_options
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.tasks import HrTask, LrTask
@@ -22,9 +25,8 @@ from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.manifests import BaseManifest
-from lrfr.pairs.format.rows import pack_rows
+from lrfr.pairs.format.rows import row_files
 from lrfr.pairs.format.shard import ShardPlace
-from lrfr.pairs.format.shard_layout import BLOCK_ROWS
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 
 
@@ -94,9 +96,14 @@ def _repair_base(store: StoreFiles, key: str, ingest: Ingest | None, runner: Run
     if ingest is None:
         done.left.append(f"{folder}: give the --source it was made from")
         return
-    ingest = replace(ingest, options=_options_of(manifest))
-    plan = _same_plan(store, key, ingest, runner)
-    for name, data in pack_rows(plan.rows).items():
+    # the base's own options, whatever the caller's: a repair may not change what is in it
+    crop = manifest.crop
+    made = Prepare(crop.size_px, crop.quality, crop.color, crop.aligned)
+    ingest = replace(ingest, options=base_options(manifest, made))
+    plan = _same_plan(store, manifest, ingest, runner)
+    for name, data in row_files(plan.rows):
+        if name not in manifest.files:
+            continue  # a table in the form of older versions
         if not (folder / name).exists() or (folder / name).read_bytes() != data:
             write_if_other(folder / name, data, store.tmp)
             done.rebuilt.append(str(folder / name))
@@ -105,19 +112,18 @@ def _repair_base(store: StoreFiles, key: str, ingest: Ingest | None, runner: Run
     _rebuild(folder, places, tasks, runner, done)
 
 
-def _options_of(manifest: BaseManifest) -> BaseOptions:
-    access = next(name for name, rows in BLOCK_ROWS.items() if rows == manifest.block_rows)
-    crop = manifest.crop
-    # the base's own options, whatever the caller's: a repair may not change what is in it
-    prepare = Prepare(crop.size_px, crop.quality, crop.color, crop.aligned)
-    return BaseOptions(prepare, manifest.permutation_seed, access)
-
-
-def _same_plan(store: StoreFiles, key: str, ingest: Ingest, runner: Runner) -> BasePlan:
+def _same_plan(store: StoreFiles, base: BaseManifest, ingest: Ingest, runner: Runner) -> BasePlan:
+    """Return the plan of a base from its source, which may have grown since."""
     plan = plan_base(look(store, ingest, runner), ingest)
-    if plan.base_id != key:
+    if plan.base_id != base.id:
+        try:
+            rows = np.flatnonzero(meet(plan.rows, store.rows(base.id)).same)
+            plan = plan.part(rows) if len(rows) else plan
+        except DataError:
+            pass  # without a whole table nobody knows which of the source's rows are the base's
+    if plan.base_id != base.id:
         raise SpecError(
-            f"this source gives the base {plan.base_id}, not {key}",
+            f"this source gives the base {plan.base_id}, not {base.id}",
             hint="same source, landmarks and options as then",
         )
     return plan

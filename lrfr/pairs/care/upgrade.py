@@ -16,16 +16,14 @@ from lrfr.core.errors import EnvironmentFault, SpecError
 from lrfr.core.files import (
     check_space,
     make_folder,
-    sha256_hex,
     sweep,
     write_atomic,
     write_fault,
-    write_if_other,
 )
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks, Stopped
-from lrfr.pairs.build.hr import write_report
 from lrfr.pairs.build.lr import lr_places, variant_of, write_variants
+from lrfr.pairs.build.make import write_report
 from lrfr.pairs.build.plan import base_identity, content_identity
 from lrfr.pairs.care.older_layout import (
     OlderBase,
@@ -37,14 +35,15 @@ from lrfr.pairs.care.older_layout import (
 from lrfr.pairs.care.older_records import agrees, kept_anew, taken_over
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
-from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, View
-from lrfr.pairs.format.reader import ShardSet
+from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
+from lrfr.pairs.format.reader import Folder, ShardSet, open_base
 from lrfr.pairs.format.records import Record
-from lrfr.pairs.format.rows import CROP_BYTES, Rows, pack_rows, read_rows
+from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows, write_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, write_shard
 from lrfr.pairs.format.shard_layout import hr_row_bytes, shard_spans
 from lrfr.pairs.format.store_files import StoreFiles, open_store
-from lrfr.pairs.views import select_rows, view_id
+from lrfr.pairs.format.view_manifest import View, ViewPart
+from lrfr.pairs.views import ViewRows, select_rows, view_id
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,8 @@ def _check_nesting(old: Path, new: Path) -> None:
 def _base(path: Path, target: StoreFiles, hooks: Hooks) -> _Moved:
     """Take one base over."""
     older = read_older_base(path)
-    rows = read_rows(path.parent, older.manifest.files)
-    reader = ShardSet(path.parent, older.manifest, rows)
+    rows = StoredRows(path.parent, older.manifest.files, older.manifest.permutation_seed).table()
+    reader = ShardSet([Folder(path.parent, older.manifest)])
     if older.manifest.crop.aligned:
         rows = replace(rows, crops=_crops_of(reader))
     content = content_identity(rows, older.manifest.crop, older.manifest.permutation_seed)
@@ -143,9 +142,7 @@ def _base(path: Path, target: StoreFiles, hooks: Hooks) -> _Moved:
             return _Moved(older, rows, path.parent, found)
     make_folder(folder)
     check_space(folder, sum(shard.bytes for shard in older.manifest.shards))
-    files = pack_rows(rows)
-    for name, data in files.items():
-        write_if_other(folder / name, data, target.tmp)
+    files = write_rows(folder, rows, target.tmp)
     spans = shard_spans("hr", len(rows), hr_row_bytes(older.manifest.crop.size_px))
     places = [
         ShardPlace(folder, name, base_id, start, stop, older.manifest.block_rows)
@@ -156,7 +153,7 @@ def _base(path: Path, target: StoreFiles, hooks: Hooks) -> _Moved:
         older.manifest,
         id=base_id,
         content=content,
-        files={name: sha256_hex(data) for name, data in files.items()},
+        files=files,
         shards=listed(places),
     )
     write_atomic(folder / "manifest.json", new.seal(), target.tmp)
@@ -219,8 +216,8 @@ def _variant(
 ) -> tuple[VariantManifest, int]:
     """Take one variant over; return it and how many images were degraded anew."""
     variant = variant_of(older)
-    base = ShardSet(target.base(moved.new.id), moved.new, moved.rows)
-    reader = ShardSet(folder, older, moved.rows)
+    base = open_base(target.base(moved.new.id))
+    reader = ShardSet([Folder(folder, older)])
     places = lr_places(target, moved.new, variant)
     if not (target.lr(places[0].store_id) / "manifest.json").exists():
         make_folder(target.lr(places[0].store_id))
@@ -240,18 +237,18 @@ def _view(
 ) -> None:
     """Write one view over the new parts, last of all: until then the old one stands."""
     older = read_older_view(path)
-    moved = bases.get(older.base)
-    manifests = [variants.get((moved.new.content, ref.action)) for ref in older.variants] if moved else []
+    (part,) = older.parts
+    moved = bases.get(part.base)
+    manifests = [variants.get((moved.new.content, key)) for key in part.lr] if moved else []
     whole = [manifest for manifest in manifests if manifest is not None]
     if moved is None or len(whole) < len(older.variants):
         done.left.append(f"{path}: a part of it is not here")
         return
-    refs = tuple(
-        replace(ref, action=manifest.id) for ref, manifest in zip(older.variants, whole, strict=True)
-    )
-    shown = moved.rows.take(select_rows(moved.rows, older.filter))
-    new_id = view_id(moved.new, shown, refs, whole)
-    new = View(older.name, new_id, moved.new.id, refs, older.filter, former=(older.id,))
+    parts = (ViewPart(moved.new.id, tuple(manifest.id for manifest in whole)),)
+    rows = ViewRows(target, parts)
+    shown = rows.take(select_rows(rows, older.filter))
+    new_id = view_id(moved.new, shown, older.variants, whole)
+    new = View(older.name, new_id, parts, older.variants, older.filter, former=(older.id,))
     quarantine = moved.folder / "quarantine.jsonl"
     told = quarantine.read_bytes() if quarantine.exists() else b""
     write_report(target, older.name, moved.older.report, told)

@@ -14,11 +14,11 @@ from lrfr.core.errors import DataError, LrfrError
 from lrfr.core.files import sha256_file, sha256_hex
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
-from lrfr.pairs.format.manifests import BaseManifest, ShardEntry, VariantManifest, View
+from lrfr.pairs.format.manifests import BaseManifest, ShardEntry, VariantManifest
 from lrfr.pairs.format.records import Block, decodes, store_seed, unpack
-from lrfr.pairs.format.rows import read_rows
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
-from lrfr.pairs.views import select_rows, view_id
+from lrfr.pairs.format.view_manifest import View, ViewPart
+from lrfr.pairs.views import ViewRows, select_rows, view_id
 
 AnyManifest = BaseManifest | VariantManifest
 
@@ -79,37 +79,52 @@ def _view_faults(store: StoreFiles, view: View) -> Iterator[str]:
     """Yield what is wrong between a view and the parts it names; what is wrong inside these is reported with
     them.
     """
-    folder = store.base(view.base)
-    if not (folder / "manifest.json").exists():
-        yield f"its base {view.base} is not here"
+    whole = True
+    for part in view.parts:
+        faults = list(_part_faults(store, part))
+        yield from (fault for fault in faults if fault)
+        whole &= not faults
+    if whole:
+        yield from _id_fault(store, view)
+
+
+def _part_faults(store: StoreFiles, part: ViewPart) -> Iterator[str]:
+    """Yield what is wrong between a part and what it names; "" for what is wrong inside that."""
+    if not (store.base(part.base) / "manifest.json").exists():
+        yield f"its base {part.base} is not here"
         return
     try:
-        base = store.base_manifest(view.base)
+        base = store.base_manifest(part.base)
     except DataError:
+        yield ""
         return
-    variants = []
-    for ref in view.variants:
-        if not (store.lr(ref.action) / "manifest.json").exists():
-            yield f"its variant {ref.action} is not here"
+    for key in part.lr:
+        if not (store.lr(key) / "manifest.json").exists():
+            yield f"its variant {key} is not here"
             continue
         try:
-            manifest = store.lr_manifest(ref.action)
+            if store.lr_manifest(key).content != base.content:
+                yield f"its variant {key} belongs to another base"
         except DataError:
-            continue
-        if manifest.content != base.content:
-            yield f"its variant {ref.action} belongs to another base"
-        variants.append(manifest)
-    if len(variants) == len(view.variants):
-        yield from _id_fault(folder, view, base, variants)
-
-
-def _id_fault(folder: Path, view: View, base: BaseManifest, variants: list[VariantManifest]) -> Iterator[str]:
+            yield ""
     try:
-        rows = read_rows(folder, base.files)
-    except DataError:
+        store.shown(part, base)
+    except DataError as error:
+        yield f"its mask {part.mask}: {error.message}"
+
+
+def _id_fault(store: StoreFiles, view: View) -> Iterator[str]:
+    first = view.parts[0]
+    try:
+        rows = ViewRows(store, view.parts)
+        shown = rows.take(select_rows(rows, view.filter))
+    except DataError as error:
+        # a damaged table is told with its base
+        if error.file is None:
+            yield error.message
         return
-    shown = rows.take(select_rows(rows, view.filter))
-    if view_id(base, shown, view.variants, variants) != view.id:
+    variants = [store.lr_manifest(key) for key in first.lr]
+    if view_id(rows.manifests[0], shown, view.variants, variants) != view.id:
         yield "its id is not that of what it shows"
 
 

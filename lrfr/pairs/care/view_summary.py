@@ -12,9 +12,9 @@ import numpy as np
 from lrfr.core.errors import DataError
 from lrfr.core.lists import read_lines
 from lrfr.pairs.care.inventory import bytes_of, describe
-from lrfr.pairs.format.manifests import View
 from lrfr.pairs.format.store_files import StoreFiles, open_store
-from lrfr.pairs.views import select_rows
+from lrfr.pairs.format.view_manifest import View
+from lrfr.pairs.views import ViewRows, select_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ViewSummary:
         view: the view.
         rows: number of faces it shows.
         identities: number of identities among them.
-        base_rows: number of faces of its base.
+        stored_rows: number of faces of its parts.
         size_px: side of the HR crops.
         source: what the faces were read from; empty where that was not kept.
         refused: count of refused faces by the reason's code.
@@ -47,7 +47,7 @@ class ViewSummary:
     view: View
     rows: int
     identities: int
-    base_rows: int
+    stored_rows: int
     size_px: int
     source: Mapping[str, object] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -65,9 +65,10 @@ def summarize(store: StoreFiles, name: str) -> ViewSummary:
 
     """
     view = store.view(name)
-    base, rows, report = store.base_manifest(view.base), store.rows(view.base), store.report(name)
+    rows, report = ViewRows(store, view.parts), store.report(name)
     labels = rows.labels[select_rows(rows, view.filter)]
-    counts = (len(labels), len(np.unique(labels[labels >= 0])), base.rows, base.crop.size_px)
+    stored = sum(base.rows for base in rows.manifests)
+    counts = (len(labels), len(np.unique(labels[labels >= 0])), stored, rows.manifests[0].crop.size_px)
     if report is None:
         return ViewSummary(view, *counts)
     path = store.quarantine_path(name)

@@ -34,5 +34,5 @@ def parts_of(dataset: PairDataset) -> list[Part]:
     variants = dataset.view.variants
     names = [f"{variant.spec}.v{variant.variant}" for variant in variants]
     if len(set(names)) < len(names):
-        names = [f"{name}-{variant.action[:6]}" for name, variant in zip(names, variants, strict=True)]
+        names = [f"{name}-{variant.spec_digest[:6]}" for name, variant in zip(names, variants, strict=True)]
     return [Part("hr", dataset.hr), *map(Part, names, dataset.lr)]

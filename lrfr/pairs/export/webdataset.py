@@ -1,5 +1,5 @@
-"""WebDataset archives: ``out/pairs-00000.tar`` with ``<row>.hr.jpg``, ``<row>.<variant>.png`` and
-``<row>.json`` for every row.
+"""WebDataset archives: ``out/pairs-00000.tar`` with ``<position>.hr.jpg``,
+``<position>.<variant>.png`` and ``<position>.json`` for every position of the view.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _add_sample(
     archive: tarfile.TarFile, dataset: PairDataset, parts: list[Part], names: FileNames, position: int
 ) -> None:
     row = int(dataset.rows[position])
-    stem = f"{row:09d}"
+    stem = f"{position:09d}"
     for part in parts:
         suffix, data = part.file(row)
         _add_file(archive, f"{stem}.{part.name.replace('.', '-')}{suffix}", data)

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from lrfr.pairs.format.account import Account
 from lrfr.pairs.format.sealed import STRICT, Manifest
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -18,7 +17,7 @@ Positive = Annotated[int, Field(ge=1, le=2**48)]
 Side = Annotated[int, Field(ge=1, le=1 << 16)]
 Text = Annotated[str, Field(max_length=4096)]
 ShardName = Annotated[str, Field(pattern=r"^(hr|lr)-[0-9]{5,9}$")]
-RowFile = Annotated[str, Field(pattern=r"^(labels\.npy|rows\.npz)$")]
+RowFile = Annotated[str, Field(pattern=r"^([a-z_]{3,20}\.npy|rows\.npz)$")]
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
 
@@ -92,7 +91,11 @@ class ShardEntry:
 
 
 Shards = Annotated[tuple[ShardEntry, ...], Field(min_length=1, max_length=1_000_000)]
-Parts = Annotated[tuple[Id, ...], Field(max_length=100_000)]
+
+
+def _without_parts(value: dict[str, object]) -> dict[str, object]:
+    """Leave out the empty list of parts that manifests once had: parts are what views are made of."""
+    return value if value.get("parts") else {name: item for name, item in value.items() if name != "parts"}
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,8 @@ class BaseManifest(Manifest):
         permutation_seed: of the order of the rows.
         crop: how sources became crops.
         codec: how crops are encoded.
-        files: sha256 of ``labels.npy`` and ``rows.npz``.
+        files: sha256 of the files of the row table (see :mod:`lrfr.pairs.format.row_files`).
         shards: in row order; the layout is theirs and in no id.
-        parts: ids of the bases it was grown from, none for one written at once (provisional).
 
     """
 
@@ -128,8 +130,12 @@ class BaseManifest(Manifest):
     codec: Literal["jpeg"]
     files: Mapping[RowFile, Sha256]
     shards: Shards
-    parts: Parts = ()
     sealed: Text = field(default="", compare=False)
+
+    @classmethod
+    def settled(cls, value: dict[str, object]) -> dict[str, object]:
+        """Bring a file of before the layout was settled to its final form."""
+        return _without_parts(value)
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,6 @@ class VariantManifest(Manifest):
         codec: the rule by which each image is kept; lossless, and in no id.
         shards: in row order; the layout is theirs and in no id.
         same_as_hr: rows whose pixels are the base's and are not stored again.
-        parts: ids of the variants it was grown from (provisional).
 
     """
 
@@ -202,96 +207,9 @@ class VariantManifest(Manifest):
     codec: LrCodec
     shards: Shards
     same_as_hr: Count = 0
-    parts: Parts = ()
     sealed: Text = field(default="", compare=False)
 
-
-@dataclass(frozen=True)
-class VariantRef:
-    """A degraded variant in a view.
-
-    Attributes:
-        action: id of the variant.
-        weight: how often it is shown, against the others.
-        spec: the spec's name, for people.
-        spec_digest: of the whole spec.
-        variant: number of the draw.
-        up: how it is brought to the network's input size when read.
-        license: terms that the spec states: a line, or one for each kind of source.
-
-    """
-
-    action: Id
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    spec: Text
-    spec_digest: Sha256
-    variant: Count
-    up: Up
-    license: Text | Mapping[str, Text] | None = None
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
-
-@dataclass(frozen=True)
-class RowFilter:
-    """Which rows a view keeps: of identities with at least ``min_per_id`` rows, of these identities (None
-    for all), of this split ("" for all).
-    """
-
-    min_per_id: Count = 0
-    ids: tuple[Text, ...] | None = None
-    split: Text = ""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
-
-@dataclass(frozen=True)
-class View(Manifest):
-    """What an experiment trains on: some rows of a base and some of its degraded variants.
-
-    Attributes:
-        name: for people, in no id.
-        id: of what it shows: its rows, variants, weights (see :func:`lrfr.pairs.views.view_id`).
-        base: id of the base.
-        variants: none for HR alone.
-        filter: which rows.
-        former: ids that the same view had under older versions of lrfr.
-
-    """
-
-    kind: ClassVar[str] = "view"
-    name: Text
-    id: Sha256
-    base: Id
-    variants: Annotated[tuple[VariantRef, ...], Field(max_length=10_000)]
-    filter: RowFilter
-    former: tuple[Sha256, ...] = ()
-    sealed: Text = field(default="", compare=False)
-
-    @property
-    def digest(self) -> str:
-        """The view's id, as runs and results name it."""
-        return self.id
-
-
-@dataclass(frozen=True)
-class SourceReport(Manifest):
-    """Where the faces of a view came from and what was refused on the way; for people, and hashed into
-    nothing.
-
-    Attributes:
-        source: kind and parameters.
-        refused: number of refused faces by reason.
-        flagged: number of remarked faces by remark.
-        seen: number of faces looked at, with what should have been one.
-        account: everything that was seen and its end; empty in reports of an older lrfr.
-
-    """
-
-    kind: ClassVar[str] = "report"
-    source: Mapping[str, object]
-    refused: Mapping[str, Count]
-    flagged: Mapping[str, Count]
-    seen: Count
-    account: Account = field(default_factory=Account)
-    sealed: Text = field(default="", compare=False)
+    @classmethod
+    def settled(cls, value: dict[str, object]) -> dict[str, object]:
+        """Bring a file of before the layout was settled to its final form."""
+        return _without_parts(value)

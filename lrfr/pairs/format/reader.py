@@ -1,4 +1,6 @@
-"""Random access to the records of one store folder, checked before use."""
+"""Random access to the records of bases and variants, of one folder or of several in a row, checked before
+use.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import json
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,68 +30,82 @@ from lrfr.pairs.format.records import (
     unpack,
     unpack_head,
 )
-from lrfr.pairs.format.rows import Rows, read_rows
+from lrfr.pairs.format.rows import StoredRows
 
 VERIFY = ("always", "records", "never")
 
 
+@dataclass(frozen=True)
+class Folder:
+    """The folder of a base or variant and its manifest.
+
+    Raises:
+        DataError: its shards do not cover its rows one after another, or cut through a block.
+
+    """
+
+    path: Path
+    manifest: BaseManifest | VariantManifest
+
+    def __post_init__(self) -> None:
+        end, block_rows = 0, self.manifest.block_rows
+        for shard in self.manifest.shards:
+            if shard.start != end or end % block_rows:
+                raise self._fault(f"shard {shard.shard} starts at row {shard.start} where {end} belongs")
+            end = shard.stop
+        if end != self.manifest.rows:
+            raise self._fault(f"the shards hold {end} of {self.manifest.rows} rows")
+
+    def _fault(self, message: str) -> DataError:
+        return DataError(message, file=str(self.path / "manifest.json"), hint="lrfr store verify")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """One shard: its file, the row of the set that its folder's row 0 is, and how its records are packed."""
+
+    path: str
+    expected: Expected
+    first: int
+    block_rows: int
+    seed: int
+    store: str
+
+
 class ShardSet:
-    """The shards of one folder; holds no open file, so it may be copied, pickled and carried across a fork.
+    """The shards of some folders, whose rows follow one another; holds no open file, so it may be copied,
+    pickled and carried across a fork.
 
     Args:
-        folder: the base or LR folder.
-        manifest: its manifest; the layout is taken from it.
-        rows: the row table (of the base).
+        folders: bases, or variants of one kind.
         verify: ``always`` checks a file's sha256 when it is opened and every record when it is read,
             ``records`` leaves the first out, ``never`` checks sizes only.
-        base: of a degraded variant: where the images lie that equal their HR image.
+        base: of degraded variants: where the images lie that equal their HR image, by the same row numbers.
 
     """
 
     def __init__(
-        self,
-        folder: Path,
-        manifest: BaseManifest | VariantManifest,
-        rows: Rows,
-        verify: str = "always",
-        base: ShardSet | None = None,
+        self, folders: Sequence[Folder], verify: str = "always", base: ShardSet | None = None
     ) -> None:
-        self.folder = folder
-        self.manifest = manifest
-        self.rows = rows
+        self.folders = tuple(folders)
         self.verify = verify
         self._base = base
-        whole = verify == "always"
-        self._files = [
-            (str(folder / f"{shard.shard}.mdb"), Expected(shard.bytes, shard.sha256 if whole else None))
-            for shard in manifest.shards
-        ]
-        self._starts = [shard.start for shard in manifest.shards]
-        self._check_shards()
-        self._seed = store_seed(manifest.id)
-        self._block_rows = manifest.block_rows
         self._check = verify != "never"
-
-    def _check_shards(self) -> None:
-        """Refuse shards that do not cover the rows one after another, or that cut through a block."""
-        end = 0
-        for shard in self.manifest.shards:
-            if shard.start != end or end % self.manifest.block_rows:
-                raise DataError(
-                    f"shard {shard.shard} starts at row {shard.start} where {end} belongs",
-                    file=str(self.folder / "manifest.json"),
-                    hint="lrfr store verify",
-                )
-            end = shard.stop
-        if end != self.manifest.rows:
-            raise DataError(
-                f"{end} rows in shards where {self.manifest.rows} belong",
-                file=str(self.folder / "manifest.json"),
-                hint="lrfr store verify",
-            )
+        self._shards: list[_Shard] = []
+        self._starts: list[int] = []
+        self._rows = 0
+        for folder in folders:
+            manifest, seed = folder.manifest, store_seed(folder.manifest.id)
+            for shard in manifest.shards:
+                path = str(folder.path / f"{shard.shard}.mdb")
+                expected = Expected(shard.bytes, shard.sha256 if verify == "always" else None)
+                place = (self._rows, manifest.block_rows, seed, manifest.id)
+                self._shards.append(_Shard(path, expected, *place))
+                self._starts.append(self._rows + shard.start)
+            self._rows += manifest.rows
 
     def __len__(self) -> int:
-        return self.manifest.rows
+        return self._rows
 
     def record(self, row: int) -> Record:
         """Return one record; its payload is a view of the file that lives as long as the record. One that is
@@ -98,19 +115,20 @@ class ShardSet:
             DataError: the shard or the record is damaged; names store, shard and row.
 
         """
-        path, expected = self._files[bisect_right(self._starts, row) - 1]
-        number, slot = divmod(row, self._block_rows)
-        opened = REGISTRY.file(path, expected)
+        shard = self._shards[bisect_right(self._starts, row) - 1]
+        own = row - shard.first
+        number, slot = divmod(own, shard.block_rows)
+        opened = REGISTRY.file(shard.path, shard.expected)
         try:
-            found = unpack(opened.block(number), slot, row, self._seed, verify=self._check, owner=opened)
+            found = unpack(opened.block(number), slot, own, shard.seed, verify=self._check, owner=opened)
         except DataError as error:
-            place = f"store {self.manifest.id}, row {row}"
+            place = f"store {shard.store}, row {own}"
             raise DataError(
-                error.message, file=path, path=place, hint="lrfr store verify, then lrfr store repair"
+                error.message, file=shard.path, path=place, hint="lrfr store verify, then lrfr store repair"
             ) from None
         if found.codec != SAME_AS_HR:
             return found
-        return self._originals().record(row)._replace(tail=bytes(found.tail))
+        return self._originals().record(row)._replace(row=own, tail=bytes(found.tail))
 
     def images(
         self, rows: Sequence[int], hr: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] | None = None
@@ -138,14 +156,17 @@ class ShardSet:
     def _originals(self) -> ShardSet:
         """Return the base."""
         if self._base is None:
-            raise DataError("an image is kept in the base, which was not opened", file=str(self.folder))
+            raise DataError(
+                "an image is kept in the base, which was not opened", file=str(self.folders[0].path)
+            )
         return self._base
 
     def native_px(self, rows: Sequence[int], images: Sequence[NDArray[np.uint8]]) -> list[int]:
         """Return the side before any upsampling: of the image itself, or from the record's tail where it was
         stored upsampled.
         """
-        if isinstance(self.manifest, BaseManifest) or self.manifest.form.lr == "native":
+        manifest = self.folders[0].manifest
+        if isinstance(manifest, BaseManifest) or manifest.form.lr == "native":
             return [len(image) for image in images]
         return [json.loads(bytes(self.record(row).tail))["native_px"] for row in rows]
 
@@ -153,22 +174,23 @@ class ShardSet:
         """Look rows up. Training reads through this loop: it is :func:`unpack` once more, flat, and leaves
         all reporting to it.
         """
-        starts, block_rows, seed, verify = self._starts, self._block_rows, self._seed, self._check
+        starts, shards, verify = self._starts, self._shards, self._check
         found: list[Encoded] = []
         row = 0
         try:
             for row in rows:
-                shard = bisect_right(starts, row) - 1
-                opened = held.get(shard)
+                place = bisect_right(starts, row) - 1
+                shard = shards[place]
+                opened = held.get(place)
                 if opened is None:
-                    opened = held[shard] = REGISTRY.file(*self._files[shard])
-                number, slot = divmod(row, block_rows)
+                    opened = held[place] = REGISTRY.file(shard.path, shard.expected)
+                number, slot = divmod(row - shard.first, shard.block_rows)
                 view, offsets, start = opened.blocks.get(number) or opened.block(number)
                 head, end = start + offsets[slot], start + offsets[slot + 1]
                 check, length, codec, _, height, width, _, owner = unpack_head(view, head)
-                if verify and xxh3_64_intdigest(view[head + CHECK_BYTES : end], seed) != check:
+                if verify and xxh3_64_intdigest(view[head + CHECK_BYTES : end], shard.seed) != check:
                     raise DataError("damaged")
-                if owner != row or (codec == RAW and length != 3 * height * width):
+                if owner != row - shard.first or (codec == RAW and length != 3 * height * width):
                     raise DataError("damaged")
                 found.append((view[head + HEAD_BYTES : head + HEAD_BYTES + length], codec, height, width))
         except (DataError, IndexError, struct.error):
@@ -177,17 +199,21 @@ class ShardSet:
         return found
 
 
-def open_base(folder: Path, verify: str = "always") -> ShardSet:
+class OpenBase(ShardSet):
+    """The HR shards of one base with its row table."""
+
+    def __init__(self, folder: Folder, verify: str = "always") -> None:
+        super().__init__([folder], verify)
+        assert isinstance(folder.manifest, BaseManifest)
+        self.manifest: BaseManifest = folder.manifest
+        self.rows = StoredRows(folder.path, self.manifest.files, self.manifest.permutation_seed)
+
+
+def open_base(folder: Path, verify: str = "always") -> OpenBase:
     """Open a base folder.
 
     Raises:
-        DataError: manifest or row table are missing or damaged.
+        DataError: the manifest is missing or damaged.
 
     """
-    manifest = BaseManifest.read(folder / "manifest.json")
-    return ShardSet(folder, manifest, read_rows(folder, manifest.files), verify)
-
-
-def open_lr(folder: Path, base: ShardSet, verify: str = "always") -> ShardSet:
-    """Open the folder of a degraded variant of a base."""
-    return ShardSet(folder, VariantManifest.read(folder / "manifest.json"), base.rows, verify, base)
+    return OpenBase(Folder(folder, BaseManifest.read(folder / "manifest.json")), verify)

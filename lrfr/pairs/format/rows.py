@@ -1,29 +1,48 @@
-"""The row table of a base: columns over all faces, as two files and as one digest."""
+"""The row table of a base: columns over all faces, in memory, as files that are mapped column by column, and
+as digests.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import sha256_hex
+from lrfr.core.files import sha256_file, sha256_hex, write_if_other
 
 CROP_BYTES = 16
+# rows whose keys are gathered at once: eight bytes of index stand for every byte of a key
+_GATHER_ROWS = 1 << 16
+
+
+def row_key(seed: int, key: bytes) -> bytes:
+    """Return what rows are sorted by: a keyed hash, so that neighbors in the source are strangers in the
+    store.
+    """
+    return hashlib.blake2b(key, key=seed.to_bytes(8, "little"), digest_size=16).digest()
+
+
+def order_of(seed: int, keys: Iterable[bytes]) -> NDArray[np.uint64]:
+    """Return the 128 bits of :func:`row_key` for every key, uint64 ``[n, 2]``, high word first."""
+    words = np.frombuffer(b"".join(row_key(seed, key) for key in keys), ">u8")
+    return words.astype(np.uint64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The row table of a base, columns only (no object per row).
+    """The row table of a base, columns only (no object per row), sorted by ``order``.
 
     Attributes:
         key_blob: uint8, the keys one after another.
         key_ends: int64 ``[n]``, where each key ends.
+        order: uint64 ``[n, 2]``, the hash of each key that rows are sorted by (:func:`order_of`).
         labels: int32 ``[n]``, numbers into ``label_names``; -1 for no identity.
         attributes: int8 ``[n, a]``, 1, 0 or -1 for unknown.
         splits: int16 ``[n]``, numbers into ``split_names``.
@@ -36,6 +55,7 @@ class Rows:
 
     key_blob: NDArray[np.uint8]
     key_ends: NDArray[np.int64]
+    order: NDArray[np.uint64]
     labels: NDArray[np.int32]
     label_names: tuple[str, ...]
     attributes: NDArray[np.int8]
@@ -58,25 +78,33 @@ class Rows:
         """Return the table of some rows: names that none of them has are left out, as if the others had
         never been there.
         """
-        lengths = np.diff(self.key_ends, prepend=0)[rows]
-        ends = np.cumsum(lengths, dtype=np.int64)
-        steps = np.repeat(self.key_ends[rows] - ends, lengths) if len(rows) else np.zeros(0, np.int64)
-        labels, label_names = _renumbered(self.labels[rows], self.label_names)
-        splits, split_names = _renumbered(self.splits[rows], self.split_names)
-        known = np.flatnonzero((self.attributes[rows] >= 0).any(0))
+        keys, ends = gather_keys(self.key_blob, self.key_ends, rows)
         return replace(
             self,
-            key_blob=self.key_blob[steps + np.arange(len(steps))],
+            key_blob=keys,
             key_ends=ends,
-            labels=labels.astype(np.int32),
-            label_names=label_names,
-            attributes=self.attributes[rows][:, known],
-            attribute_names=tuple(self.attribute_names[column] for column in known.tolist()),
-            splits=splits.astype(np.int16),
-            split_names=split_names,
+            order=self.order[rows],
+            labels=self.labels[rows],
+            attributes=self.attributes[rows],
+            splits=self.splits[rows],
             digests=self.digests[rows],
             crops=self.crops[rows],
             sizes=self.sizes[rows],
+        ).pruned()
+
+    def pruned(self) -> Rows:
+        """Return the table without the names that no row has."""
+        labels, label_names = _renumbered(self.labels, self.label_names)
+        splits, split_names = _renumbered(self.splits, self.split_names)
+        known = np.flatnonzero((self.attributes >= 0).any(0))
+        return replace(
+            self,
+            labels=labels.astype(np.int32),
+            label_names=label_names,
+            attributes=self.attributes[:, known],
+            attribute_names=tuple(self.attribute_names[column] for column in known.tolist()),
+            splits=splits.astype(np.int16),
+            split_names=split_names,
         )
 
     def pixels_digest(self) -> str:
@@ -104,6 +132,21 @@ def _renumbered(
     return dense, tuple(names[number] for number in present.tolist())
 
 
+def gather_keys(
+    blob: NDArray[np.uint8], ends: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the keys of some rows, one after another, and where each ends."""
+    lengths = ends[rows] - np.where(rows > 0, ends[rows - 1], 0)
+    new_ends = np.cumsum(lengths, dtype=np.int64)
+    result = np.empty(int(new_ends[-1]) if len(rows) else 0, np.uint8)
+    for first in range(0, len(rows), _GATHER_ROWS):
+        some = slice(first, first + _GATHER_ROWS)
+        start, stop = int(new_ends[first] - lengths[first]), int(new_ends[some][-1])
+        steps = np.repeat(ends[rows[some]] - new_ends[some], lengths[some])
+        result[start:stop] = blob[steps + np.arange(start, stop)]
+    return result, new_ends
+
+
 def _joined(names: tuple[str, ...]) -> NDArray[np.uint8]:
     text = "".join(f"{item}\0" for item in names)
     return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
@@ -115,66 +158,130 @@ def _digest(*columns: NDArray[np.generic]) -> str:
         little = column.astype(column.dtype.newbyteorder("<"), copy=False)
         # the shape keeps neighboring columns apart
         total.update(repr(column.shape).encode() + b"\0")
-        total.update(np.ascontiguousarray(little).tobytes())
+        total.update(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
     return total.hexdigest()
 
 
-_COLUMNS = ("key_blob", "key_ends", "attributes", "splits", "digests", "crops", "sizes")
+_COLUMNS = ("labels", "order", "attributes", "splits", "key_blob", "key_ends", "digests", "crops", "sizes")
 _NAMES = ("label_names", "attribute_names", "split_names")
-ROW_FILES = ("labels.npy", "rows.npz")
 
 
-def pack_rows(rows: Rows) -> dict[str, bytes]:
-    """Return the files ``labels.npy`` and ``rows.npz`` as bytes (the same bytes for the same table)."""
-    labels, table = io.BytesIO(), io.BytesIO()
-    np.save(labels, rows.labels, allow_pickle=False)
-    columns = {name: np.asarray(getattr(rows, name)) for name in _COLUMNS}
-    columns |= {name: _joined(getattr(rows, name)) for name in _NAMES}
-    # numpy writes a zip with a fixed date, so the same table gives the same bytes; deflate would tie them to
-    # zlib's version
-    np.savez(table, **columns)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
-    return {"labels.npy": labels.getvalue(), "rows.npz": table.getvalue()}
+def row_files(rows: Rows) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, bytes) of the files of a row table, one a column (the same bytes for the same table)."""
+    for name in (*_COLUMNS, *_NAMES):
+        content = getattr(rows, name)
+        column = io.BytesIO()
+        np.save(column, _joined(content) if name in _NAMES else content, allow_pickle=False)
+        yield f"{name}.npy", column.getvalue()
 
 
-def read_rows(folder: Path, files: Mapping[str, str]) -> Rows:
-    """Read the row table, checked against the sha256 sums of the manifest; a table without ``crops`` (of an
-    older layout) has none.
+def write_rows(folder: Path, rows: Rows, tmp: Path) -> dict[str, str]:
+    """Write the files of a row table where they are not there yet; return the sha256 of each."""
+    sums = {}
+    for name, data in row_files(rows):
+        write_if_other(folder / name, data, tmp)
+        sums[name] = sha256_hex(data)
+    return sums
+
+
+class StoredRows:
+    """The row table of a base on disk: a column is checked and mapped when it is first asked for, so training
+    never touches keys and digests. It holds no map when it is pickled.
+
+    Args:
+        folder: of the base.
+        files: sha256 of its files, from the manifest.
+        seed: of the permutation of the rows.
 
     Raises:
-        DataError: a file is missing or damaged.
+        DataError: (when a column is asked for) a file is missing or damaged.
 
     """
-    content = {name: _read_checked(folder / name, files.get(name, "")) for name in ROW_FILES}
+
+    def __init__(self, folder: Path, files: Mapping[str, str], seed: int) -> None:
+        self.folder = folder
+        self._files = dict(files)
+        self._seed = seed
+        self._columns: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_columns": {}}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getattr__(self, name: str) -> Any:
+        # only what is no attribute yet comes here
+        if name not in _COLUMNS and name not in _NAMES:
+            raise AttributeError(name)
+        if name not in self._columns:
+            self._columns |= self._read(name)
+        return self._columns[name]
+
+    def key(self, row: int) -> bytes:
+        """Return the source key of a row, which is the sample key of its random streams."""
+        start = int(self.key_ends[row - 1]) if row else 0
+        return bytes(self.key_blob[start : int(self.key_ends[row])])
+
+    def table(self) -> Rows:
+        """Return the whole table; its columns stay mapped."""
+        return Rows(**{name: getattr(self, name) for name in (*_COLUMNS, *_NAMES)})
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """Read one column, or all of a table that older versions kept in one file."""
+        path = self.folder / f"{name}.npy"
+        if path.name not in self._files:
+            return self._read_packed()
+        check_file(path, self._files[path.name])
+        try:
+            # what is empty cannot be mapped
+            column = np.load(path, mmap_mode="r" if name in _COLUMNS else None, allow_pickle=False)
+        except (ValueError, EOFError, OSError):
+            column = _load_small(path)
+        return {name: _split(column) if name in _NAMES else column}
+
+    def _read_packed(self) -> dict[str, Any]:
+        """Read ``labels.npy`` and ``rows.npz``, as tables were kept at first; one without ``crops`` has
+        none.
+        """
+        for name in ("labels.npy", "rows.npz"):
+            check_file(self.folder / name, self._files.get(name, ""))
+        path = self.folder / "rows.npz"
+        try:
+            labels = np.load(self.folder / "labels.npy", allow_pickle=False)
+            with np.load(path, allow_pickle=False) as table:
+                found: dict[str, Any] = {name: table[name] for name in table.files}
+            found = {"labels": labels, "crops": np.zeros((len(labels), 0), np.uint8)} | found
+            found |= {name: _split(found[name]) for name in _NAMES}
+            ends = found["key_ends"].tolist()
+            blob, starts = found["key_blob"].tobytes(), [0, *ends[:-1]]
+            keys = (blob[start:stop] for start, stop in zip(starts, ends, strict=True))
+            return found | {"order": order_of(self._seed, keys)}
+        except (ValueError, KeyError, EOFError, OSError) as error:
+            raise DataError(f"not a row table: {error}", file=str(path)) from None
+
+
+def _load_small(path: Path) -> NDArray[Any]:
     try:
-        labels = np.load(io.BytesIO(content["labels.npy"]), allow_pickle=False)
-        with np.load(io.BytesIO(content["rows.npz"]), allow_pickle=False) as table:
-            crops = table["crops"] if "crops" in table else np.zeros((len(labels), 0), np.uint8)
-            return Rows(
-                key_blob=table["key_blob"],
-                key_ends=table["key_ends"],
-                labels=labels,
-                label_names=_split(table["label_names"]),
-                attributes=table["attributes"],
-                attribute_names=_split(table["attribute_names"]),
-                splits=table["splits"],
-                split_names=_split(table["split_names"]),
-                digests=table["digests"],
-                crops=crops,
-                sizes=table["sizes"],
-            )
-    except (ValueError, KeyError, EOFError, OSError) as error:
-        raise DataError(f"not a row table: {error}", file=str(folder / "rows.npz")) from None
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"not a column of a row table: {error}", file=str(path)) from None
 
 
 def _split(text: NDArray[np.uint8]) -> tuple[str, ...]:
     return tuple(text.tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1])
 
 
-def _read_checked(path: Path, sha256: str) -> bytes:
+def check_file(path: Path, sha256: str) -> None:
+    """Compare a file with its sha256 without holding it in memory.
+
+    Raises:
+        DataError: it is missing or differs.
+
+    """
     try:
-        data = path.read_bytes()
+        same = sha256_file(path) == sha256
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror}", file=str(path), hint="lrfr store repair") from None
-    if sha256_hex(data) != sha256:
+    if not same:
         raise DataError("does not match the sha256 in the manifest", file=str(path), hint="lrfr store repair")
-    return data

@@ -52,7 +52,12 @@ class Manifest:
         if head.kind != cls.kind:
             raise DataError(f"a file of kind {head.kind!r} where a {cls.kind} belongs", file=str(path))
         value["sealed"] = value.pop("digest")
-        return validated(cls, value, path)
+        return validated(cls, cls.settled(value), path)
+
+    @classmethod
+    def settled(cls, value: dict[str, object]) -> dict[str, object]:
+        """Return the fields as they are today; kinds of which other forms exist bring them to it."""
+        return value
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,30 @@
 
 ::
 
-    store/base/<base_id>/     manifest.json  labels.npy  rows.npz  hr-00000.mdb + .json ...
+    store/base/<base_id>/     manifest.json  labels.npy, order.npy, ...  hr-00000.mdb + .json ...
     store/lr/<variant_id>/    manifest.json  lr-00000.mdb + .json ...
-    store/views/<name>.json   base, variants with weights, row filter
+    store/views/<name>.json   parts (a base and its variants each), weights, row filter
+    store/masks/<sha256>.npy  which rows of a base a view shows, a bit a row
     store/reports/            per view: where its faces came from, and <name>.quarantine.jsonl
     store/tmp, store/cache, store/run.log      like the reports: nothing in them is ever hashed
 """
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lrfr.core.errors import DataError, SpecError, as_path, check_kind, did_you_mean
-from lrfr.pairs.format.manifests import (
-    BaseManifest,
-    SourceReport,
-    VariantManifest,
-    View,
-)
-from lrfr.pairs.format.rows import Rows, read_rows
+from lrfr.core.files import make_folder, sha256_hex, write_if_other
+from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
+from lrfr.pairs.format.rows import StoredRows, check_file
 from lrfr.pairs.format.sealed import check_layout, read_head
+from lrfr.pairs.format.view_manifest import SourceReport, View, ViewPart
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -119,9 +121,41 @@ class StoreFiles:
         _check_id(found.id, variant_id, self.lr(variant_id))
         return found
 
-    def rows(self, base_id: str) -> Rows:
-        """Read the row table of a base."""
-        return read_rows(self.base(base_id), self.base_manifest(base_id).files)
+    def rows(self, base_id: str) -> StoredRows:
+        """Return the row table of a base; its columns are checked and mapped as they are asked for."""
+        manifest = self.base_manifest(base_id)
+        return StoredRows(self.base(base_id), manifest.files, manifest.permutation_seed)
+
+    def mask_path(self, sha256: str) -> Path:
+        """File that says which rows of a base a view shows."""
+        return self.root / "masks" / f"{sha256}.npy"
+
+    def shown(self, part: ViewPart, base: BaseManifest) -> NDArray[np.bool_] | None:
+        """Return which rows of its base a part of a view shows, bool ``[rows]``; None for all.
+
+        Raises:
+            DataError: the mask is missing, damaged or of another base.
+
+        """
+        if part.mask is None:
+            return None
+        path, rows = self.mask_path(part.mask), base.rows
+        check_file(path, part.mask)
+        packed = np.load(path, allow_pickle=False)
+        if packed.dtype != np.uint8 or packed.shape != ((rows + 7) // 8,):
+            raise DataError(f"a mask for other than {rows} rows", file=str(path), hint="lrfr store verify")
+        return np.unpackbits(packed, count=rows).astype(bool)
+
+    def write_mask(self, shown: NDArray[np.bool_]) -> str | None:
+        """Write which rows of a base a view shows; return the file's sha256, None where it shows all."""
+        if shown.all():
+            return None
+        packed = io.BytesIO()
+        np.save(packed, np.packbits(shown), allow_pickle=False)
+        sha256 = sha256_hex(packed.getvalue())
+        make_folder(self.mask_path(sha256).parent)
+        write_if_other(self.mask_path(sha256), packed.getvalue(), self.tmp)
+        return sha256
 
 
 def open_store(root: Path) -> StoreFiles:

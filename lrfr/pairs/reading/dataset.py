@@ -17,10 +17,10 @@ from lrfr.core.errors import DataError, SpecError, as_count, as_path, did_you_me
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.pairs.format.manifests import Up
 from lrfr.pairs.format.pair_batch import Batch, PairItem
-from lrfr.pairs.format.reader import VERIFY, ShardSet, open_lr
-from lrfr.pairs.format.rows import Rows
+from lrfr.pairs.format.reader import VERIFY, Folder, ShardSet
 from lrfr.pairs.format.store_files import StoreFiles
-from lrfr.pairs.views import dense_labels, draw_variants, select_rows, view_id
+from lrfr.pairs.format.view_manifest import View
+from lrfr.pairs.views import ViewRows, dense_labels, draw_variants, select_rows, view_id
 
 
 class PairDataset(Dataset[PairItem]):
@@ -55,21 +55,19 @@ class PairDataset(Dataset[PairItem]):
         place = store if isinstance(store, StoreFiles) else StoreFiles(as_path(store, "a store"))
         self.view = place.view(view)
         self.digest = self.view.digest
-        self._rows: Rows = place.rows(self.view.base)
-        manifest = place.base_manifest(self.view.base)
-        self.hr = ShardSet(place.base(self.view.base), manifest, self._rows, verify)
-        self.lr = [open_lr(place.lr(variant.action), self.hr, verify) for variant in self.view.variants]
-        for lr in self.lr:
-            if lr.manifest.content != manifest.content:
-                raise DataError(
-                    "the variant belongs to another base", file=str(lr.folder), hint="lrfr store verify"
-                )
-        self.rows = select_rows(self._rows, self.view.filter, split)
+        stored = ViewRows(place, self.view.parts)
+        first = stored.manifests[0]
+        self.hr, self.lr = open_parts(place, self.view, verify)
+        chosen = select_rows(stored, self.view.filter, split)
         if split:  # the id of a view that keeps just these rows
-            variants = [place.lr_manifest(variant.action) for variant in self.view.variants]
-            self.digest = view_id(manifest, self._rows.take(self.rows), self.view.variants, variants)
-        self.size_px = manifest.crop.size_px  # side of the HR crops
-        self._labels, self.label_names = dense_labels(self._rows, self.rows)
+            variants = [place.lr_manifest(key) for key in self.view.parts[0].lr]
+            self.digest = view_id(first, stored.take(chosen), self.view.variants, variants)
+        self.size_px = first.crop.size_px  # side of the HR crops
+        self.rows = stored.rows[chosen]  # row of the parts, one after another, of every position
+        self._labels, self.label_names = dense_labels(stored, chosen)
+        self.attribute_names = stored.attribute_names
+        self._attributes = np.asarray(stored.attributes[chosen])
+        self._keys = stored.keys
         # in shared memory, so that worker processes that run already see a new epoch
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
@@ -94,14 +92,9 @@ class PairDataset(Dataset[PairItem]):
         return self._labels
 
     @property
-    def attribute_names(self) -> tuple[str, ...]:
-        """Names of the attribute columns."""
-        return self._rows.attribute_names
-
-    @property
     def attributes(self) -> NDArray[np.int8]:
         """Attributes of every position, int8 ``[len, A]``: 1, 0 or -1 for unknown."""
-        return np.asarray(self._rows.attributes[self.rows])
+        return self._attributes
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
@@ -110,7 +103,7 @@ class PairDataset(Dataset[PairItem]):
 
     def key(self, position: int) -> bytes:
         """Return the source key of a position."""
-        return self._rows.key(int(self.rows[position]))
+        return self._keys.key(int(self.rows[position]))
 
     @property
     def epoch(self) -> int:
@@ -173,7 +166,7 @@ class PairDataset(Dataset[PairItem]):
             lr_bchw=_chw(lr),
             size_px_b=torch.from_numpy(sizes),
             label_b=torch.from_numpy(self._labels[positions]),
-            attributes_ba=torch.from_numpy(self._rows.attributes[base_rows]),
+            attributes_ba=torch.from_numpy(self._attributes[positions]),
             row_b=torch.tensor(self._places(positions)),
         )
 
@@ -198,6 +191,28 @@ class PairDataset(Dataset[PairItem]):
             _upsample(images, self.view.variants[number].up, lr, members)
             sizes[members] = self.lr[number].native_px(rows, images)
         return lr, sizes
+
+
+def open_parts(store: StoreFiles, view: View, verify: str = "always") -> tuple[ShardSet, list[ShardSet]]:
+    """Return the HR shards of a view, and those of every variant; rows run through the parts.
+
+    Raises:
+        DataError: a manifest is damaged, or a variant belongs to another base.
+
+    """
+    bases = [Folder(store.base(part.base), store.base_manifest(part.base)) for part in view.parts]
+    hr, lr = ShardSet(bases, verify), []
+    for number in range(len(view.variants)):
+        folders = [
+            Folder(store.lr(part.lr[number]), store.lr_manifest(part.lr[number])) for part in view.parts
+        ]
+        for base, folder in zip(bases, folders, strict=True):
+            if folder.manifest.content != base.manifest.content:
+                raise DataError(
+                    "the variant belongs to another base", file=str(folder.path), hint="lrfr store verify"
+                )
+        lr.append(ShardSet(folders, verify, hr))
+    return hr, lr
 
 
 def _upsample(
