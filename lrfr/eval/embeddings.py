@@ -52,17 +52,24 @@ def image_key(source: Source, row: int) -> bytes:
     return "/".join(source.parts[-2:]).encode() if isinstance(source, Path) else b"row:%d" % row
 
 
-def pixels_digest(sources: Iterable[Source]) -> str:
-    """Return sha256 over the content of every image in turn: bytes of files, shape and values of arrays."""
-    total = hashlib.sha256()
+def contents(sources: Iterable[Source]) -> list[bytes]:
+    """Return what tells each image's content from another's: sha256 of a file's bytes, shape and sha256 of an
+    array.
+    """
+    found = []
     for source in sources:
+        shape = b""
         if isinstance(source, np.ndarray):
-            total.update(str(source.shape).encode())
-            content = np.ascontiguousarray(source).tobytes()
+            shape, content = str(source.shape).encode(), np.ascontiguousarray(source).tobytes()
         else:
             content = source if isinstance(source, bytes) else read_bytes(source)
-        total.update(hashlib.sha256(content).digest())
-    return total.hexdigest()
+        found.append(shape + hashlib.sha256(content).digest())
+    return found
+
+
+def pixels_digest(sources: Iterable[Source]) -> str:
+    """Return sha256 over the content of every image in turn: bytes of files, shape and values of arrays."""
+    return hashlib.sha256(b"".join(contents(sources))).hexdigest()
 
 
 def arrays_digest(*arrays: NDArray[Any] | None) -> str:
@@ -135,21 +142,36 @@ def embed_images(
         part = sources[start : start + batch]
         keys = [image_key(source, row) for row, source in enumerate(part, start)]
         images = shrink.apply([load_image(source) for source in part], size, keys)
-        plain.append(checked_embedding(embed, images))
+        names = [key.decode("utf-8", "replace") for key in keys]
+        plain.append(checked_embedding(embed, images, names))
         if mirror:
-            mirrored.append(
-                checked_embedding(embed, [np.ascontiguousarray(image[:, ::-1]) for image in images])
-            )
+            flipped = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+            mirrored.append(checked_embedding(embed, flipped, names))
         hooks.progress(min(start + batch, len(sources)), len(sources))
     return Embedded(np.concatenate(plain), np.concatenate(mirrored) if mirror else None)
 
 
-def checked_embedding(embed: Embedder, images: list[ImageU8]) -> NDArray[np.float32]:
-    """Call ``embed`` and hold it to its contract: float [N, D], finite."""
+def checked_embedding(
+    embed: Embedder, images: list[ImageU8], names: Sequence[str] = ()
+) -> NDArray[np.float32]:
+    """Call ``embed`` and hold it to its contract: float [N, D], finite; ``names`` are the images'."""
     out = np.asarray(embed(images))
     if out.ndim != 2 or len(out) != len(images) or not np.issubdtype(out.dtype, np.floating):
         found = f"{out.dtype} {list(out.shape)} for {len(images)} images"
         raise SpecError(f"the embedder returned {found}", hint="it must return float32 [N, D]")
-    if not np.isfinite(out).all():
-        raise NumericFault("the embedder returned NaN or infinity")
+    bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
+    if len(bad):
+        first = f", the first for {names[bad[0]]}" if names else ""
+        raise NumericFault(f"the embedder returned NaN or infinity for {len(bad)} of {len(out)} images{first}")
     return out.astype(np.float32, copy=False)
+
+
+def embedding_remarks(features: NDArray[np.float32]) -> list[str]:
+    """Return what is wrong with embeddings [N, D] that numbers alone do not tell: zeros, or all the same."""
+    size = np.linalg.norm(features, axis=1)
+    empty = int((size < _TINY).sum())
+    remarks = [f"{empty} of {len(features)} embeddings are zero: their cosine with everybody is 0"] if empty else []
+    if len(features) > 1 and empty < len(features):
+        spread = float(np.ptp(unit(features), axis=0).max())
+        remarks += ["all embeddings are the same: the model tells nobody apart"] if spread < 1e-6 else []
+    return remarks

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.eval.embeddings import Bools, Ints, Source, arrays_digest
+from lrfr.eval.embeddings import Bools, Ints, Source, arrays_digest, contents
+from lrfr.eval.scoring.folds import draw_folds
+from lrfr.eval.scoring.metrics import as_bools, same_labels
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class PairList:
             test.
         right: index of the second, [P]; the LR side.
         same: True where both show one person, [P].
-        fold: fold of each pair, [P], or None: ten consecutive folds.
+        fold: fold of each pair, [P], or None: they are drawn (:func:`arranged`).
         identity: person of each image, [N], or None where the benchmark does not say.
         alignment: how the crops were made, as far as known.
         digest: sha256 over the list as it was distributed (not the pixels).
@@ -46,6 +48,7 @@ class PairList:
         if not len(self.left) == len(self.right) == len(self.same) or len(self.same) == 0:
             counts = f"{len(self.left)} left, {len(self.right)} right, {len(self.same)} labels"
             raise DataError(f"{self.name}: {counts}; need equal numbers, not zero")
+        object.__setattr__(self, "same", as_bools(self.same))
         if not self.digest:
             parts = [self.left, self.right, self.same, *([] if self.fold is None else [self.fold])]
             object.__setattr__(
@@ -62,7 +65,7 @@ class PairList:
 
 def pair_list(
     pairs: Sequence[tuple[Source, Source]],
-    same: Sequence[bool],
+    same: Sequence[object],
     *,
     identities: Sequence[tuple[Hashable, Hashable]] | None = None,
     folds: Sequence[int] | None = None,
@@ -74,11 +77,15 @@ def pair_list(
 
     Args:
         pairs: (first, second) image: paths, encoded bytes, or uint8 HWC RGB arrays.
-        same: True where both show one person.
+        same: True where both show one person; or words or numbers, see
+            :func:`lrfr.eval.scoring.metrics.same_labels`.
         identities: the persons of each pair, any hashable names; bootstrap intervals need them.
-        folds: fold of each pair; without it, ten consecutive folds.
+        folds: fold of each pair; without it they are drawn, whatever the order of the pairs.
         name: name in the results.
         alignment: how the crops were aligned, for the record.
+
+    Raises:
+        DataError: a label is none, or the counts differ.
 
     """
     images: list[Source] = []
@@ -98,17 +105,106 @@ def pair_list(
         images,
         left=sides[:, 0],
         right=sides[:, 1],
-        same=np.array(same, bool),
+        same=same_labels(same),
         fold=None if folds is None else np.array(folds, np.int64),
         identity=None if identities is None else numbered(people),
         alignment=alignment,
     )
 
 
+@dataclass(frozen=True)
+class Arranged:
+    """A list in an order of its own, which that of its lines does not decide, ready to be measured.
+
+    Attributes:
+        pairs: sorted by what the pictures hold; only images that are in a pair, people numbered anew.
+        fold: fold of each pair, [P].
+        order: where each of ``pairs`` stood before, [P].
+        pixels: sha256 over the images.
+        folds: how the folds came to be, in words.
+        counts: ``n_self`` (a picture paired with itself) and ``n_duplicate`` (a pair that stood there before).
+        remarks: the same in sentences, where there are any.
+
+    """
+
+    pairs: PairList
+    fold: Ints
+    order: Ints
+    pixels: str
+    folds: str
+    counts: Mapping[str, int]
+    remarks: tuple[str, ...]
+
+
+def arranged(pairs: PairList) -> Arranged:
+    """Sort a list by its pictures' content and draw the folds where it has none.
+
+    Raises:
+        DataError: folds cannot be drawn.
+
+    """
+    held = contents(pairs.images)
+    sides = [(held[a], held[b]) for a, b in zip(pairs.left, pairs.right, strict=True)]
+    names = [min(pair) + max(pair) for pair in sides]
+    label = pairs.same.tolist()
+    order = np.array(sorted(range(len(sides)), key=lambda row: (names[row], sides[row], label[row])), np.int64)
+    used = numbered_first(np.stack([pairs.left[order], pairs.right[order]], axis=1).reshape(-1))
+    place = np.empty(len(pairs.images), np.int64)
+    place[used] = np.arange(len(used))
+    same, fold, people = pairs.same[order], pairs.fold, pairs.identity
+    left, right = place[pairs.left[order]], place[pairs.right[order]]
+    if people is not None:
+        people = numbered(people[used].tolist())
+    if fold is None:
+        who = (None, None) if people is None else (people[left], people[right])
+        drawn, how = draw_folds([names[row] for row in order], same, *who)
+    else:
+        drawn, how = fold[order], f"{len(np.unique(fold))} of the list"
+    sorted_pairs = replace(
+        pairs,
+        images=[pairs.images[row] for row in used],
+        left=left,
+        right=right,
+        same=same,
+        fold=drawn,
+        identity=people,
+    )
+    pixels = hashlib.sha256(b"".join(held[row] for row in used)).hexdigest()
+    return Arranged(sorted_pairs, drawn, order, pixels, how, *_odd_pairs(names, sides, label))
+
+
+def numbered_first(values: Ints) -> Ints:
+    """Return the distinct values in order of first appearance."""
+    return np.array(list(dict.fromkeys(values.tolist())), np.int64)
+
+
+def _odd_pairs(
+    names: Sequence[bytes], sides: Sequence[tuple[bytes, bytes]], same: Sequence[bool]
+) -> tuple[Mapping[str, int], tuple[str, ...]]:
+    """Count and tell of pairs that measure nothing or count twice; none is left out."""
+    alone = sum(a == b for a, b in sides)
+    kinds: dict[bytes, set[bool]] = {}
+    for name, label in zip(names, same, strict=True):
+        kinds.setdefault(name, set()).add(label)
+    twice, both = len(names) - len(kinds), sum(len(found) == 2 for found in kinds.values())
+    told = {
+        f"{alone} of {len(names)} pairs show one picture twice (self pairs)": alone,
+        f"{twice} of {len(names)} pairs stand in the list more than once": twice,
+        f"{both} pairs stand in the list both as same and as different": both,
+    }
+    counts = {"n_self": alone, "n_duplicate": twice}
+    return counts, tuple(f"{text}; they are counted as listed" for text, count in told.items() if count)
+
+
 def numbered(names: Sequence[Hashable]) -> Ints:
     """Number names in order of appearance."""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], np.int64)
+
+
+def agrees(people: Sequence[tuple[Hashable, Hashable]], same: Sequence[bool]) -> bool:
+    """Say whether names of people can be those of the pairs: equal where, and only where, the label is."""
+    return all((a == b) == label for (a, b), label in zip(people, same, strict=True))
 
 
 def draw_two(

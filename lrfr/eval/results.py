@@ -89,7 +89,9 @@ class Metric:
     more: Mapping[str, object] = field(default_factory=dict)
 
     def percent(self) -> str:
-        """Return a fraction as text in percent, with its interval."""
+        """Return a fraction as text in percent, with its interval; ``n/a`` where it is not resolvable."""
+        if not self.resolvable:
+            return "n/a"
         span = self.interval
         spread = f" [{100 * span.low:.1f}, {100 * span.high:.1f}]" if span else ""
         return f"{100 * self.value:.1f}{spread}"
@@ -126,6 +128,28 @@ def _now() -> str:
 
 
 @dataclass(frozen=True)
+class Unused:
+    """Files that were not used for one reason: how many, and the first of them."""
+
+    count: int
+    first: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> Unused:
+        """Return the record of some names; at most twenty are kept."""
+        return cls(len(names), tuple(names[:20]))
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a benchmark's folders: ``seen`` is ``used`` and all of ``unused``, by reason."""
+
+    seen: int
+    used: int
+    unused: Mapping[str, Unused] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Result:
     """What one protocol says of one model at one pair of sizes.
 
@@ -152,6 +176,8 @@ class Result:
         finetuned: ``no``, ``paper`` or ``ours``.
         counts: numbers of trials and images (``n_pos``, ``n_gallery``, ...).
         min_far: the smallest FAR that the list can show.
+        remarks: what a reader must know before believing the numbers, in sentences.
+        files: what was seen in the benchmark's folders and what of it was used.
         curves: ``roc`` (far, tar) and ``histogram`` (edges, same, different).
         per_pair: scores, decisions and labels, packed, so that models can be compared later.
         test: what ``lrfr eval --benchmark`` calls it (``scface`` has the benchmarks ``scface-d1``, ...).
@@ -186,6 +212,8 @@ class Result:
     finetuned: str = "no"
     counts: Mapping[str, int] = field(default_factory=dict)
     min_far: float | None = None
+    remarks: tuple[str, ...] = ()
+    files: Files | None = None
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     per_pair: Mapping[str, str] | None = None
     test: str | None = None

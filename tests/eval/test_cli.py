@@ -200,6 +200,7 @@ def third_party(faces_dir, lrfr, tmp_path, monkeypatch):
 
     def run(rows, sizes, *more):
         lines = (faces_dir / "splits" / "dev_pairs.tsv").read_text().splitlines()[:rows]
+        lines = lines if rows is None else [line.rpartition("\t")[0] for line in lines]  # a fold may lose a kind
         (tmp_path / "pairs.tsv").write_text("\n".join(lines))
         if not (tmp_path / "aligned").exists():
             (tmp_path / "aligned").symlink_to(faces_dir / "aligned")

@@ -31,7 +31,7 @@ def measured(folder, model=NAMED, **settings):
 
 @pytest.fixture
 def lists(tmp_path):
-    write_pairs(tmp_path / "one", 10)
+    write_pairs(tmp_path / "one", 20)
     return tmp_path / "one"
 
 
@@ -140,7 +140,7 @@ def test_model_revision_and_cell_are_in_the_name(lists):
     result = measured(lists)[0]
     others = [
         replace(result, model=replace(NAMED, digest="e" * 64)),
-        replace(result, revision=2),
+        replace(result, revision=99),
         replace(result, sizes=(24, 5)),
         replace(result, benchmark="lfw"),
     ]
@@ -188,7 +188,7 @@ def test_arrays_and_lists_of_plain_python_have_names_too():
     rng = np.random.default_rng(0)
     faces = [rng.integers(0, 256, (24, 24, 3), dtype=np.uint8) for _ in range(8)]
     pairs = pair_list(
-        [(faces[i], faces[i + 1]) for i in range(0, 8, 2)] * 3, [True, False] * 6, folds=[0, 1] * 6
+        [(faces[i], faces[i + 1]) for i in range(0, 8, 2)] * 3, [True, False] * 6, folds=[0, 0, 1, 1] * 3
     )
     settings = Settings(sizes=(24,), replicates=0)
     first = verify_pairs(color_embed, pairs, settings, NAMED)[0].id

@@ -14,7 +14,7 @@ from lrfr.eval.pairs import pair_list, synthetic_pairs
 from lrfr.eval.protocols.pair_lists import (
     read_bin,
     read_pairs_tsv,
-    read_pairs_txt,
+    read_lfw_list,
     run_bin_or_folder,
     run_tsv,
     run_xqlfw,
@@ -66,7 +66,7 @@ def test_bin_file_gives_its_pairs_in_ten_folds(tmp_path):
 
 def test_lfw_folder_names_people_and_folds(tmp_path):
     write_lfw(tmp_path)
-    pairs = read_pairs_txt(tmp_path / "pairs.txt", tmp_path / "lfw", "lfw")
+    pairs = read_lfw_list(tmp_path / "pairs.txt", tmp_path / "lfw", "lfw")
     assert np.bincount(pairs.fold).tolist() == [4] * 10
     assert pairs.same.tolist() == ([True, True, False, False] * 10)
     people = pairs.identity
@@ -108,10 +108,10 @@ def test_tab_separated_list_keeps_its_folds(tmp_path):
             lambda root: (root / "lfw" / "Person_3" / "Person_3_0002.jpg").unlink(),
             ["not there", "Person_3_0002"],
         ),
-        (lambda root: (root / "pairs.txt").write_text("10 2\nPerson_1 1\n"), [":2:", "3 (same person) or 4"]),
-        (lambda root: (root / "pairs.txt").write_text("10 2\nPerson_1 one 2\n"), ["'one' is not an integer"]),
+        (lambda root: (root / "pairs.txt").write_text("10 2\nPerson_1 1\n"), [":2:", "name i j"]),
+        (lambda root: (root / "pairs.txt").write_text("10 2\nPerson_1 one 2\n"), [":2:", "name i j"]),
         (
-            lambda root: (root / "pairs.txt").write_text("10 2\n../../etc/passwd 1 2\n"),
+            lambda root: (root / "pairs.txt").write_text("2\n../../etc/passwd 1 2\n" * 1 + "A 1 B 2\n"),
             ["not below the folder"],
         ),
         (
@@ -315,6 +315,6 @@ def test_lists_are_read_in_any_encoding_and_line_ends_and_faults_name_their_line
     pairs = read_pairs_tsv(tmp_path / "pairs.tsv", tmp_path / "images")
     assert pairs.same.tolist() == [True, False] and len(pairs.images) == 3
     (tmp_path / "pairs.tsv").write_bytes(text.replace("\t0", "\tno").encode(encoding))
-    with pytest.raises(DataError, match="'no' is not an integer") as caught:
+    with pytest.raises(DataError, match="'no' is unknown") as caught:
         read_pairs_tsv(tmp_path / "pairs.tsv", tmp_path / "images")
     assert caught.value.line == 3

@@ -27,7 +27,7 @@ def toy_pairs(people=24):
             (identity_picture(p, 2), identity_picture(p + 1, 3)),
         ]
         same += [True, False]
-    return pair_list(pairs, same, folds=[row % 4 for row in range(2 * people)], name="toy")
+    return pair_list(pairs, same, folds=[row // 2 % 4 for row in range(2 * people)], name="toy")
 
 
 def gray_embed(images):

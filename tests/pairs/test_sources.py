@@ -275,9 +275,10 @@ def test_lfw_layout_and_pairs(tmp_path):
     (tmp_path / "pairs.txt").write_text(
         "2\t1\nAnn_Bee\t1\t2\nAnn_Bee\t1\tCy_Dee\t1\n\nAnn_Bee\t2\t1\nCy_Dee\t1\tAnn_Bee\t2\n"
     )
-    pairs = read_pairs_txt(tmp_path / "pairs.txt")
-    assert pairs[0] == ("Ann_Bee/Ann_Bee_0001", "Ann_Bee/Ann_Bee_0002", True, 0)
-    assert pairs[3] == ("Cy_Dee/Cy_Dee_0001", "Ann_Bee/Ann_Bee_0002", False, 1)
+    found = read_pairs_txt(tmp_path / "pairs.txt")
+    assert found.pairs[0] == ("Ann_Bee/Ann_Bee_0001", "Ann_Bee/Ann_Bee_0002", True, 2)
+    assert found.pairs[3] == ("Cy_Dee/Cy_Dee_0001", "Ann_Bee/Ann_Bee_0002", False, 6)
+    assert [found.fold_of(row) for row in range(4)] == [0, 0, 1, 1]
     source = open_source(str(tmp_path))
     assert isinstance(source, LfwSource)
     assert sorted(face.label for face in source.faces()) == ["Ann_Bee", "Ann_Bee", "Cy_Dee"]

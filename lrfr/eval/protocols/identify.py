@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,26 +11,28 @@ import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import digest_of as json_digest
-from lrfr.eval.embeddings import Bools, Ints, Source, pixels_digest
+from lrfr.eval.embeddings import Bools, Ints, Source, contents, embedding_remarks
 from lrfr.eval.low_res import Size
 from lrfr.eval.pairs import numbered
-from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need, rows_of
+from lrfr.eval.protocols.layout import cell_strings, listed_file, load_mat, need, own_rows
 from lrfr.eval.protocols.pair_lists import images_root
-from lrfr.eval.results import Metric, Result, metric
+from lrfr.eval.protocols.seen import Ledger, check_there, unaligned_remark
+from lrfr.eval.results import Files, Metric, Result, metric
 from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
 from lrfr.eval.scoring.search import F32, Search, search, tpir_at_fpir
 from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells, with_draws
 
-REVISION = 1
+REVISION = 2
 TINYFACE_RANKS = (1, 5, 10, 20)
 DISTRACTOR = -100  # TinyFace's own label of a distractor; no person has a negative number
 TINYFACE_TREE = """
 Testing_Set/Gallery_Match/, Testing_Set/Gallery_Distractor/, Testing_Set/Probe/
+                                               (aligned crops: --data aligned_pad_.../ beside it)
 Testing_Set/gallery_match_img_ID_pairs.mat     variables gallery_set, gallery_ids
 Testing_Set/probe_img_ID_pairs.mat             variables probe_set, probe_ids"""
 LISTS_TREE = """
 gallery.tsv, probe.tsv [, distractor.tsv]     path <tab> identity; paths below the lists'
-                                              folder, images/ or aligned/"""
+                                              folder, images/ or aligned/; commas or spaces will do"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class SearchList:
     distractor: Sequence[Source] = ()
     alignment: str = "as distributed"
     digest: str = ""
+    files: Files | None = None
 
     @property
     def content_digest(self) -> str:
@@ -57,10 +60,67 @@ class SearchList:
         """Return every image: gallery, probes, distractors."""
         return [*self.gallery, *self.probe, *self.distractor]
 
-    def pixels_digest(self) -> str:
-        """Return sha256 over the images; the order of distractors decides nothing."""
-        strangers = sorted(pixels_digest([source]) for source in self.distractor)
-        return json_digest([pixels_digest(self.gallery), pixels_digest(self.probe), strangers])
+
+@dataclass(frozen=True)
+class Searched:
+    """A search list sorted by what its pictures hold, so that the order of its lines decides nothing.
+
+    Attributes:
+        lists: the same images; people numbered anew.
+        pixels: sha256 over the images.
+        counts: numbers of images.
+        remarks: what is odd about the list, in sentences.
+
+    """
+
+    lists: SearchList
+    pixels: str
+    counts: Mapping[str, int]
+    remarks: tuple[str, ...]
+
+
+def arranged_search(lists: SearchList) -> Searched:
+    """Sort a list and look for oddities.
+
+    Raises:
+        DataError: a part is empty, or a probe has no image of its person in the gallery.
+
+    """
+    if not len(lists.gallery) or not len(lists.probe):
+        raise DataError(f"{lists.name}: {len(lists.gallery)} gallery images, {len(lists.probe)} probes")
+    lone = np.flatnonzero(~np.isin(lists.probe_id, lists.gallery_id))
+    if len(lone):
+        source = lists.probe[int(lone[0])]
+        raise DataError(
+            f"{lists.name}: {len(lone)} of {len(lists.probe)} probes have no image of their person in the gallery",
+            file=str(source) if isinstance(source, Path) else None,
+            hint="a closed-set test needs one for each; strangers belong to the distractors",
+        )
+    held = {part: contents(getattr(lists, part)) for part in ("gallery", "probe", "distractor")}
+    ids = {"gallery": lists.gallery_id, "probe": lists.probe_id}
+    # content alone and not the number of a person, which may be the place of his first line
+    order = {part: sorted(range(len(found)), key=found.__getitem__) for part, found in held.items()}
+    people = numbered([int(ids[part][row]) for part in ids for row in order[part]])
+    moved = {part: [getattr(lists, part)[row] for row in rows] for part, rows in order.items()}
+    count = len(lists.gallery)
+    made = replace(lists, **moved, gallery_id=people[:count], probe_id=people[count:])
+    digests = [hashlib.sha256(b"".join(held[part][row] for row in order[part])).hexdigest() for part in order]
+    counts = {f"n_{part}": len(found) for part, found in held.items()}
+    return Searched(made, json_digest(digests), counts, _oddities(held, ids))
+
+
+def _oddities(held: Mapping[str, list[bytes]], ids: Mapping[str, Ints]) -> tuple[str, ...]:
+    people: dict[bytes, set[int]] = {}
+    for content, person in zip(held["gallery"], ids["gallery"].tolist(), strict=True):
+        people.setdefault(content, set()).add(person)
+    known, strangers = set(held["gallery"]), set(held["distractor"])
+    told = {
+        "gallery images stand there more than once": len(held["gallery"]) - len(people),
+        "gallery images stand there under several people": sum(len(found) > 1 for found in people.values()),
+        "probes are gallery images themselves": sum(content in known for content in held["probe"]),
+        "distractors are gallery images or probes": len(strangers & (known | set(held["probe"]))),
+    }
+    return tuple(f"{count} {text}; they are counted as listed" for text, count in told.items() if count)
 
 
 def identify(
@@ -85,18 +145,16 @@ def identify(
         fpirs: also report TPIR at these FPIR, with the distractors as probes without a mate.
 
     """
-    known = np.isin(lists.probe_id, lists.gallery_id)
-    if not known.all():
-        raise DataError(
-            f"{lists.name}: {int((~known).sum())} of {len(known)} probes have no image of their person in "
-            f"the gallery"
-        )
+    found = arranged_search(lists)
+    lists = found.lists
     parts = _Parts(task, lists, task.settings.fusion(flip))
-    results, pixels = [], lists.pixels_digest()
+    unaligned = unaligned_remark([*lists.gallery, *lists.probe], lists.alignment)
+    results = []
     for cell in size_cells(task.settings, sizes):
         metrics = _closed_set(parts, cell, ranks)
         if fpirs and lists.distractor:
             metrics |= _open_set(parts, cell, fpirs)
+        seen = np.concatenate([parts.get("gallery", cell[1]), parts.get("probe", cell[2])])
         made = replace(
             task.blank(lists.name, "identification", cell, parts.fusion),
             revision=REVISION,
@@ -104,12 +162,10 @@ def identify(
             alignment=lists.alignment,
             protocol_digest=lists.digest,
             list_digest=lists.content_digest,
-            pixels_digest=with_draws(pixels, lists.images, cell),
-            counts={
-                "n_gallery": len(lists.gallery),
-                "n_probe": len(lists.probe),
-                "n_distractor": len(lists.distractor),
-            },
+            pixels_digest=with_draws(found.pixels, lists.images, cell),
+            counts=found.counts,
+            remarks=(*found.remarks, *unaligned, *embedding_remarks(seen)),
+            files=lists.files,
         )
         results.append(made)
     return results
@@ -200,55 +256,83 @@ def run_lists(data: Path, task: Task) -> list[Result]:
         found[part] = need(data, (f"{part}.tsv", f"dev_{part}.tsv", f"splits/dev_{part}.tsv"), LISTS_TREE)
     root, folder = images_root(found["gallery"]), found["gallery"].parent
     optional = [path for name in ("distractor.tsv", "dev_distractor.tsv") if (path := folder / name).exists()]
-    rows = {part: _fields(path, 2) for part, path in found.items()}
-    rows["distractor"] = _fields(optional[0], 1) if optional else []
-    people = {
-        name: number
-        for number, name in enumerate(dict.fromkeys(row[1] for row in rows["gallery"] + rows["probe"]))
-    }
+    gallery, people = _own_list(found["gallery"], root)
+    probe, others = _own_list(found["probe"], root)
+    distractor, _ = _own_list(optional[0], root, named=False) if optional else ([], [])
+    number = numbered([*people, *others])
+    shown = [[f"{path.relative_to(root)}\t{who}" for path, who in zip(*part, strict=True)] for part in (
+        (gallery, people), (probe, others), (distractor, [""] * len(distractor))
+    )]
     lists = SearchList(
         name="identify-tsv",
-        gallery=[inside(root, row[0]) for row in rows["gallery"]],
-        gallery_id=np.array([people[row[1]] for row in rows["gallery"]], np.int64),
-        probe=[inside(root, row[0]) for row in rows["probe"]],
-        probe_id=np.array([people[row[1]] for row in rows["probe"]], np.int64),
-        distractor=[inside(root, row[0]) for row in rows["distractor"]],
+        gallery=gallery,
+        gallery_id=number[: len(people)],
+        probe=probe,
+        probe_id=number[len(people) :],
+        distractor=distractor,
         alignment=f"as in {root.name}",
-        digest=digest_of(*[["\t".join(row) for row in part] for part in rows.values()]),
+        digest=digest_of(*shown),
     )
     return identify(task, lists, ranks=(1, 5, 10, 20), flip="none", sizes=DEFAULT_SIZES, fpirs=(0.1, 0.01))
 
 
-def _fields(path: Path, columns: int) -> list[list[str]]:
-    return [fields for _, fields in rows_of(path, columns, "\t")]
+def _own_list(path: Path, root: Path, *, named: bool = True) -> tuple[list[Path], list[str]]:
+    """Return the pictures of a list and, where it must name them, their people."""
+    rows = own_rows(path, ("path", "identity"), optional=0 if named else 1)
+    files = [listed_file(root, row[0], path, number) for number, row in rows]
+    check_there(files, [number for number, _ in rows], path)
+    return files, [row[1] if named else "" for _, row in rows]
 
 
 def run_tinyface(data: Path, task: Task) -> list[Result]:
-    """Evaluate TinyFace: gallery match plus distractors, images as they are, flips averaged."""
-    root = data if (data / "Testing_Set").exists() else data / "tinyface"
+    """Evaluate TinyFace: gallery match plus distractors, flips averaged; ``data`` is the data set's folder, or
+    one of aligned crops (``aligned_pad_0.1_pad_high``) beside it.
+    """
+    aligned = (data / "Probe").exists() and (data / "Gallery_Match").exists()
+    root = data.parent if aligned else data
+    root = root if (root / "Testing_Set").exists() else root / "tinyface"
     test = need(root, "Testing_Set", TINYFACE_TREE)
-    gallery_mat, probe_mat = (
-        need(test, f"{part}_img_ID_pairs.mat", TINYFACE_TREE) for part in ("gallery_match", "probe")
-    )
-    gallery = load_mat(gallery_mat, ("gallery_set", "gallery_ids"))
-    probe = load_mat(probe_mat, ("probe_set", "probe_ids"))
-    names, probes = cell_strings(gallery["gallery_set"]), cell_strings(probe["probe_set"])
-    folders = [need(test, part, TINYFACE_TREE) for part in ("Gallery_Match", "Probe", "Gallery_Distractor")]
-    distractors = sorted(path for path in folders[2].iterdir() if path.is_file())
+    folders = [
+        need(data if aligned else test, part, TINYFACE_TREE)
+        for part in ("Gallery_Match", "Probe", "Gallery_Distractor")
+    ]
+    ledger = Ledger()
+    gallery, gallery_id = _of_mat(test, "gallery_match", "gallery", folders[0], ledger)
+    probe, probe_id = _of_mat(test, "probe", "probe", folders[1], ledger)
+    distractor = ledger.pictures(folders[2])
     lists = SearchList(
         name="tinyface",
-        gallery=[inside(folders[0], name) for name in names],
-        gallery_id=_ids(gallery["gallery_ids"], names, gallery_mat),
-        probe=[inside(folders[1], name) for name in probes],
-        probe_id=_ids(probe["probe_ids"], probes, probe_mat),
-        distractor=distractors,
-        digest=digest_of(names, probes, [path.name for path in distractors]),
+        gallery=gallery,
+        gallery_id=gallery_id,
+        probe=probe,
+        probe_id=probe_id,
+        distractor=distractor,
+        alignment=data.name if aligned else "as distributed",
+        digest=digest_of(*[[path.name for path in part] for part in (gallery, probe, distractor)]),
+        files=ledger.files(),
     )
     return identify(task, lists, ranks=TINYFACE_RANKS, flip="mean", sizes=NATIVE)
 
 
-def _ids(values: object, names: list[str], path: Path) -> Ints:
-    ids = np.asarray(values, np.int64).reshape(-1)
+def _of_mat(test: Path, stem: str, variable: str, folder: Path, ledger: Ledger) -> tuple[list[Path], Ints]:
+    """Return the pictures and people that ``STEM_img_ID_pairs.mat`` names."""
+    path = need(test, f"{stem}_img_ID_pairs.mat", TINYFACE_TREE)
+    return listed_in_mat(path, variable, folder, ledger)
+
+
+def listed_in_mat(path: Path, variable: str, folder: Path, ledger: Ledger) -> tuple[list[Path], Ints]:
+    """Return the pictures of a folder that ``VARIABLE_set`` names, and their people from ``VARIABLE_ids``.
+
+    Raises:
+        DataError: the counts differ, or a picture is not there.
+
+    """
+    found = load_mat(path, (f"{variable}_set", f"{variable}_ids"))
+    names = cell_strings(found[f"{variable}_set"])
+    ids = np.asarray(found[f"{variable}_ids"], np.int64).reshape(-1)
     if len(ids) != len(names):
         raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
-    return ids
+    files = [listed_file(folder, name, path, row) for row, name in enumerate(names, 1)]
+    check_there(files, range(1, len(files) + 1), path)
+    ledger.unlisted(folder, files)
+    return files, ids

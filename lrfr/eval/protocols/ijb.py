@@ -9,7 +9,7 @@ F1 adds the mirror image's embedding. (``ijb_evals.py`` calls the opposite of N1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,18 +17,30 @@ import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import ImageU8
+from lrfr.core.lists import Row
 from lrfr.core.landmarks import TEMPLATE, similarity
-from lrfr.eval.embeddings import Embedded, Floats, Ints, arrays_digest, checked_embedding, load_image
+from lrfr.eval.embeddings import (
+    Bools,
+    Embedded,
+    Floats,
+    Ints,
+    arrays_digest,
+    checked_embedding,
+    embedding_remarks,
+    load_image,
+)
 from lrfr.eval.low_res import Size
 from lrfr.eval.protocols.layout import file_digest, inside, int_table, integer, need, rows_of
-from lrfr.eval.results import Metric, Result, metric
+from lrfr.eval.protocols.seen import Ledger, check_there
+from lrfr.eval.results import Files, Metric, Result, metric
 from lrfr.eval.scoring.intervals import wilson
-from lrfr.eval.scoring.metrics import auc, eer, is_resolvable, roc, tar_at_far, thin
-from lrfr.eval.scoring.search import F32, hit_scores, search
+from lrfr.eval.scoring.metrics import LabelFault, as_bools, auc, eer, is_resolvable, roc, tar_at_far, thin
+from lrfr.eval.scoring.search import F32, TIE, hit_scores, search
 from lrfr.eval.scoring.templates import image_features, legacy_merged, pair_scores, template_features
 from lrfr.eval.settings import SizeCell, Task, size_cells
+from lrfr.pairs.align.checks import check_convention
 
-REVISION = 1
+REVISION = 2
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (0.01, 0.1)
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
@@ -37,7 +49,7 @@ loose_crop/1.jpg ...
 meta/{name}_face_tid_mid.txt                   file template medium
 meta/{name}_template_pair_label.txt            template template same           (1:1)
 meta/{name}_name_5pts_score.txt                file x1 y1 .. x5 y5 score
-meta/{name}_1N_gallery_{a}.csv, _{b}.csv, meta/{name}_1N_probe_mixed.csv        (1:N)  template,subject"""
+meta/{name}_1N_gallery_{a}.csv, _{b}.csv, meta/{name}_1N_probe_mixed.csv        (1:N)  template,subject[,...], a line for each image"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,10 @@ class Media:
     detector: Floats
     template: Ints
     medium: Ints
+    empty: Ints
+    counts: Mapping[str, int]
+    remarks: tuple[str, ...]
+    record: Files
 
     def sets(self) -> Sequence[Floats | Ints]:
         """Return all that the lists say of the images but their names."""
@@ -83,7 +99,8 @@ def run_ijb(data: Path, task: Task, *, name: str) -> list[Result]:
             flip=task.settings.fusion("sum") == "sum",
         )
         features, names = template_features(feature, media.template, media.medium)
-        templates = Templates(data, name, tree, features, names, media.sets())
+        features = np.concatenate([features, np.zeros((len(media.empty), features.shape[1]), np.float32)])
+        templates = Templates(data, name, tree, features, np.concatenate([names, media.empty]), media)
         cell = ("same" if size_a == size_b else "cross", size_a, size_b)
         results.append(_verification(templates, task, cell))
         if (data / "meta" / f"{name}_1N_probe_mixed.csv").exists():
@@ -96,21 +113,63 @@ def _read_media(data: Path, name: str, tree: str) -> Media:
     points_path = need(data, f"meta/{name}_name_5pts_score.txt", tree)
     crops = need(data, "loose_crop", tree)
     rows, marks = rows_of(tid_path, 3), rows_of(points_path, 12)
-    if len(rows) != len(marks) or any(
-        row.fields[0] != mark.fields[0] for row, mark in zip(rows, marks, strict=True)
-    ):
-        raise DataError(f"does not list the same images as {tid_path.name}", file=str(points_path))
-    try:
-        numbers = np.array([mark.fields[1:12] for mark in marks], np.float64)
-    except ValueError as error:
-        raise DataError(str(error), file=str(points_path)) from None
-    return Media(
-        files=[inside(crops, row.fields[0]) for row in rows],
-        points=numbers[:, :10].reshape(-1, 5, 2),
-        detector=numbers[:, 10],
-        template=np.array([integer(row[1], tid_path, number) for number, row in rows], np.int64),
-        medium=np.array([integer(row[2], tid_path, number) for number, row in rows], np.int64),
+    for row, mark in zip(rows, marks, strict=False):
+        if row.fields[0] != mark.fields[0]:
+            raise DataError(
+                f"does not list the same images as {tid_path.name}: '{mark.fields[0]}' for '{row.fields[0]}'",
+                file=str(points_path),
+                line=mark.number,
+            )
+    if len(rows) != len(marks):
+        raise DataError(
+            f"does not list the same images as {tid_path.name}: {len(marks)} for {len(rows)}",
+            file=str(points_path),
+        )
+    numbers = np.array([_numbers(mark, points_path) for mark in marks], np.float64)
+    template, medium = (
+        np.array([integer(fields[column], tid_path, number) for number, fields in rows], np.int64)
+        for column in (1, 2)
     )
+    files = [inside(crops, row.fields[0]) for row in rows]
+    check_there(files, [row.number for row in rows], tid_path)
+    points = numbers[:, :10].reshape(-1, 5, 2)
+    kept = _usable(points, numbers[:, 10])
+    refused = [f"{marks[i].fields[0]} (line {marks[i].number})" for i in np.flatnonzero(~kept)]
+    if not kept.any():
+        raise DataError(f"none of {len(kept)} faces has landmarks: the first is {refused[0]}", file=str(points_path))
+    step = max(1, len(kept) // 64)
+    check_convention(list(points[kept][::step]), str(points_path))
+    empty = np.setdiff1d(template, template[kept])
+    ledger = Ledger()
+    ledger.unlisted(crops, [path for path, good in zip(files, kept, strict=True) if good])
+    told = f"{len(refused)} of {len(kept)} images have no landmarks or no detector score in {points_path.name}"
+    left = f"; {len(empty)} templates have no other image: their feature is zero" if len(empty) else ""
+    return Media(
+        files=[path for path, good in zip(files, kept, strict=True) if good],
+        points=points[kept],
+        detector=numbers[kept, 10],
+        template=template[kept],
+        medium=medium[kept],
+        empty=empty,
+        counts={"n_image": int(kept.sum()), "n_image_refused": len(refused), "n_template_empty": len(empty)},
+        remarks=(f"{told}: {', '.join(refused[:3])}{left}",) if refused else (),
+        record=ledger.files(),
+    )
+
+
+def _numbers(mark: Row, path: Path) -> list[float]:
+    try:
+        return [float(text) for text in mark.fields[1:12]]
+    except ValueError as error:
+        raise DataError(str(error), file=str(path), line=mark.number) from None
+
+
+def _usable(points: Floats, detector: Floats) -> Bools:
+    """Say which faces have landmarks, [N]: NaN stands for none, and so do points at (-1, -1) or (0, 0)."""
+    absent = (points == -1).all(axis=2) | (points == 0).all(axis=2)
+    finite = np.isfinite(points).all(axis=(1, 2)) & np.isfinite(detector)
+    spread = np.ptp(np.where(np.isfinite(points), points, 0), axis=1).max(axis=1)
+    return np.asarray(finite & ~absent.any(axis=1) & (spread > 1e-3))
 
 
 def _embed_media(task: Task, media: Media, size: Size, mirror_size: Size) -> Embedded:
@@ -122,11 +181,12 @@ def _embed_media(task: Task, media: Media, size: Size, mirror_size: Size) -> Emb
     for start in range(0, len(media.files), batch):
         rows = range(start, min(start + batch, len(media.files)))
         faces = [align(load_image(media.files[i]), media.points[i]) for i in rows]
-        keys = [media.files[i].name.encode() for i in rows]
-        plain.append(checked_embedding(task.embed, shrink.apply(faces, size, keys)))
+        names = [media.files[i].name for i in rows]
+        keys = [name.encode("utf-8", "surrogateescape") for name in names]
+        plain.append(checked_embedding(task.embed, shrink.apply(faces, size, keys), names))
         flipped = [np.ascontiguousarray(face[:, ::-1]) for face in faces]
         # cross-resolution in BTNet shrinks the mirror image alone, so it has a size of its own
-        mirrored.append(checked_embedding(task.embed, shrink.apply(flipped, mirror_size, keys)))
+        mirrored.append(checked_embedding(task.embed, shrink.apply(flipped, mirror_size, keys), names))
         task.hooks.progress(rows[-1] + 1, len(media.files))
     return Embedded(np.concatenate(plain), np.concatenate(mirrored))
 
@@ -145,34 +205,57 @@ def _blank(task: Task, name: str, protocol: str, cell: SizeCell) -> Result:
 
 @dataclass(frozen=True)
 class Templates:
-    """Unit template features [T, D] with their numbers, where the lists lie, and what decides the features
-    besides pixels.
-    """
+    """Unit template features [T, D] with their numbers, where the lists lie, and the images behind them."""
 
     data: Path
     name: str
     tree: str
     features: F32
     numbers: Ints
-    sets: Sequence[Floats | Ints] = ()
+    media: Media
 
     def list_file(self, part: str) -> Path:
         """Return a list of the ``meta`` folder, or say which one is missing."""
         return need(self.data, f"meta/{self.name}_{part}", self.tree)
 
     def rows(self, wanted: Ints, path: Path) -> Ints:
-        """Return the rows of template numbers."""
-        place = np.searchsorted(self.numbers, wanted)
-        known = self.numbers[np.minimum(place, len(self.numbers) - 1)] == wanted
-        if not known.all():
-            raise DataError(f"template {int(wanted[~known][0])} has no image", file=str(path))
-        return np.asarray(place, np.int64)
+        """Return the rows of template numbers.
+
+        Raises:
+            DataError: some have no image in the list of faces: how many, and the first with its line.
+
+        """
+        order = np.argsort(self.numbers)
+        place = np.minimum(np.searchsorted(self.numbers, wanted, sorter=order), len(order) - 1)
+        rows = order[place]
+        lost = np.flatnonzero(self.numbers[rows] != wanted)
+        if len(lost):
+            first, count = int(wanted[lost[0]]), len(np.unique(wanted[lost]))
+            raise DataError(
+                f"{count} of {len(np.unique(wanted))} templates are in no line of "
+                f"{self.name}_face_tid_mid.txt, the first: template {first} has no image",
+                file=str(path),
+            )
+        return np.asarray(rows, np.int64)
+
+    def result(self, task: Task, protocol: str, cell: SizeCell) -> Result:
+        """Return a result without numbers."""
+        made = _blank(task, self.name, protocol, cell)
+        media = self.media
+        remarks = (*media.remarks, *embedding_remarks(self.features[: len(self.features) - len(media.empty)]))
+        return replace(made, counts=media.counts, remarks=remarks, files=media.record)
 
 
 def _verification(templates: Templates, task: Task, cell: SizeCell) -> Result:
     path = templates.list_file("template_pair_label.txt")
     table = int_table(path, 3)
-    left, right, same = templates.rows(table[:, 0], path), templates.rows(table[:, 1], path), table[:, 2] == 1
+    left, right = templates.rows(table[:, 0], path), templates.rows(table[:, 1], path)
+    try:
+        same = as_bools(table[:, 2])
+    except LabelFault as fault:
+        raise DataError(fault.message, file=str(path), line=fault.row + 1, hint=fault.hint) from None
+    both = np.minimum(left, right) * len(templates.numbers) + np.maximum(left, right)
+    odd = {"n_self": int((left == right).sum()), "n_duplicate": len(both) - len(np.unique(both))}
     scores = pair_scores(templates.features, left, right)
     curve = roc(scores, same)
     metrics = {}
@@ -181,12 +264,13 @@ def _verification(templates: Templates, task: Task, cell: SizeCell) -> Result:
         interval = wilson(round(point.tar * curve.n_pos), curve.n_pos)
         metrics[f"TAR@FAR={far:g}"] = metric(point.tar, curve.n_pos, interval, resolvable=point.resolvable)
     metrics |= {"EER": metric(eer(curve), len(same)), "AUC": metric(auc(curve), len(same))}
+    blank = templates.result(task, "template verification", cell)
     return replace(
-        _blank(task, templates.name, "template verification", cell),
+        blank,
         metrics=metrics,
         protocol_digest=file_digest(path),
-        list_digest=arrays_digest(*templates.sets, left, right, same),
-        counts={"n_pos": curve.n_pos, "n_neg": curve.n_neg},
+        list_digest=arrays_digest(*templates.media.sets(), left, right, same),
+        counts={"n_pos": curve.n_pos, "n_neg": curve.n_neg, **odd, **blank.counts},
         min_far=curve.min_far,
         curves={"roc": thin(curve)},
     )
@@ -195,7 +279,7 @@ def _verification(templates: Templates, task: Task, cell: SizeCell) -> Result:
 def _identification(templates: Templates, task: Task, cell: SizeCell) -> Result:
     parts = [f"1N_gallery_{letter}.csv" for letter in GALLERIES[templates.name]]
     paths = [templates.list_file(part) for part in (*parts, "1N_probe_mixed.csv")]
-    tables = [int_table(path, 2, delimiter=",", skip=1) for path in paths]
+    tables = [_subjects(path) for path in paths]
     *galleries, (probe, probe_id) = [
         (templates.features[templates.rows(table[:, 0], path)], table[:, 1])
         for table, path in zip(tables, paths, strict=True)
@@ -207,13 +291,35 @@ def _identification(templates: Templates, task: Task, cell: SizeCell) -> Result:
     )
     for target, value in legacy_merged(probe, probe_id, merged, merged_id, FPIRS).items():
         metrics[f"legacy-merged@{target:g}"] = metric(value, len(probe))
+    outside = int((~np.isin(probe_id, merged_id)).sum())
+    blank = templates.result(task, "template identification", cell)
+    told = (f"{outside} of {len(probe)} probes have their person in neither gallery: strangers to both",)
     return replace(
-        _blank(task, templates.name, "template identification", cell),
+        blank,
         metrics=metrics,
         protocol_digest=file_digest(*paths),
-        list_digest=arrays_digest(*templates.sets, *tables),
-        counts={"n_gallery": len(merged), "n_probe": len(probe)},
+        list_digest=arrays_digest(*templates.media.sets(), *tables),
+        counts={"n_gallery": len(merged), "n_probe": len(probe), "n_probe_outside": outside, **blank.counts},
+        remarks=(*blank.remarks, *(told if outside else ())),
     )
+
+
+def _subjects(path: Path) -> Ints:
+    """Return each template once with its person, [T, 2], in ascending order of templates.
+
+    The lists as distributed have a line for each image of a template.
+
+    Raises:
+        DataError: a template has two people.
+
+    """
+    table = int_table(path, 2, delimiter=",")
+    pairs = np.unique(table, axis=0)
+    twice = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
+    if len(twice):
+        template, one, other = int(pairs[twice[0], 0]), *pairs[twice[0] : twice[0] + 2, 1].tolist()
+        raise DataError(f"template {template} is of person {one} and of person {other}", file=str(path))
+    return pairs
 
 
 def per_gallery(probe: F32, probe_id: Ints, galleries: Sequence[tuple[F32, Ints]]) -> dict[str, Metric]:
@@ -228,7 +334,10 @@ def per_gallery(probe: F32, probe_id: Ints, galleries: Sequence[tuple[F32, Ints]
     for gallery, gallery_id in galleries:
         enrolled = np.isin(probe_id, gallery_id)
         if enrolled.all() or not enrolled.any():
-            raise DataError("a gallery needs probes of its own people and of others")
+                raise DataError(
+                f"{int(enrolled.sum())} of {len(enrolled)} probes are of a gallery's people; it needs probes of "
+                f"its own people and of others"
+            )
         mated = search(probe[enrolled], probe_id[enrolled], gallery, gallery_id)
         strangers = search(probe[~enrolled], probe_id[~enrolled], gallery, gallery_id)
         # over all probes: each has its mate in one of the two galleries
@@ -237,7 +346,7 @@ def per_gallery(probe: F32, probe_id: Ints, galleries: Sequence[tuple[F32, Ints]
         ordered = np.sort(strangers.best_other)[::-1]
         for target in FPIRS:
             threshold = ordered[max(int(len(ordered) * target) - 1, 0)]
-            tpir[target].append(float((hit_scores(mated, 1) > threshold).mean()))
+            tpir[target].append(float((hit_scores(mated, 1) > threshold + TIE).mean()))
     rank = np.concatenate(ranks)
     body = {}
     for target, values in tpir.items():

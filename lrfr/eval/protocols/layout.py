@@ -4,9 +4,12 @@ beside it.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import re
+import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -60,6 +63,52 @@ def rows_of(path: Path, columns: int, separator: str | None = None, *, skip: int
     return rows
 
 
+def own_rows(path: Path, columns: Sequence[str], *, optional: int = 0) -> list[Row]:
+    """Return the fields of a list that a user wrote: tabs, commas (with quotes) or spaces between, with or
+    without a header.
+
+    Args:
+        path: the list.
+        columns: their names, the last ``optional`` of which may be missing.
+        optional: how many.
+
+    Raises:
+        DataError: a line has another number of fields than there may be, or than the other lines.
+
+    """
+    least, expected = len(columns) - optional, " <tab> ".join(columns)
+    first = next(iter(lines_of(path)), None)
+    if first is None:
+        raise DataError("the list is empty", file=str(path))
+    # what stands between is what cuts the first line into as many fields as there may be
+    separators = ["\t", ",", None] if least > 1 else ["\t"]
+    fitting = [mark for mark in separators if least <= _fields_of(first.text, mark) <= len(columns)]
+    rows = read_rows(path, expected, separator=fitting[0] if fitting else "\t", names=True, error=DataError)
+    heading = [field.lower().replace(" ", "_") for field in rows[0].fields]
+    if heading[0] in _HEADINGS and not Path(rows[0].fields[0]).suffix:
+        rows = rows[1:]
+    wanted = len(rows[0].fields) if rows else 0
+    for number, fields in rows:
+        if not least <= len(fields) <= len(columns) or len(fields) != wanted:
+            raise DataError(
+                f"expected '{expected}', found {len(fields)} fields"
+                + (f" where the lines before have {wanted}" if least <= wanted <= len(columns) else ""),
+                file=str(path),
+                line=number,
+            )
+    if not rows:
+        raise DataError("the list has a header and no lines", file=str(path))
+    return rows
+
+
+_HEADINGS = {"path", "file", "filename", "image", "img", "key", "left", "first", "a"}
+_HEADINGS |= {f"{word}{mark}{side}" for word in tuple(_HEADINGS) for mark in ("", "_") for side in "a1l"}
+
+
+def _fields_of(line: str, separator: str | None) -> int:
+    return len(line.split()) if separator is None else len(next(csv.reader([line], delimiter=separator)))
+
+
 def integer(text: str, path: Path, line: int) -> int:
     """Return an integer field."""
     try:
@@ -68,10 +117,16 @@ def integer(text: str, path: Path, line: int) -> int:
         raise DataError(f"'{text}' is not an integer", file=str(path), line=line) from None
 
 
-def int_table(path: Path, columns: int, *, delimiter: str | None = None, skip: int = 0) -> Ints:
-    """Return the first ``columns`` integer columns of a long list, [rows, columns]; fifteen million rows take
-    seconds.
+def int_table(path: Path, columns: int, *, delimiter: str | None = None) -> Ints:
+    """Return the first ``columns`` integer columns of a long list, [rows, columns], below a header where there
+    is one; fifteen million rows take seconds.
+
+    Raises:
+        DataError: a field is no integer; the line is named.
+
     """
+    first = next(iter(_first_lines(path)), "")
+    skip = 0 if first.split(delimiter)[0].strip().lstrip("+-").isdigit() else 1
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -84,10 +139,19 @@ def int_table(path: Path, columns: int, *, delimiter: str | None = None, skip: i
                 ndmin=2,
                 encoding="utf-8-sig",
             )
-    except (ValueError, IndexError, UserWarning) as error:
+    except (ValueError, IndexError, UserWarning, OverflowError) as error:
+        text = str(error).splitlines()[0]
+        row = re.search(r"at row (\d+)", text)
         raise DataError(
-            f"not {columns} columns of integers: {str(error).splitlines()[0]}", file=str(path)
+            f"not {columns} columns of integers: {text}",
+            file=str(path),
+            line=int(row.group(1)) + skip + 1 if row else None,
         ) from None
+
+
+def _first_lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig", errors="replace") as handle:
+        yield from (line for line in handle if line.strip())
 
 
 def file_digest(*paths: Path) -> str:
@@ -105,6 +169,28 @@ def inside(root: Path, name: str) -> Path:
     if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
         raise DataError(f"the list names '{name}', which is not below the folder", file=str(root))
     return root / parts
+
+
+def listed_file(
+    root: Path, name: str, list_path: Path, line: int, suffixes: Sequence[str] = ("",)
+) -> Path:
+    """Return the file that a line of a list names, below ``root``, whether it is there or not.
+
+    A name in another Unicode form or encoding than the file's is found too, and one without its suffix.
+
+    Raises:
+        DataError: the name leads out of the folder; the message names the line.
+
+    """
+    try:
+        path = inside(root, name)
+    except DataError as fault:
+        raise DataError(fault.message, file=str(list_path), line=line) from None
+    plain = path.relative_to(root).as_posix()
+    old = plain.encode("utf-8", "surrogateescape").decode("latin-1")
+    forms = [plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD")), old]
+    every = [root / f"{form}{suffix}" for form in dict.fromkeys(forms) for suffix in suffixes]
+    return next((other for other in every if other.exists()), every[0])
 
 
 def load_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:

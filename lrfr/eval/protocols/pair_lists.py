@@ -11,107 +11,118 @@ import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.eval.embeddings import Source
-from lrfr.eval.pairs import PairList, pair_list, synthetic_pairs
-from lrfr.eval.protocols.layout import inside, integer, lines_of, need, rows_of
+from lrfr.eval.pairs import PairList, agrees, pair_list, synthetic_pairs
+from lrfr.eval.protocols.layout import integer, listed_file, need, own_rows
+from lrfr.eval.protocols.seen import check_there
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result
 from lrfr.eval.settings import Task
+from lrfr.eval.scoring.conventions import fold_numbers
+from lrfr.eval.scoring.folds import check_folds
+from lrfr.eval.scoring.metrics import LabelFault, same_labels
 from lrfr.pairs.sources.bin_file import read_bin as read_images
+from lrfr.pairs.sources.folder import read_pairs_txt
 
 BIN_TREE = (
     "{name}.bin            pickle of (list of encoded images, list of bool), images 2i and 2i+1 form pair i"
 )
 PAIRS_TREE = """
 pairs.txt               '10 300', then 'Name 1 2' or 'NameA 1 NameB 2'; 600 lines a fold
+                        (pairsDevTest.txt and pairsDevTrain.txt, '500' and '1100', by --data LIST)
 lfw/Name/Name_0001.jpg"""
 XQLFW_TREE = """
 xqlfw_pairs.txt
 xqlfw_aligned_112/Name/Name_0001.jpg
 pairs.txt                          (optional, with lfw_aligned_112/: LFW beside it)"""
 TSV_TREE = """
-pairs.tsv               path_a <tab> path_b <tab> same (1 or 0) [<tab> fold];
-                        paths below the list's folder, images/ or aligned/
+pairs.tsv               path_a <tab> path_b <tab> same [<tab> fold]; same is 1 or 0, 1 or -1, true or
+                        false, same or different; without folds they are drawn, both kinds in each;
+                        paths below the list's folder, images/ or aligned/; commas or spaces will do
 images/person/001.jpg   the folder above a file is taken as the person"""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def read_bin(path: Path, name: str) -> PairList:
-    """Read an insightface verification set; folds are ten consecutive tenths (700 pairs each for CFP)."""
-    images, same = read_images(path)
+    """Read an insightface verification set; folds are ten consecutive tenths (700 pairs each for CFP), as the
+    sets are made; where a tenth holds one kind of pairs only they are drawn.
+    """
+    images, labels = read_images(path)
+    same = same_labels(labels)
     if len(images) != 2 * len(same):
         raise DataError(f"{len(images)} images for {len(same)} pairs, expected two each", file=str(path))
-    places = np.arange(len(same), dtype=np.int64)
+    places, folds = np.arange(len(same), dtype=np.int64), fold_numbers(len(same))
+    try:
+        check_folds(folds, same)
+        fold = folds
+    except DataError:
+        fold = None
     return PairList(
-        name,
-        list(images),
-        2 * places,
-        2 * places + 1,
-        np.asarray(same, bool),
-        alignment="as in the .bin file",
+        name, list(images), 2 * places, 2 * places + 1, same, fold=fold, alignment="as in the .bin file"
     )
 
 
-def read_pairs_txt(list_path: Path, root: Path, name: str) -> PairList:
-    """Read a list in the format of LFW: three fields for the same person, four for different ones."""
-    lines = lines_of(list_path)
-    if not lines:
-        raise DataError("the list is empty", file=str(list_path))
-    header = lines[0].text.split()
-    # one or two numbers are a header (folds, pairs a fold); without one the list is cut into ten folds
-    count = integer(header[0], list_path, lines[0].number) if len(header) in {1, 2} else 10
-    body = lines[1:] if len(header) in {1, 2} else lines
-    pairs: list[tuple[Source, Source]] = []
-    same, people = [], []
-    for number, line in body:
-        fields = line.split()
-        if len(fields) not in {3, 4}:
-            raise DataError(
-                f"{len(fields)} fields, expected 3 (same person) or 4", file=str(list_path), line=number
-            )
-        other = fields[0] if len(fields) == 3 else fields[2]
-        first, second = integer(fields[1], list_path, number), integer(fields[-1], list_path, number)
-        pairs.append((_lfw_file(root, fields[0], first), _lfw_file(root, other, second)))
-        same.append(len(fields) == 3)
-        people.append((fields[0], other))
-    per_fold = max(1, len(body) // max(1, count))
-    folds = [min(row // per_fold, count - 1) for row in range(len(body))]
+def read_lfw_list(list_path: Path, root: Path, name: str) -> PairList:
+    """Read a list in the format of LFW: three fields for the same person, four for different ones.
+
+    The folds are those of the header (``10 300``); a list of another view declares none, so that they are
+    drawn and the benchmark's name says which list it is: ``lfw-pairsDevTest``.
+    """
+    listed = read_pairs_txt(list_path, DataError, names=True)
+    found = {
+        key: listed_file(root, key, list_path, pair.line, IMAGE_SUFFIXES)
+        for pair in listed.pairs
+        for key in pair[:2]
+    }
+    pairs: list[tuple[Source, Source]] = [(found[pair.first], found[pair.second]) for pair in listed.pairs]
+    check_there(
+        [path for pair in listed.pairs for path in (found[pair.first], found[pair.second])],
+        [pair.line for pair in listed.pairs for _ in range(2)],
+        list_path,
+    )
     return _with_list_digest(
-        pair_list(pairs, same, identities=people, folds=folds, name=name, alignment=f"as in {root.name}"),
+        pair_list(
+            pairs,
+            [pair.same for pair in listed.pairs],
+            identities=[(_person(pair.first), _person(pair.second)) for pair in listed.pairs],
+            folds=[listed.fold_of(row) for row in range(len(pairs))] if listed.folds else None,
+            name=name if listed.folds else f"{name}-{list_path.stem}",
+            alignment=f"as in {root.name}",
+        ),
         list_path,
     )
 
 
-def _lfw_file(root: Path, person: str, number: int) -> Path:
-    stem = inside(root, f"{person}/{person}_{number:04d}")
-    for suffix in IMAGE_SUFFIXES:
-        if stem.with_name(stem.name + suffix).exists():
-            return stem.with_name(stem.name + suffix)
-    raise DataError("the list names a picture that is not there", file=f"{stem}.jpg")
+def _person(key: str) -> str:
+    return key.rpartition("/")[0]
 
 
 def read_pairs_tsv(list_path: Path, root: Path, name: str = "pairs-tsv") -> PairList:
     """Read ``path_a, path_b, same[, fold]`` lines; the folder above each file names the person, unless that
     contradicts the labels.
     """
-    rows = rows_of(list_path, 3, "\t")
-    pairs: list[tuple[Source, Source]] = [(inside(root, row[0]), inside(root, row[1])) for _, row in rows]
-    same = [integer(row[2], list_path, number) != 0 for number, row in rows]
-    folds = (
-        [integer(row[3], list_path, number) for number, row in rows]
-        if all(len(row) > 3 for _, row in rows)
-        else None
+    rows = own_rows(list_path, ("path_a", "path_b", "same", "fold"), optional=1)
+    pairs: list[tuple[Source, Source]] = [
+        (listed_file(root, row[0], list_path, number), listed_file(root, row[1], list_path, number))
+        for number, row in rows
+    ]
+    try:
+        same = same_labels(row[2] for _, row in rows)
+    except LabelFault as fault:
+        raise DataError(
+            fault.message, file=str(list_path), line=rows[fault.row].number, hint=fault.hint
+        ) from None
+    folds = [integer(row[3], list_path, number) for number, row in rows] if len(rows[0].fields) > 3 else None
+    check_there(
+        [path for pair in pairs for path in pair if isinstance(path, Path)],
+        [number for number, _ in rows for _ in range(2)],
+        list_path,
     )
     people = [(str(Path(row[0]).parent), str(Path(row[1]).parent)) for _, row in rows]
-    # folders that contradict the labels name no people: intervals then resample pairs
-    named = all((a == b) == label for (a, b), label in zip(people, same, strict=True))
-    for side in {path for pair in pairs for path in pair if isinstance(path, Path)}:
-        if not side.exists():
-            raise DataError("the list names a picture that is not there", file=str(side))
     return _with_list_digest(
         pair_list(
             pairs,
-            same,
-            identities=people if named else None,
+            same.tolist(),
+            identities=people if agrees(people, same.tolist()) else None,
             folds=folds,
             name=name,
             alignment=f"as in {root.name}",
@@ -126,19 +137,18 @@ def _with_list_digest(pairs: PairList, path: Path) -> PairList:
 
 
 def run_bin_or_folder(data: Path, task: Task, *, name: str) -> list[Result]:
-    """Evaluate a benchmark distributed as ``NAME.bin``; LFW also as ``pairs.txt`` beside a folder of
-    pictures.
+    """Evaluate a benchmark distributed as ``NAME.bin``; LFW also as ``pairs.txt`` (or the list of another
+    view, by its name) beside a folder of pictures.
     """
     stem = name.replace("-", "_")
+    listed = data if data.is_file() else data / "pairs.txt"
+    if name == "lfw" and listed.suffix.lower() == ".txt" and listed.exists():
+        folder = need(listed.parent, ("lfw", "lfw_aligned_112", "lfw-deepfunneled", "images"), PAIRS_TREE)
+        return verify(task, read_lfw_list(listed, folder, name))
     if data.is_file():
-        pairs = read_bin(data, name)
-    elif name == "lfw" and (data / "pairs.txt").exists():
-        folder = need(data, ("lfw", "lfw_aligned_112", "lfw-deepfunneled", "images"), PAIRS_TREE)
-        pairs = read_pairs_txt(data / "pairs.txt", folder, name)
-    else:
-        tree = BIN_TREE.format(name=stem) + (f"\nor{PAIRS_TREE}" if name == "lfw" else "")
-        pairs = read_bin(need(data, (f"{stem}.bin", f"{name}.bin"), tree), name)
-    return verify(task, pairs)
+        return verify(task, read_bin(data, name))
+    tree = BIN_TREE.format(name=stem) + (f"\nor{PAIRS_TREE}" if name == "lfw" else "")
+    return verify(task, read_bin(need(data, (f"{stem}.bin", f"{name}.bin"), tree), name))
 
 
 def run_xqlfw(data: Path, task: Task) -> list[Result]:
@@ -156,7 +166,7 @@ def run_xqlfw(data: Path, task: Task) -> list[Result]:
         lists.append(("lfw", data / "pairs.txt", need(data, ("lfw_aligned_112", "lfw"), XQLFW_TREE)))
     results: list[Result] = []
     for name, path, folder in lists:
-        results += verify(task, read_pairs_txt(path, folder, name))
+        results += verify(task, read_lfw_list(path, folder, name))
     return results
 
 

@@ -14,17 +14,25 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.eval.embeddings import Ints, unit
+from lrfr.eval.embeddings import Ints, embedding_remarks, unit
 from lrfr.eval.low_res import Size
-from lrfr.eval.pairs import pair_list
-from lrfr.eval.protocols.identify import SearchList, digest_of, open_set_metrics
-from lrfr.eval.protocols.layout import cell_strings, inside, load_mat, need
+from lrfr.eval.pairs import agrees, pair_list
+from lrfr.eval.protocols.identify import (
+    Searched,
+    SearchList,
+    arranged_search,
+    digest_of,
+    listed_in_mat,
+    open_set_metrics,
+)
+from lrfr.eval.protocols.layout import cell_strings, listed_file, load_mat, need
+from lrfr.eval.protocols.seen import Ledger, check_there
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.search import F32, Search, official_sweep, open_set_auc, search
 from lrfr.eval.settings import NATIVE, Task, size_cells, with_draws
 
-REVISION = 1
+REVISION = 2
 RANK_LIMIT = 20
 FPIRS = (0.3, 0.2, 0.1, 0.01)
 TREE = """
@@ -64,35 +72,27 @@ def run_survface(data: Path, task: Task) -> list[Result]:
 
 
 def _identification(root: Path, task: Task) -> list[Result]:
-    found = {stem: _listed(root, stem) for stem in ("gallery", "mated_probe")}
-    unmated = sorted(path for path in need(root, "unmated_probe", TREE).iterdir() if path.is_file())
+    ledger = Ledger()
+    found = [
+        listed_in_mat(need(root, f"{stem}_img_ID_pairs.mat", TREE), stem, need(root, stem, TREE), ledger)
+        for stem in ("gallery", "mated_probe")
+    ]
+    unmated = ledger.pictures(need(root, "unmated_probe", TREE))
     if not unmated:
         raise DataError("no unmated probes", file=str(root / "unmated_probe"))
-    named = (found["gallery"][0], found["mated_probe"][0], unmated)
-    digest = digest_of(*[[path.name for path in part] for part in named])
-    lists = SearchList("survface", *found["gallery"], *found["mated_probe"], unmated, digest=digest)
-    pixels = lists.pixels_digest()
-    return [_one_size(task, lists, pixels, size) for _, _, size in size_cells(task.settings, NATIVE)]
+    digest = digest_of(*[[path.name for path in part] for part in (found[0][0], found[1][0], unmated)])
+    lists = SearchList("survface", *found[0], *found[1], unmated, digest=digest, files=ledger.files())
+    searched = arranged_search(lists)
+    return [_one_size(task, searched, size) for _, _, size in size_cells(task.settings, NATIVE)]
 
 
-def _listed(root: Path, stem: str) -> tuple[list[Path], Ints]:
-    path = need(root, f"{stem}_img_ID_pairs.mat", TREE)
-    found = load_mat(path, (f"{stem}_set", f"{stem}_ids"))
-    names, ids = cell_strings(found[f"{stem}_set"]), np.asarray(found[f"{stem}_ids"], np.int64).reshape(-1)
-    if len(names) != len(ids):
-        raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
-    folder = need(root, stem, TREE)
-    return [inside(folder, name) for name in names], ids
-
-
-def _one_size(task: Task, lists: SearchList, pixels: str, size: Size) -> Result:
-    fusion = task.settings.fusion("none")
+def _one_size(task: Task, searched: Searched, size: Size) -> Result:
+    lists, fusion = searched.lists, task.settings.fusion("none")
     gallery, people = templates(
         task.embedded(lists.gallery, size, fusion), lists.gallery_id, task.settings.gallery_mean
     )
-    if not np.isin(lists.probe_id, people).all():
-        raise DataError("a mated probe's identity is not in the gallery")
-    mated = search(task.embedded(lists.probe, size, fusion), lists.probe_id, gallery, people, top=RANK_LIMIT)
+    probe = task.embedded(lists.probe, size, fusion)
+    mated = search(probe, lists.probe_id, gallery, people, top=RANK_LIMIT)
     strangers = task.embedded(lists.distractor, size, fusion)
     outside = search(strangers, np.full(len(strangers), -1), gallery, people)
     cell = ("same", size, size)
@@ -103,12 +103,14 @@ def _one_size(task: Task, lists: SearchList, pixels: str, size: Size) -> Result:
         alignment="as distributed",
         protocol_digest=lists.digest,
         list_digest=lists.content_digest,
-        pixels_digest=with_draws(pixels, lists.images, cell),
+        pixels_digest=with_draws(searched.pixels, lists.images, cell),
         counts={
             "n_gallery": len(people),
             "n_probe": len(lists.probe_id),
             "n_unmated": len(lists.distractor),
         },
+        remarks=(*searched.remarks, *embedding_remarks(np.concatenate([gallery, probe]))),
+        files=lists.files,
         more={"gallery_mean": task.settings.gallery_mean},
     )
 
@@ -126,27 +128,31 @@ def _areas(mated: Search, outside: Search, task: Task) -> dict[str, Metric]:
 
 
 def _verification(root: Path, task: Task) -> list[Result]:
-    images = need(root, "verification_images", TREE)
-    pairs, same = [], []
+    images, ledger = need(root, "verification_images", TREE), Ledger()
+    pairs: list[tuple[Path, Path]] = []
+    same: list[bool] = []
     for name, label in (("positive_pairs_names", True), ("negative_pairs_names", False)):
-        cells = np.asarray(load_mat(need(root, f"{name}.mat", TREE), (name,))[name])
+        path = need(root, f"{name}.mat", TREE)
+        cells = np.asarray(load_mat(path, (name,))[name])
         if cells.ndim != 2 or cells.shape[1] != 2:
-            raise DataError(
-                f"expected two columns, found {list(cells.shape)}", file=str(root / f"{name}.mat")
-            )
-        first, second = cell_strings(cells[:, 0]), cell_strings(cells[:, 1])
-        pairs += [(inside(images, a), inside(images, b)) for a, b in zip(first, second, strict=True)]
-        same += [label] * len(first)
-    # the lists stand positives first, so consecutive folds would hold one class only
-    order = np.argsort(np.arange(len(same)) % 10, kind="stable")
-    settings = task.settings
+            raise DataError(f"expected two columns, found {list(cells.shape)}", file=str(path))
+        sides = [
+            [listed_file(images, text, path, row) for row, text in enumerate(cell_strings(cells[:, k]), 1)]
+            for k in (0, 1)
+        ]
+        for files in sides:
+            check_there(files, range(1, len(files) + 1), path)
+        pairs += list(zip(*sides, strict=True))
+        same += [label] * len(cells)
+    ledger.unlisted(images, [path for pair in pairs for path in pair])
+    people = [(a.name.split("_")[0], b.name.split("_")[0]) for a, b in pairs]
     listed = pair_list(
-        [pairs[i] for i in order],
-        [same[i] for i in order],
-        identities=[(pairs[i][0].name.split("_")[0], pairs[i][1].name.split("_")[0]) for i in order],
-        folds=[int(i % 10) for i in order],
+        pairs,
+        same,
+        identities=people if agrees(people, same) else None,
         name="survface-verification",
         alignment="as distributed",
     )
-    native = settings if settings.sizes else replace(settings, sizes=NATIVE)
-    return verify(Task(task.embed, native, task.model, task.hooks), listed)
+    native = task.settings if task.settings.sizes else replace(task.settings, sizes=NATIVE)
+    found = verify(replace(task, settings=native), listed)
+    return [replace(result, files=ledger.files()) for result in found]

@@ -12,16 +12,18 @@ import numpy as np
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.eval.embeddings import Bools, Embedded, embed_images, pixels_digest
+from lrfr.eval.embeddings import Bools, Embedded, embed_images, embedding_remarks
 from lrfr.eval.low_res import Size
-from lrfr.eval.pairs import PairList
+from lrfr.eval.pairs import Arranged, PairList, arranged
+from lrfr.eval.protocols.seen import unaligned_remark
 from lrfr.eval.results import Metric, Metrics, Model, Result, metric, pack
 from lrfr.eval.scoring import conventions
+from lrfr.eval.scoring.folds import check_folds
 from lrfr.eval.scoring.intervals import Interval, Resampling, bootstrap_mean, bootstrap_tar, wilson
 from lrfr.eval.scoring.metrics import F64, Roc, auc, eer, is_resolvable, roc, tar_at_far, thin
 from lrfr.eval.settings import DEFAULT_SIZES, Settings, SizeCell, Task, size_cells, with_draws
 
-REVISION = 1
+REVISION = 2
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 # about 1.6 MB of a result file
 _MAX_KEPT_SCORES = 200_000
@@ -54,10 +56,13 @@ def verify_pairs(
 
 def verify(task: Task, pairs: PairList) -> list[Result]:
     """Verify a list of pairs for a benchmark's runner."""
+    listed = arranged(pairs)
+    check_folds(listed.fold, listed.pairs.same)
     cells = size_cells(task.settings, DEFAULT_SIZES)
-    embedded = _embed_sizes(task, pairs, cells)
-    pixels = pixels_digest(pairs.images)
-    return [_one(task, pairs, cell, embedded, with_draws(pixels, pairs.images, cell)) for cell in cells]
+    embedded = _embed_sizes(task, listed.pairs, cells)
+    unaligned = unaligned_remark(listed.pairs.images, pairs.alignment)
+    listed = replace(listed, remarks=(*listed.remarks, *unaligned))
+    return [_one(task, listed, cell, embedded) for cell in cells]
 
 
 def _embed_sizes(task: Task, pairs: PairList, cells: list[SizeCell]) -> dict[Size, Embedded]:
@@ -86,11 +91,9 @@ def _one_of(hooks: Hooks, before: int, of_all: int, size: Size) -> Hooks:
     return Hooks(report)
 
 
-def _one(
-    task: Task, pairs: PairList, cell: SizeCell, embedded: Mapping[Size, Embedded], pixels: str
-) -> Result:
+def _one(task: Task, listed: Arranged, cell: SizeCell, embedded: Mapping[Size, Embedded]) -> Result:
     _, first, second = cell
-    settings, started = task.settings, time.monotonic()
+    settings, started, pairs = task.settings, time.monotonic(), listed.pairs
     left = embedded[first].fuse(settings.fusion())[pairs.left]
     right = embedded[second].fuse(settings.fusion())[pairs.right]
     outcome = conventions.evaluate(
@@ -100,7 +103,9 @@ def _one(
     extra: dict[str, Metric] = {}
     if settings.convention == "A":
         rate, spread = conventions.validation_rate(left, right, pairs.same, pairs.fold)
-        extra["VAL@FAR=0.001"] = metric(rate, curve.n_pos, std=spread)
+        extra["VAL@FAR=0.001"] = metric(
+            rate, curve.n_pos, resolvable=is_resolvable(0.001, curve.n_neg), std=spread
+        )
     return replace(
         task.blank(pairs.name, "verification", cell, settings.fusion()),
         revision=REVISION,
@@ -109,13 +114,14 @@ def _one(
         alignment=pairs.alignment,
         protocol_digest=pairs.digest,
         list_digest=pairs.content_digest,
-        pixels_digest=pixels,
-        counts={"n_pos": curve.n_pos, "n_neg": curve.n_neg},
+        pixels_digest=with_draws(listed.pixels, pairs.images, cell),
+        counts={"n_pos": curve.n_pos, "n_neg": curve.n_neg, **listed.counts},
         min_far=curve.min_far,
+        remarks=(*listed.remarks, *embedding_remarks(np.concatenate([left, right]))),
         curves={"roc": thin(curve), "histogram": _histogram(outcome.scores, pairs.same)},
-        per_pair=_kept(outcome, pairs),
+        per_pair=_kept(outcome, listed),
         seconds=time.monotonic() - started,
-        more={"convention_name": conventions.CONVENTIONS[settings.convention].name},
+        more={"convention_name": conventions.CONVENTIONS[settings.convention].name, "folds": listed.folds},
     )
 
 
@@ -181,14 +187,15 @@ def _counts(scores: F64, edges: F64) -> list[float]:
     return [float(count) for count in np.histogram(scores, edges)[0]]
 
 
-def _kept(outcome: conventions.Verification, pairs: PairList) -> Mapping[str, str] | None:
-    """Keep scores and decisions of lists of moderate length, so that two models can be tested on the same
-    pairs later.
+def _kept(outcome: conventions.Verification, listed: Arranged) -> Mapping[str, str] | None:
+    """Keep scores and decisions of lists of moderate length, in the order of the list, so that two models can
+    be tested on the same pairs later.
     """
-    if len(pairs.same) > _MAX_KEPT_SCORES:
+    if len(listed.order) > _MAX_KEPT_SCORES:
         return None
+    back = np.argsort(listed.order)
     return {
-        "same_u8": pack(pairs.same.astype(np.uint8)),
-        "correct_u8": pack(outcome.correct.astype(np.uint8)),
-        "score_f32": pack(outcome.scores.astype("<f4")),
+        "same_u8": pack(listed.pairs.same[back].astype(np.uint8)),
+        "correct_u8": pack(outcome.correct[back].astype(np.uint8)),
+        "score_f32": pack(outcome.scores[back].astype("<f4")),
     }

@@ -16,7 +16,8 @@ import numpy as np
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.eval.embeddings import Bools, Floats, Ints
-from lrfr.eval.scoring.metrics import F64
+from lrfr.eval.scoring.folds import check_folds
+from lrfr.eval.scoring.metrics import F64, as_bools
 
 Side = Literal["left", "right"]
 Rule = Callable[[F64, Bools, F64, Bools], tuple[float, Bools]]
@@ -93,8 +94,9 @@ def evaluate(
     convention = CONVENTIONS.get(key)
     if convention is None:
         raise SpecError(f"unknown convention '{key}'", hint=f"known: {', '.join(CONVENTIONS)}")
-    label = np.asarray(same, bool)
+    label = as_bools(same)
     number = fold_numbers(len(label)) if fold is None else np.asarray(fold, np.int64)
+    check_folds(number, label)
     names, sizes = np.unique(number, return_counts=True)
     if convention.fold_size and not any_folds and set(sizes.tolist()) != {convention.fold_size}:
         raise DataError(
@@ -112,8 +114,10 @@ def evaluate(
         thresholds.append(threshold)
         folds.append(hits.mean())
     values = np.array(folds, np.float64)
+    # scripts average over their folds, which are of one size; F gives every pair the same weight in any folds
+    accuracy = correct.mean() if key == "F" else values.mean()
     return Verification(
-        float(values.mean()),
+        float(accuracy),
         values,
         _spread(convention, values),
         np.array(thresholds),
@@ -253,8 +257,9 @@ def validation_rate(
     where ``far`` is never reached, as in that script.
     """
     distance = _scores(CONVENTIONS["A"], left, right, np.ones(len(same), bool))
-    label = np.asarray(same, bool)
+    label = as_bools(same)
     number = fold_numbers(len(label)) if fold is None else fold
+    check_folds(number, label)
     grid, rates = np.arange(0, 4, 0.001), []
     for name in np.unique(number):
         test = number == name

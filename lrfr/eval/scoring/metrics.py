@@ -7,13 +7,14 @@ take: nothing is interpolated except the equal error rate, which lies between tw
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, NumericFault
-from lrfr.eval.embeddings import Bools, Floats
+from lrfr.eval.embeddings import Bools, Floats, Ints
 
 F64 = NDArray[np.float64]
 _SLACK = 1e-9  # a FAR such as 0.29 times 100 negatives is 28.999999999999996
@@ -52,6 +53,53 @@ class OperatingPoint:
     resolvable: bool
 
 
+_VOCABULARIES = ({"1": True, "0": False}, {"1": True, "-1": False}, {"true": True, "false": False})
+_VOCABULARIES += ({"same": True, "different": False},)
+LABELS = "1 or 0, 1 or -1, true or false, same or different"
+
+
+class LabelFault(DataError):
+    """A label is none, or of another vocabulary than those before it; ``row`` is its place from 0."""
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message, hint=f"expected one of these throughout: {LABELS}")
+        self.row = row
+
+
+def same_labels(values: Iterable[object]) -> Bools:
+    """Return True where a label says that both images show one person.
+
+    Args:
+        values: booleans, numbers or words of one vocabulary: 1/0, 1/-1, true/false, same/different (in any
+            case).
+
+    Raises:
+        LabelFault: a label is none of these, or two vocabularies are mixed.
+
+    """
+    words = [_word(value) for value in values]
+    left = [names for names in _VOCABULARIES]
+    for row, word in enumerate(words):
+        fitting = [names for names in left if word in names]
+        if not fitting:
+            known = any(word in names for names in _VOCABULARIES)
+            raise LabelFault(
+                f"label '{word}' is of another kind than the labels before it" if known else
+                f"label '{word}' is unknown",
+                row,
+            )
+        left = fitting
+    return np.array([left[0][word] for word in words], bool)
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip().lower().removeprefix("+")
+
+
 def check_scores(scores: Floats, same: Bools) -> tuple[F64, Bools]:
     """Return float64 scores and boolean labels of equal length.
 
@@ -60,7 +108,7 @@ def check_scores(scores: Floats, same: Bools) -> tuple[F64, Bools]:
         DataError: lengths differ, or one of the two classes is missing.
 
     """
-    score, label = np.asarray(scores, np.float64).ravel(), np.asarray(same, bool).ravel()
+    score, label = np.asarray(scores, np.float64).ravel(), as_bools(same).ravel()
     if len(score) != len(label):
         raise DataError(f"{len(score)} scores but {len(label)} labels")
     if not np.isfinite(score).all():
@@ -71,6 +119,24 @@ def check_scores(scores: Floats, same: Bools) -> tuple[F64, Bools]:
             f"kinds"
         )
     return score, label
+
+
+def as_bools(labels: Bools | Ints) -> Bools:
+    """Return labels as booleans; numbers must be 1 and 0, or 1 and -1.
+
+    Raises:
+        LabelFault: see :func:`same_labels`.
+
+    """
+    given = np.asarray(labels).ravel()
+    if given.dtype == bool:
+        return given
+    values = np.unique(given)
+    try:
+        same_labels(values.tolist())
+    except LabelFault as fault:
+        raise LabelFault(fault.message, int(np.flatnonzero(given == values[fault.row])[0])) from None
+    return np.asarray(given == 1)
 
 
 def roc(scores: Floats, same: Bools) -> Roc:

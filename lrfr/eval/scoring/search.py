@@ -145,7 +145,8 @@ def tpir_at_fpir(mated: Search, unmated_best: F32, target_fpir: float, rank_limi
     # slack as for FAR: 0.29 * 100 is 28.999999999999996
     allowed = int(np.floor(target_fpir * len(ordered) + 1e-9))
     threshold = float(ordered[allowed]) if allowed < len(ordered) else float(_LOWEST)
-    hits = hit_scores(mated, rank_limit) > threshold
+    # a tie counts against the model, so that one that gives everybody the same embedding finds nobody
+    hits = hit_scores(mated, rank_limit) > threshold + TIE
     return OpenSetPoint(
         target_fpir,
         float(hits.mean()),

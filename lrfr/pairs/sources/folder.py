@@ -4,14 +4,16 @@ list names).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.errors import LrfrError, SpecError, did_you_mean
 from lrfr.core.files import read_bytes
 from lrfr.core.image import IMAGE_SUFFIXES
-from lrfr.core.lists import match_names, read_rows
+from lrfr.core.lists import Row, match_names, read_rows
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp
 from lrfr.pairs.sources.places import place_options
 from lrfr.pairs.sources.walk import Walk
@@ -166,7 +168,7 @@ class LfwSource(FolderSource):
             return None
         if "people" in path.name.lower():
             return _people(path)
-        return {key for first, second, _, _ in read_pairs_txt(path) for key in (first, second)}
+        return {key for pair in read_pairs_txt(path).pairs for key in pair[:2]}
 
 
 def open_lfw(text: str) -> LfwSource:
@@ -186,30 +188,75 @@ def _people(path: Path) -> set[str]:
     return found
 
 
-def read_pairs_txt(path: Path) -> list[tuple[str, str, bool, int]]:
-    """Read LFW's ``pairs.txt``, or one of its views' lists.
+class LfwPair(NamedTuple):
+    """A pair of an LFW list: keys like ``Name/Name_0001`` without suffix, label, and its line from 1."""
 
-    Returns:
-        (first key, second key, same person, fold) per pair; keys are ``Name/Name_0001`` without a suffix.
+    first: str
+    second: str
+    same: bool
+    line: int
+
+
+class LfwList(NamedTuple):
+    """A list of LFW pairs and how many folds, of equal length and in order, its header declares; 0: none."""
+
+    pairs: list[LfwPair]
+    folds: int
+
+    def fold_of(self, row: int) -> int:
+        """Return the fold of a pair; 0 where the list declares none."""
+        return row * self.folds // len(self.pairs)
+
+
+def read_pairs_txt(path: Path, error: type[LrfrError] = SpecError, *, names: bool = False) -> LfwList:
+    """Read a list of pairs in LFW's format, of any of its views.
+
+    A header of two numbers is folds and pairs of each kind a fold (``pairs.txt``: ``10 300``), one of one
+    number is pairs of each kind (``pairsDevTest.txt``: ``500``); a list may have none.
+
+    Args:
+        path: the list.
+        error: the type of what is raised.
+        names: see :func:`lrfr.core.lists.read_text`.
 
     Raises:
-        SpecError: a line is malformed, with its number.
+        LrfrError: of that type: a line is malformed, with its number; or the header promises another number
+            of pairs than there are.
 
     """
-    rows = read_rows(path, "name i j' or 'name i other j", fields=(3, 4), separator="auto", header=(1, 2))
+    rows = read_rows(
+        path,
+        "name i j' or 'name i other j",
+        fields=(3, 4),
+        separator="auto",
+        header=(1, 2),
+        names=names,
+        error=error,
+    )
     header = rows[0].fields if rows else []
-    headed = len(header) < 3 and all(map(str.isdigit, header))
-    folds, per_fold = (int(header[0]), int(header[1])) if headed and len(header) == 2 else (1, 0)
-    pairs: list[tuple[str, str, bool, int]] = []
-    for number, parts in rows[1:] if headed else rows:
-        fold = min(folds - 1, len(pairs) // (2 * per_fold)) if per_fold else 0
-        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
-            pairs.append((_lfw_key(parts[0], parts[1]), _lfw_key(parts[0], parts[2]), True, fold))
-        elif len(parts) == 4 and parts[1].isdigit() and parts[3].isdigit():
-            pairs.append((_lfw_key(parts[0], parts[1]), _lfw_key(parts[2], parts[3]), False, fold))
-        else:
-            raise SpecError("expected 'name i j' or 'name i other j'", file=str(path), line=number)
-    return pairs
+    counts = [int(word) for word in header] if len(header) < 3 and all(map(str.isdigit, header)) else []
+    pairs = [_lfw_pair(row, path, error) for row in (rows[1:] if counts else rows)]
+    if not pairs:
+        raise error("the list has no pairs", file=str(path))
+    promised = math.prod(counts) if counts else len(pairs)
+    # some lists count both kinds together
+    if len(pairs) not in {promised, 2 * promised} or (len(counts) == 2 and len(pairs) % counts[0]):
+        raise error(
+            f"the header '{' '.join(header)}' promises {2 * promised} pairs, the list has {len(pairs)}",
+            file=str(path),
+            line=rows[0].number,
+        )
+    return LfwList(pairs, counts[0] if len(counts) == 2 else 0)
+
+
+def _lfw_pair(row: Row, path: Path, error: type[LrfrError]) -> LfwPair:
+    parts = row.fields
+    if len(parts) in {3, 4} and parts[1].isdigit() and parts[-1].isdigit():
+        other = parts[0] if len(parts) == 3 else parts[2]
+        return LfwPair(
+            _lfw_key(parts[0], parts[1]), _lfw_key(other, parts[-1]), len(parts) == 3, row.number
+        )
+    raise error("expected 'name i j' or 'name i other j'", file=str(path), line=row.number)
 
 
 def _lfw_key(name: str, number: str) -> str:

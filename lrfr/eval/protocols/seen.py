@@ -1,0 +1,131 @@
+"""What a benchmark's folder holds and what of it is used: every file has an end, every oddity is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lrfr.core.errors import DataError
+from lrfr.core.image import IMAGE_SUFFIXES, ImageU8
+from lrfr.eval.embeddings import Source, load_image
+from lrfr.eval.results import Files, Unused
+from lrfr.pairs.align.unaligned import LEAST_MEAN, SAMPLE, SIDE_PX, looks_unaligned
+
+# what operating systems, archivers and disk stations leave behind
+_SYSTEM = re.compile(
+    r"(?i)\.|thumbs\.db$|ehthumbs.*\.db$|desktop\.ini$|icon\r$|@eadir$|__macosx$|\$recycle\.bin$|"
+    r"system volume information$|lost\+found$"
+)
+SYSTEM, NO_PICTURE = "file of the system", "not a picture"
+
+
+@dataclass
+class Ledger:
+    """Files of a benchmark's folders as they are looked at, and what became of each."""
+
+    used: int = 0
+    unused: dict[str, list[str]] = field(default_factory=dict)
+
+    def skip(self, reason: str, name: str) -> None:
+        """Note one that is not used."""
+        self.unused.setdefault(reason, []).append(name)
+
+    def pictures(self, folder: Path, only: Callable[[Path], str] = lambda _: "") -> list[Path]:
+        """Return the pictures of a folder, sorted by name.
+
+        Args:
+            folder: looked at, not what lies below it.
+            only: says why a picture is not used, "" when it is.
+
+        """
+        found = []
+        for path in sorted(folder.iterdir()):
+            reason = _no_picture(path) or only(path)
+            if reason:
+                self.skip(reason, f"{folder.name}/{path.name}")
+            else:
+                found.append(path)
+        self.used += len(found)
+        return found
+
+    def unlisted(self, folder: Path, listed: Sequence[Path]) -> None:
+        """Count the files of a folder and note those that no list names."""
+        names = {path.name for path in listed if path.parent == folder}
+        for path in sorted(folder.iterdir()):
+            if path.name in names:
+                self.used += 1
+            else:
+                self.skip(_no_picture(path) or "in no list", f"{folder.name}/{path.name}")
+
+    def files(self) -> Files:
+        """Return the record: seen is used and unused."""
+        return Files(
+            self.used + sum(map(len, self.unused.values())),
+            self.used,
+            {reason: Unused.of(names) for reason, names in self.unused.items()},
+        )
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for each reason."""
+        return [
+            f"{len(names)} not used, {reason}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+            for reason, names in self.unused.items()
+        ]
+
+
+def _no_picture(path: Path) -> str:
+    if _SYSTEM.match(path.name):
+        return SYSTEM
+    return "" if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() else NO_PICTURE
+
+
+def numbers_in(path: Path, pattern: re.Pattern[str], expected: str) -> tuple[int, ...]:
+    """Return the numbers in a file's name.
+
+    Raises:
+        DataError: the name is of another form than ``expected``.
+
+    """
+    found = pattern.fullmatch(path.stem)
+    if found is None:
+        raise DataError("the name of this picture is of another form", file=str(path), hint=f"expected: {expected}")
+    return tuple(map(int, found.groups()))
+
+
+def check_there(paths: Sequence[Path], lines: Sequence[int], list_path: Path) -> None:
+    """Raise DataError when pictures that a list names are not there: how many, and the first with its line."""
+    known: dict[Path, bool] = {}
+    missing = []
+    for path, line in zip(paths, lines, strict=True):
+        if path not in known:
+            known[path] = path.is_file()
+            missing += [] if known[path] else [(line, path)]
+    if missing:
+        line, path = missing[0]
+        raise DataError(
+            f"{len(missing)} of {len(known)} pictures that the list names are not there, the first is {path}",
+            file=str(list_path),
+            line=line,
+        )
+
+
+def unaligned_remark(sources: Sequence[Source], alignment: str = "") -> list[str]:
+    """Return W_UNALIGNED where pictures that a model takes as aligned crops look like something else.
+
+    Pictures below 28 px cannot be judged, nor fewer than eight; rendered faces need not be.
+    """
+    if alignment.startswith("rendered"):
+        return []
+    step = max(1, len(sources) // SAMPLE)
+    images: list[ImageU8] = [load_image(source) for source in list(sources)[::step][:SAMPLE]]
+    unaligned, mean = looks_unaligned([image for image in images if min(image.shape[:2]) >= SIDE_PX])
+    if not unaligned:
+        return []
+    return [
+        f"W_UNALIGNED: these do not look like aligned faces (likeness {mean:.2f}; aligned ones give {LEAST_MEAN} "
+        f"and more), so this number may say more of the crops than of the model: cut them by 'lrfr align'"
+    ]
