@@ -162,7 +162,9 @@ def checked_embedding(
     bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
     if len(bad):
         first = f", the first for {names[bad[0]]}" if names else ""
-        raise NumericFault(f"the embedder returned NaN or infinity for {len(bad)} of {len(out)} images{first}")
+        raise NumericFault(
+            f"the embedder returned NaN or infinity for {len(bad)} of {len(out)} images{first}"
+        )
     return out.astype(np.float32, copy=False)
 
 
@@ -170,7 +172,9 @@ def embedding_remarks(features: NDArray[np.float32]) -> list[str]:
     """Return what is wrong with embeddings [N, D] that numbers alone do not tell: zeros, or all the same."""
     size = np.linalg.norm(features, axis=1)
     empty = int((size < _TINY).sum())
-    remarks = [f"{empty} of {len(features)} embeddings are zero: their cosine with everybody is 0"] if empty else []
+    remarks = (
+        [f"{empty} of {len(features)} embeddings are zero: their cosine with everybody is 0"] if empty else []
+    )
     if len(features) > 1 and empty < len(features):
         spread = float(np.ptp(unit(features), axis=0).max())
         remarks += ["all embeddings are the same: the model tells nobody apart"] if spread < 1e-6 else []

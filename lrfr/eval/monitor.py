@@ -12,7 +12,7 @@ import numpy as np
 from lrfr.core.embedder import Embedder
 from lrfr.core.image import ImageU8
 from lrfr.eval.low_res import Size
-from lrfr.eval.pairs import PairList, draw_two, groups_of, synthetic_pairs
+from lrfr.eval.pairs import PairList, draw_distinct, groups_of, synthetic_pairs
 from lrfr.eval.protocols.verification import verify_pairs
 from lrfr.eval.report.compare import size_pair
 from lrfr.eval.settings import Settings
@@ -59,7 +59,8 @@ def pairs_evaluator(make: Callable[[], PairList], sizes: Sequence[Size]) -> Eval
 
 
 def view_pairs(dataset: PairDataset, count: int = 1000, seed: int = 0) -> PairList:
-    """Draw balanced pairs from a view's HR crops, in ten folds; the same seed gives the same pairs.
+    """Draw balanced pairs from a view's HR crops, none twice while there are others; the same seed gives the
+    same pairs.
 
     Raises:
         DataError: fewer than two identities, or none with two images.
@@ -68,9 +69,9 @@ def view_pairs(dataset: PairDataset, count: int = 1000, seed: int = 0) -> PairLi
     generator = np.random.default_rng(seed)
     label = dataset.labels
     groups, several = groups_of(label, dataset.num_classes)
-    drawn = np.array(
-        [draw_two(generator, groups, several, same=row % 2 == 0) for row in range(count)], np.int64
-    )
+    chosen = draw_distinct(generator, groups, several, count)
+    kinds = [[(a, b) for a, b, same in chosen if same == kind] for kind in (True, False)]
+    drawn = np.array([kinds[row % 2][row // 2 % len(kinds[row % 2])] for row in range(count)], np.int64)
     used, place = np.unique(drawn, return_inverse=True)
     pixels: list[ImageU8] = []
     for start in range(0, len(used), _READ):

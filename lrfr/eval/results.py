@@ -49,6 +49,8 @@ class Model:
     Attributes:
         name: display name.
         method: method name of ``lrfr train``.
+        side: what it was trained on where the method leaves that open: ``hr``, ``lr`` or ``both``.
+        backbone: name of its network.
         checkpoint: where it lay.
         digest: of a checkpoint's manifest, which holds the sha256 of every file, or what a callable says of
             itself. None where nobody says: its results have no name then.
@@ -66,6 +68,8 @@ class Model:
     view_digest: str | None = None
     parents: Mapping[str, str] = field(default_factory=dict)
     notes: str | None = None
+    side: str | None = None
+    backbone: str | None = None
     cost: tuple[Cost, ...] = ()
 
 

@@ -12,7 +12,7 @@ from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.analysis.cost import measure as measure_cost
 from lrfr.eval.low_res import LowRes, parse_sizes
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
-from lrfr.eval.report.summary import NOT_RESOLVABLE, resolvable, summaries
+from lrfr.eval.report.summary import NOT_RESOLVABLE, remarks_of, resolvable, summaries
 from lrfr.eval.report.text_table import aligned
 from lrfr.eval.result_files import write_results
 from lrfr.eval.results import Result
@@ -52,7 +52,8 @@ class Results(Sequence[Result]):
 
     def __repr__(self) -> str:
         blocks = [aligned(block.columns, block.rows, block.caption) for block in summaries(self._results)]
-        return "\n\n".join([*blocks, *([] if resolvable(self._results) else [NOT_RESOLVABLE])])
+        told = [] if resolvable(self._results) else [NOT_RESOLVABLE]
+        return "\n\n".join([*blocks, *told, *remarks_of(self._results)])
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a metric: benchmark, protocol, model, matching, sizes, metric, value, n, interval.

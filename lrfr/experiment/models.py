@@ -164,8 +164,14 @@ def _from_checkpoint(path: Path, needs: str, device: str, name: str | None) -> R
         digest=digest_of(folder),
         view_digest=identity.view,
         parents=dict(identity.parents),
+        side=_word(identity.options.get("side")),
+        backbone=_word(identity.options.get("backbone")),
     )
     return Recognizer(maker(found.nets), model)
+
+
+def _word(option: object) -> str | None:
+    return option if isinstance(option, str) else None
 
 
 def block_outputs(embed: Embedder, images: list[ImageU8]) -> list[NDArray[np.float32]]:

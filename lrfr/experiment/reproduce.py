@@ -184,6 +184,8 @@ def _of_test(results: list[Result], check: bool, device: str, hooks: Hooks) -> l
         broken = [Link("list", DIFFERS, str(error))]
         return [*broken, *(Link(name, UNKNOWN, "the list cannot be read") for name in names[1:])]
     revision = _guarded("revision", lambda: _same_revision(first, benchmark))
+    if revision.state == DIFFERS and listed.state == DIFFERS:
+        listed = Link("list", UNKNOWN, "another revision may name it in another way")
     if check:
         return [listed, revision, settings, _guarded("metric", lambda: _same_kept(results))]
     return [listed, revision, settings, _guarded("metric", lambda: _same_metrics(results, again))]

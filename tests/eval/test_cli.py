@@ -182,7 +182,7 @@ def python_blocks():
 
 def test_the_library_example_of_the_documentation_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("a1", "a2", "b1"):
+    for name in ("a1", "a2", "b1", "b2"):
         save(tmp_path / f"{name}.png", identity_picture(ord(name[0]), int(name[1]), 112))
     space = {}
     exec(TOY, space)  # the reader's own embed
@@ -200,7 +200,9 @@ def third_party(faces_dir, lrfr, tmp_path, monkeypatch):
 
     def run(rows, sizes, *more):
         lines = (faces_dir / "splits" / "dev_pairs.tsv").read_text().splitlines()[:rows]
-        lines = lines if rows is None else [line.rpartition("\t")[0] for line in lines]  # a fold may lose a kind
+        lines = (
+            lines if rows is None else [line.rpartition("\t")[0] for line in lines]
+        )  # a fold may lose a kind
         (tmp_path / "pairs.tsv").write_text("\n".join(lines))
         if not (tmp_path / "aligned").exists():
             (tmp_path / "aligned").symlink_to(faces_dir / "aligned")

@@ -13,8 +13,8 @@ from lrfr.eval.low_res import LowRes
 from lrfr.eval.pairs import pair_list, synthetic_pairs
 from lrfr.eval.protocols.pair_lists import (
     read_bin,
-    read_pairs_tsv,
     read_lfw_list,
+    read_pairs_tsv,
     run_bin_or_folder,
     run_tsv,
     run_xqlfw,

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from lrfr.core.errors import SpecError
-from lrfr.eval.published.papers import FAMILIES, Cell, find_table, lookup, number, side_by_side, tables
+from lrfr.eval.published.papers import (
+    FAMILIES,
+    Cell,
+    find_table,
+    lookup,
+    number,
+    own_lists,
+    side_by_side,
+    tables,
+)
 from lrfr.eval.report.gains import relative_gain
 from lrfr.eval.results import Model, Result, metric
 
@@ -137,16 +146,90 @@ def test_a_long_table_gains_a_column_at_the_rows_of_our_method():
     assert filled and all(row[0] == "28" and row[1] == "F-SKD" and row[-1] == "77.70" for row in filled)
 
 
-def test_a_stand_in_says_what_differs_and_the_right_benchmark_goes_first():
+def test_no_other_benchmark_size_or_matching_stands_in_for_a_cell():
     cell = Cell("accuracy", "agedb-30", "same", [28, 28])
     other, right = (
         result("pairs-tsv", "accuracy", 0.6, (28, 28)),
         result("agedb-30", "accuracy", 0.8, (28, 28)),
     )
-    assert lookup(cell, [other]).differs[0] == "measured on pairs-tsv, the paper's is agedb-30"
+    assert lookup(cell, [other]) is None
     assert lookup(cell, [other, right]).value == 0.8
     assert lookup(cell, [result("agedb-30", "accuracy", 0.8, (14, 14))]) is None
     assert lookup(replace(cell, matching="cross"), [right]) is None
+    part = replace(right, counts={"n_pos": 131, "n_neg": 131})
+    assert lookup(cell, [part]) is None, "262 pairs called agedb-30 are not AgeDB-30"
+    assert lookup(cell, [replace(right, counts={"n_pos": 3000, "n_neg": 3000})]).value == 0.8
+
+
+def test_cells_without_sizes_take_images_as_they_are_distributed():
+    cell = find_table("maug-3").cells["LFW"]
+    for sizes, value in (((112, 112), 0.9), ((None, None), 0.9), ((14, 14), None), ((112, 14), None)):
+        found = lookup(cell, [result("lfw", "accuracy", 0.9, sizes)])
+        assert (found.value if found else None) == value
+    assert lookup(cell, [result("lfw", "accuracy", 0.9, (112, 112), "cross")]) is None
+    assert lookup(find_table("maug-2").cells["R-1"], [result("tinyface", "rank-1", 0.5, (112, 112))]) is None
+
+
+def test_an_hr_teacher_does_not_stand_beside_a_student_s_row():
+    def beside(**model):
+        results = [result("agedb-30", "accuracy", 0.5 + size / 1000, (size, size)) for size in (112, 14)]
+        results = [replace(one, model=Model("mine", **model)) for one in results]
+        columns, rows, _ = side_by_side(find_table("fskd-1"), results)
+        return {(row[0], row[1]) for row in rows if len(columns) == 5 and row[-1]}
+
+    assert beside(method="baseline", side="hr") == {("(a) 112", "Base"), ("112", "Base"), ("(b) 112", "Base")}
+    assert beside(method="baseline", side="lr") == {("14", "Base")}
+    assert beside(method="baseline") == beside() == beside(method="octuplet") == set()
+    assert beside(method="fskd") == {("14", "F-SKD")}
+
+
+def test_two_results_for_one_cell_are_both_shown_and_never_one_of_them_silently():
+    first, second = (result("lfw", "accuracy", value) for value in (0.9, 0.8))
+    with pytest.raises(SpecError, match="2 different results of 'mine' on lfw"):
+        lookup(find_table("maug-3").cells["LFW"], [first, second])
+    rows = side_by_side(find_table("maug-3"), [first, second])[1][-2:]
+    assert [row[:2] for row in rows] == [["ours: mine [run 1]", "90.00"], ["ours: mine [run 2]", "80.00"]]
+    assert side_by_side(find_table("maug-3"), [first, first])[1][-1][:2] == ["ours: mine", "90.00"]
+    by_letter = [replace(first, convention="A"), replace(second, convention="C")]
+    names = [row[0] for row in side_by_side(find_table("maug-3"), by_letter)[1][-2:]]
+    assert names == ["ours: mine [convention A]", "ours: mine [convention C]"]
+    models = [
+        replace(one, model=Model("mine", digest=mark * 64)) for one, mark in ((first, "a"), (second, "b"))
+    ]
+    names = [row[0] for row in side_by_side(find_table("maug-3"), models)[1][-2:]]
+    assert names == ["ours: mine [model aaaaaaaa]", "ours: mine [model bbbbbbbb]"]
+
+
+def test_means_are_over_all_of_the_papers_benchmarks_measured_in_one_way():
+    cell = find_table("btnet-1").cells["14&14"]
+    ours = [result(name, "accuracy", 0.5, (14, 14)) for name in cell.benchmarks]
+    assert lookup(cell, ours).value == 0.5
+    assert lookup(cell, ours[1:]) is None
+    assert lookup(cell, [*ours[1:], result("pairs-tsv", "accuracy", 0.5, (14, 14))]) is None
+    assert lookup(cell, [replace(ours[0], convention="A"), *ours[1:]]) is None
+    lfw, xqlfw = result("lfw", "accuracy", 0.9), result("xqlfw", "accuracy", 0.7)
+    assert side_by_side(find_table("maug-3"), [lfw, xqlfw])[1][-1][1:] == ["90.00", "70.00", "80.00"]
+    mixed = side_by_side(find_table("maug-3"), [lfw, replace(xqlfw, convention="A")])[1][-1]
+    assert mixed[1:] == ["90.00", "70.00", "-"]
+
+
+def test_a_rate_that_a_list_cannot_show_is_no_number_in_a_papers_table():
+    short = result("celeba-pairs", "TAR@FAR=0.0001", 0.9)
+    short = replace(short, metrics={"TAR@FAR=0.0001": metric(0.9, 5000, resolvable=False)})
+    assert side_by_side(find_table("catface-2"), [short])[1][-1][2] == "n/a"
+
+
+def test_own_lists_have_a_table_of_their_own():
+    ours = [
+        replace(result("pairs-tsv", "accuracy", value), list_digest=name, data=f"lists/{name}.tsv")
+        for name, value in (("one", 0.6), ("two", 0.7))
+    ]
+    columns, rows = own_lists([*ours, result("lfw", "accuracy", 0.9)])
+    assert [row[1] for row in rows] == [
+        "pairs-tsv: verification (one.tsv)",
+        "pairs-tsv: verification (two.tsv)",
+    ]
+    assert [row[columns.index("value")] for row in rows] == ["60.00", "70.00"]
 
 
 def test_a_union_is_the_mean_of_its_benchmarks():

@@ -99,7 +99,7 @@ BREAKS = {
     "run": lambda world: flip(world / "runs/one/run.json"),
     "checkpoint": lambda world: edit(world, lambda item: item["model"].update(digest="0" * 64)),
     "list": lambda world: save(world / "images/p1/a.png", identity_picture(55, 0, 112)),
-    "revision": lambda world: edit(world, lambda item: item.update(revision=2)),
+    "revision": lambda world: edit(world, lambda item: item.update(revision=99)),
     "settings": lambda world: edit(world, lambda item: item["settings"].update(seed=7)),
     "metric": lambda world: edit(world, raise_accuracy),
 }
@@ -131,10 +131,10 @@ def test_the_command_ends_with_zero_or_three_and_names_the_link(lrfr, world, mon
     monkeypatch.setitem(
         table.BENCHMARKS._entries,
         "pairs-tsv",
-        replace(table.BENCHMARKS["pairs-tsv"], revision=5),
+        replace(table.BENCHMARKS["pairs-tsv"], revision=98),
     )
     code, out, err = lrfr("reproduce", "r.json", "--check", "--json")
     answer = json.loads(out)
     assert code == 3 and answer["code"] == 3 and not answer["ok"]
-    assert answer["result"]["differs_first"] == "revision" and "this lrfr has revision 5" in err
+    assert answer["result"]["differs_first"] == "revision" and "this lrfr has revision 98" in err
     assert lrfr("reproduce", "nothing.json")[0] == 3

@@ -100,10 +100,11 @@ def _list(out: Output) -> dict[str, object]:
 
 
 def _show(out: Output, results: Results) -> None:
-    from lrfr.eval.report.summary import NOT_RESOLVABLE, resolvable, summaries
+    from lrfr.eval.report.summary import NOT_RESOLVABLE, remarks_of, resolvable, summaries
 
     for block in summaries(results):
         out.table(block.columns, block.rows, block.caption)
         out.say()
     if not resolvable(results):
         out.say(NOT_RESOLVABLE)
+    out.lines(remarks_of(results))

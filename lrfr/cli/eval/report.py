@@ -78,7 +78,7 @@ def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str,
       lrfr table fskd-2
       lrfr table btnet-1 results/*.json
     """
-    from lrfr.eval.published.papers import find_table, side_by_side, tables
+    from lrfr.eval.published.papers import find_table, own_lists, side_by_side, tables
 
     if name is None:
         rows = [[", ".join(entry.short), entry.id, entry.title] for entry in tables().values()]
@@ -87,8 +87,15 @@ def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str,
     from lrfr.eval.result_files import read_results
 
     found = find_table(name)
-    columns, lines, remarks = side_by_side(found, read_results(results) if results else [])
+    loaded = read_results(results)
+    columns, lines, remarks = side_by_side(found, loaded)
+    headings, own = own_lists(loaded)
     out.table(columns, lines, f"{found.id}: {found.title}")
     out.lines([*(f"note: {note}" for note in found.notes), *(f"ours, {remark}" for remark in remarks)])
+    if own:
+        out.say()
+        out.table(headings, own, "lists of your own: in no column of a paper")
+    if loaded and (columns, lines) == (found.columns, found.rows):
+        out.say("no result is of this table's benchmarks, metrics, sizes and methods")
     about = {"id": found.id, "title": found.title, "notes": found.notes}
-    return {**about, "columns": columns, "rows": lines, "ours": remarks}
+    return {**about, "columns": columns, "rows": lines, "ours": remarks, "own_lists": own}

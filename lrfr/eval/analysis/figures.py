@@ -15,6 +15,7 @@ from lrfr.core.image import IMAGE_SUFFIXES, ImageU8
 from lrfr.eval.analysis import pictures, signals
 from lrfr.eval.embeddings import Floats, embed_images, load_image, unit
 from lrfr.eval.low_res import LowRes, Size, size_label
+from lrfr.eval.protocols.seen import is_system
 from lrfr.eval.scoring.intervals import norm_test, pearson_maps
 from lrfr.eval.scoring.metrics import F64
 
@@ -63,7 +64,8 @@ def some_faces(data: Path | None, count: int, seed: int) -> list[ImageU8]:
         from lrfr.pairs.sources.synthetic import render_face
 
         return [render_face(number // 4, number % 4, 2**63 + seed)[0] for number in range(count)]
-    found = sorted(path for path in data.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    pictures = (path for path in data.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(path for path in pictures if not is_system(path.relative_to(data)))
     if not found:
         raise SpecError("no picture below this folder", file=str(data))
     chosen = np.random.default_rng(seed).permutation(len(found))[:count]

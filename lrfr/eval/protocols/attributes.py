@@ -17,18 +17,16 @@ from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.files import digest_of as json_digest
 from lrfr.eval.embeddings import Bools, Ints, Source, pixels_digest
 from lrfr.eval.low_res import Size
+from lrfr.eval.protocols.celeba import AttributeList, celeba_form, read_celeba
 from lrfr.eval.protocols.identify import digest_of
-from lrfr.eval.protocols.layout import inside, lines_of, load_mat, need, rows_of
+from lrfr.eval.protocols.layout import inside, load_mat, need
+from lrfr.eval.protocols.seen import unaligned_remark
 from lrfr.eval.results import Metric, Metrics, Result, metric
 from lrfr.eval.scoring.intervals import wilson
 from lrfr.eval.settings import NATIVE, Task, size_cells, with_draws
 from lrfr.pairs.sources.tabular import open_table
 
-REVISION = 1
-CELEBA_TREE = """
-list_attr_celeba.txt            count, attribute names, then 'file 1 -1 ...'
-list_eval_partition.txt         'file 0|1|2'; 2 is the test part
-img_align_celeba/000001.jpg     (or aligned/)"""
+REVISION = 2
 LFWA_TREE = """
 lfw_att_40.mat, indices_train_test.mat      MATLAB 7.3 files, read with the package h5py
 lfw/Name/Name_0001.jpg
@@ -39,17 +37,6 @@ list.csv[,root=FOLDER][,with=MORE.csv]      columns path, attributes (1 or 0, em
                                             val the first that there is is measured, else all rows"""
 SVHN_TREE = """
 test_32x32.mat                  variables X [32, 32, 3, N] and y (10 stands for 0)"""
-
-
-@dataclass(frozen=True)
-class AttributeList:
-    """Images with attributes: ``value`` is 1, 0 or -1 (missing), [N, A]."""
-
-    name: str
-    images: Sequence[Source]
-    attributes: tuple[str, ...]
-    value: NDArray[np.int8]
-    digest: str
 
 
 def attribute_accuracy(
@@ -96,14 +83,26 @@ def evaluate_attributes(task: Task, listed: AttributeList) -> list[Result]:
     names = tuple(task.embed.attribute_names)  # type: ignore[attr-defined]
     columns = [names.index(name) for name in listed.attributes]
     seen = _seen(listed.images, [list(listed.attributes), listed.value.tolist()])
+    unaligned = unaligned_remark(listed.images)
     results = []
     for size in _sizes(task):
         logits = task.embedded(listed.images, size)
         if logits.shape[1] != len(names):
             raise SpecError(f"the model names {len(names)} attributes and returns {logits.shape[1]} logits")
         metrics = attribute_accuracy(logits[:, columns], listed.value, listed.attributes)
-        results.append(_result(task, size, metrics, Tested(listed.name, "attributes", listed.digest, *seen)))
+        made = _result(task, size, metrics, Tested(listed.name, "attributes", listed.digest, *seen))
+        results.append(
+            replace(made, files=listed.files, remarks=(*unaligned, *constant_remarks(logits, names)))
+        )
     return results
+
+
+def constant_remarks(logits: NDArray[np.float32], names: Sequence[str]) -> list[str]:
+    """Return a remark on attributes that are predicted to be the same of every image."""
+    same = [
+        name for name, column in zip(names, (logits > 0).T, strict=True) if column.all() or not column.any()
+    ]
+    return [f"the same is predicted of every image: {', '.join(same)}"] if same and len(logits) > 1 else []
 
 
 def _sizes(task: Task) -> list[Size]:
@@ -139,40 +138,6 @@ def _result(task: Task, size: Size, metrics: Metrics, tested: Tested) -> Result:
     )
 
 
-def read_celeba(data: Path, wanted: Sequence[str]) -> AttributeList:
-    """Read the test part (2) of CelebA's partition with the wanted attributes."""
-    folder = need(data, ("aligned", "img_align_celeba"), CELEBA_TREE)
-    return _celeba_form(data, need(data, "list_attr_celeba.txt", CELEBA_TREE), folder, wanted, "celeba")
-
-
-def _celeba_form(data: Path, path: Path, folder: Path, wanted: Sequence[str], name: str) -> AttributeList:
-    known = _second_line(path).split()
-    absent = [attribute for attribute in wanted if attribute not in known]
-    if absent:
-        raise DataError(f"has no attribute '{absent[0]}'", file=str(path), line=2)
-    columns = [known.index(attribute) + 1 for attribute in wanted]
-    partition = need(data, "list_eval_partition.txt", CELEBA_TREE)
-    test = {row[0] for _, row in rows_of(partition, 2) if row[1] == "2"}
-    rows = [row for _, row in rows_of(path, len(known) + 1, skip=2) if row[0] in test]
-    if not rows:
-        raise DataError("no image of the test part (2)", file=str(partition))
-    value = np.array([[row[column] for column in columns] for row in rows]).astype(np.int8)
-    return AttributeList(
-        name,
-        [inside(folder, row[0]) for row in rows],
-        tuple(wanted),
-        np.where(value > 0, 1, 0).astype(np.int8),
-        digest_of([" ".join(row) for row in rows]),
-    )
-
-
-def _second_line(path: Path) -> str:
-    lines = lines_of(path)
-    if len(lines) < 2:
-        raise DataError("expected a count, then the names of the attributes", file=str(path))
-    return lines[1].text
-
-
 def read_list(data: Path, wanted: Sequence[str]) -> AttributeList:
     """Read a list of one's own; attributes that no row has are left out.
 
@@ -206,7 +171,7 @@ def read_lfwa(data: Path, wanted: Sequence[str]) -> AttributeList:
     """Read LFWA's test part from its MATLAB 7.3 files, or from a list in CelebA's form."""
     folder = need(data, ("aligned", "lfw", "lfw-deepfunneled"), LFWA_TREE)
     if (data / "list_attr_lfwa.txt").exists():
-        return _celeba_form(data, data / "list_attr_lfwa.txt", folder, wanted, "lfwa")
+        return celeba_form(data, data / "list_attr_lfwa.txt", folder, wanted, "lfwa")
     labels = need(data, ("lfw_att_40.mat", "list_attr_lfwa.txt"), LFWA_TREE)
     split = need(data, "indices_train_test.mat", LFWA_TREE)
     names, files, value = _read_lfwa_mat(labels)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from lrfr.core.errors import DataError
-from lrfr.core.files import digest_of as json_digest
-from lrfr.eval.embeddings import Bools, Ints, Source, contents, embedding_remarks
+from lrfr.eval.embeddings import Bools, Ints, embedding_remarks
 from lrfr.eval.low_res import Size
-from lrfr.eval.pairs import numbered
-from lrfr.eval.protocols.layout import cell_strings, listed_file, load_mat, need, own_rows
+from lrfr.eval.pairs import SearchList, arranged_search, numbered
+from lrfr.eval.protocols.layout import listed_file, need, own_rows
 from lrfr.eval.protocols.pair_lists import images_root
-from lrfr.eval.protocols.seen import Ledger, check_there, unaligned_remark
-from lrfr.eval.results import Files, Metric, Result, metric
+from lrfr.eval.protocols.seen import Ledger, check_there, listed_in_mat, unaligned_remark
+from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
 from lrfr.eval.scoring.search import F32, Search, search, tpir_at_fpir
 from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells, with_draws
@@ -33,94 +31,6 @@ Testing_Set/probe_img_ID_pairs.mat             variables probe_set, probe_ids"""
 LISTS_TREE = """
 gallery.tsv, probe.tsv [, distractor.tsv]     path <tab> identity; paths below the lists'
                                               folder, images/ or aligned/; commas or spaces will do"""
-
-
-@dataclass(frozen=True)
-class SearchList:
-    """Images of a 1:N test: gallery and probes with their people, and distractors that match nobody."""
-
-    name: str
-    gallery: Sequence[Source]
-    gallery_id: Ints
-    probe: Sequence[Source]
-    probe_id: Ints
-    distractor: Sequence[Source] = ()
-    alignment: str = "as distributed"
-    digest: str = ""
-    files: Files | None = None
-
-    @property
-    def content_digest(self) -> str:
-        """Return sha256 over who is in the lists: names of files play no part."""
-        people = numbered([*self.gallery_id.tolist(), *self.probe_id.tolist()])
-        return json_digest([len(self.gallery_id), people.tolist(), len(self.distractor)])
-
-    @property
-    def images(self) -> list[Source]:
-        """Return every image: gallery, probes, distractors."""
-        return [*self.gallery, *self.probe, *self.distractor]
-
-
-@dataclass(frozen=True)
-class Searched:
-    """A search list sorted by what its pictures hold, so that the order of its lines decides nothing.
-
-    Attributes:
-        lists: the same images; people numbered anew.
-        pixels: sha256 over the images.
-        counts: numbers of images.
-        remarks: what is odd about the list, in sentences.
-
-    """
-
-    lists: SearchList
-    pixels: str
-    counts: Mapping[str, int]
-    remarks: tuple[str, ...]
-
-
-def arranged_search(lists: SearchList) -> Searched:
-    """Sort a list and look for oddities.
-
-    Raises:
-        DataError: a part is empty, or a probe has no image of its person in the gallery.
-
-    """
-    if not len(lists.gallery) or not len(lists.probe):
-        raise DataError(f"{lists.name}: {len(lists.gallery)} gallery images, {len(lists.probe)} probes")
-    lone = np.flatnonzero(~np.isin(lists.probe_id, lists.gallery_id))
-    if len(lone):
-        source = lists.probe[int(lone[0])]
-        raise DataError(
-            f"{lists.name}: {len(lone)} of {len(lists.probe)} probes have no image of their person in the gallery",
-            file=str(source) if isinstance(source, Path) else None,
-            hint="a closed-set test needs one for each; strangers belong to the distractors",
-        )
-    held = {part: contents(getattr(lists, part)) for part in ("gallery", "probe", "distractor")}
-    ids = {"gallery": lists.gallery_id, "probe": lists.probe_id}
-    # content alone and not the number of a person, which may be the place of his first line
-    order = {part: sorted(range(len(found)), key=found.__getitem__) for part, found in held.items()}
-    people = numbered([int(ids[part][row]) for part in ids for row in order[part]])
-    moved = {part: [getattr(lists, part)[row] for row in rows] for part, rows in order.items()}
-    count = len(lists.gallery)
-    made = replace(lists, **moved, gallery_id=people[:count], probe_id=people[count:])
-    digests = [hashlib.sha256(b"".join(held[part][row] for row in order[part])).hexdigest() for part in order]
-    counts = {f"n_{part}": len(found) for part, found in held.items()}
-    return Searched(made, json_digest(digests), counts, _oddities(held, ids))
-
-
-def _oddities(held: Mapping[str, list[bytes]], ids: Mapping[str, Ints]) -> tuple[str, ...]:
-    people: dict[bytes, set[int]] = {}
-    for content, person in zip(held["gallery"], ids["gallery"].tolist(), strict=True):
-        people.setdefault(content, set()).add(person)
-    known, strangers = set(held["gallery"]), set(held["distractor"])
-    told = {
-        "gallery images stand there more than once": len(held["gallery"]) - len(people),
-        "gallery images stand there under several people": sum(len(found) > 1 for found in people.values()),
-        "probes are gallery images themselves": sum(content in known for content in held["probe"]),
-        "distractors are gallery images or probes": len(strangers & (known | set(held["probe"]))),
-    }
-    return tuple(f"{count} {text}; they are counted as listed" for text, count in told.items() if count)
 
 
 def identify(
@@ -260,9 +170,10 @@ def run_lists(data: Path, task: Task) -> list[Result]:
     probe, others = _own_list(found["probe"], root)
     distractor, _ = _own_list(optional[0], root, named=False) if optional else ([], [])
     number = numbered([*people, *others])
-    shown = [[f"{path.relative_to(root)}\t{who}" for path, who in zip(*part, strict=True)] for part in (
-        (gallery, people), (probe, others), (distractor, [""] * len(distractor))
-    )]
+    shown = [
+        [f"{path.relative_to(root)}\t{who}" for path, who in zip(*part, strict=True)]
+        for part in ((gallery, people), (probe, others), (distractor, [""] * len(distractor)))
+    ]
     lists = SearchList(
         name="identify-tsv",
         gallery=gallery,
@@ -285,8 +196,8 @@ def _own_list(path: Path, root: Path, *, named: bool = True) -> tuple[list[Path]
 
 
 def run_tinyface(data: Path, task: Task) -> list[Result]:
-    """Evaluate TinyFace: gallery match plus distractors, flips averaged; ``data`` is the data set's folder, or
-    one of aligned crops (``aligned_pad_0.1_pad_high``) beside it.
+    """Evaluate TinyFace: gallery match plus distractors, flips averaged; ``data`` is the data set's folder,
+    or one of aligned crops (``aligned_pad_0.1_pad_high``) beside it.
     """
     aligned = (data / "Probe").exists() and (data / "Gallery_Match").exists()
     root = data.parent if aligned else data
@@ -318,21 +229,3 @@ def _of_mat(test: Path, stem: str, variable: str, folder: Path, ledger: Ledger) 
     """Return the pictures and people that ``STEM_img_ID_pairs.mat`` names."""
     path = need(test, f"{stem}_img_ID_pairs.mat", TINYFACE_TREE)
     return listed_in_mat(path, variable, folder, ledger)
-
-
-def listed_in_mat(path: Path, variable: str, folder: Path, ledger: Ledger) -> tuple[list[Path], Ints]:
-    """Return the pictures of a folder that ``VARIABLE_set`` names, and their people from ``VARIABLE_ids``.
-
-    Raises:
-        DataError: the counts differ, or a picture is not there.
-
-    """
-    found = load_mat(path, (f"{variable}_set", f"{variable}_ids"))
-    names = cell_strings(found[f"{variable}_set"])
-    ids = np.asarray(found[f"{variable}_ids"], np.int64).reshape(-1)
-    if len(ids) != len(names):
-        raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
-    files = [listed_file(folder, name, path, row) for row, name in enumerate(names, 1)]
-    check_there(files, range(1, len(files) + 1), path)
-    ledger.unlisted(folder, files)
-    return files, ids

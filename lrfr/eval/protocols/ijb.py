@@ -9,7 +9,7 @@ F1 adds the mirror image's embedding. (``ijb_evals.py`` calls the opposite of N1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +17,8 @@ import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import ImageU8
-from lrfr.core.lists import Row
 from lrfr.core.landmarks import TEMPLATE, similarity
 from lrfr.eval.embeddings import (
-    Bools,
     Embedded,
     Floats,
     Ints,
@@ -30,15 +28,14 @@ from lrfr.eval.embeddings import (
     load_image,
 )
 from lrfr.eval.low_res import Size
-from lrfr.eval.protocols.layout import file_digest, inside, int_table, integer, need, rows_of
-from lrfr.eval.protocols.seen import Ledger, check_there
-from lrfr.eval.results import Files, Metric, Result, metric
+from lrfr.eval.protocols.ijb_media import Media, read_media
+from lrfr.eval.protocols.layout import file_digest, int_table, need
+from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import wilson
 from lrfr.eval.scoring.metrics import LabelFault, as_bools, auc, eer, is_resolvable, roc, tar_at_far, thin
 from lrfr.eval.scoring.search import F32, TIE, hit_scores, search
 from lrfr.eval.scoring.templates import image_features, legacy_merged, pair_scores, template_features
 from lrfr.eval.settings import SizeCell, Task, size_cells
-from lrfr.pairs.align.checks import check_convention
 
 REVISION = 2
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -49,28 +46,8 @@ loose_crop/1.jpg ...
 meta/{name}_face_tid_mid.txt                   file template medium
 meta/{name}_template_pair_label.txt            template template same           (1:1)
 meta/{name}_name_5pts_score.txt                file x1 y1 .. x5 y5 score
-meta/{name}_1N_gallery_{a}.csv, _{b}.csv, meta/{name}_1N_probe_mixed.csv        (1:N)  template,subject[,...], a line for each image"""
-
-
-@dataclass(frozen=True)
-class Media:
-    """The images of all templates: file names, landmarks [N, 5, 2] in px, detector scores [N], template and
-    medium numbers [N].
-    """
-
-    files: list[Path]
-    points: Floats
-    detector: Floats
-    template: Ints
-    medium: Ints
-    empty: Ints
-    counts: Mapping[str, int]
-    remarks: tuple[str, ...]
-    record: Files
-
-    def sets(self) -> Sequence[Floats | Ints]:
-        """Return all that the lists say of the images but their names."""
-        return self.points, self.detector, self.template, self.medium
+meta/{name}_1N_gallery_{a}.csv, _{b}.csv, meta/{name}_1N_probe_mixed.csv
+                                               template,subject[,...], a line an image  (1:N)"""
 
 
 def align(image: ImageU8, points: Floats) -> ImageU8:
@@ -87,7 +64,7 @@ def run_ijb(data: Path, task: Task, *, name: str) -> list[Result]:
     """Evaluate IJB-B or IJB-C: 1:1 and, where the gallery lists are there, 1:N."""
     first, second = GALLERIES[name]
     tree = TREE.format(name=name, a=first, b=second)
-    media = _read_media(data, name, tree)
+    media = read_media(data, name, tree)
     results = []
     for _, size_a, size_b in size_cells(task.settings, (112,)):
         embedded = _embed_media(task, media, size_a, size_b)
@@ -106,70 +83,6 @@ def run_ijb(data: Path, task: Task, *, name: str) -> list[Result]:
         if (data / "meta" / f"{name}_1N_probe_mixed.csv").exists():
             results.append(_identification(templates, task, cell))
     return results
-
-
-def _read_media(data: Path, name: str, tree: str) -> Media:
-    tid_path = need(data, f"meta/{name}_face_tid_mid.txt", tree)
-    points_path = need(data, f"meta/{name}_name_5pts_score.txt", tree)
-    crops = need(data, "loose_crop", tree)
-    rows, marks = rows_of(tid_path, 3), rows_of(points_path, 12)
-    for row, mark in zip(rows, marks, strict=False):
-        if row.fields[0] != mark.fields[0]:
-            raise DataError(
-                f"does not list the same images as {tid_path.name}: '{mark.fields[0]}' for '{row.fields[0]}'",
-                file=str(points_path),
-                line=mark.number,
-            )
-    if len(rows) != len(marks):
-        raise DataError(
-            f"does not list the same images as {tid_path.name}: {len(marks)} for {len(rows)}",
-            file=str(points_path),
-        )
-    numbers = np.array([_numbers(mark, points_path) for mark in marks], np.float64)
-    template, medium = (
-        np.array([integer(fields[column], tid_path, number) for number, fields in rows], np.int64)
-        for column in (1, 2)
-    )
-    files = [inside(crops, row.fields[0]) for row in rows]
-    check_there(files, [row.number for row in rows], tid_path)
-    points = numbers[:, :10].reshape(-1, 5, 2)
-    kept = _usable(points, numbers[:, 10])
-    refused = [f"{marks[i].fields[0]} (line {marks[i].number})" for i in np.flatnonzero(~kept)]
-    if not kept.any():
-        raise DataError(f"none of {len(kept)} faces has landmarks: the first is {refused[0]}", file=str(points_path))
-    step = max(1, len(kept) // 64)
-    check_convention(list(points[kept][::step]), str(points_path))
-    empty = np.setdiff1d(template, template[kept])
-    ledger = Ledger()
-    ledger.unlisted(crops, [path for path, good in zip(files, kept, strict=True) if good])
-    told = f"{len(refused)} of {len(kept)} images have no landmarks or no detector score in {points_path.name}"
-    left = f"; {len(empty)} templates have no other image: their feature is zero" if len(empty) else ""
-    return Media(
-        files=[path for path, good in zip(files, kept, strict=True) if good],
-        points=points[kept],
-        detector=numbers[kept, 10],
-        template=template[kept],
-        medium=medium[kept],
-        empty=empty,
-        counts={"n_image": int(kept.sum()), "n_image_refused": len(refused), "n_template_empty": len(empty)},
-        remarks=(f"{told}: {', '.join(refused[:3])}{left}",) if refused else (),
-        record=ledger.files(),
-    )
-
-
-def _numbers(mark: Row, path: Path) -> list[float]:
-    try:
-        return [float(text) for text in mark.fields[1:12]]
-    except ValueError as error:
-        raise DataError(str(error), file=str(path), line=mark.number) from None
-
-
-def _usable(points: Floats, detector: Floats) -> Bools:
-    """Say which faces have landmarks, [N]: NaN stands for none, and so do points at (-1, -1) or (0, 0)."""
-    absent = (points == -1).all(axis=2) | (points == 0).all(axis=2)
-    finite = np.isfinite(points).all(axis=(1, 2)) & np.isfinite(detector)
-    spread = np.ptp(np.where(np.isfinite(points), points, 0), axis=1).max(axis=1)
-    return np.asarray(finite & ~absent.any(axis=1) & (spread > 1e-3))
 
 
 def _embed_media(task: Task, media: Media, size: Size, mirror_size: Size) -> Embedded:
@@ -317,7 +230,7 @@ def _subjects(path: Path) -> Ints:
     pairs = np.unique(table, axis=0)
     twice = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
     if len(twice):
-        template, one, other = int(pairs[twice[0], 0]), *pairs[twice[0] : twice[0] + 2, 1].tolist()
+        (template, one), (_, other) = pairs[twice[0] : twice[0] + 2].tolist()
         raise DataError(f"template {template} is of person {one} and of person {other}", file=str(path))
     return pairs
 
@@ -334,9 +247,9 @@ def per_gallery(probe: F32, probe_id: Ints, galleries: Sequence[tuple[F32, Ints]
     for gallery, gallery_id in galleries:
         enrolled = np.isin(probe_id, gallery_id)
         if enrolled.all() or not enrolled.any():
-                raise DataError(
-                f"{int(enrolled.sum())} of {len(enrolled)} probes are of a gallery's people; it needs probes of "
-                f"its own people and of others"
+            raise DataError(
+                f"{int(enrolled.sum())} of {len(enrolled)} probes are of a gallery's people; it needs "
+                f"probes of its own people and of others"
             )
         mated = search(probe[enrolled], probe_id[enrolled], gallery, gallery_id)
         strangers = search(probe[~enrolled], probe_id[~enrolled], gallery, gallery_id)

@@ -101,6 +101,23 @@ def own_rows(path: Path, columns: Sequence[str], *, optional: int = 0) -> list[R
     return rows
 
 
+def table_rows(path: Path, first: str) -> tuple[list[str], list[Row]]:
+    """Return (names of the columns, rows) of a list as CelebA has them: a count and names, a CSV header that
+    begins with ``first``, or neither; commas or white space between.
+    """
+    lines = lines_of(path)
+    rows = [Row(line.number, _cut(line.text)) for line in lines]
+    if rows and len(rows[0].fields) == 1 and rows[0].fields[0].isdigit():
+        return (rows[1].fields, rows[2:]) if len(rows) > 1 else ([], [])
+    if rows and rows[0].fields[0] == first:
+        return rows[0].fields[1:], rows[1:]
+    return [], rows
+
+
+def _cut(text: str) -> list[str]:
+    return [field.strip() for field in text.split(",")] if "," in text else text.split()
+
+
 _HEADINGS = {"path", "file", "filename", "image", "img", "key", "left", "first", "a"}
 _HEADINGS |= {f"{word}{mark}{side}" for word in tuple(_HEADINGS) for mark in ("", "_") for side in "a1l"}
 
@@ -118,8 +135,8 @@ def integer(text: str, path: Path, line: int) -> int:
 
 
 def int_table(path: Path, columns: int, *, delimiter: str | None = None) -> Ints:
-    """Return the first ``columns`` integer columns of a long list, [rows, columns], below a header where there
-    is one; fifteen million rows take seconds.
+    """Return the first ``columns`` integer columns of a long list, [rows, columns], below a header where
+    there is one; fifteen million rows take seconds.
 
     Raises:
         DataError: a field is no integer; the line is named.
@@ -171,9 +188,7 @@ def inside(root: Path, name: str) -> Path:
     return root / parts
 
 
-def listed_file(
-    root: Path, name: str, list_path: Path, line: int, suffixes: Sequence[str] = ("",)
-) -> Path:
+def listed_file(root: Path, name: str, list_path: Path, line: int, suffixes: Sequence[str] = ("",)) -> Path:
     """Return the file that a line of a list names, below ``root``, whether it is there or not.
 
     A name in another Unicode form or encoding than the file's is found too, and one without its suffix.

@@ -16,10 +16,10 @@ from lrfr.eval.protocols.layout import integer, listed_file, need, own_rows
 from lrfr.eval.protocols.seen import check_there
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result
-from lrfr.eval.settings import Task
 from lrfr.eval.scoring.conventions import fold_numbers
 from lrfr.eval.scoring.folds import check_folds
 from lrfr.eval.scoring.metrics import LabelFault, same_labels
+from lrfr.eval.settings import Task
 from lrfr.pairs.sources.bin_file import read_bin as read_images
 from lrfr.pairs.sources.folder import read_pairs_txt
 

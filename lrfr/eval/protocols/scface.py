@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.eval.protocols.identify import SearchList, digest_of, identify
+from lrfr.eval.pairs import SearchList
+from lrfr.eval.protocols.identify import digest_of, identify
 from lrfr.eval.protocols.layout import integer, need, rows_of
 from lrfr.eval.protocols.seen import Ledger, numbers_in
 from lrfr.eval.results import Result
@@ -32,7 +33,9 @@ def run_scface(data: Path, task: Task) -> list[Result]:
     from the seed. Either way the result carries the split's hash.
     """
     mugshots = need(data, "mugshot_frontal_cropped_all", SCFACE_TREE)
-    shots = {path: _person(path, r"(\d{3})_frontal", "001_frontal.jpg") for path in Ledger().pictures(mugshots)}
+    shots = {
+        path: _person(path, r"(\d{3})_frontal", "001_frontal.jpg") for path in Ledger().pictures(mugshots)
+    }
     chosen, split = _scface_split(data, sorted(set(shots.values())), task.settings.seed)
     gallery = _one_each(shots, chosen)
     results = []
@@ -64,7 +67,9 @@ def _one_each(shots: Mapping[Path, int], chosen: Collection[int]) -> dict[Path, 
     found: dict[int, Path] = {}
     for path, person in shots.items():
         if person in found:
-            raise DataError(f"a second mugshot of person {person:03d} beside {found[person].name}", file=str(path))
+            raise DataError(
+                f"a second mugshot of person {person:03d} beside {found[person].name}", file=str(path)
+            )
         found[person] = path
     return {path: person for person, path in sorted(found.items()) if person in chosen}
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import IMAGE_SUFFIXES, ImageU8
-from lrfr.eval.embeddings import Source, load_image
+from lrfr.eval.embeddings import Ints, Source, load_image
+from lrfr.eval.protocols.layout import cell_strings, listed_file, load_mat
 from lrfr.eval.results import Files, Unused
 from lrfr.pairs.align.unaligned import LEAST_MEAN, SAMPLE, SIDE_PX, looks_unaligned
 
@@ -52,14 +53,14 @@ class Ledger:
         self.used += len(found)
         return found
 
-    def unlisted(self, folder: Path, listed: Sequence[Path]) -> None:
-        """Count the files of a folder and note those that no list names."""
+    def unlisted(self, folder: Path, listed: Sequence[Path], reason: str = "in no list") -> None:
+        """Count the files of a folder that are listed and note the others, for ``reason``."""
         names = {path.name for path in listed if path.parent == folder}
         for path in sorted(folder.iterdir()):
             if path.name in names:
                 self.used += 1
             else:
-                self.skip(_no_picture(path) or "in no list", f"{folder.name}/{path.name}")
+                self.skip(_no_picture(path) or reason, f"{folder.name}/{path.name}")
 
     def files(self) -> Files:
         """Return the record: seen is used and unused."""
@@ -69,18 +70,34 @@ class Ledger:
             {reason: Unused.of(names) for reason, names in self.unused.items()},
         )
 
-    def remarks(self) -> list[str]:
-        """Return a sentence for each reason."""
-        return [
-            f"{len(names)} not used, {reason}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-            for reason, names in self.unused.items()
-        ]
+
+def is_system(path: Path) -> bool:
+    """Say whether a file, or a folder on the way to it, is one that systems leave behind, by its name."""
+    return any(_SYSTEM.match(part) for part in path.parts)
 
 
 def _no_picture(path: Path) -> str:
     if _SYSTEM.match(path.name):
         return SYSTEM
     return "" if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() else NO_PICTURE
+
+
+def listed_in_mat(path: Path, variable: str, folder: Path, ledger: Ledger) -> tuple[list[Path], Ints]:
+    """Return the pictures of a folder that ``VARIABLE_set`` names, and their people from ``VARIABLE_ids``.
+
+    Raises:
+        DataError: the counts differ, or a picture is not there.
+
+    """
+    found = load_mat(path, (f"{variable}_set", f"{variable}_ids"))
+    names = cell_strings(found[f"{variable}_set"])
+    ids = np.asarray(found[f"{variable}_ids"], np.int64).reshape(-1)
+    if len(ids) != len(names):
+        raise DataError(f"{len(names)} images but {len(ids)} identities", file=str(path))
+    files = [listed_file(folder, name, path, row) for row, name in enumerate(names, 1)]
+    check_there(files, range(1, len(files) + 1), path)
+    ledger.unlisted(folder, files)
+    return files, ids
 
 
 def numbers_in(path: Path, pattern: re.Pattern[str], expected: str) -> tuple[int, ...]:
@@ -92,12 +109,14 @@ def numbers_in(path: Path, pattern: re.Pattern[str], expected: str) -> tuple[int
     """
     found = pattern.fullmatch(path.stem)
     if found is None:
-        raise DataError("the name of this picture is of another form", file=str(path), hint=f"expected: {expected}")
+        raise DataError(
+            "the name of this picture is of another form", file=str(path), hint=f"expected: {expected}"
+        )
     return tuple(map(int, found.groups()))
 
 
 def check_there(paths: Sequence[Path], lines: Sequence[int], list_path: Path) -> None:
-    """Raise DataError when pictures that a list names are not there: how many, and the first with its line."""
+    """Raise DataError when pictures that a list names are not there: how many, and the first one's line."""
     known: dict[Path, bool] = {}
     missing = []
     for path, line in zip(paths, lines, strict=True):
@@ -126,6 +145,7 @@ def unaligned_remark(sources: Sequence[Source], alignment: str = "") -> list[str
     if not unaligned:
         return []
     return [
-        f"W_UNALIGNED: these do not look like aligned faces (likeness {mean:.2f}; aligned ones give {LEAST_MEAN} "
-        f"and more), so this number may say more of the crops than of the model: cut them by 'lrfr align'"
+        f"W_UNALIGNED: these do not look like aligned faces (likeness {mean:.2f}; aligned ones give "
+        f"{LEAST_MEAN} and more), so this number may say more of the "
+        f"crops than of the model: cut them by 'lrfr align'"
     ]

@@ -16,17 +16,10 @@ import numpy as np
 from lrfr.core.errors import DataError
 from lrfr.eval.embeddings import Ints, embedding_remarks, unit
 from lrfr.eval.low_res import Size
-from lrfr.eval.pairs import agrees, pair_list
-from lrfr.eval.protocols.identify import (
-    Searched,
-    SearchList,
-    arranged_search,
-    digest_of,
-    listed_in_mat,
-    open_set_metrics,
-)
+from lrfr.eval.pairs import Searched, SearchList, agrees, arranged_search, pair_list
+from lrfr.eval.protocols.identify import digest_of, open_set_metrics
 from lrfr.eval.protocols.layout import cell_strings, listed_file, load_mat, need
-from lrfr.eval.protocols.seen import Ledger, check_there
+from lrfr.eval.protocols.seen import Ledger, check_there, listed_in_mat
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.search import F32, Search, official_sweep, open_set_auc, search
@@ -154,5 +147,4 @@ def _verification(root: Path, task: Task) -> list[Result]:
         alignment="as distributed",
     )
     native = task.settings if task.settings.sizes else replace(task.settings, sizes=NATIVE)
-    found = verify(replace(task, settings=native), listed)
-    return [replace(result, files=ledger.files()) for result in found]
+    return verify(replace(task, settings=native), replace(listed, files=ledger.files()))

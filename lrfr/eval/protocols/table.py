@@ -10,15 +10,14 @@ from lrfr.core.errors import EnvironmentFault, LrfrError, SpecError
 from lrfr.core.registry import Registry
 from lrfr.eval.protocols import attributes, identify, ijb, survface, verification
 from lrfr.eval.protocols.attributes import (
-    CELEBA_TREE,
     LFWA_TREE,
     LIST_TREE,
     SVHN_TREE,
     run_attributes,
     run_svhn,
 )
+from lrfr.eval.protocols.celeba import CELEBA_TREE, run_celeba_pairs
 from lrfr.eval.protocols.celeba import TREE as CELEBA_PAIRS_TREE
-from lrfr.eval.protocols.celeba import run_celeba_pairs
 from lrfr.eval.protocols.identify import (
     LISTS_TREE,
     TINYFACE_TREE,

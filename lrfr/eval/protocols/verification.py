@@ -117,6 +117,7 @@ def _one(task: Task, listed: Arranged, cell: SizeCell, embedded: Mapping[Size, E
         pixels_digest=with_draws(listed.pixels, pairs.images, cell),
         counts={"n_pos": curve.n_pos, "n_neg": curve.n_neg, **listed.counts},
         min_far=curve.min_far,
+        files=pairs.files,
         remarks=(*listed.remarks, *embedding_remarks(np.concatenate([left, right]))),
         curves={"roc": thin(curve), "histogram": _histogram(outcome.scores, pairs.same)},
         per_pair=_kept(outcome, listed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,8 @@ _NUMBER = re.compile(r"^[+-]?\d+(?:\.\d+)?")
 class Cell:
     """What of ours belongs into a column: one metric of a benchmark (of several: their mean), or the mean of
     other columns; ``sizes_from`` and ``benchmark_from`` name the label column that says so in each row.
+
+    Without ``matching`` and ``sizes`` the paper's images are as they are distributed, on both sides.
     """
 
     metric: str = ""
@@ -54,6 +57,8 @@ class Table:
         unit: ``percent`` or ``fraction``.
         method_column: the label column that names the method.
         methods: from that column's words to method names of ``lrfr train``.
+        hr_size: in tables whose rows name a size, that at which "Base" is the HR network; a row of a smaller
+            size is one trained on LR.
         notes: errata and conditions.
 
     """
@@ -68,6 +73,7 @@ class Table:
     unit: str = "percent"
     method_column: str | None = None
     methods: dict[str, str] = field(default_factory=dict)
+    hr_size: int | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -78,11 +84,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Ours:
-    """One number of ours for a printed cell: its value as a fraction, and what differs from the paper's
-    conditions.
+    """One number of ours for a printed cell: its value as a fraction (None: the list is too short for such a
+    rate), and how it was made.
     """
 
-    value: float
+    value: float | None
     differs: tuple[str, ...] = ()
 
 
@@ -111,12 +117,17 @@ def number(cell: str) -> float | None:
     return float(found.group()) if found else None
 
 
-def side_by_side(table: Table, results: list[Result]) -> tuple[list[str], list[list[str]], list[str]]:
-    """Return (columns, rows, remarks): the printed table with our numbers, and what differs in their making.
+def side_by_side(table: Table, results: Sequence[Result]) -> tuple[list[str], list[list[str]], list[str]]:
+    """Return (columns, rows, remarks): the printed table with our numbers, and how they were made.
 
-    A number of ours on the same benchmark is preferred. Where there is none, one from another verification or
-    identification list with the same metric, matching and sizes is shown and its difference is stated.
+    A number of ours stands in a column only if benchmark (as large as it is distributed), metric, matching
+    and sizes are the paper's; and beside a row only if method and role are the row's. Nothing stands in for
+    another. Models of one name, or one model under several conditions, have rows of their own
+    (:func:`lrfr.eval.report.compare.told_apart`).
     """
+    from lrfr.eval.report.compare import told_apart
+
+    results = told_apart(results)
     models = list(dict.fromkeys(result.model.name for result in results))
     rows = [list(row) for row in table.rows]
     columns = list(table.columns)
@@ -138,12 +149,34 @@ def side_by_side(table: Table, results: list[Result]) -> tuple[list[str], list[l
     return columns, rows, [f"{', '.join(names)}: {text}" for text, names in remarks.items()]
 
 
+def own_lists(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """Return (columns, rows) of the results that no paper's table has a column for: a table of their own."""
+    from lrfr.eval.report.compare import size_pair, test_key, test_titles, told_apart
+    from lrfr.eval.report.summary import value_text
+
+    known = {name for table in tables().values() for cell in table.cells.values() for name in cell.benchmarks}
+    known |= {"celeba", "lfwa"}
+    others = told_apart([result for result in results if result.benchmark not in known])
+    titles = test_titles(others)
+    rows = [
+        [
+            result.model.name,
+            titles[test_key(result)],
+            result.matching or "-",
+            size_pair(result),
+            name,
+            value_text(found),
+        ]
+        for result in others
+        for name, found in result.metrics.items()
+        if name in {"accuracy", "rank-1", "mean"}
+    ]
+    return ["model", "list", "matching", "sizes", "metric", "value"], rows
+
+
 def _beside(table: Table, row: list[str], results: list[Result], differences: list[str]) -> str:
     """Fill one row of a long table, if its method is the model's."""
-    if table.method_column is not None:
-        wanted = table.methods.get(row[table.columns.index(table.method_column)])
-        # a model of unknown method is an undistilled one
-        results = [result for result in results if (result.model.method or "baseline") == wanted]
+    results = [result for result in results if _is_of_row(table, row, result)]
     found = []
     for column, cell in table.cells.items():
         filled = _fill(cell, table, row)
@@ -154,6 +187,19 @@ def _beside(table: Table, row: list[str], results: list[Result], differences: li
                 f"{column} {_show(ours.value, table)}" if len(table.cells) > 1 else _show(ours.value, table)
             )
     return ", ".join(found)
+
+
+def _is_of_row(table: Table, row: list[str], result: Result) -> bool:
+    """Say whether the row is about a network like the result's: its method and, of two, its role."""
+    if table.method_column is None:
+        return True
+    wanted = table.methods.get(row[table.columns.index(table.method_column)])
+    if wanted is None or result.model.method != wanted:
+        return False
+    if wanted != "baseline" or table.hr_size is None:
+        return True
+    # "Base" is the teacher at the largest size and the student without one below it
+    return result.model.side == ("hr" if (result.sizes or (None,))[0] == table.hr_size else "lr")
 
 
 def _fill(cell: Cell, table: Table, row: list[str]) -> Cell | None:
@@ -170,52 +216,82 @@ def _fill(cell: Cell, table: Table, row: list[str]) -> Cell | None:
 
 def _below(table: Table, results: list[Result], differences: list[str]) -> list[str]:
     """Return our cells for the value columns of a wide table."""
-    values: dict[str, float] = {}
+    found: dict[str, Ours] = {}
     for column, cell in table.cells.items():
         if cell.mean_of:
-            parts = [values.get(name) for name in cell.mean_of]
-            known = [part for part in parts if part is not None]
-            if len(known) == len(parts):
-                values[column] = sum(known) / len(known)
+            parts = [found[name] for name in cell.mean_of if name in found]
+            known = [part.value for part in parts if part.value is not None]
+            # what was measured in different ways has no mean
+            if len(known) == len(cell.mean_of) and len({part.differs for part in parts}) == 1:
+                found[column] = Ours(sum(known) / len(known))
         elif (ours := lookup(cell, results)) is not None:
-            values[column] = ours.value
+            found[column] = ours
             differences += ours.differs
     return [
-        _show(values[column], table) if column in values else "" for column in table.columns[table.labels :]
+        _show(found[column].value, table) if column in found else ""
+        for column in table.columns[table.labels :]
     ]
 
 
-def _show(value: float, table: Table) -> str:
+def _show(value: float | None, table: Table) -> str:
+    if value is None:
+        return "n/a"
     return f"{value:.2f}" if table.unit == "fraction" else f"{100 * value:.2f}"
 
 
-def lookup(cell: Cell, results: list[Result]) -> Ours | None:
-    """Return our value for a cell, the mean where it names several benchmarks, or None."""
-    names = cell.benchmarks
-    fitting = [result for result in results if _fits(cell, result)]
-    exact = [next((result for result in fitting if result.benchmark == name), None) for name in names]
-    if all(exact):
-        values = [result.metrics[cell.metric].value for result in exact if result is not None]
-        return Ours(sum(values) / len(values), _other_conditions(exact[0]))
-    if not fitting or cell.sizes is None:
-        return None  # without sizes to agree on, another data set is no analogue
-    stand_in = fitting[0]
-    text = f"measured on {stand_in.benchmark}, the paper's is {', '.join(names)}"
-    return Ours(stand_in.metrics[cell.metric].value, (text, *_other_conditions(stand_in)))
+def lookup(cell: Cell, results: Sequence[Result]) -> Ours | None:
+    """Return our value for a cell, or None: no other benchmark, size or matching stands in for the cell's.
+
+    Where it names several benchmarks it is their mean, and there is none unless all of them were measured
+    under the same conditions.
+
+    Raises:
+        SpecError: a benchmark was measured twice with different outcomes, so that it is open which is meant.
+
+    """
+    found = []
+    for name in cell.benchmarks:
+        fitting = [result for result in results if _fits(cell, name, result)]
+        values = {(result.metrics[cell.metric].value, _other_conditions(result)) for result in fitting}
+        if not fitting:
+            return None
+        if len(values) > 1:
+            raise SpecError(
+                f"{len(values)} different results of '{fitting[0].model.name}' on {name} fit one cell",
+                hint="give one of them, or tell them apart by --name",
+            )
+        found.append(fitting[0])
+    conditions = {_other_conditions(result) for result in found}
+    if len(conditions) > 1:
+        return None
+    made = found[0].metrics[cell.metric]
+    parts = [result.metrics[cell.metric] for result in found]
+    value = sum(part.value for part in parts) / len(parts) if all(part.resolvable for part in parts) else None
+    return Ours(made.value if len(parts) == 1 and made.resolvable else value, conditions.pop())
 
 
-def _fits(cell: Cell, result: Result) -> bool:
-    if cell.metric not in result.metrics:
+# pairs of the lists as they are distributed: a part of one is another list
+_DISTRIBUTED = dict.fromkeys(("lfw", "xqlfw", "calfw", "cplfw", "agedb-30"), 6000)
+_DISTRIBUTED |= {"cfp-fp": 7000, "cfp-ff": 7000, "celeba-pairs": 10_000}
+# their images are 112 px, so that this size leaves them as they are
+_ALIGNED = {*_DISTRIBUTED, "ijbb", "ijbc"}
+
+
+def _fits(cell: Cell, benchmark: str, result: Result) -> bool:
+    if result.benchmark != benchmark or cell.metric not in result.metrics:
         return False
-    if cell.matching is not None and result.matching != cell.matching:
+    pairs = result.counts.get("n_pos", 0) + result.counts.get("n_neg", 0)
+    if pairs and pairs != _DISTRIBUTED.get(benchmark, pairs):
         return False
-    return cell.sizes is None or list(result.sizes or ()) == cell.sizes
+    if cell.sizes is not None:
+        return list(result.sizes or ()) == cell.sizes and result.matching == (cell.matching or "same")
+    return result.matching in {None, "same"} and (
+        result.sizes in {None, (None, None)} or (benchmark in _ALIGNED and result.sizes == (112, 112))
+    )
 
 
-def _other_conditions(result: Result | None) -> tuple[str, ...]:
+def _other_conditions(result: Result) -> tuple[str, ...]:
     """Say how ours was made, since every paper differs in these."""
-    if result is None:
-        return ()
     words = [f"convention {result.convention}"] if result.convention else []
     words.append(f"flip {result.flip or 'none'}")
     if result.interpolation:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-# 94.70*, +1.36, < 0.0001, 2.5 M, 96.65 (+5.00), 94.70 [94.0, 95.4]
-_NUMBER = re.compile(r"^(< )?[+-]?\d+(\.\d+)?\*?( [MG])?( \([^)]*\))?( \[[^]]*\])?$")
+# 94.70, n/a, +1.36, < 0.0001, 2.5 M, 96.65 (+5.00), 94.70 [94.0, 95.4]
+_NUMBER = re.compile(r"^n/a$|^(< )?[+-]?\d+(\.\d+)?( [MG])?( \([^)]*\))?( \[[^]]*\])?$")
 
 
 @dataclass(frozen=True)

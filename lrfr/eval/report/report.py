@@ -14,6 +14,7 @@ from lrfr import __version__
 from lrfr.core.errors import DataError, SpecError
 from lrfr.eval.report import sections
 from lrfr.eval.report.blocks import Section
+from lrfr.eval.report.compare import check_names, test_titles, told_apart
 from lrfr.eval.report.seeds import over_seeds
 from lrfr.eval.result_files import as_json
 from lrfr.eval.results import Result
@@ -60,12 +61,13 @@ def build(results: Sequence[Result], options: ReportOptions = ReportOptions()) -
         DataError: there are none.
 
     """
-    results = list(results)
     if not results:
         raise DataError("no results to report", hint="lrfr eval writes them")
+    results = told_apart(results)
+    check_names(results, [name for names in (options.gains or (), *options.paired) for name in names])
     parts = [
         sections.compared(results),
-        *(sections.one_test(name, results) for name in sections.test_names(results)),
+        *(sections.one_test(key, title, results) for key, title in test_titles(results).items()),
     ]
     optional = [
         over_seeds(results),

@@ -14,10 +14,10 @@ from lrfr.core.image import decode
 from lrfr.eval.published import papers as published
 from lrfr.eval.report import plots
 from lrfr.eval.report.blocks import Image, Section, TableBlock
-from lrfr.eval.report.compare import gain_rows, paired_rows, size_pair
+from lrfr.eval.report.compare import gain_rows, paired_rows, size_pair, test_key, test_titles
 from lrfr.eval.report.curves import curves
 from lrfr.eval.report.provenance import chain
-from lrfr.eval.report.summary import value_text
+from lrfr.eval.report.summary import remarks_of, value_text
 from lrfr.eval.results import Result
 
 MAIN_METRICS = (
@@ -30,11 +30,6 @@ MAIN_METRICS = (
     "AUC",
     "EER",
 )
-
-
-def test_names(results: list[Result]) -> list[tuple[str, str]]:
-    """Return each (benchmark, protocol) once, in order."""
-    return list(dict.fromkeys((result.benchmark, result.protocol) for result in results))
 
 
 def compared(results: list[Result]) -> Section:
@@ -50,11 +45,12 @@ def compared(results: list[Result]) -> Section:
         ]
         for m in models.values()
     ]
-    lists = {}
+    lists: dict[tuple[str, ...], None] = {}
+    titles = test_titles(results)
     for r in results:
         how = f"{r.interpolation or '-'}, {'antialiased' if r.antialias else 'not antialiased'}"
-        lists[r.benchmark, r.protocol] = [
-            r.benchmark,
+        row = (
+            titles[test_key(r)].partition(":")[0] + titles[test_key(r)].partition(r.protocol)[2],
             r.protocol,
             _trials(r),
             r.convention or "-",
@@ -62,25 +58,25 @@ def compared(results: list[Result]) -> Section:
             how,
             r.alignment or "-",
             _short(r.protocol_digest),
-        ]
+        )
+        lists.setdefault(row)
     return Section(
         "What was compared",
         [
-            f"{len(models)} model(s) on {len(lists)} test(s). All values are percentages; brackets hold 95 "
+            f"{len(models)} model(s) on {len(titles)} test(s). All values are percentages; brackets hold 95 "
             f"% intervals. Resampling is over "
             "people where the list names them, because pairs that share a person are not independent. The "
             "thresholds of the accuracy are "
             "held fixed in it.",
-            "A star marks a rate below 1 / (number of impostor trials): the list cannot resolve it, and "
-            "the value shown is that at zero "
-            "false accepts.",
+            "n/a stands for a rate below 1 / (number of impostor trials): there are too few to tell it from "
+            "zero.",
         ],
         [
             TableBlock("Models", ["model", "method", "checkpoint", "view", "notes"], about),
             TableBlock(
                 "Tests",
                 ["test", "protocol", "trials", "convention", "flip", "LR images by", "alignment", "list"],
-                list(lists.values()),
+                [list(row) for row in lists],
             ),
         ],
     )
@@ -99,9 +95,9 @@ def _short(digest: str | None) -> str:
     return digest[:12] if digest else "-"
 
 
-def one_test(key: tuple[str, str], results: list[Result]) -> Section:
-    """Show one test: its main metrics at every pair of sizes, and its curves."""
-    own = [result for result in results if (result.benchmark, result.protocol) == key]
+def one_test(key: tuple[str, str, str], title: str, results: list[Result]) -> Section:
+    """Show one test: its main metrics at every pair of sizes, what was remarked, and its curves."""
+    own = [result for result in results if test_key(result) == key]
     metrics = list(dict.fromkeys(name for result in own for name in result.metrics))
     shown = [name for name in MAIN_METRICS if name in metrics] or metrics
     tables = []
@@ -118,7 +114,7 @@ def one_test(key: tuple[str, str], results: list[Result]) -> Section:
         alone = len({size_pair(result) for result in own}) == 1 and (own[0].matching or "same") == matching
         if len({size_pair(result) for result in part}) > 1 or alone:
             tables += [_metric_table(part, name, word) for name in shown[: 4 if part[0].sizes else 1]]
-    return Section(f"{key[0]}: {key[1]}", [], tables, curves(own))
+    return Section(title, remarks_of(own), tables, curves(own))
 
 
 def _metric_table(results: list[Result], metric: str, word: str) -> TableBlock:
@@ -176,12 +172,12 @@ def gains(results: list[Result], gains: tuple[str, str] | None) -> Section | Non
 
 
 def papers(results: list[Result]) -> Section | None:
-    """Set the papers' tables beside ours where a metric, matching and size agree."""
+    """Set the papers' tables beside ours where benchmark, metric, matching and size agree."""
     tables, text = (
         [],
         [
-            "Where the data differ from the paper's, the numbers are for orientation only; each caption "
-            "says what differs."
+            "A number of ours stands in a column only on that very benchmark, metric, matching and size; "
+            "each caption says how ours was made. Lists of one's own stand above, in tables of their own."
         ],
     )
     for table in published.tables().values():

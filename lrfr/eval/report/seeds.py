@@ -7,7 +7,7 @@ from collections import defaultdict
 from statistics import mean, stdev
 
 from lrfr.eval.report.blocks import Section, TableBlock
-from lrfr.eval.report.compare import size_pair
+from lrfr.eval.report.compare import size_pair, test_key, test_titles
 from lrfr.eval.results import Result
 
 METRICS = ("accuracy", "rank-1", "mean")
@@ -18,12 +18,13 @@ def over_seeds(results: list[Result]) -> Section | None:
     values: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
+    titles = test_titles(results)
     for result in results:
-        found = re.fullmatch(r"(.+)-s\d+", result.model.name)
+        found = re.fullmatch(r"(.+)-s\d+((?: \[.*\])?)", result.model.name, re.DOTALL)
         metric = next((name for name in METRICS if name in result.metrics), None)
         if found and metric:
             cell = f"{size_pair(result)}" + (", same" if result.matching == "same" else "")
-            values[f"{result.benchmark}: {result.protocol}", metric][found[1]][cell].append(
+            values[titles[test_key(result)], metric][found[1] + found[2]][cell].append(
                 100 * result.metrics[metric].value
             )
     tables = []

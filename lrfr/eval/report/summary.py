@@ -6,20 +6,35 @@ from collections.abc import Sequence
 
 from lrfr.eval.report.blocks import TableBlock
 from lrfr.eval.report.compare import size_pair
-from lrfr.eval.results import Metric, Result
+from lrfr.eval.results import Files, Metric, Result
 
-NOT_RESOLVABLE = (
-    "* below the smallest rate that this list can resolve: the value is that at zero false accepts"
-)
+NOT_RESOLVABLE = "n/a: too few trials of different people to tell such a rate from zero"
 _MOST_METRICS = 6
 
 
 def summaries(results: Sequence[Result]) -> list[TableBlock]:
     """Return one table per benchmark: the main metrics with their intervals, in percent."""
-    return [
-        _summary([result for result in results if result.benchmark == name])
-        for name in dict.fromkeys(result.benchmark for result in results)
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.benchmark, result.protocol), []).append(result)
+    return [_summary(members) for members in groups.values()]
+
+
+def remarks_of(results: Sequence[Result]) -> list[str]:
+    """Return what must be said of some results: their remarks, and which files were not used, once each."""
+    lines = dict.fromkeys(remark for result in results for remark in result.remarks)
+    lines |= dict.fromkeys(files_text(result.files) for result in results if result.files)
+    return list(lines)
+
+
+def files_text(files: Files) -> str:
+    """Return ``412 files seen, 400 used; not used: 12 not a picture (a.txt, ...)``."""
+    text = f"{files.seen} files seen, {files.used} used"
+    reasons = [
+        f"{unused.count} {reason} ({', '.join(unused.first[:3])}{', ...' if unused.count > 3 else ''})"
+        for reason, unused in files.unused.items()
     ]
+    return f"{text}; not used: {'; '.join(reasons)}" if reasons else text
 
 
 def resolvable(results: Sequence[Result]) -> bool:
@@ -43,9 +58,11 @@ def _summary(results: list[Result]) -> TableBlock:
 
 
 def value_text(found: Metric | None) -> str:
-    """Return ``94.70 [94.0, 95.4]``, in percent, starred where not resolvable."""
+    """Return ``94.70 [94.0, 95.4]``, in percent, ``n/a`` where the list cannot resolve such a rate."""
     if found is None:
         return "-"
-    text = f"{100 * found.value:.2f}" + ("" if found.resolvable else "*")
+    if not found.resolvable:
+        return "n/a"
+    text = f"{100 * found.value:.2f}"
     span = found.interval
     return f"{text} [{100 * span.low:.1f}, {100 * span.high:.1f}]" if span else text

@@ -7,7 +7,7 @@ take: nothing is interpolated except the equal error rate, which lies between tw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,8 +53,12 @@ class OperatingPoint:
     resolvable: bool
 
 
-_VOCABULARIES = ({"1": True, "0": False}, {"1": True, "-1": False}, {"true": True, "false": False})
-_VOCABULARIES += ({"same": True, "different": False},)
+_VOCABULARIES: tuple[dict[str, bool], ...] = (
+    {"1": True, "0": False},
+    {"1": True, "-1": False},
+    {"true": True, "false": False},
+    {"same": True, "different": False},
+)
 LABELS = "1 or 0, 1 or -1, true or false, same or different"
 
 
@@ -78,14 +82,15 @@ def same_labels(values: Iterable[object]) -> Bools:
 
     """
     words = [_word(value) for value in values]
-    left = [names for names in _VOCABULARIES]
+    left: Sequence[dict[str, bool]] = _VOCABULARIES
     for row, word in enumerate(words):
         fitting = [names for names in left if word in names]
         if not fitting:
             known = any(word in names for names in _VOCABULARIES)
             raise LabelFault(
-                f"label '{word}' is of another kind than the labels before it" if known else
-                f"label '{word}' is unknown",
+                f"label '{word}' is of another kind than the labels before it"
+                if known
+                else f"label '{word}' is unknown",
                 row,
             )
         left = fitting
@@ -130,7 +135,7 @@ def as_bools(labels: Bools | Ints) -> Bools:
     """
     given = np.asarray(labels).ravel()
     if given.dtype == bool:
-        return given
+        return np.asarray(given, bool)
     values = np.unique(given)
     try:
         same_labels(values.tolist())
