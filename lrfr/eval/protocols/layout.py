@@ -4,7 +4,6 @@ beside it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 import unicodedata
@@ -77,22 +76,25 @@ def own_rows(path: Path, columns: Sequence[str], *, optional: int = 0) -> list[R
 
     """
     least, expected = len(columns) - optional, " <tab> ".join(columns)
-    first = next(iter(lines_of(path)), None)
-    if first is None:
+    rows = read_rows(
+        path,
+        expected,
+        fields=tuple(range(least, len(columns) + 1)),
+        # a name that stands alone may hold anything but a tab
+        separator="auto" if least > 1 else "\t",
+        names=True,
+        error=DataError,
+    )
+    if not rows:
         raise DataError("the list is empty", file=str(path))
-    # what stands between is what cuts the first line into as many fields as there may be
-    separators = ["\t", ",", None] if least > 1 else ["\t"]
-    fitting = [mark for mark in separators if least <= _fields_of(first.text, mark) <= len(columns)]
-    rows = read_rows(path, expected, separator=fitting[0] if fitting else "\t", names=True, error=DataError)
     heading = [field.lower().replace(" ", "_") for field in rows[0].fields]
     if heading[0] in _HEADINGS and not Path(rows[0].fields[0]).suffix:
         rows = rows[1:]
     wanted = len(rows[0].fields) if rows else 0
     for number, fields in rows:
-        if not least <= len(fields) <= len(columns) or len(fields) != wanted:
+        if len(fields) != wanted:
             raise DataError(
-                f"expected '{expected}', found {len(fields)} fields"
-                + (f" where the lines before have {wanted}" if least <= wanted <= len(columns) else ""),
+                f"expected '{expected}', found {len(fields)} fields where the lines before have {wanted}",
                 file=str(path),
                 line=number,
             )
@@ -120,10 +122,6 @@ def _cut(text: str) -> list[str]:
 
 _HEADINGS = {"path", "file", "filename", "image", "img", "key", "left", "first", "a"}
 _HEADINGS |= {f"{word}{mark}{side}" for word in tuple(_HEADINGS) for mark in ("", "_") for side in "a1l"}
-
-
-def _fields_of(line: str, separator: str | None) -> int:
-    return len(line.split()) if separator is None else len(next(csv.reader([line], delimiter=separator)))
 
 
 def integer(text: str, path: Path, line: int) -> int:

@@ -15,12 +15,8 @@ from lrfr.eval.embeddings import Ints, Source, load_image
 from lrfr.eval.protocols.layout import cell_strings, listed_file, load_mat
 from lrfr.eval.results import Files, Unused
 from lrfr.pairs.align.unaligned import LEAST_MEAN, SAMPLE, SIDE_PX, looks_unaligned
+from lrfr.pairs.sources.walk import passed_over
 
-# what operating systems, archivers and disk stations leave behind
-_SYSTEM = re.compile(
-    r"(?i)\.|thumbs\.db$|ehthumbs.*\.db$|desktop\.ini$|icon\r$|@eadir$|__macosx$|\$recycle\.bin$|"
-    r"system volume information$|lost\+found$"
-)
 SYSTEM, NO_PICTURE = "file of the system", "not a picture"
 
 
@@ -73,11 +69,11 @@ class Ledger:
 
 def is_system(path: Path) -> bool:
     """Say whether a file, or a folder on the way to it, is one that systems leave behind, by its name."""
-    return any(_SYSTEM.match(part) for part in path.parts)
+    return any(passed_over(part) for part in path.parts)
 
 
 def _no_picture(path: Path) -> str:
-    if _SYSTEM.match(path.name):
+    if passed_over(path.name):
         return SYSTEM
     return "" if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() else NO_PICTURE
 

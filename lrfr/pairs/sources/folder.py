@@ -253,9 +253,7 @@ def _lfw_pair(row: Row, path: Path, error: type[LrfrError]) -> LfwPair:
     parts = row.fields
     if len(parts) in {3, 4} and parts[1].isdigit() and parts[-1].isdigit():
         other = parts[0] if len(parts) == 3 else parts[2]
-        return LfwPair(
-            _lfw_key(parts[0], parts[1]), _lfw_key(other, parts[-1]), len(parts) == 3, row.number
-        )
+        return LfwPair(_lfw_key(parts[0], parts[1]), _lfw_key(other, parts[-1]), len(parts) == 3, row.number)
     raise error("expected 'name i j' or 'name i other j'", file=str(path), line=row.number)
 
 
