@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
-
-if TYPE_CHECKING:
-    from lrfr.experiment.evaluate import Results
 
 _SIZES = "Sides in px and names or paths of specs, e.g. 112,28,14,turb; 'native' leaves images as they are."
 _FLIP = "none, sum, mean, norm, concat or concat-unit instead of the protocol's own."
@@ -84,7 +81,7 @@ def evaluate(
     with out.working(name) as hooks:
         results = measure(opened, wanted, place, settings, test=benchmark, hooks=hooks).made_by(line)
     results.save(target)
-    _show(out, results)
+    out.say(f"{results!r}\n")
     out.say(f"results: {target}\nnext: lrfr report {target} --out report.html")
     return {"file": str(target), "results": [as_json(result, heavy=False) for result in results]}
 
@@ -97,14 +94,3 @@ def _list(out: Output) -> dict[str, object]:
         out.say(f"{name}: {entry['help']}")
         out.lines(f"    {line}" for line in str(entry["tree"]).strip().splitlines())
     return {"benchmarks": found}
-
-
-def _show(out: Output, results: Results) -> None:
-    from lrfr.eval.report.summary import NOT_RESOLVABLE, remarks_of, resolvable, summaries
-
-    for block in summaries(results):
-        out.table(block.columns, block.rows, block.caption)
-        out.say()
-    if not resolvable(results):
-        out.say(NOT_RESOLVABLE)
-    out.lines(remarks_of(results))

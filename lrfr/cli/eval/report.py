@@ -87,15 +87,11 @@ def table(out: Output, name: str | None, results: tuple[Path, ...]) -> dict[str,
     from lrfr.eval.result_files import read_results
 
     found = find_table(name)
-    loaded = read_results(results)
-    columns, lines, remarks = side_by_side(found, loaded)
+    columns, lines, remarks = side_by_side(found, loaded := read_results(results))
     headings, own = own_lists(loaded)
     out.table(columns, lines, f"{found.id}: {found.title}")
     out.lines([*(f"note: {note}" for note in found.notes), *(f"ours, {remark}" for remark in remarks)])
     if own:
-        out.say()
-        out.table(headings, own, "lists of your own: in no column of a paper")
-    if loaded and (columns, lines) == (found.columns, found.rows):
-        out.say("no result is of this table's benchmarks, metrics, sizes and methods")
+        out.table(headings, own, "\nlists of your own, in no column of a paper")
     about = {"id": found.id, "title": found.title, "notes": found.notes}
     return {**about, "columns": columns, "rows": lines, "ours": remarks, "own_lists": own}

@@ -14,7 +14,6 @@ from lrfr.eval.embeddings import Bools, Floats, Ints
 from lrfr.eval.protocols.layout import inside, integer, need, rows_of
 from lrfr.eval.protocols.seen import Ledger, check_there
 from lrfr.eval.results import Files
-from lrfr.pairs.align.checks import check_convention
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ def read_media(data: Path, name: str, tree: str) -> Media:
         SpecError: the landmarks are of another convention.
 
     """
+    from lrfr.pairs.align.checks import check_convention
+
     tid_path = need(data, f"meta/{name}_face_tid_mid.txt", tree)
     points_path = need(data, f"meta/{name}_name_5pts_score.txt", tree)
     crops = need(data, "loose_crop", tree)

@@ -14,7 +14,6 @@ from lrfr.core.image import IMAGE_SUFFIXES, ImageU8
 from lrfr.eval.embeddings import Ints, Source, load_image
 from lrfr.eval.protocols.layout import cell_strings, listed_file, load_mat
 from lrfr.eval.results import Files, Unused
-from lrfr.pairs.align.unaligned import LEAST_MEAN, SAMPLE, SIDE_PX, looks_unaligned
 from lrfr.pairs.sources.walk import passed_over
 
 SYSTEM, NO_PICTURE = "file of the system", "not a picture"
@@ -133,6 +132,8 @@ def unaligned_remark(sources: Sequence[Source], alignment: str = "") -> list[str
 
     Pictures below 28 px cannot be judged, nor fewer than eight; rendered faces need not be.
     """
+    from lrfr.pairs.align.unaligned import LEAST_MEAN, SAMPLE, SIDE_PX, looks_unaligned
+
     if alignment.startswith("rendered"):
         return []
     step = max(1, len(sources) // SAMPLE)
