@@ -216,9 +216,7 @@ class _Run:
         note = "; a store degrades the JPEG (quality 95) of these HR faces" * (
             self.preview and self.recoded > 0
         )
-        write_whole(
-            self.folder / "contact.png", encode_png(contact_sheet(self.rows, spec.store.up, title + note))
-        )
+        write_whole(self.folder / "contact.png", encode_png(contact_sheet(self.rows, spec, title + note)))
         if not self.preview:
             lines = "".join(json.dumps(item.as_json(), sort_keys=True) + "\n" for item in self.recorded)
             write_whole(self.folder / "trace.jsonl", lines.encode())

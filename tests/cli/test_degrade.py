@@ -142,7 +142,8 @@ def test_preview_writes_the_sheet_only_and_dry_run_nothing(capfd):
     assert lrfr(capfd, "degrade", "--spec", "fskd", "--preview", "--out", "sheet", "--limit", 2)[0] == 0
     assert set(tree("sheet")) == {"contact.png"}
     sheet = np.asarray(Image.open("sheet/contact.png"))
-    assert sheet.shape[0] > 2 * 112
+    # the two faces stand side by side
+    assert sheet.shape[0] > 112 and sheet.shape[1] > 4 * 112
     assert sheet.shape[1] > 2 * 112
     code, out, _ = lrfr(capfd, "degrade", "--spec", "fskd", "--dry-run", "--out", "nothing")
     assert code == 0

@@ -174,6 +174,11 @@ def test_bsrgan_halves_one_time_in_four_and_shuffles_as_the_code_does():
     halved = [any(step.id == "d2h" for step in s) for s in steps]
     assert np.mean(halved) == pytest.approx(0.25, abs=0.02)
     assert np.mean([t["factor"] == 2 for t in theirs]) == pytest.approx(0.25, abs=0.04)
+    # a JPEG one time in ten too few inside, and one last JPEG always
+    inside = [any(step.id in {"j1", "j1h"} for step in s) for s in steps]
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
+    assert {(s[-1].id, s[-1].op) for s in steps} == {("j2", "jpeg")}
+    assert {s[-1].params["quality"] for s in steps} == set(range(30, 96))
     # where the second downsampling comes among the six
     places = [[t["order"].index(3) for t in theirs]]
     places.append([_order(s).index("d2") for s in steps])

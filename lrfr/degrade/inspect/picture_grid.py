@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,14 +22,36 @@ class Cell(NamedTuple):
     above: str = ""
 
 
+def wrapped(lines: Sequence[str], font: Any, width_px: float) -> list[str]:
+    """Break lines at blanks so that they fit a width; what goes on is indented."""
+    found = []
+    for line in lines:
+        current = ""
+        for word in line.split(" "):
+            longer = f"{current} {word}" if current else word
+            if current.strip() and font.getlength(longer) > width_px:
+                found.append(current)
+                current = f"  {word}"
+            else:
+                current = longer
+        found.append(current)
+    return found
+
+
 def picture_grid(
-    rows: Sequence[Sequence[Cell]], *, title: str = "", cell_px: int = 0, gap_px: int = GAP_PX
+    rows: Sequence[Sequence[Cell]],
+    *,
+    title: str = "",
+    notes: Sequence[str] = (),
+    cell_px: int = 0,
+    gap_px: int = GAP_PX,
 ) -> ImageU8:
     """Draw cells in rows.
 
     Args:
         rows: cells from the left; rows may differ in number and height.
-        title: headline of the page.
+        title: headline of the page, broken where the page is narrower.
+        notes: lines under it.
         cell_px: least width of a column; the widest picture sets it where that is more.
         gap_px: white around each cell.
 
@@ -46,11 +68,18 @@ def picture_grid(
         for head, row in zip(heads, rows, strict=True)
     ]
     step = max(cell_px, *(cell.image.shape[1] for row in rows for cell in row)) + gap_px
-    top = gap_px + (2 * LINE_PX if title else 0)
-    size = (gap_px + step * max(len(row) for row in rows), top + sum(heights))
-    page = Image.new("RGB", size, (255, 255, 255))
+    width = gap_px + step * max(len(row) for row in rows)
+    large = ImageFont.load_default(TEXT_PX + 3)
+    heading = wrapped([title], large, width - 2 * gap_px) if title else []
+    small = wrapped(notes, font, width - 2 * gap_px)
+    top = gap_px + (LINE_PX + 4) * len(heading) + LINE_PX * len(small)
+    top += gap_px if heading or small else 0
+    page = Image.new("RGB", (width, top + sum(heights)), (255, 255, 255))
     pen = ImageDraw.Draw(page)
-    pen.text((gap_px, gap_px), title, (0, 0, 0), ImageFont.load_default(TEXT_PX + 3))
+    for number, line in enumerate(heading):
+        pen.text((gap_px, gap_px + (LINE_PX + 4) * number), line, (0, 0, 0), large)
+    for number, line in enumerate(small):
+        pen.text((gap_px, gap_px + (LINE_PX + 4) * len(heading) + LINE_PX * number), line, (40, 40, 40), font)
     for row, head, height in zip(rows, heads, heights, strict=True):
         for column, cell in enumerate(row):
             left, under = gap_px + column * step, top + head
