@@ -7,16 +7,22 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 # numbers of <malloc.h>; 32 MB is the highest threshold that glibc takes
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MB = 1 << 20
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "sha_ni", "asimd")
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def usable_cores() -> int:
@@ -126,3 +132,27 @@ def _gpu() -> str | None:
     """Return the first GPU's name from its driver: asking torch would take seconds."""
     cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     return _field("model", cards[0]) if cards else None
+
+
+def ahead(work: Callable[[Item], Made], items: Iterable[Item], *, threads: int, depth: int) -> Iterator[Made]:
+    """Yield ``work(item)`` of every item, in order.
+
+    Args:
+        work: must be safe in threads. What it raises is raised here, in its turn.
+        items: taken as they are needed.
+        threads: how many work at once.
+        depth: how many results may be done, or under way, before the first of them is taken.
+
+    """
+    waiting: deque[Future[Made]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="lrfr-ahead")
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # also when the taker leaves early: what has not begun never does, what runs is not waited for
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from lrfr.core.embedder import Embedder
 from lrfr.core.errors import DataError, NumericFault, SpecError
 from lrfr.core.files import read_bytes
 from lrfr.core.image import ImageU8, check_image, decode
-from lrfr.core.progress import SILENT, Hooks
+from lrfr.core.machine import ahead, usable_cores
+from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.eval.low_res import LowRes, Size
 
 Floats = NDArray[np.floating[Any]]
@@ -29,6 +31,9 @@ Source = Path | bytes | ImageU8
 
 FUSIONS = ("none", "sum", "mean", "norm", "concat", "concat-unit")
 _TINY = 1e-12
+# images decoded by a thread in one go: enough to pay for its hand-over, few enough to be bounded in memory
+DECODE_CHUNK = 16
+DECODE_THREADS = 4
 
 
 def load_image(source: Source) -> ImageU8:
@@ -129,19 +134,30 @@ def embed_images(
 ) -> Embedded:
     """Embed images in batches: decode, degrade to ``size``, embed; the mirror image too if asked.
 
+    Up to two batches are decoded ahead in threads, while the embedder works.
+
     Raises:
         ImageFault: an image cannot be decoded (a protocol with a missing image is another protocol).
         NumericFault: the embedder returned NaN or infinity.
         SpecError: the embedder returned something else than float [N, D].
+        Stopped: the hooks asked for it, between two batches.
 
     """
     plain: list[NDArray[np.float32]] = []
     mirrored: list[NDArray[np.float32]] = []
     shrink = low_res or LowRes()
+    chunk = min(batch, DECODE_CHUNK)
+    chunks = [sources[start : start + chunk] for start in range(0, len(sources), chunk)]
+    threads = min(DECODE_THREADS, usable_cores())
+    decoded = chain.from_iterable(
+        ahead(_load_images, chunks, threads=threads, depth=1 + 2 * -(-batch // chunk))
+    )
     for start in range(0, len(sources), batch):
+        if hooks.stopping():
+            raise Stopped
         part = sources[start : start + batch]
         keys = [image_key(source, row) for row, source in enumerate(part, start)]
-        images = shrink.apply([load_image(source) for source in part], size, keys)
+        images = shrink.apply(list(islice(decoded, len(part))), size, keys)
         names = [key.decode("utf-8", "replace") for key in keys]
         plain.append(checked_embedding(embed, images, names))
         if mirror:
@@ -149,6 +165,10 @@ def embed_images(
             mirrored.append(checked_embedding(embed, flipped, names))
         hooks.progress(min(start + batch, len(sources)), len(sources))
     return Embedded(np.concatenate(plain), np.concatenate(mirrored) if mirror else None)
+
+
+def _load_images(sources: Sequence[Source]) -> list[ImageU8]:
+    return [load_image(source) for source in sources]
 
 
 def checked_embedding(
