@@ -4,7 +4,6 @@ not redone.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from lrfr.pairs.build.view_file import (
 )
 from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.executors.run_log import append_to_log
+from lrfr.pairs.executors.run_log import RunLog
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import SourceReport, View
@@ -151,14 +150,15 @@ def make_pairs(
     loaded = _loaded(specs)
     ingest = source if isinstance(source, Ingest) else open_ingest(source, options.ingest)
     plan = wish(files, ingest, loaded, wished, options)
-    with store_lock(files.root), runner.session():
+    with RunLog(files.root, wished.name) as log, store_lock(files.root), runner.session():
         make_folder(files.tmp)
         # what a killed run left; the lock says that nobody else is writing
         sweep(files.tmp)
-        started = time.time()
-        made = _write(files, plan, runner)
+        log.start()
+        made = _write(files, plan, replace(runner, on_phase=log.phase))
         sweep(files.tmp)
-        append_to_log(files.root, started, made.name, (made.done.hr_written, made.done.lr_written))
+        log.refused(made.done.report.seen, dict(made.done.report.refused))
+        log.ended(hr_written=made.done.hr_written, lr_written=made.done.lr_written)
     return made
 
 

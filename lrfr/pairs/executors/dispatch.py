@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ class Runner:
         scratch: local folder for LMDB files while they are built (for stores on a network file system).
         hooks: told of progress (``phase=...``), asked between tasks whether to stop.
         start: start method of worker processes.
+        on_phase: told of every phase that begins: its name, images that are there already, and all.
 
     """
 
@@ -39,6 +40,7 @@ class Runner:
     scratch: Path | None = None
     hooks: Hooks = SILENT
     start: str = "forkserver"
+    on_phase: Callable[[str, int, int], None] | None = None
 
     def chosen(self, seconds: float) -> str:
         """Return which executor takes work that lasts ``seconds`` on one core.
@@ -89,6 +91,8 @@ class Runner:
         """
         reports: dict[int, R] = {}
         if tasks:
+            if self.on_phase:
+                self.on_phase(phase, done, total)
             for index, report in self.place(seconds).run(tasks, self.hooks.stopping):
                 reports[index] = report
                 done += report.images
