@@ -10,7 +10,7 @@ from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.pairs.build.make import MakeOptions, make_pairs
 from lrfr.pairs.executors.dispatch import Runner
-from tests.pairs.faults import Shim, forked, injected
+from tests.pairs.faults import forked
 from tests.pairs.toy import ToySource, build, ingest
 
 SOURCE = ToySource(ids=13, per_id=10)
@@ -39,9 +39,12 @@ def test_a_run_tells_its_start_phases_and_end(folder):
 def test_a_killed_run_leaves_its_line_and_the_next_says_so(folder):
     root = folder / "s"
 
+    def die(done, total, **info):
+        if info["phase"] == "toy.v0" and done < total:
+            os._exit(9)
+
     def work():
-        with injected(Shim(folder, 60, die=True)):
-            build(root, SOURCE)
+        build(root, SOURCE, Runner("serial", hooks=Hooks(die)))
 
     os.waitpid(forked(work), 0)
     killed = lines(root)
@@ -50,7 +53,7 @@ def test_a_killed_run_leaves_its_line_and_the_next_says_so(folder):
     after = lines(root)[len(killed) :]
     assert (after[0]["event"], after[0]["before"]) == ("unended", killed[0]["run"])
     resumed = [line for line in after if line["event"] == "phase" and line["resumed"]]
-    assert resumed and all(line["there"] > 0 for line in resumed)
+    assert [(line["phase"], line["there"], line["total"]) for line in resumed] == [("toy.v0", 64, 130)]
     build(root, SOURCE)
     assert events(root)[-1] == "end" and events(root).count("unended") == 1
 

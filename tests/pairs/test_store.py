@@ -180,7 +180,11 @@ def test_sizes(folder):
 
 
 def test_rows_per_shard_is_a_function_of_rows_and_bytes():
-    assert rows_per_shard(10**6, 18_880) == MAX_SHARD_ROWS
+    assert rows_per_shard(10**7, 18_880) == MAX_SHARD_ROWS
+    for rows in (490_000, 10**6, 6 * 10**6):
+        shards = -(-rows // rows_per_shard(rows, 18_880))
+        assert shards / (-(-shards // 64) * 64) > 0.9, "64 workers wait for the last shards"
+    assert rows_per_shard(20_000, 18_880) == 2048
     assert rows_per_shard(192, 448) == 64
     # 70,000 faces of 1,024 px: a shard stays below half a GiB whatever its records hold
     assert rows_per_shard(70_000, 3 * 1024 * 1024 // 2) * 3 * 1024 * 1024 // 2 <= 1 << 29
