@@ -57,8 +57,13 @@ class Ingest:
     def cache_file(self, store: Path) -> Path:
         """Return the file of the scan cache for this source and way of taking it in."""
         where = [self.source.describe(), str(getattr(self.source, "root", ""))]
-        how = [asdict(self.options.prepare.describe()), digest_of(self.landmarks) if self.landmarks else ""]
+        how = [asdict(self.options.prepare.describe()), _landmarks_digest(self.landmarks)]
         return store / "cache" / f"scan-{digest_of([*where, *how])[:16]}.json"
+
+
+def _landmarks_digest(landmarks: LandmarkTable) -> str:
+    # as text: JSON has no NaN, and a face whose points are none is refused alone
+    return digest_of({key: list(map(repr, points)) for key, points in landmarks.items()}) if landmarks else ""
 
 
 def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> list[Scanned]:

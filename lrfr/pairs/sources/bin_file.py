@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, file_stamp
 
 MAX_BYTES = 2 * 1024**3
 
@@ -32,24 +32,50 @@ class _ArrayToken:
 
 
 class _Array:
-    """An array that the pickle's state fills in: one-dimensional uint8, no longer than its bytes."""
+    """An array that the pickle's state fills in: a vector, also as one column, no longer than its bytes; or a
+    list of objects.
+    """
 
     data: bytes = b""
+    code: object = "u1"
+    items: list[object] | None = None
 
     def __setstate__(self, state: object) -> None:
         if not (isinstance(state, tuple) and len(state) == 5):
             raise pickle.UnpicklingError("not the state of an array")
-        _, shape, dtype, fortran, data = state
+        _, shape, dtype, _, data = state
+        self.fill(data, dtype, shape)
+
+    def fill(self, data: object, dtype: object, shape: object) -> None:
+        """Take bytes or objects after checking that their number is that of the shape."""
         raw = data.encode("latin-1") if isinstance(data, str) else data
-        if not (
-            isinstance(raw, bytes)
-            and isinstance(dtype, _Dtype)
-            and dtype.code == "u1"
-            and not fortran
-            and shape == (len(raw),)
-        ):
-            raise pickle.UnpicklingError("only uint8 vectors are allowed")
-        self.data = raw
+        code = dtype.code if isinstance(dtype, _Dtype) else None
+        count = _vector_length(shape)
+        if isinstance(raw, list) and code in {"O8", "O4", "O"} and len(raw) == count:
+            self.code, self.items = code, raw
+        elif isinstance(raw, bytes) and code in _ITEM_BYTES and len(raw) == count * _ITEM_BYTES[str(code)]:
+            self.code, self.data = code, raw
+        else:
+            raise pickle.UnpicklingError("only vectors of uint8, flags and integers are allowed")
+
+    def flags(self) -> list[bool]:
+        """Return integers and booleans as flags; whatever their byte order, 0 is no byte set."""
+        size = _ITEM_BYTES[str(self.code)]
+        cells = [self.data[at : at + size] for at in range(0, len(self.data), size)]
+        if any(cell.strip(b"\0") not in {b"", b"\1"} for cell in cells):
+            raise pickle.UnpicklingError("a pair's flag is neither 0 nor 1")
+        return [bool(cell.strip(b"\0")) for cell in cells]
+
+
+def _vector_length(shape: object) -> int:
+    """Return the length of a vector or of a single row or column, -1 for other shapes."""
+    if not (isinstance(shape, tuple) and 1 <= len(shape) <= 2 and all(type(side) is int for side in shape)):
+        return -1
+    long = [side for side in shape if side != 1]
+    return long[0] if len(long) == 1 else 1 if not long else -1
+
+
+_ITEM_BYTES = {"u1": 1, "b1": 1, "?": 1, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u2": 2, "u4": 4, "u8": 8}
 
 
 class _Dtype:
@@ -68,12 +94,10 @@ def _reconstruct(kind: object, shape: object, _code: object) -> _Array:
     return _Array()
 
 
-def _frombuffer(buffer: object, dtype: object, shape: object, order: object) -> _Array:
+def _frombuffer(buffer: object, dtype: object, shape: object, _order: object) -> _Array:
     raw = bytes(buffer) if isinstance(buffer, bytes | bytearray | memoryview) else b""
-    if not (isinstance(dtype, _Dtype) and dtype.code == "u1" and shape == (len(raw),) and order == "C"):
-        raise pickle.UnpicklingError("only uint8 vectors are allowed")
     array = _Array()
-    array.data = raw
+    array.fill(raw, dtype, shape)
     return array
 
 
@@ -83,16 +107,21 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
     return codecs.encode(text, "latin-1")
 
 
+def _bytearray(data: object = b"", encoding: object = "latin-1") -> bytes:
+    """Rebuild what old protocols write for a bytearray."""
+    if isinstance(data, str):
+        return _encode(data, encoding)
+    if not isinstance(data, bytes):
+        raise pickle.UnpicklingError("a bytearray is made of bytes only")
+    return data
+
+
 def _scalar(dtype: object, data: object) -> bool:
-    raw = data.encode("latin-1") if isinstance(data, str) else data
-    if (
-        not isinstance(dtype, _Dtype)
-        or dtype.code not in {"b1", "?"}
-        or not isinstance(raw, bytes)
-        or len(raw) != 1
-    ):
-        raise pickle.UnpicklingError("only booleans are allowed")
-    return raw != b"\0"
+    array = _Array()
+    array.fill(data, dtype, (1,))
+    if array.items is not None:
+        raise pickle.UnpicklingError("only booleans and integers are allowed")
+    return array.flags()[0]
 
 
 _ALLOWED: dict[str, Any] = {
@@ -101,8 +130,11 @@ _ALLOWED: dict[str, Any] = {
     "_reconstruct": _reconstruct,
     "_frombuffer": _frombuffer,
     "scalar": _scalar,
+    "bytearray": _bytearray,
 }
 _MODULES = {
+    "builtins": {"bytearray"},
+    "__builtin__": {"bytearray"},
     "numpy": {"ndarray", "dtype"},
     "numpy.core.multiarray": {"_reconstruct", "scalar"},
     "numpy._core.multiarray": {"_reconstruct", "scalar"},
@@ -146,8 +178,12 @@ def read_bin(path: Path) -> tuple[list[bytes], list[bool]]:
         _check_opcodes(data)
         value = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         images, flags = value
-        encoded = [_image_bytes(image) for image in images]
-        same = [_flag(flag) for flag in flags]
+        encoded = [_image_bytes(image) for image in _listed(images)]
+        same = (
+            flags.flags()
+            if isinstance(flags, _Array) and flags.items is None
+            else list(map(_flag, _listed(flags)))
+        )
     except Exception as error:
         raise DataError(
             f"not a verification set: {error or type(error).__name__}", file=str(path), hint="it was not run"
@@ -180,17 +216,27 @@ def _check_opcodes(data: bytes) -> None:
             raise pickle.UnpicklingError("a memo slot beyond the file")
 
 
+def _listed(value: object) -> list[object]:
+    """Return the items of a list, a tuple or an array of objects."""
+    found = value.items if isinstance(value, _Array) else value
+    if not isinstance(found, list | tuple):
+        raise pickle.UnpicklingError("images or flags are not a list")
+    return list(found)
+
+
 def _image_bytes(image: object) -> bytes:
-    if isinstance(image, _Array):
+    if isinstance(image, _Array) and image.code == "u1":
         return image.data
-    if isinstance(image, bytes):
-        return image
+    if isinstance(image, bytes | bytearray):
+        return bytes(image)
     raise pickle.UnpicklingError(f"an image of type {type(image).__name__}")
 
 
 def _flag(flag: object) -> bool:
     if isinstance(flag, bool) or (isinstance(flag, int) and flag in {0, 1}):
         return bool(flag)
+    if isinstance(flag, _Array) and flag.items is None and len(flag.flags()) == 1:
+        return flag.flags()[0]
     raise pickle.UnpicklingError("a pair's flag is not a boolean")
 
 
@@ -216,7 +262,12 @@ class BinSource(Source):
             raise SpecError(f"cannot read: {error.strerror}", file=str(self.path)) from None
         return _loaded(self.path, (found.st_size, found.st_mtime_ns))
 
-    def faces(self) -> list[Face]:
+    def stamp(self, place: Place) -> tuple[int, ...] | None:
+        """Return the stamp of the file and the number of the image."""
+        found = file_stamp(self.path)
+        return (*found, place) if found else None
+
+    def listing(self) -> Listing:
         """List both images of every pair."""
         _, same = self._content()
         faces = []
@@ -224,7 +275,7 @@ class BinSource(Source):
             for side in (0, 1):
                 label = f"{pair:06d}" if together else f"{pair:06d}{'ab'[side]}"
                 faces.append(Face(f"{pair:06d}/{side}", label, 2 * pair + side))
-        return faces
+        return Listing(tuple(faces), "image", {"image": len(faces)})
 
     def read(self, place: Place) -> Content:
         """Return one image's bytes."""

@@ -180,7 +180,7 @@ def open_lfw(text: str) -> LfwSource:
 def _people(path: Path) -> set[str]:
     """Read LFW's list of people, ``name count`` lines: their images are numbered from 1."""
     found = set()
-    for number, parts in read_rows(path, "name count", fields=2, separator="auto", header=(1,)):
+    for number, parts in read_rows(path, "name count", fields=(1, 2), separator="auto"):
         if len(parts) == 2:
             if not parts[1].isdigit():
                 raise SpecError("expected 'name count'", file=str(path), line=number)

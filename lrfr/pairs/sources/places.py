@@ -22,9 +22,9 @@ def place_options(text: str, names: Sequence[str]) -> tuple[Path, dict[str, list
     if Path(text).exists():
         return Path(text), {}
     marks = list(re.finditer(rf",({'|'.join(names)})=", text))
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    ends = [*(mark.start() for mark in marks[1:]), len(text)]
     found: dict[str, list[str]] = {}
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, end in zip(marks, ends, strict=False):
         found.setdefault(mark[1], []).append(text[mark.end() : end])
     path = Path(text[: marks[0].start()] if marks else text)
     unknown = re.search(r",(\w+)=[^/]*$", str(path))
@@ -35,3 +35,16 @@ def place_options(text: str, names: Sequence[str]) -> tuple[Path, dict[str, list
             hint=did_you_mean(unknown[1], names),
         )
     return path, found
+
+
+def below(name: str, root: Path) -> str:
+    r"""Return a listed path as one below the root, with ``/`` between folders: Windows' ``\`` is one, and an
+    absolute path that lies in the root loses what stands before.
+    """
+    if "\\" in name and not (root / name).exists():
+        name = name.replace("\\", "/")
+    plain = name.removeprefix("./")
+    for start in (root, root.resolve()):
+        if plain.startswith(f"{start}/"):
+            return plain.removeprefix(f"{start}/")
+    return plain

@@ -1,8 +1,10 @@
-"""Where faces come from: one file a family of formats, listed in ``SOURCES``."""
+"""Where faces come from: one file a family of formats, listed in ``SOURCES``; and which kind a path is."""
 
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.registry import Registry, sentence_of_target
 from lrfr.pairs.sources.base import Source
+from lrfr.pairs.sources.walk import passed_over
 
 Opener = Callable[[str], Source]
 
@@ -23,12 +26,14 @@ class _Opener:
         module: file of this folder.
         source: class of the source; its first sentence is the help.
         function: takes the place; without one, the source is made of the place as a path.
+        example: what may stand behind ``--source``.
 
     """
 
     module: str
     source: str
     function: str = ""
+    example: str = ""
 
     @property
     def help(self) -> str:
@@ -49,18 +54,33 @@ SOURCES: Registry[Opener] = Registry(
     "source",
     "lrfr.sources",
     {
-        "synthetic": _Opener("synthetic", "SyntheticSource", "open_synthetic"),
-        "synthetic-photos": _Opener("synthetic_photos", "SyntheticPhotosSource", "open_synthetic_photos"),
-        "folder": _Opener("folder", "FolderSource", "open_folder"),
-        "lfw": _Opener("folder", "LfwSource", "open_lfw"),
-        "recordio": _Opener("packed.recordio", "RecordIOSource", "open_recordio"),
-        "bin": _Opener("bin_file", "BinSource"),
-        "csv": _Opener("tabular", "TableSource", "open_table"),
-        "parquet": _Opener("tabular", "TableSource", "open_table"),
-        "celeba": _Opener("tabular", "CelebaSource"),
-        "tar": _Opener("packed.archive", "TarSource"),
-        "lmdb": _Opener("packed.lmdb_folder", "LmdbFolderSource"),
-        "arrays": _Opener("packed.arrays", "ArraySource"),
+        "synthetic": _Opener(
+            "synthetic", "SyntheticSource", "open_synthetic", "synthetic:ids=100,per_id=12,seed=0"
+        ),
+        "synthetic-photos": _Opener(
+            "synthetic_photos",
+            "SyntheticPhotosSource",
+            "open_synthetic_photos",
+            "synthetic-photos:ids=10,per_id=4",
+        ),
+        "folder": _Opener("folder", "FolderSource", "open_folder", "faces/ or folder:faces,identity=parent"),
+        "imagefolder": _Opener("listed.imagefolder", "ImageFolderSource", example="imagefolder:faces"),
+        "lfw": _Opener("folder", "LfwSource", "open_lfw", "lfw:lfw,list=pairsDevTest.txt"),
+        "celeba": _Opener("listed.celeba", "CelebaSource", example="celeba:CelebA"),
+        "tinyface": _Opener("listed.tinyface", "TinyFaceSource", example="tinyface:tinyface"),
+        "csv": _Opener("tabular", "TableSource", "open_table", "faces.csv or csv:faces.csv,root=images"),
+        "parquet": _Opener("tabular", "TableSource", "open_table", "train-00000-of-00002.parquet or data/"),
+        "list": _Opener(
+            "listed.image_list", "ImageListSource", "open_list", "train.lst or list:a.txt,root=img"
+        ),
+        "tar": _Opener("packed.archive", "TarSource", example="faces.tar, shards/ or tar:s-{000..127}.tar"),
+        "zip": _Opener("packed.archive", "ZipSource", example="faces.zip"),
+        "recordio": _Opener(
+            "packed.recordio", "RecordIOSource", "open_recordio", "train.rec or faces_emore/"
+        ),
+        "bin": _Opener("bin_file", "BinSource", example="lfw.bin"),
+        "lmdb": _Opener("packed.lmdb_folder", "LmdbFolderSource", example="faces.lmdb"),
+        "arrays": _Opener("packed.arrays", "ArraySource", example="digits.npz"),
     },
 )
 
@@ -70,44 +90,125 @@ _SUFFIXES = {
     ".csv": "csv",
     ".tsv": "csv",
     ".parquet": "parquet",
-    ".tar": "tar",
+    ".arrow": "parquet",
+    ".lst": "list",
+    ".txt": "list",
+    ".list": "list",
+    ".zip": "zip",
+    ".mdb": "lmdb",
+    ".lmdb": "lmdb",
     ".mat": "arrays",
     ".npz": "arrays",
+    ".npy": "arrays",
 }
-# a file that tells what kind of folder it lies in
+_TAR = re.compile(r"\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst)$", re.IGNORECASE)
+_HEADS = ((b"PAR1", "parquet"), (b"PK\x03\x04", "zip"), (b"\x1f\x8b", "tar"), (b"\x28\xb5\x2f\xfd", "tar"))
+# files that tell what kind of folder they lie in
 _MARKERS = {
-    "pairs.txt": "lfw",
-    "identity_CelebA.txt": "celeba",
-    "meta_info.txt": "lmdb",
-    "train.rec": "recordio",
+    "lfw": r"(pairs|people)(DevTrain|DevTest)?\.txt",
+    "celeba": r"identity_CelebA\.txt",
+    "lmdb": r"data\.mdb",
+    "recordio": r".+\.rec",
+    "imagefolder": r"metadata\.(csv|jsonl|parquet)",
+    "tinyface": r"(probe|gallery_match)_img_ID_pairs\.mat",
 }
+# folders in which distributions keep such files, and those that tell by their own name
+_INNER = ("", "Anno", "train", "test", "validation", "Testing_Set", "tinyface", "tinyface/Testing_Set")
+_FOLDERS = {"tinyface": r"Gallery_Match|aligned_pad_.*"}
 
 
 def open_source(text: str) -> Source:
     """Open a source named on the command line: ``kind:place``, or a path whose kind is seen from its form.
 
     Raises:
-        SpecError: no such kind, or no such path.
+        SpecError: no such kind, no such path, or a path that may be of several kinds.
 
     """
     kind, colon, place = text.partition(":")
     if kind in SOURCES and (colon or kind.startswith("synthetic")):
         return SOURCES[kind](place)
     path = Path(text)
-    if not path.exists():
-        raise SpecError(f"no such source: {text}", hint=f"a path, or {did_you_mean(kind, SOURCES)}")
-    return SOURCES[_kind_of(path)](text)
+    if not _there(path):
+        # options or a pattern may stand behind the path
+        bare = Path(re.split(r",\w+=", text)[0])
+        suffix_kind = _kind_by_name(bare.name) if re.search(r"[{*?]", bare.name) else ""
+        if not suffix_kind and (bare == path or not _there(bare)):
+            raise SpecError(f"no such source: {text}", hint=f"a path, or {did_you_mean(kind, SOURCES)}")
+        return SOURCES[suffix_kind or kind_of(bare)](text)
+    return SOURCES[kind_of(path)](text)
 
 
-def _kind_of(path: Path) -> str:
-    if path.is_dir():
-        return next((kind for name, kind in _MARKERS.items() if (path / name).exists()), "folder")
-    kind = _SUFFIXES.get(path.suffix.lower())
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of source that a path is.
+
+    Raises:
+        SpecError: none, or several; the message says which and how to say so.
+
+    """
+    kinds = _kinds_of_folder(path) if path.is_dir() else [_kind_of_file(path)]
+    if len(kinds) > 1:
+        ways = " or ".join(f"--source {kind}:{path}" for kind in kinds)
+        raise SpecError(
+            f"several kinds of source fit: {', '.join(kinds)}", file=str(path), hint=f"write {ways}"
+        )
+    return kinds[0]
+
+
+def _kinds_of_folder(path: Path) -> list[str]:
+    found = set()
+    for inner in _INNER:
+        try:
+            names = sorted(os.listdir(path / inner))[:100_000]
+        except OSError:
+            continue
+        found |= {kind for kind, mark in _MARKERS.items() if any(re.fullmatch(mark, name) for name in names)}
+        found |= {
+            kind
+            for kind, mark in _FOLDERS.items()
+            if any(re.fullmatch(mark, name) and (path / inner / name).is_dir() for name in names)
+        }
+    return sorted(found, key=list(SOURCES).index) or _kinds_by_content(path) or ["folder"]
+
+
+def _kinds_by_content(path: Path) -> list[str]:
+    """Return the kinds of a folder, or its folder ``data``, that holds tables or archives and no pictures."""
+    try:
+        entries = [entry for entry in os.scandir(path) if not passed_over(entry.name)]
+    except OSError:
+        return []
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    kinds = {_kind_by_name(entry.name) for entry in entries if entry.is_file()}
+    if folders == ["data"] and not kinds & {"tar", "zip", "parquet", "picture"}:
+        return _kinds_by_content(path / "data")
+    return [] if folders or "picture" in kinds else sorted(kinds & {"tar", "zip", "parquet"})
+
+
+def _kind_by_name(name: str) -> str:
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in IMAGE_SUFFIXES:
+        return "picture"
+    return "tar" if _TAR.search(name) else _SUFFIXES.get(suffix, "")
+
+
+def _kind_of_file(path: Path) -> str:
+    kind = _kind_by_name(path.name)
+    if kind == "picture":
         raise SpecError(
             "one image is no source", file=str(path), hint="name the folder of identities above it"
         )
-    if kind is None:
+    if not kind and path.is_file():
+        with path.open("rb") as handle:
+            head = handle.read(512)
+        kind = next((name for mark, name in _HEADS if head.startswith(mark)), "")
+        kind = "tar" if head[257:262] == b"ustar" else kind
+    if not kind:
         raise SpecError(
             "cannot tell what kind of source this is",
             file=str(path),

@@ -1,54 +1,119 @@
-"""The sources ``csv`` and ``parquet`` (a list of images with identities, splits and attributes) and
-``celeba`` (its own lists).
+"""The sources ``csv`` and ``parquet``: a table of images with identities, splits and attributes; the images
+lie beside it, or in it (Hugging Face's way).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import EnvironmentFault, ImageFault, SpecError
-from lrfr.core.files import read_bytes
-from lrfr.core.lists import read_rows
-from lrfr.pairs.sources.base import Content, Face, Place, Source
-from lrfr.pairs.sources.folder import file_stamp
+from lrfr.core.errors import ImageFault, SpecError
+from lrfr.core.image import IMAGE_SUFFIXES
+from lrfr.core.lists import read_lines, read_rows
+from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, identity_name
+from lrfr.pairs.sources.folder import FilesSource
+from lrfr.pairs.sources.listed.image_list import ImageListSource
+from lrfr.pairs.sources.packed.arrow_files import holds_images, text_columns
+from lrfr.pairs.sources.packed.columnar import ColumnarSource, columnar_paths
+from lrfr.pairs.sources.places import below, place_options
 
-PATH_NAMES = ("path", "key", "file", "filename", "image", "image_id")
+PATH_NAMES = ("path", "file_name", "key", "file", "filename", "image", "image_id")
 LABEL_NAMES = ("identity", "label", "id", "person", "subject")
 SPLIT_NAMES = ("split", "partition", "set")
 _BINARY = {"": None, "0": 0, "1": 1, "-1": -1, "0.0": 0, "1.0": 1, "-1.0": -1, "true": 1, "false": 0}
-Table = dict[str, list[str]]
-
-
-class _Files(Source):
-    """Reading images below a folder; keys that leave it are refused."""
-
-    root: Path
-
-    def read(self, place: Place) -> Content:
-        """Read one file."""
-        return read_bytes(self._path(place))
-
-    def stamp(self, place: Place) -> tuple[int, ...] | None:
-        """Return the file's size, times and inode."""
-        return file_stamp(self.root / place)
-
-    def _path(self, place: str) -> Path:
-        path = self.root / place
-        if Path(place).is_absolute() or ".." in Path(place).parts:
-            raise ImageFault("E_READ", "the path leaves the folder of the list", file=place)
-        return path
 
 
 @dataclass(frozen=True)
-class TableSource(_Files):
+class Table:
+    """Columns of text.
+
+    Attributes:
+        columns: by name, all of the same length.
+        bad: (name, what is wrong) of lines that could not be read.
+        headless: whether the first line names no column.
+
+    """
+
+    columns: Mapping[str, Sequence[str]]
+    bad: tuple[tuple[str, str], ...] = ()
+    headless: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.columns.values()), ()))
+
+    def refuse(self, tally: Tally, unit: str) -> None:
+        """Account for the lines that could not be read."""
+        for name, detail in self.bad:
+            tally.see(unit)
+            tally.end(unit, name, "E_LINE", detail)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table mean."""
+
+    table: Table
+    file: Path
+
+    @cached_property
+    def _paths(self) -> Sequence[str]:
+        return self.table.columns[_column(self.table, PATH_NAMES, self.file)]
+
+    @cached_property
+    def _others(self) -> dict[str, Sequence[str] | None]:
+        names = {"label": LABEL_NAMES, "split": SPLIT_NAMES, "key": ("key",)}
+        found = {word: _find(self.table.columns, some) for word, some in names.items()}
+        return {word: self.table.columns[name] if name else None for word, name in found.items()}
+
+    @cached_property
+    def _attributes(self) -> dict[str, list[int | None]]:
+        return attributes_of(self.table)
+
+    @property
+    def labeled(self) -> bool:
+        """Whether there is a column of identities."""
+        return self._others["label"] is not None
+
+    def path(self, row: int) -> str:
+        """Return the path of an image."""
+        return self._paths[row]
+
+    def key(self, row: int) -> str:
+        """Return what the column ``key`` says, "" where there is none."""
+        return self._text("key", row)
+
+    def split(self, row: int) -> str:
+        """Return the split, "" for none."""
+        return self._text("split", row)
+
+    def label(self, row: int) -> tuple[str, str]:
+        """Return (identity, reason code)."""
+        text = self._text("label", row)
+        return identity_name(text), "E_LABEL" if text.lower() in {"nan", "inf", "-inf"} else ""
+
+    def attributes(self, row: int) -> dict[str, int]:
+        """Return the binary attributes that are known."""
+        values = {name: column[row] for name, column in self._attributes.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _text(self, word: str, row: int) -> str:
+        column = self._others[word]
+        return column[row] if column is not None else ""
+
+
+@dataclass(frozen=True)
+class TableSource(FilesSource):
     """A CSV or Parquet list (``list.csv[,root=FOLDER][,with=MORE.csv]``) with a column of paths.
 
     There may be columns for identity, split and binary attributes; others are ignored. Attributes are 1 and 0
     (or 1 and -1); an empty cell is unknown. ``more`` are further lists with the same path column, joined by
-    it.
+    it. A list without a header is read as ``path,label``.
     """
 
     path: Path
@@ -56,20 +121,33 @@ class TableSource(_Files):
     more: tuple[Path, ...] = ()
     kind = "table"
 
-    def faces(self) -> list[Face]:
-        """List the faces of the table."""
+    def listing(self) -> Listing:
+        """List the faces of the table; a row that cannot be read is refused, and no other."""
         table = read_table(self.path)
-        keys = table[_column(table, PATH_NAMES, self.path)]
-        labels = _optional(table, LABEL_NAMES, len(keys))
-        splits = _optional(table, SPLIT_NAMES, len(keys))
-        attributes = [attributes_of(table)] + [_joined(path, keys) for path in self.more]
-        faces = []
-        for index, key in enumerate(keys):
-            values = {name: column[index] for group in attributes for name, column in group.items()}
+        if table.headless:
+            return ImageListSource(self.path, self.root).listing()
+        columns, tally = Columns(table, self.path), Tally("line")
+        keys = [columns.path(row) for row in range(table.rows)]
+        further = [_joined(path, keys) for path in self.more]
+        tally.see(count=table.rows)
+        for row, key in enumerate(keys):
+            values = {name: column[row] for group in further for name, column in group.items()}
             known = {name: value for name, value in values.items() if value is not None}
-            fault = "E_LABEL" if labels[index].lower() in {"nan", "inf", "-inf"} else ""
-            faces.append(Face(key, labels[index], key, known, splits[index], fault))
-        return faces
+            label, fault = columns.label(row)
+            place = below(key, self.root)
+            attributes = columns.attributes(row) | known
+            if key:
+                tally.faces.append(Face(place, label, place, attributes, columns.split(row), fault))
+            else:
+                tally.end("line", f"{self.path.name}, row {row + 1}", "E_LINE", "it names no file")
+        table.refuse(tally, "line")
+        return tally.listing()
+
+    def read(self, place: Place) -> Content:
+        """Read one file; a path that leads out of the list's folder is refused."""
+        if Path(place).is_absolute() or ".." in Path(place).parts:
+            raise ImageFault("E_READ", "the path leaves the folder of the list", file=place)
+        return super().read(place)
 
     def describe(self) -> dict[str, str | int]:
         """Name the list."""
@@ -77,46 +155,57 @@ class TableSource(_Files):
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV (with a header) or Parquet file as columns of text.
+    """Read a CSV (with a header), JSON lines, Parquet or Arrow file as columns of text.
 
     Raises:
-        SpecError: unreadable, no header, a row of another length.
+        SpecError: unreadable, or no header that names each column once.
         EnvironmentFault: Parquet without pyarrow.
 
     """
-    if path.suffix.lower() == ".parquet":
-        return _read_parquet(path)
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    suffix = path.suffix.lower()
+    if suffix in {".parquet", ".arrow"}:
+        return Table(text_columns(path))
+    if suffix == ".jsonl":
+        return _read_json_lines(path)
+    separator = "\t" if suffix == ".tsv" else "auto"
     rows = read_rows(path, "a row of the list", separator=separator, names=True)
-    header = rows[0].fields if rows else []
+    header = [name.lstrip("#").strip() for name in rows[0].fields] if rows else []
+    known = _find(dict.fromkeys(header), (*PATH_NAMES, *LABEL_NAMES))
+    if header and not known and any(Path(word).suffix.lower() in IMAGE_SUFFIXES for word in header):
+        return Table({}, headless=True)
     if len(header) < 1 or len(set(header)) != len(header):
         raise SpecError("the first line must name the columns, each once", file=str(path), line=1)
-    columns: list[list[str]] = [[] for _ in header]
-    for number, fields in rows[1:]:
-        if len(fields) != len(header):
-            raise SpecError(
-                f"{len(fields)} fields, the header has {len(header)}", file=str(path), line=number
-            )
-        for column, value in zip(columns, fields, strict=True):
-            column.append(value)
-    return dict(zip(header, columns, strict=True))
+    good = [fields for _, fields in rows[1:] if len(fields) == len(header)]
+    bad = tuple(
+        (f"{path.name}:{number}", f"{len(fields)} fields, the header has {len(header)}: {fields[0][:80]}")
+        for number, fields in rows[1:]
+        if len(fields) != len(header)
+    )
+    columns = [list(column) for column in zip(*good, strict=True)] or [[] for _ in header]
+    return Table(dict(zip(header, columns, strict=True)), bad)
 
 
-def _read_parquet(path: Path) -> Table:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise EnvironmentFault(
-            "Parquet lists need the package 'pyarrow'", hint="pip install pyarrow"
-        ) from None
-    try:
-        table = parquet.read_table(path)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"cannot read: {error}", file=str(path)) from None
-    return {
-        name: ["" if value is None else str(value) for value in table.column(name).to_pylist()]
-        for name in table.column_names
-    }
+def _read_json_lines(path: Path) -> Table:
+    good: list[dict[str, Any]] = []
+    bad = []
+    for number, line in read_lines(path, names=True):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            good.append(value)
+        else:
+            bad.append((f"{path.name}:{number}", "not a JSON object"))
+    names = list(dict.fromkeys(name for value in good for name in value))
+    columns = {name: [_text_of(value.get(name)) for value in good] for name in names}
+    return Table(columns, tuple(bad))
+
+
+def _text_of(value: object) -> str:
+    if value is None:
+        return ""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def _find(table: Mapping[str, Any], names: Sequence[str]) -> str | None:
@@ -125,17 +214,11 @@ def _find(table: Mapping[str, Any], names: Sequence[str]) -> str | None:
 
 
 def _column(table: Table, names: Sequence[str], path: Path) -> str:
-    found = _find(table, names)
+    found = _find(table.columns, names)
     if found is None:
-        raise SpecError(
-            f"no column {' or '.join(names)}", file=str(path), line=1, hint=f"columns: {', '.join(table)}"
-        )
+        columns = ", ".join(table.columns)
+        raise SpecError(f"no column {' or '.join(names)}", file=str(path), line=1, hint=f"columns: {columns}")
     return found
-
-
-def _optional(table: Table, names: Sequence[str], count: int) -> list[str]:
-    found = _find(table, names)
-    return table[found] if found else [""] * count
 
 
 def attributes_of(table: Table) -> dict[str, list[int | None]]:
@@ -143,7 +226,7 @@ def attributes_of(table: Table) -> dict[str, list[int | None]]:
     unknown.
     """
     result: dict[str, list[int | None]] = {}
-    for name, column in table.items():
+    for name, column in table.columns.items():
         distinct = set(column)
         if name.lower() in {*PATH_NAMES, *LABEL_NAMES, *SPLIT_NAMES} or any(
             value.lower() not in _BINARY for value in distinct
@@ -158,86 +241,20 @@ def attributes_of(table: Table) -> dict[str, list[int | None]]:
 
 def _joined(path: Path, keys: Sequence[str]) -> dict[str, list[int | None]]:
     table = read_table(path)
-    place = {key: index for index, key in enumerate(table[_column(table, PATH_NAMES, path)])}
+    place = {key: index for index, key in enumerate(table.columns[_column(table, PATH_NAMES, path)])}
     return {
         name: [column[place[key]] if key in place else None for key in keys]
         for name, column in attributes_of(table).items()
     }
 
 
-@dataclass(frozen=True)
-class CelebaSource(_Files):
-    """CelebA: its folder with ``identity_CelebA.txt`` and one image folder.
-
-    ``list_attr_celeba.txt`` and ``list_eval_partition.txt`` are used where they are there.
-    """
-
-    folder: Path
-    kind = "celeba"
-
-    @property
-    def root(self) -> Path:  # type: ignore[override]
-        """The image folder."""
-        known = [self.folder / name for name in ("img_align_celeba", "img_celeba", "images")]
-        return next((path for path in known if path.is_dir()), self.folder)
-
-    def faces(self) -> list[Face]:
-        """List the images of the identity file with attributes and split."""
-        identities = _numbered(self.folder / "identity_CelebA.txt")
-        attributes = self._attributes()
-        partition = self.folder / "list_eval_partition.txt"
-        splits = (
-            {name: ("train", "val", "test")[int(code)] for name, code in _numbered(partition)}
-            if partition.exists()
-            else {}
-        )
-        return [
-            Face(name, f"{int(label):05d}", name, attributes.get(name, {}), splits.get(name, ""))
-            for name, label in identities
-        ]
-
-    def _attributes(self) -> dict[str, dict[str, int]]:
-        path = self.folder / "list_attr_celeba.txt"
-        if not path.exists():
-            return {}
-        rows = read_rows(path, "name value ...")
-        names = rows[1].fields if len(rows) > 1 else []
-        found = {}
-        for number, parts in rows[2:]:
-            if len(parts) != len(names) + 1 or any(part not in {"1", "-1"} for part in parts[1:]):
-                raise SpecError(
-                    f"expected a name and {len(names)} values of 1 or -1", file=str(path), line=number
-                )
-            found[parts[0]] = {name: int(value == "1") for name, value in zip(names, parts[1:], strict=True)}
-        return found
-
-    def describe(self) -> dict[str, str | int]:
-        """Name the data set."""
-        return {"kind": self.kind, "name": "CelebA"}
-
-
-def _numbered(path: Path) -> list[list[str]]:
-    """Return the lines 'image number' of one of CelebA's lists."""
-    rows = read_rows(path, "image number", fields=2)
-    for line, (_, number) in rows:
-        if not number.isdigit():
-            raise SpecError(f"expected 'image number', found '{number}'", file=str(path), line=line)
-    return [fields for _, fields in rows]
-
-
-def open_table(text: str) -> TableSource:
+def open_table(text: str) -> Source:
     """Open ``list.csv[,root=FOLDER][,with=MORE.csv]`` (images lie beside the list unless ``root`` says
-    otherwise).
+    otherwise), or a Parquet or Arrow file, or a folder or pattern of them.
     """
-    first, *options = text.split(",")
-    path = Path(first)
-    root, more = path.parent, []
-    for option in options:
-        name, _, value = option.partition("=")
-        if name == "root":
-            root = Path(value)
-        elif name == "with":
-            more.append(Path(value))
-        else:
-            raise SpecError(f"unknown option '{option}'", file=first, hint="root=FOLDER or with=MORE.csv")
-    return TableSource(path, root, tuple(more))
+    path, options = place_options(text, ("root", "with"))
+    columnar = columnar_paths(path)
+    if columnar and (len(columnar) > 1 or path.is_dir() or holds_images(columnar[0])):
+        return ColumnarSource(path)
+    root = Path(options["root"][-1]) if "root" in options else path.parent
+    return TableSource(path, root, tuple(map(Path, options.get("with", []))))

@@ -1,25 +1,23 @@
-"""The source ``tar``: WebDataset archives, read in place; nothing is ever extracted."""
+"""The sources ``tar`` and ``zip``: archives of samples (WebDataset's way) or of folders, read in place."""
 
 from __future__ import annotations
 
-import json
+import glob
 import os
-import tarfile
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from lrfr.core.errors import DataError, ImageFault, SpecError
-from lrfr.core.image import IMAGE_SUFFIXES
-from lrfr.pairs.sources.base import Content, Face, Place, Source
-
-_LABEL_SUFFIXES = (".cls", ".txt", ".id")
-_MAX_META_BYTES = 1 << 20
+from lrfr.core.errors import DataError, SpecError
+from lrfr.pairs.sources.base import Content, Listing, Place, Source, Tally, file_stamp
+from lrfr.pairs.sources.packed.members import ARCHIVE_SUFFIXES, archive_stem, read_member
+from lrfr.pairs.sources.packed.samples import Sample, folder_labels, posix, samples_of
 
 
 @dataclass(frozen=True)
 class TarSource(Source):
-    """WebDataset archives: one ``.tar`` or a folder of them, read in place.
+    """WebDataset archives: ``.tar``, also compressed; a folder or pattern (``x-{000..009}.tar``) of them.
 
     A sample is all files with one stem; its label comes from ``.json``, ``.cls`` or its folder. Where a
     sample has several images (``000.hr.jpg``, ``000.lr.png``), ``.hr`` is taken, else the first by name.
@@ -29,108 +27,101 @@ class TarSource(Source):
     kind = "tar"
 
     def archives(self) -> list[Path]:
-        """Return the archives in order."""
-        found = sorted(self.path.glob("*.tar")) if self.path.is_dir() else [self.path]
+        """Return the archives in order.
+
+        Raises:
+            SpecError: there is none.
+
+        """
+        if self.path.is_dir():
+            found = sorted(
+                path for path in self.path.iterdir() if path.name.lower().endswith(ARCHIVE_SUFFIXES)
+            )
+        else:
+            found = [self.path] if self.path.exists() else pattern_paths(str(self.path))
         if not found or not all(path.is_file() for path in found):
-            raise SpecError("no .tar archive here", file=str(self.path))
+            missing = next((path for path in found if not path.is_file()), self.path)
+            raise SpecError(f"no .{self.kind} archive here", file=str(missing))
         return found
 
-    def faces(self) -> list[Face]:
-        """List one image a sample."""
+    def _folder(self) -> Path:
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def listing(self) -> Listing:
+        """List one image a sample; all else in the archives is accounted for.
+
+        Raises:
+            SpecError: no archive there.
+            DataError: the only archive is none.
+
+        """
         archives = self.archives()
-        faces = []
-        for number, path in enumerate(archives):
-            for stem, members in _samples(path).items():
-                image = _image_of(members)
-                if image is not None:
-                    prefix = f"{path.stem}/" if len(archives) > 1 else ""
-                    faces.append(_face(path, prefix + stem, members, (number, *members[image])))
-        return faces
+        tally, found = Tally("member"), []
+        for path in archives:
+            name = os.path.relpath(path, self._folder())
+            try:
+                found.append((name, samples_of(path, tally, f"{name}: " if len(archives) > 1 else "")))
+            except DataError as error:
+                if len(archives) == 1:
+                    raise
+                tally.see("archive")
+                tally.end("archive", name, "E_FORMAT", error.message)
+        label_of = folder_labels({folder for _, samples in found for folder, _ in samples})
+        for name, samples in found:
+            prefix = f"{archive_stem(name)}/" if len(archives) > 1 else ""
+            for (folder, stem), parts in samples.items():
+                sample = Sample(self._folder() / name, posix(folder, stem), label_of[folder], parts)
+                tally.faces += sample.faces(name, prefix, tally)
+        return tally.listing()
 
     def read(self, place: Place) -> Content:
         """Read the bytes of one member."""
-        number, offset, size = place
-        path = self.archives()[number]
-        try:
-            with path.open("rb") as handle:
-                data = os.pread(handle.fileno(), size, offset)
-        except OSError as error:
-            raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
-        if len(data) != size:
-            raise ImageFault("E_TRUNCATED", file=str(path))
-        return data
+        name, start, size = place
+        return read_member(self._folder() / name, start, size)
+
+    def stamp(self, place: Place) -> tuple[int, ...] | None:
+        """Return the stamp of the archive and where the member lies in it."""
+        found = file_stamp(self._folder() / place[0])
+        return (*found, *place[1:]) if found else None
 
     def describe(self) -> dict[str, str | int]:
         """Name the archive or folder."""
         return {"kind": self.kind, "name": self.path.resolve().name}
 
 
-def _samples(path: Path) -> dict[str, dict[str, tuple[int, int]]]:
-    """Return stem -> suffix -> (offset, size) of every regular member, bounds checked.
+@dataclass(frozen=True)
+class ZipSource(TarSource):
+    """Zip archives of folders or samples: one, a folder or a pattern of them, read in place."""
 
-    Raises:
-        DataError: not a tar archive, a member beyond its end, or two members of one name.
+    kind = "zip"
 
+
+def pattern_paths(text: str) -> list[Path]:
+    """Return the files that ``{000..009}``, ``{a,b}``, ``*`` and ``?`` in a path stand for, in order; what
+    braces name and is not there is among them.
     """
-    total = path.stat().st_size
-    samples: dict[str, dict[str, tuple[int, int]]] = {}
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if not member.isreg() or member.issparse():
-                    continue
-                if member.offset_data + member.size > total:
-                    raise DataError(
-                        f"member {member.name!r} claims {member.size} bytes, the archive ends before",
-                        file=str(path),
-                    )
-                folder, name = os.path.split(member.name)
-                stem, dot, suffix = name.partition(".")
-                parts = samples.setdefault(os.path.join(folder, stem), {})
-                if dot + suffix in parts:
-                    raise DataError(f"two members are called {member.name!r}", file=str(path))
-                parts[dot + suffix] = (member.offset_data, member.size)
-    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
-        raise DataError(f"not a whole tar archive: {error}", file=str(path)) from None
-    return samples
+    spelled = [""]
+    for piece in re.split(r"(\{[^{}]*\})", text):
+        spelled = [start + end for start in spelled for end in _alternatives(piece)]
+    found: list[str] = []
+    for path in spelled:
+        found += sorted(glob.glob(path)) if glob.has_magic(path) else [path]
+    return [Path(path) for path in found] if spelled != [text] or glob.has_magic(text) else []
 
 
-def _image_of(members: dict[str, tuple[int, int]]) -> str | None:
-    images = sorted(
-        suffix
-        for suffix in members
-        if os.path.splitext(suffix)[1].lower() in IMAGE_SUFFIXES or suffix.lower() in IMAGE_SUFFIXES
-    )
-    return next((suffix for suffix in images if suffix.startswith(".hr")), images[0] if images else None)
+def _alternatives(piece: str) -> list[str]:
+    if not (piece.startswith("{") and piece.endswith("}")):
+        return [piece]
+    ends = re.fullmatch(r"\{(\d+)\.\.(\d+)\}", piece)
+    if ends is None:
+        return piece[1:-1].split(",") if "," in piece else [piece]
+    first, last = int(ends[1]), int(ends[2])
+    if last - first >= 1_000_000:
+        raise SpecError("more than a million archives", path=piece)
+    return [f"{number:0{len(ends[1])}d}" for number in range(first, last + 1)]
 
 
-def _face(path: Path, key: str, members: dict[str, tuple[int, int]], place: Place) -> Face:
-    label = PurePosixPath(key).parent.name
-    attributes: dict[str, int] = {}
-    with path.open("rb") as handle:
-        if ".json" in members:
-            meta = _meta(handle.fileno(), members[".json"], path)
-            key = str(meta.get("key", key))
-            label = str(meta.get("label", meta.get("identity", label)))
-            attributes = {
-                str(name): int(value)
-                for name, value in dict(meta.get("attributes", {})).items()
-                if value in {0, 1}
-            }
-        else:
-            for suffix in _LABEL_SUFFIXES:
-                if suffix in members and members[suffix][1] <= 256:
-                    offset, size = members[suffix]
-                    label = os.pread(handle.fileno(), size, offset).decode("utf-8", "replace").strip()
-    return Face(key, label, place, attributes)
-
-
-def _meta(descriptor: int, span: tuple[int, int], path: Path) -> dict[str, Any]:
-    offset, size = span
-    try:
-        value = json.loads(os.pread(descriptor, min(size, _MAX_META_BYTES), offset))
-    except (ValueError, RecursionError):
-        raise DataError("a .json member is not JSON", file=str(path), path=f"byte {offset}") from None
-    if not isinstance(value, dict) or not isinstance(value.get("attributes", {}), dict):
-        raise DataError("a .json member is not an object", file=str(path), path=f"byte {offset}")
-    return value
+def archive_suffix(names: Sequence[str]) -> str:
+    """Return ``tar`` or ``zip`` when one of the names is an archive's, "" when none is."""
+    ends = [name.lower() for name in names if name.lower().endswith(ARCHIVE_SUFFIXES)]
+    return ("zip" if ends[0].endswith(".zip") else "tar") if ends else ""

@@ -4,6 +4,8 @@ like).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,35 +15,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, file_stamp, identity_name
 
-_IMAGES, _LABELS = ("images", "X", "x", "data"), ("y", "labels", "target", "label")
+_IMAGES = ("images", "X", "x", "data", "imgs", "faces", "image")
+_LABELS = ("y", "labels", "target", "label", "ids", "identities", "targets", "id")
 MAX_BYTES = 8 * 1024**3
 
 
 @dataclass(frozen=True)
 class ArraySource(Source):
-    """Digits and the like: a ``.mat`` or ``.npz`` file of images and labels.
+    """Digits and the like: images as one array in a ``.mat``, ``.npz`` or ``.npy`` file.
 
-    Images are ``[N, H, W]``, ``[N, H, W, 3]``, ``[N, H*H]`` or SVHN's ``[H, W, 3, N]``, labels ``[N]``.
+    Images are ``[N, H, W]``, ``[N, H, W, 3]``, ``[N, 3, H, W]``, ``[N, H*H]`` or SVHN's ``[H, W, 3, N]``,
+    labels ``[N]``, numbers or text; without labels no image has an identity. Labels of ``images.npy`` stand
+    in ``labels.npy`` beside it.
     """
 
     path: Path
     kind = "arrays"
 
-    def _content(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        try:
-            found = self.path.stat()
-        except OSError as error:
-            raise SpecError(f"cannot read: {error.strerror}", file=str(self.path)) from None
-        if found.st_size > MAX_BYTES:
+    def _content(self) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        stamp = file_stamp(self.path)
+        if stamp is None:
+            raise SpecError("cannot read", file=str(self.path))
+        if stamp[0] > MAX_BYTES:
             raise DataError(f"larger than {MAX_BYTES} bytes", file=str(self.path))
-        return _load(self.path, found.st_mtime_ns)
+        beside = _labels_file(self.path)
+        return _load(self.path, (*stamp, *((file_stamp(beside) or ()) if beside else ())))
 
-    def faces(self) -> list[Face]:
+    def listing(self) -> Listing:
         """List the images by number."""
         images, labels = self._content()
-        return [Face(f"{index:08d}", str(labels[index]), index) for index in range(len(images))]
+        faces = []
+        for index, label in enumerate(labels):
+            known = label not in _NO_NUMBER
+            fault = "" if known else "E_LABEL"
+            faces.append(Face(f"{index:08d}", identity_name(label) if known else "", index, fault=fault))
+        return Listing(tuple(faces), "image", {"image": len(images)})
 
     def read(self, place: Place) -> Content:
         """Return one image as uint8 ``[h, w, 3]``."""
@@ -50,29 +60,55 @@ class ArraySource(Source):
             raise ImageFault("E_READ", file=str(self.path))
         return np.ascontiguousarray(images[place])
 
+    def stamp(self, place: Place) -> tuple[int, ...] | None:
+        """Return the stamp of the file and the number of the image."""
+        found = file_stamp(self.path)
+        return (*found, place) if found else None
+
     def describe(self) -> dict[str, str | int]:
         """Name the file."""
         return {"kind": self.kind, "name": self.path.name}
 
 
+_NO_NUMBER = ("nan", "inf", "-inf")
+
+
 @lru_cache(maxsize=1)
-def _load(path: Path, stamp: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _load(path: Path, stamp: tuple[int, ...]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     table = _tables(path)
-    images = next((table[name] for name in _IMAGES if name in table), None)
-    labels = next((table[name] for name in _LABELS if name in table), None)
-    if images is None or labels is None:
-        raise DataError(
-            f"no images ({'/'.join(_IMAGES)}) with labels ({'/'.join(_LABELS)})",
-            file=str(path),
-            hint=f"found {sorted(table)}",
-        )
-    numbers = np.asarray(labels).reshape(-1)
-    if not np.issubdtype(numbers.dtype, np.number) or not np.isfinite(numbers.astype(np.float64)).all():
-        raise DataError("a label is not a number", file=str(path))
-    pixels = as_images(np.asarray(images), len(numbers), str(path))
+    images = _named(table, _IMAGES, lambda value: value.ndim >= 2 and value.dtype.kind in "uif")
+    if images is None:
+        raise DataError(f"no images ({'/'.join(_IMAGES)})", file=str(path), hint=f"found {sorted(table)}")
+    labels = _named(
+        table, _LABELS, lambda value: value.ndim <= 2 and value.size == max(value.shape, default=0)
+    )
+    last = images.ndim == 4 and images.shape[2] == 3 and images.shape[3] not in {1, 3}
+    count = np.asarray(labels).size if labels is not None else images.shape[3] if last else len(images)
+    pixels = as_images(np.asarray(images), count, str(path))
+    if labels is None:
+        return pixels, ("",) * len(pixels)
+    flat = np.asarray(labels).reshape(-1)
     # SVHN writes the digit 0 as 10
-    digits = np.where(numbers == 10, 0, numbers) if path.suffix.lower() == ".mat" else numbers
-    return pixels, digits.astype(np.int64)
+    svhn = {"X", "y"} <= table.keys() and path.suffix.lower() == ".mat"
+    return pixels, tuple("0" if svhn and text == "10" else text for text in map(_label_text, flat.tolist()))
+
+
+def _label_text(value: object) -> str:
+    if isinstance(value, float):
+        return str(int(value)) if math.isfinite(value) and value == int(value) else "nan"
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _named(
+    table: dict[str, NDArray[Any]], names: Sequence[str], fits: Callable[[NDArray[Any]], bool]
+) -> NDArray[Any] | None:
+    """Return the array of one of these names, else the only one without a name that fits."""
+    known = next((table[name] for name in names if name in table), None)
+    if known is not None:
+        return known
+    taken = {*_IMAGES, *_LABELS}
+    others = [value for name, value in table.items() if name not in taken and fits(value)]
+    return others[0] if len(others) == 1 else None
 
 
 def _tables(path: Path) -> dict[str, NDArray[Any]]:
@@ -85,15 +121,34 @@ def _tables(path: Path) -> dict[str, NDArray[Any]]:
                 for name, value in loadmat(path, verify_compressed_data_integrity=True).items()
                 if not name.startswith("__")
             }
+        if path.suffix.lower() == ".npy":
+            return {"images": np.load(path, allow_pickle=False, mmap_mode="r"), **_labels_beside(path)}
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:
         raise DataError(f"cannot be read: {type(error).__name__}: {error}", file=str(path)) from None
 
 
+def _labels_beside(path: Path) -> dict[str, NDArray[Any]]:
+    beside = _labels_file(path)
+    return {"labels": np.load(beside, allow_pickle=False)} if beside else {}
+
+
+def _labels_file(path: Path) -> Path | None:
+    """Return the labels of ``images.npy``: ``labels.npy``, ``images_labels.npy`` and the like beside it."""
+    if path.suffix.lower() != ".npy":
+        return None
+    stem = path.stem
+    pairs = [(old, new) for old in ("images", "faces", "imgs", "x") for new in ("labels", "ids", "y")]
+    swaps = [stem.replace(old, new) for old, new in pairs]
+    names = [*swaps, f"{stem}_labels", f"{stem}_label", "labels"]
+    found = [path.with_name(f"{name}.npy") for name in names if name != stem]
+    return next((item for item in found if item.is_file()), None)
+
+
 def as_images(images: NDArray[Any], count: int, file: str) -> NDArray[np.uint8]:
-    """Return uint8 ``[N, h, w, 3]`` from the usual layouts; floats in [0, 1] or [0, 16] are scaled to [0,
-    255].
+    """Return uint8 ``[N, h, w, 3]`` from the usual layouts; floats in [-1, 1], [0, 1] or [0, 16] are
+    scaled to [0, 255].
 
     Raises:
         DataError: the shape fits no layout.
@@ -101,6 +156,10 @@ def as_images(images: NDArray[Any], count: int, file: str) -> NDArray[np.uint8]:
     """
     if images.ndim == 4 and images.shape[3] == count and images.shape[2] == 3 and images.shape[0] != count:
         images = images.transpose(3, 0, 1, 2)
+    elif images.ndim == 4 and images.shape[1] in {1, 3} and images.shape[3] not in {1, 3}:
+        images = images.transpose(0, 2, 3, 1)
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
     side = round(images.shape[1] ** 0.5) if images.ndim == 2 else 0
     if side and side * side == images.shape[1]:
         images = images.reshape(-1, side, side)
@@ -110,12 +169,14 @@ def as_images(images: NDArray[Any], count: int, file: str) -> NDArray[np.uint8]:
         raise DataError(
             f"images of shape {list(images.shape)} for {count} labels",
             file=file,
-            hint="[N, H, W], [N, H, W, 3], [H, W, 3, N]",
+            hint="[N, H, W], [N, H, W, 3], [N, 3, H, W], [H, W, 3, N]",
         )
     if images.dtype == np.uint8:
         return np.asarray(images)
     values = images.astype(np.float64)
     top = float(values.max(initial=0.0))
+    if values.dtype.kind == "f" and -1.0 <= values.min(initial=0.0) < 0 and top <= 1.0:
+        values, top = (values + 1.0) / 2.0, 1.0
     if not np.isfinite(values).all() or values.min(initial=0.0) < 0 or top > 255:
         raise DataError("image values are not in [0, 255]", file=file)
     scale = 255.0 if top <= 1.0 else 255.0 / 16.0 if top <= 16.0 else 1.0

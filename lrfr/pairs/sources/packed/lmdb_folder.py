@@ -2,56 +2,102 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import lmdb
+
 from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.image import looks_like_picture
 from lrfr.core.lists import read_lines
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp, identity_name
 
-_META_LINE = re.compile(r"(?P<name>.+?)(?:\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*(?P<c>\d+))?\)(?:\s+\d+)?)?")
+_SHAPE = re.compile(r"\d+,\s*\d+(,\s*\d+)?\)(\s+\d+)?")
 _LMDB_MAGIC = 0xBEEFC0DE
 
 
 @dataclass(frozen=True)
 class LmdbFolderSource(Source):
-    """BasicSR's LMDB folder: ``data.mdb`` with ``meta_info.txt``.
+    """An LMDB of encoded images: BasicSR's folder with ``meta_info.txt``, or any with one image a key.
 
-    Its lines are ``name.png (h,w,c) level``; the part before a '/' is the identity.
+    Lines of ``meta_info.txt`` are ``name.png (h,w,c) level``; without it, all values that are pictures are
+    taken. The part of a key before a '/' is the identity; ``label-5`` labels ``image-5``.
     """
 
     path: Path
     kind = "lmdb"
 
-    def faces(self) -> list[Face]:
-        """List the keys."""
+    def listing(self) -> Listing:
+        """List the keys, by ``meta_info.txt`` where there is one."""
         self._expected()
         index = self.path / "meta_info.txt"
-        faces = []
-        for number, line in read_lines(index):
-            match = _META_LINE.fullmatch(line)
-            if match is None:
-                raise SpecError("expected 'name.png (h,w,c) level'", file=str(index), line=number)
-            key = match["name"].rsplit(".", 1)[0]
-            faces.append(Face(key, key.split("/", 1)[0] if "/" in key else "", key))
-        return faces
+        tally = Tally("record")
+        if self.path.is_dir() and index.exists():
+            for number, line in read_lines(index, names=True):
+                tally.see()
+                key = _listed_key(line)
+                if key:
+                    tally.faces.append(Face(key, _folder(key), key.encode("utf-8", "surrogateescape")))
+                else:
+                    tally.end(
+                        "record", f"{index.name}:{number}", "E_LINE", "expected 'name.png (h,w,c) level'"
+                    )
+        else:
+            self._walk(tally)
+        return tally.listing()
+
+    def _walk(self, tally: Tally) -> None:
+        labels: dict[str, str] = {}
+        found: list[tuple[str, bytes]] = []
+        for raw, head in self._heads():
+            tally.see()
+            key = _key_text(raw)
+            if looks_like_picture(head):
+                found.append((key, raw))
+            elif re.fullmatch(r"label-\d+", key):
+                labels[key.removeprefix("label-")] = head[:256].decode("utf-8", "replace")
+                tally.use("record")
+            else:
+                tally.end("record", key, "not a picture")
+        for key, raw in found:
+            number = key.removeprefix("image-")
+            label = labels.get(number, _folder(key)) if key != number else _folder(key)
+            tally.faces.append(Face(key, identity_name(label), raw))
+
+    def _heads(self) -> list[tuple[bytes, bytes]]:
+        """Return every key with the first bytes of its value."""
+        try:
+            opened = REGISTRY.file(str(self._file), self._expected())
+            with opened.env.begin(buffers=True) as transaction:
+                return [(bytes(key), bytes(value[:1024])) for key, value in transaction.cursor()]
+        except (DataError, lmdb.Error) as error:
+            raise DataError(f"damaged database: {error}", file=str(self.path)) from None
 
     def read(self, place: Place) -> Content:
         """Read one value."""
         try:
-            opened = REGISTRY.file(str(self.path / "data.mdb"), self._expected())
-            return bytes(opened.get(str(place).encode("ascii", "replace")))
-        except DataError as error:
-            raise ImageFault("E_READ", error.message, file=str(self.path)) from None
+            opened = REGISTRY.file(str(self._file), self._expected())
+            return bytes(opened.get(place))
+        except (DataError, lmdb.Error) as error:
+            raise ImageFault("E_READ", str(error), file=str(self.path)) from None
+
+    def stamp(self, place: Place) -> tuple[int, ...] | None:
+        """Return the stamp of the database's file."""
+        return file_stamp(self._file)
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "data.mdb" if self.path.is_dir() else self.path
 
     def _expected(self) -> Expected:
         """Check that the file is as long as its own header says: a shorter one would end the process when it
         is mapped.
         """
-        path = self.path / "data.mdb"
+        path = self._file
         try:
             size = path.stat().st_size
             with path.open("rb") as handle:
@@ -65,6 +111,24 @@ class LmdbFolderSource(Source):
     def describe(self) -> dict[str, str | int]:
         """Name the folder."""
         return {"kind": self.kind, "name": self.path.resolve().name}
+
+
+def _folder(key: str) -> str:
+    return key.split("/", 1)[0] if "/" in key else ""
+
+
+def _listed_key(line: str) -> str:
+    """Return the key of a line ``name.png (h,w,c) level``: the name without its suffix."""
+    name, bracket, rest = line.rpartition("(")
+    name = name.strip() if bracket and _SHAPE.fullmatch(rest) else line
+    return os.path.splitext(name)[0]
+
+
+def _key_text(raw: bytes) -> str:
+    """Return a key as text; numbers in binary become eight digits."""
+    if (len(raw) in {4, 8} and not raw.isascii()) or b"\0" in raw:
+        return f"{int.from_bytes(raw, 'big'):08d}"
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def needed_bytes(pages: bytes, file: str) -> int:

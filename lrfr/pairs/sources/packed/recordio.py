@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.lists import read_rows
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp
 
 MAGIC = 0xCED7230A
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -33,30 +35,36 @@ class RecordIOSource(Source):
     path: Path
     kind = "recordio"
 
-    def faces(self) -> list[Face]:
-        """List the image records: by the ``.idx`` file where there is one, else by scanning."""
+    def listing(self) -> Listing:
+        """List the image records: by the ``.idx`` file where there is one, else by scanning.
+
+        A record that cannot be read is refused, and the next one is looked for behind it.
+        """
+        tally = Tally("record")
         with _open(self.path) as handle:
             size = os.fstat(handle.fileno()).st_size
-            places = self._index(size) or [
-                (number, offset) for number, offset in enumerate(scan(handle, size))
-            ]
+            places = self._index(size)
+            if not places:
+                starts, broken = scan_over_faults(handle, size)
+                places = list(enumerate(starts))
+                for offset in broken:
+                    tally.see()
+                    tally.end("record", f"byte {offset}", "E_TRUNCATED", "no whole record starts here")
             if not places:
                 raise DataError("no records", file=str(self.path))
             first, stop = _image_range(handle, size, places)
-            faces = []
             for number, offset in places:
+                tally.see()
                 if first <= number < stop:
-                    label = _label_at(handle, size, offset)
-                    known = label is not None
-                    faces.append(
-                        Face(
-                            f"{number:08d}",
-                            f"{label:07d}" if known else "",
-                            offset,
-                            fault="" if known else "E_LABEL",
-                        )
-                    )
-        return faces
+                    tally.faces.append(_face(handle, size, number, offset))
+                else:
+                    tally.end("record", f"{number:08d}", "header")
+        return tally.listing()
+
+    def stamp(self, place: Place) -> tuple[int, ...] | None:
+        """Return the stamp of the file and where the record lies in it."""
+        found = file_stamp(self.path)
+        return (*found, int(place)) if found else None
 
     def read(self, place: Place) -> Content:
         """Read one record's image bytes."""
@@ -88,9 +96,19 @@ class RecordIOSource(Source):
 
 
 def open_recordio(place: str) -> RecordIOSource:
-    """Open a ``.rec`` file, or the ``train.rec`` of a folder."""
+    """Open a ``.rec`` file, or the ``train.rec`` or only one of a folder."""
     path = Path(place)
-    return RecordIOSource(path / "train.rec" if path.is_dir() else path)
+    if not path.is_dir():
+        return RecordIOSource(path)
+    found = sorted(path.glob("*.rec"))
+    chosen = path / "train.rec" if len(found) != 1 else found[0]
+    if not chosen.exists() and found:
+        raise SpecError(
+            f"several .rec files: {', '.join(item.name for item in found)}",
+            file=place,
+            hint=f"write recordio:{found[0]}",
+        )
+    return RecordIOSource(chosen)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -159,6 +177,48 @@ def scan(handle: BinaryIO, size: int) -> list[int]:
     return starts
 
 
+def scan_over_faults(handle: BinaryIO, size: int) -> tuple[list[int], list[int]]:
+    """Return the offsets of records, and of places where the chain is broken: it goes on at the next magic.
+
+    Records begin at multiples of four bytes.
+    """
+    offset, starts, broken = 0, [], []
+    while offset + _WORDS.size <= size:
+        try:
+            flag, length = _part(handle, offset, size)
+        except DataError:
+            broken.append(offset)
+            offset = _next_magic(handle, offset + 4)
+            continue
+        if flag in {0, 1}:
+            starts.append(offset)
+        offset += _WORDS.size + (length + 3) // 4 * 4
+    return starts, broken
+
+
+def _next_magic(handle: BinaryIO, offset: int) -> int:
+    """Return the next aligned place with the magic, a place behind the end where there is none."""
+    handle.seek(offset)
+    while data := handle.read(1 << 20):
+        words = np.frombuffer(data[: len(data) // 4 * 4], "<u4")
+        hits = np.flatnonzero(words == MAGIC)
+        if len(hits):
+            return offset + 4 * int(hits[0])
+        offset += len(data)
+    return offset
+
+
+def _face(handle: BinaryIO, size: int, number: int, offset: int) -> Face:
+    key = f"{number:08d}"
+    try:
+        label = _label_at(handle, size, offset)
+    except DataError as error:
+        return Face(key, "", offset, fault="E_TRUNCATED", detail=error.message)
+    if label is None:
+        return Face(key, "", offset, fault="E_LABEL")
+    return Face(key, f"{label:07d}" if label >= 0 else "", offset)
+
+
 def parse_header(payload: bytes) -> tuple[list[float], bytes]:
     """Return (labels, the rest) of a record's payload.
 
@@ -182,10 +242,13 @@ def _image_range(handle: BinaryIO, size: int, places: list[tuple[int, int]]) -> 
     lookup = dict(places)
     if 0 not in lookup:
         return min(lookup), max(lookup) + 1
-    payload = read_record(handle, lookup[0], size)
+    try:
+        payload = read_record(handle, lookup[0], size)
+    except DataError:
+        return 0, max(lookup) + 1
     flag = _HEADER.unpack_from(payload)[0] if len(payload) >= _HEADER.size else 0
-    labels, rest = parse_header(payload)
-    if flag == 2 and not rest and all(map(math.isfinite, labels)):
+    labels, rest = parse_header(payload) if flag == 2 and len(payload) >= _HEADER.size + 8 else ([], b"")
+    if len(labels) == 2 and not rest and all(map(math.isfinite, labels)):
         return 1, int(labels[0])
     return 0, max(lookup) + 1
 
@@ -196,4 +259,4 @@ def _label_at(handle: BinaryIO, size: int, offset: int) -> int | None:
     flag, label, _, _ = _HEADER.unpack_from(payload) if len(payload) >= _HEADER.size else (0, math.nan, 0, 0)
     if flag and len(payload) >= _HEADER.size + 4:
         label = struct.unpack_from("<f", payload, _HEADER.size)[0]
-    return int(label) if math.isfinite(label) else None
+    return int(label) if math.isfinite(label) and label == int(label) else None
