@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "table": ("lrfr.cli.eval.report", "table", "a paper's table beside ours"),
     "align": ("lrfr.cli.pairs.align", "align_command", "photographs become aligned crops"),
     "detectors": ("lrfr.cli.pairs.detectors", "detectors_group", "what finds faces, and how to get it"),
+    "sources": ("lrfr.cli.pairs.make_pairs", "sources_command", "kinds of faces that can be read"),
     "make-pairs": ("lrfr.cli.pairs.make_pairs", "make_pairs_command", "write an HR/LR pair store"),
     "train": ("lrfr.cli.train.train", "train_group", "train a method on a view"),
     "export": ("lrfr.cli.train.weights", "export_command", "a checkpoint as ONNX or safetensors"),

@@ -15,7 +15,7 @@ from lrfr.core.landmarks import TEMPLATE, read_landmarks
 from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.make import MakeOptions, make_pairs
 from lrfr.pairs.sources.bin_file import read_bin
-from lrfr.pairs.sources.table import SOURCES, kind_of, open_source
+from lrfr.pairs.sources.table import SOURCES, example_of, kind_of, open_source
 from tests.pairs.test_sources import header, record
 from tests.pairs.zoo import picture, save
 
@@ -395,7 +395,19 @@ def test_a_path_that_may_be_two_kinds_says_so(tmp_path):
 
 
 def test_every_kind_has_an_example():
-    assert all(SOURCES[kind].example for kind in SOURCES if not SOURCES.is_plugin(kind))
+    assert all(example_of(kind) != f"{kind}:PLACE" for kind in SOURCES if not SOURCES.is_plugin(kind))
+
+
+def test_the_command_lists_kinds_and_names_that_of_a_path(tmp_path, capsys):
+    from lrfr.cli.main import run
+
+    assert run(["sources"]) == 0 and "tar:s-{000..127}.tar" in capsys.readouterr().out
+    assert run(["sources", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["result"]["examples"]) == set(SOURCES)
+    (tmp_path / "l.txt").touch()
+    assert run(["sources", str(tmp_path), str(tmp_path / "l.txt")]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{tmp_path}: folder", f"{tmp_path}/l.txt: list"]
+    assert run(["sources", str(tmp_path / "no")]) == 2
 
 
 def marks(path, keys, points, header=""):

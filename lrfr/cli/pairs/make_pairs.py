@@ -91,11 +91,25 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
 
 
 def _list_sources(out: Output) -> dict[str, object]:
-    from lrfr.pairs.sources.table import SOURCES
+    from lrfr.pairs.sources.table import SOURCES, example_of
 
     kinds = {kind: SOURCES.help(kind) for kind in SOURCES}
-    out.table(["kind", "what it reads"], [[kind, text] for kind, text in kinds.items()])
-    return {"sources": kinds}
+    rows = [[kind, text, example_of(kind)] for kind, text in kinds.items()]
+    out.table(["kind", "what it reads", "--source"], rows)
+    return {"sources": kinds, "examples": {kind: example_of(kind) for kind in kinds}}
+
+
+@command("sources", short_help="Kinds of sources.")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+def sources_command(out: Output, paths: tuple[Path, ...]) -> dict[str, object]:
+    """List the kinds of sources with an example of each; of PATHS, say which kind each is."""
+    if not paths:
+        return _list_sources(out)
+    from lrfr.pairs.sources.table import kind_of
+
+    kinds = {str(path): kind_of(path) for path in paths}
+    out.lines(f"{path}: {kind}" for path, kind in kinds.items())
+    return {"kinds": kinds}
 
 
 def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str, object]:

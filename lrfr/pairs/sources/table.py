@@ -138,6 +138,11 @@ def open_source(text: str) -> Source:
     return SOURCES[kind_of(path)](text)
 
 
+def example_of(kind: str) -> str:
+    """Return what may stand behind ``--source`` for a kind; of another package's, only how it begins."""
+    return getattr(SOURCES[kind], "example", "") or f"{kind}:PLACE"
+
+
 def _there(path: Path) -> bool:
     try:
         return path.exists()
