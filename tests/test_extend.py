@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs/extend.md").read_text("utf-8")
 FILES = dict(re.findall(r'^```\w+ title="([\w./]+)"\n(.*?)^```$', PAGE, re.M | re.S))
 SECTIONS = {
     "op": ("haze", "lrfr.ops"),
-    "source": ("zip", "lrfr.sources"),
+    "source": ("album", "lrfr.sources"),
     "backbone": ("plain", "lrfr.backbones"),
     "head": ("sphere", "lrfr.heads"),
     "distance": ("huber", "lrfr.losses"),

@@ -24,7 +24,7 @@ from lrfr.eval.protocols.seen import unaligned_remark
 from lrfr.eval.results import Metric, Metrics, Result, metric
 from lrfr.eval.scoring.intervals import wilson
 from lrfr.eval.settings import NATIVE, Task, size_cells, with_draws
-from lrfr.pairs.sources.tabular import open_table
+from lrfr.pairs.sources.tabular import open_list_table
 
 REVISION = 2
 LFWA_TREE = """
@@ -145,7 +145,7 @@ def read_list(data: Path, wanted: Sequence[str]) -> AttributeList:
         SpecError: unreadable, or it has none of the attributes.
 
     """
-    source = open_table(str(data))
+    source = open_list_table(str(data))
     faces = source.faces()
     split = next((name for name in ("test", "dev", "val") if any(face.split == name for face in faces)), None)
     faces = [

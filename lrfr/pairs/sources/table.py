@@ -66,7 +66,7 @@ SOURCES: Registry[Opener] = Registry(
         "folder": _Opener("folder", "FolderSource", "open_folder", "faces/ or folder:faces,identity=parent"),
         "imagefolder": _Opener("listed.imagefolder", "ImageFolderSource", example="imagefolder:faces"),
         "lfw": _Opener("folder", "LfwSource", "open_lfw", "lfw:lfw,list=pairsDevTest.txt"),
-        "celeba": _Opener("listed.celeba", "CelebaSource", example="celeba:CelebA"),
+        "celeba": _Opener("listed.celeba_lists", "CelebaSource", example="celeba:CelebA"),
         "tinyface": _Opener("listed.tinyface", "TinyFaceSource", example="tinyface:tinyface"),
         "csv": _Opener("tabular", "TableSource", "open_table", "faces.csv or csv:faces.csv,root=images"),
         "parquet": _Opener("tabular", "TableSource", "open_table", "train-00000-of-00002.parquet or data/"),

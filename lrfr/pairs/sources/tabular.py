@@ -252,9 +252,15 @@ def open_table(text: str) -> Source:
     """Open ``list.csv[,root=FOLDER][,with=MORE.csv]`` (images lie beside the list unless ``root`` says
     otherwise), or a Parquet or Arrow file, or a folder or pattern of them.
     """
-    path, options = place_options(text, ("root", "with"))
+    path, _ = place_options(text, ("root", "with"))
     columnar = columnar_paths(path)
     if columnar and (len(columnar) > 1 or path.is_dir() or holds_images(columnar[0])):
         return ColumnarSource(path)
+    return open_list_table(text)
+
+
+def open_list_table(text: str) -> TableSource:
+    """Open ``list.csv[,root=FOLDER][,with=MORE.csv]``, a table that names files."""
+    path, options = place_options(text, ("root", "with"))
     root = Path(options["root"][-1]) if "root" in options else path.parent
     return TableSource(path, root, tuple(map(Path, options.get("with", []))))
