@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from lrfr.core.errors import SpecError
-from lrfr.degrade.ops.resize import resize_batch
+from lrfr.degrade.ops.resize import ANTIALIASED, resize_batch
 from lrfr.degrade.ops.srgb_curve import light_to_srgb, srgb_to_light
 from tests.degrade.samples import face, faces, keys, one, pipeline
 
@@ -18,6 +18,26 @@ SIZES = (7, 14, 20, 28, 56)
 
 def pillow(image, size, name):
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling[name.upper()]))
+
+
+@pytest.mark.parametrize("name", ANTIALIASED)
+def test_48_pairs_of_sizes_are_within_two_levels_of_pillow_and_mostly_equal(name):
+    rng = np.random.default_rng(1)
+    off, pixels = 0, 0
+    for side in (64, 96, 112, 128, 160, 224):
+        noise = rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+        batch = np.concatenate([np.stack([face(number, side) for number in range(3)]), noise])
+        for target in (7, 14, 20, 28, 32, 56, 100, 256):
+            kind = getattr(Image.Resampling, name.upper())
+            expected = np.stack(
+                [np.asarray(Image.fromarray(image).resize((target, target), kind)) for image in batch]
+            )
+            difference = np.abs(resize_batch(batch, target, name, True).astype(int) - expected)
+            assert difference.max() <= (
+                0 if name not in {"bilinear", "bicubic"} else 1 if target <= 56 else 2
+            )
+            off, pixels = off + (difference > 1).sum(), pixels + difference.size
+    assert off / pixels < 1e-4
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -186,6 +186,20 @@ def test_low_pass_equals_pywavelets(wavelet, side):
     assert np.allclose(ours, pywt.dwt2(padded, wavelet, mode="periodization")[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("wavelet", ["db2", "db4", "sym5", "bior2.2", "coif1"])
+def test_low_pass_is_a_window_of_ptwts_periodic_transform(wavelet):
+    import ptwt
+
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    # filters of 4, 8, ... taps are sampled one step aside there
+    odd = int(pywt.Wavelet(wavelet).dec_len % 4 == 0)
+    ours = dwt_ll(x.roll((odd, odd), (-2, -1)), low_pass_taps(wavelet).double())
+    theirs = ptwt.wavedec2(x, pywt.Wavelet(wavelet), level=1, mode="periodic")[0]
+    starts = range(theirs.shape[-1] - 16 + 1)
+    windows = [theirs[..., start : start + 16, start : start + 16] for start in starts]
+    assert min(float((window - ours).abs().max()) for window in windows) < 1e-5
+
+
 def test_low_pass_equals_ptwt_and_haar_is_twice_the_mean():
     import ptwt
 

@@ -2,11 +2,11 @@
 antialiased).
 
 "Bicubic" names two operators: Pillow's widens its cubic (a = -0.5) with the scale, OpenCV's samples four
-pixels (a = -0.75). At 112 -> 7 they differ by 18 gray levels on average, so ``antialias`` has no default
+pixels (a = -0.75). At 112 -> 7 they differ by 17 to 19 gray levels on faces, so ``antialias`` has no default
 anywhere.
 
 Bilinear and bicubic with antialias run through PyTorch's uint8 kernel, which follows Pillow's fixed-point
-arithmetic (at most one level apart) and takes a whole batch at once. The other Pillow filters run through
+arithmetic (at most two levels apart) and takes a whole batch at once. The other Pillow filters run through
 Pillow, the rest through OpenCV.
 """
 

@@ -150,7 +150,8 @@ def model_card(found: Loaded, digest: str, files: list[Path], texts: Mapping[str
     identity = found.identity
     options, spec = identity.options, identity.make().input
     variants = [
-        f"{v['spec']} (weight {v['weight']:g}, spec {str(v.get('digest', '-'))[:12]})" for v in identity.variants
+        f"{v['spec']} (weight {v['weight']:g}, spec {str(v.get('digest', '-'))[:12]})"
+        for v in identity.variants
     ]
     lines = [
         f"# {identity.method} on {options['backbone']}",

@@ -18,6 +18,10 @@ def low_pass_taps(wavelet: str) -> Tensor:
 def dwt_ll(x_bchw: Tensor, taps: Tensor) -> Tensor:
     """Return the LL band of one DWT level, [B, C, ceil(H/2), ceil(W/2)].
 
+    ``ptwt.wavedec2(mode="periodic")`` has the same numbers in a larger map, but from the odd samples where a
+    filter has 4, 8, ... taps, computes all four bands, takes as long, and refuses maps that are smaller than
+    the filter (8 px under db10); so this is written out.
+
     The border is periodic, which keeps exactly half the samples for every wavelet; it equals ``pywt.dwt2``
     with ``mode="periodization"`` (an odd side repeats its last row first). The Haar LL band is twice the 2x2
     mean.
