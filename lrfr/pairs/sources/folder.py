@@ -233,7 +233,8 @@ def read_pairs_txt(path: Path, error: type[LrfrError] = SpecError, *, names: boo
         names=names,
         error=error,
     )
-    header = rows[0].fields if rows else []
+    # the two numbers stand between spaces also where the names do between tabs
+    header = " ".join(rows[0].fields).split() if rows else []
     counts = [int(word) for word in header] if len(header) < 3 and all(map(str.isdigit, header)) else []
     pairs = [_lfw_pair(row, path, error) for row in (rows[1:] if counts else rows)]
     if not pairs:
