@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lrfr.core.errors import ImageFault
-from lrfr.core.image import decode, encode_png, square_fit
+from lrfr.core.image import decode, encode_jpeg, square_fit
 
 LEVELS = cv2.utils.logging
 
@@ -26,7 +26,7 @@ def test_square_fit_is_pillows_antialiased_bicubic_of_the_central_square(shape):
 
 def test_decoding_puts_the_log_level_of_opencv_back():
     before = LEVELS.getLogLevel()
-    good = encode_png(np.zeros((8, 8, 3), np.uint8))
+    good = encode_jpeg(np.zeros((8, 8, 3), np.uint8))
     try:
         for level in (LEVELS.LOG_LEVEL_ERROR, LEVELS.LOG_LEVEL_INFO):
             LEVELS.setLogLevel(level)

@@ -33,7 +33,7 @@ def _hash(*parts: bytes | np.ndarray) -> str:
 
 
 def _ids() -> str:
-    """The ids of a fixed plan: they move only with the layout's number."""
+    """The ids of a fixed plan: they move only with the layout's number and the revisions within them."""
     from lrfr.pairs.build.plan import Scanned, variant_identity
 
     faces = ToySource(ids=3, per_id=2).faces()
@@ -59,7 +59,10 @@ def rendered() -> dict[str, list[object]]:
         ],
         "fit": [FIT_REVISION, _hash(square_fit(picture(8, 100), 64), square_fit(picture(9, 64)[:50], 112))],
         "align": [ALIGN_REVISION, _hash(crop)],
-        "ids": [LAYOUT, _hash(_ids().encode())],
+        "ids": [
+            [LAYOUT, DECODER_REVISION, ENCODER_REVISION, FIT_REVISION, ALIGN_REVISION],
+            _hash(_ids().encode()),
+        ],
     }
 
 

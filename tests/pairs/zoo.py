@@ -83,8 +83,8 @@ def _not_images() -> Iterator[Entry]:
     yield "eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "E_FORMAT"
     yield "pdf", b"%PDF-1.7\n1 0 obj\n", "E_FORMAT"
     yield "svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "E_FORMAT"
-    yield "avif", b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf" + bytes(64), "E_FORMAT"
-    yield "heic", b"\0\0\0\x20ftypheic\0\0\0\0mif1heic" + bytes(64), "E_FORMAT"
+    yield "avif", b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf" + bytes(64), "E_FORMAT|E_TRUNCATED|E_CODEC"
+    yield "heic", b"\0\0\0\x20ftypheic\0\0\0\0mif1heic" + bytes(64), "E_FORMAT|E_TRUNCATED|E_CODEC"
     yield "random bytes", np.random.default_rng(1).bytes(4096), "E_FORMAT"
 
 
@@ -130,9 +130,9 @@ def _containers() -> Iterator[Entry]:
         save(rgb, "WEBP", save_all=True, append_images=[other], lossless=True),
         {"W_ANIMATED"},
     )
-    yield "multi-page tiff", save(rgb, "TIFF", save_all=True, append_images=[other]), "E_FORMAT"
-    yield "float tiff", save(Image.fromarray(picture()[..., 0].astype(np.float32)), "TIFF"), "E_FORMAT"
-    yield "mpo", save(rgb, "MPO", save_all=True, append_images=[other]), "E_FORMAT"
+    yield "multi-page tiff", save(rgb, "TIFF", save_all=True, append_images=[other]), {"W_ANIMATED"}
+    yield "float tiff", save(Image.fromarray(picture()[..., 0].astype(np.float32)), "TIFF"), "E_SAMPLES"
+    yield "mpo", save(rgb, "MPO", save_all=True, append_images=[other]), {"W_ANIMATED"}
     jpeg = save(rgb, "JPEG", quality=90)
     yield "two jpegs in one file", jpeg + save(other, "JPEG", quality=50) + b"x", {"W_TRAILING"}
     yield "jpeg with garbage behind", jpeg + b"\0\1\2 garbage", {"W_TRAILING"}

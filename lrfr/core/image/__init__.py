@@ -1,6 +1,7 @@
 """The one image type of lrfr, uint8 HWC RGB, and its guarded decoding and encoding."""
 
 from lrfr.core.image.content_kind import (
+    HEAD_BYTES,
     IMAGE_SUFFIXES,
     PICTURE_CODES,
     READ_SUFFIXES,
@@ -8,7 +9,7 @@ from lrfr.core.image.content_kind import (
     looks_like_picture,
     suffix_fits,
 )
-from lrfr.core.image.decoder import DECODER_REVISION, REMARKS, decode, probe, remarks
+from lrfr.core.image.decoder import DECODER_REVISION, REMARKS, Picture, decode, probe, read_picture
 from lrfr.core.image.encoder import (
     ENCODER_REVISION,
     ImageU8,
@@ -21,11 +22,13 @@ from lrfr.core.image.encoder import (
 __all__ = [
     "DECODER_REVISION",
     "ENCODER_REVISION",
+    "HEAD_BYTES",
     "IMAGE_SUFFIXES",
     "PICTURE_CODES",
     "READ_SUFFIXES",
     "REMARKS",
     "ImageU8",
+    "Picture",
     "check_image",
     "content_of",
     "decode",
@@ -33,7 +36,7 @@ __all__ = [
     "encode_png",
     "looks_like_picture",
     "probe",
-    "remarks",
+    "read_picture",
     "square_fit",
     "suffix_fits",
 ]

@@ -1,63 +1,125 @@
-"""The one image type of lrfr, uint8 HWC RGB, and its guarded decoding and encoding.
+"""The one way from untrusted bytes to pixels: kind, caps, pixels, orientation, alpha and remarks together.
 
-Files are untrusted: the header is probed with Pillow (format allow-list, size and shape caps) before OpenCV
-decodes the pixels, because OpenCV alone answers ``None`` without a reason. Every refusal is an
-:class:`ImageFault` with a reason code.
+Content decides what a file is (:mod:`lrfr.core.image.content_kind`); a codec is opened by that name alone
+and is given the file without its metadata (:mod:`lrfr.core.image.bare`), after the caps. Plain JPEGs go to
+OpenCV, all else to Pillow, with Pillow's pixels in both cases. Every refusal is an :class:`ImageFault` with
+a reason code of :data:`~lrfr.core.image.content_kind.PICTURE_CODES`.
 """
 
 from __future__ import annotations
 
-import io
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, replace
 
 from lrfr.core.errors import ImageFault
-from lrfr.core.image.content_kind import content_of
+from lrfr.core.image.bare import Bare
+from lrfr.core.image.codecs import bare_of, load_fault, open_picture
+from lrfr.core.image.content_kind import content_of, suffix_fits
 from lrfr.core.image.encoder import ImageU8
+from lrfr.core.image.jpeg_header import decode_plain, read_jpeg_header
+from lrfr.core.image.netpbm import decode_netpbm, read_netpbm_header
+from lrfr.core.image.orientation import orientation_of, upright
+from lrfr.core.image.to_rgb import to_rgb
 
-# raised by hand when decoding, or encoding a crop, may give other pixels or bytes: they name bases
-DECODER_REVISION = 1
+# raised by hand when decoding may give other pixels: it names bases
+DECODER_REVISION = 2
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000
 MIN_SIDE_PX = 4
 MAX_ASPECT = 16.0
 
+REMARKS = {
+    "W_ANIMATED": "only the first of several frames, pages or pictures is used",
+    "W_ROTATED": "turned upright by its EXIF or XMP orientation",
+    "W_PROFILE": "its color profile is ignored",
+    "W_ALPHA": "transparency was composited over black",
+    "W_TRAILING": "bytes after the end of the image are ignored",
+    "W_CONSTANT": "all pixels are equal",
+    "W_SUFFIX": "the content is not what the file name says",
+    "W_DUPLICATE": "the same bytes appear under another key",
+}
 
-def probe(data: bytes) -> tuple[str, int, int]:
-    """Return (format, width, height) from the header alone; never decodes pixels.
 
-    Raises:
-        ImageFault: E_EMPTY, E_FORMAT, E_BOMB, E_SIZE or E_ASPECT.
+@dataclass(frozen=True)
+class Picture:
+    """A decoded file.
+
+    Attributes:
+        pixels: uint8 [H, W, 3] RGB, upright.
+        kind: format, such as ``JPEG``.
+        remarks: what is unusual about the file: keys of :data:`REMARKS`.
 
     """
-    from PIL import Image, UnidentifiedImageError
 
+    pixels: ImageU8
+    kind: str
+    remarks: tuple[str, ...]
+
+
+def decode(data: bytes) -> ImageU8:
+    """Decode untrusted image bytes to uint8 HWC RGB.
+
+    The orientation is applied, 16-bit samples are scaled to 8 bits, alpha is composited over black, color
+    profiles are ignored, animations and pages give their first.
+
+    Raises:
+        ImageFault: with the reason code; nothing else.
+
+    """
+    return read_picture(data).pixels
+
+
+def read_picture(data: bytes, name: str = "") -> Picture:
+    """Decode as :func:`decode`, and say what is unusual.
+
+    Args:
+        data: a file's bytes.
+        name: of the file, to compare its suffix with the content.
+
+    Raises:
+        ImageFault: with the reason code; nothing else.
+
+    """
+    kind = _kind(data)
+    if kind == "JPEG":
+        pixels, found = _decode_jpeg(data)
+    elif kind == "PPM":
+        pixels, found = _decode_netpbm(data)
+    else:
+        pixels, found = _by_pillow(kind, bare_of(kind, data))
+    return Picture(pixels, kind, (*found, "W_SUFFIX") if not suffix_fits(kind, name) else found)
+
+
+def probe(data: bytes) -> tuple[str, int, int]:
+    """Return (format, width, height) from the header alone, before any turn; never decodes pixels.
+
+    Raises:
+        ImageFault: the file is refused.
+
+    """
+    kind = _kind(data)
+    if kind == "PPM":
+        netpbm = read_netpbm_header(data)
+        width, height = netpbm.width, netpbm.height
+    elif kind == "JPEG":
+        jpeg = read_jpeg_header(data)
+        width, height = jpeg.width, jpeg.height
+    else:
+        with _quiet():
+            width, height = open_picture(kind, bare_of(kind, data)).size
+    _check_extent(width, height)
+    return kind, width, height
+
+
+def _kind(data: bytes) -> str:
     if not data:
         raise ImageFault("E_EMPTY")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-                kind, (width, height) = header.format or "", header.size
-                odd = kind == "TIFF" and (header.mode in {"F", "I"} or getattr(header, "n_frames", 1) > 1)
-        except Image.DecompressionBombError:
-            raise ImageFault("E_BOMB") from None
-        except UnidentifiedImageError:
-            raise ImageFault("E_FORMAT", content_of(data).name) from None
-        except Exception as error:
-            raise ImageFault("E_FORMAT", type(error).__name__) from None
-    _check_extent(width, height)
-    if kind not in FORMATS or odd:
-        raise ImageFault(
-            "E_FORMAT", "TIFF with several pages or float samples" if odd else f"{kind} is not allowed"
-        )
-    return kind, width, height
+    content = content_of(data)
+    if not content.kind:
+        raise ImageFault("E_FORMAT", content.name)
+    return content.kind
 
 
 def _check_extent(width: int, height: int) -> None:
@@ -69,142 +131,68 @@ def _check_extent(width: int, height: int) -> None:
         raise ImageFault("E_ASPECT", f"{width}x{height}")
 
 
-REMARKS = {
-    "W_ANIMATED": "only the first frame is used",
-    "W_ROTATED": "turned upright by its EXIF orientation",
-    "W_PROFILE": "its color profile is ignored",
-    "W_ALPHA": "transparency was composited over black",
-    "W_TRAILING": "bytes after the end of the image are ignored",
-    "W_CONSTANT": "all pixels are equal",
-    "W_SUFFIX": "the content is not what the file name says",
-    "W_DUPLICATE": "the same bytes appear under another key",
-}
+_Decoded = tuple[ImageU8, tuple[str, ...]]
 
 
-def remarks(data: bytes) -> tuple[str, ...]:
-    """Return what is unusual about bytes that :func:`decode` accepts: keys of :data:`REMARKS` that need no
-    pixels.
-    """
-    from PIL import Image
+def _decode_jpeg(data: bytes) -> _Decoded:
+    header = read_jpeg_header(data)
+    _check_extent(header.width, header.height)
+    pixels = decode_plain(header.bare.data) if header.plain else None
+    return _by_pillow("JPEG", header.bare) if pixels is None else _finished(pixels, header.bare)
 
-    found = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+
+def _decode_netpbm(data: bytes) -> _Decoded:
+    header = read_netpbm_header(data)
+    _check_extent(header.width, header.height)
+    pixels, trailing = decode_netpbm(data, header)
+    return pixels, ("W_TRAILING",) if trailing else ()
+
+
+def _by_pillow(kind: str, bare: Bare) -> _Decoded:
+    with _quiet():
+        picture = open_picture(kind, bare)
+        _check_extent(*picture.size)
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                kind = picture.format or ""
-                found += ["W_ANIMATED"] if getattr(picture, "n_frames", 1) > 1 else []
-                found += ["W_ROTATED"] if picture.getexif().get(_ORIENTATION, 1) in range(2, 9) else []
-                found += ["W_PROFILE"] if picture.info.get("icc_profile") else []
-                found += (
-                    ["W_ALPHA"]
-                    if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info
-                    else []
-                )
-        except Exception:  # a header that Pillow reads only in part is no reason to refuse what decodes
-            return ()
-    ending = _ENDINGS.get(kind)
-    return (*found, "W_TRAILING") if ending and not data.endswith(ending) else tuple(found)
+            picture.load()
+            pixels, alpha = to_rgb(picture, bare.white)
+        except ImageFault:
+            raise
+        except Exception as error:
+            raise load_fault(bare, error) from None
+        info = picture.info
+        bare = replace(
+            bare,
+            exif=bare.exif or _bytes(info.get("exif")),
+            xmp=bare.xmp or _bytes(info.get("xmp")),
+            profile=bare.profile or bool(info.get("icc_profile")),
+            several=bare.several or (kind in _COUNTED and getattr(picture, "n_frames", 1) > 1),
+        )
+    return _finished(pixels, bare, alpha)
 
 
-_ORIENTATION = 0x0112
-_ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+# their number of frames stands in the header
+_COUNTED = {"WEBP", "AVIF", "HEIF", "JXL"}
 
 
-def decode(data: bytes) -> ImageU8:
-    """Decode untrusted image bytes to uint8 HWC RGB.
-
-    EXIF orientation is applied, 16-bit samples are scaled to 8 bits, alpha is composited over black,
-    animations give their first frame.
-
-    Raises:
-        ImageFault: with the reason code; nothing else.
-
-    """
-    kind, _, _ = probe(data)
-    if kind == "PNG":
-        _check_chunks(data)
-    return _decode_with_pillow(data) if kind == "GIF" else _decode_with_cv2(data)
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
 
 
-def _check_chunks(data: bytes) -> None:
-    """Refuse a PNG with a chunk longer than the file: OpenCV takes memory for as much as a chunk claims, up
-    to 4 GB.
-    """
-    place = 8
-    while place + 8 <= len(data) and data[place + 4 : place + 8] != b"IEND":
-        place += 12 + int.from_bytes(data[place : place + 4], "big")
-        if place > len(data):
-            raise ImageFault("E_TRUNCATED", "a chunk goes beyond the end of the file")
-
-
-def _decode_with_cv2(data: bytes) -> ImageU8:
-    import cv2
-
-    buffer = np.frombuffer(data, np.uint8)
-    try:
-        with _quiet_opencv():
-            pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
-            if pixels is not None and data[:4] in {b"\x89PNG", b"RIFF"}:
-                pixels = _over_black(cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED), pixels)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise ImageFault("E_TRUNCATED")
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
-
-
-_LOCK = threading.Lock()
-_LEVELS: list[int] = []  # OpenCV's log level as each thread inside found it
+def _finished(pixels: ImageU8, bare: Bare, alpha: bool = False) -> _Decoded:
+    turn = orientation_of(bare.exif, bare.xmp) if bare.exif or bare.xmp else 1
+    found = {
+        "W_ANIMATED": bare.several,
+        "W_ROTATED": turn != 1,
+        "W_PROFILE": bare.profile,
+        "W_ALPHA": alpha,
+        "W_TRAILING": bare.trailing,
+    }
+    return upright(pixels, turn), tuple(name for name, said in found.items() if said)
 
 
 @contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Silence OpenCV's log (the reason code says it all); the last thread to leave restores what the first
-    found.
-    """
-    from cv2.utils import logging
-
-    with _LOCK:
-        _LEVELS.append(logging.setLogLevel(logging.LOG_LEVEL_SILENT))
-    try:
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings to ourselves: the reason code says it all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
-    finally:
-        with _LOCK:
-            found = _LEVELS.pop()
-            if not _LEVELS:
-                logging.setLogLevel(found)
-
-
-def _over_black(unchanged: NDArray[np.generic] | None, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Composite an RGBA picture over black, in ``rgb``'s own memory; leave ``rgb`` as it is when there is no
-    alpha.
-    """
-    if (
-        unchanged is None
-        or unchanged.ndim != 3
-        or unchanged.shape[2] != 4
-        or unchanged.shape[:2] != rgb.shape[:2]
-    ):
-        return rgb
-    top = 65535 if unchanged.dtype == np.uint16 else 255
-    for first in range(0, len(rgb), 64):  # by bands: a picture near the cap would take gigabytes in one go
-        band = slice(first, first + 64)
-        rgb[band] = (rgb[band] * unchanged[band, :, 3, None].astype(np.uint32) + top // 2) // top
-    return rgb
-
-
-def _decode_with_pillow(data: bytes) -> ImageU8:
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                picture.load()
-                if "transparency" not in picture.info:
-                    return np.array(picture.convert("RGB"), dtype=np.uint8)
-                pixels = np.array(picture.convert("RGBA"), dtype=np.uint8)
-                return _over_black(pixels, np.ascontiguousarray(pixels[:, :, :3]))
-    except Exception as error:
-        raise ImageFault("E_TRUNCATED", type(error).__name__) from None

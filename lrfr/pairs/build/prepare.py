@@ -17,9 +17,10 @@ from lrfr.core.image import (
     check_image,
     decode,
     encode_jpeg,
-    remarks,
+    read_picture,
     square_fit,
 )
+from lrfr.core.image.jpeg_header import read_jpeg_header
 from lrfr.core.landmarks import ALIGN_REVISION, align
 from lrfr.pairs.align.checks import landmark_fault
 from lrfr.pairs.format.manifests import Crop
@@ -67,7 +68,11 @@ class Prepare:
             ImageFault: the bytes are refused.
 
         """
-        image = check_image(content) if isinstance(content, np.ndarray) else decode(content)
+        return self._cut(
+            check_image(content) if isinstance(content, np.ndarray) else decode(content), landmarks
+        )
+
+    def _cut(self, image: NDArray[np.uint8], landmarks: Landmarks | None) -> NDArray[np.uint8]:
         if self.color == "bgr":
             image = np.ascontiguousarray(image[:, :, ::-1])
         if self.aligned:
@@ -80,14 +85,21 @@ class Prepare:
             return align(image, points, self.size_px)
         return square_fit(image, self.size_px)
 
-    def look(self, content: Content, landmarks: Landmarks | None = None) -> NDArray[np.uint8]:
-        """Return some pixels as proof that the bytes decode, without encoding anything.
+    def look(
+        self, content: Content, landmarks: Landmarks | None = None, name: str = ""
+    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """Return some pixels as proof that the bytes decode, without encoding anything, and what is unusual
+        about them: keys of :data:`~lrfr.core.image.REMARKS`.
 
         Raises:
             ImageFault: the bytes are refused.
 
         """
-        return decode(content) if self._fits(content) else self.pixels(content, landmarks)
+        if isinstance(content, np.ndarray):
+            return self._cut(check_image(content), landmarks), ()
+        picture = read_picture(content, name)
+        fits = self._fits(content)
+        return picture.pixels if fits else self._cut(picture.pixels, landmarks), picture.remarks
 
     def _fits(self, content: Content) -> TypeGuard[bytes]:
         return (
@@ -114,32 +126,11 @@ def _is_plain_jpeg(data: bytes, size_px: int) -> bool:
     """Return whether the bytes are a JPEG of the right size in RGB or gray, upright (only its header is
     read).
     """
-    frame = _jpeg_frame(data)
-    # gray stays gray: it decodes to three equal channels
-    if frame is None or frame[:3] != (8, size_px, size_px) or frame[3] not in {1, 3}:
-        return False
-    # only EXIF can turn a picture, and reading it costs more than the rest of this test
-    return not frame[4] or "W_ROTATED" not in remarks(data)
-
-
-def _jpeg_frame(data: bytes) -> tuple[int, int, int, int, bool] | None:
-    """Return (bits, height, width, components, has EXIF) from a JPEG's frame header, None where there is
-    none.
-
-    Source: ITU-T T.81, annex B: segments are 0xFF, marker, u16 length; the frame header is SOF0..SOF15 but
-    DHT, JPG and DAC.
-    """
-    place, exif = 2, False
     if data[:2] != b"\xff\xd8":
-        return None
-    while place + 10 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
-            height, width = (
-                int.from_bytes(data[place + 5 : place + 7], "big"),
-                int.from_bytes(data[place + 7 : place + 9], "big"),
-            )
-            return data[place + 4], height, width, data[place + 9], exif
-        exif |= marker == 0xE1
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return None
+        return False
+    try:
+        header = read_jpeg_header(data)
+    except ImageFault:
+        return False
+    # gray stays gray: it decodes to three equal channels
+    return header.plain and (header.height, header.width) == (size_px, size_px) and header.upright

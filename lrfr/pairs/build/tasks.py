@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.files import canonical, sha256_hex
-from lrfr.core.image import content_of, remarks, suffix_fits
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
@@ -76,20 +75,13 @@ class ScanTask:
         place = self.places[index]
         try:
             content = self.source.read(place)
-            pixels = self.prepare.look(content, self.landmarks[index] if self.landmarks else None)
+            marks, name = self.landmarks[index] if self.landmarks else None, place
+            pixels, remarks = self.prepare.look(content, marks, name if isinstance(name, str) else "")
         except ImageFault as fault:
             return Scanned(code=fault.code, detail=fault.detail)
         sha256, size = content_digest(content)
-        flags = [*remarks(content)] if isinstance(content, bytes) else []
-        if (
-            isinstance(content, bytes)
-            and isinstance(place, str)
-            and not suffix_fits(content_of(content).kind, place)
-        ):
-            flags.append("W_SUFFIX")
-        if pixels.min() == pixels.max():
-            flags.append("W_CONSTANT")
-        return Scanned(sha256, size, flags=tuple(flags))
+        flags = (*remarks, "W_CONSTANT") if pixels.min() == pixels.max() else remarks
+        return Scanned(sha256, size, flags=flags)
 
 
 @dataclass(frozen=True)

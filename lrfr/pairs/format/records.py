@@ -80,7 +80,7 @@ def decode_payload(payload: Buffer, codec: int, height: int, width: int) -> NDAr
         return data.reshape(height, width, 3).copy()
     if codec == ZSTD:
         return decode_lossless(payload, height, width)
-    pixels: Any = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    pixels: Any = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     # what OpenCV alone refuses (it gives no reason) goes the guarded way, which names one
     return decode(bytes(payload)) if pixels is None else pixels
 
