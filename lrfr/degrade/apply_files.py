@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.files import read_bytes, write_whole
-from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode, encode_png, square_fit
+from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode, encode_png, is_plain_jpeg, square_fit
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.inspect.contact_sheet import SheetRow, contact_sheet, enlarge
 from lrfr.degrade.inspect.similarity import psnr_db, ssim
@@ -53,8 +53,7 @@ class FaceFile:
         """
         content = self.read()
         image = decode(content) if isinstance(content, bytes) else content
-        square = image.shape[:2] == (size_px, size_px)
-        kept = square and isinstance(content, bytes) and content[:2] == b"\xff\xd8"
+        kept = isinstance(content, bytes) and is_plain_jpeg(content, size_px)
         return square_fit(image, size_px), kept
 
 

@@ -80,6 +80,13 @@ def test_every_record_is_taken_over(old, folder):
     assert verify(Store(folder / "new"), deep=True) == []
 
 
+@pytest.fixture
+def decoder_of_then(monkeypatch):
+    """What is taken over was decoded by the first revision, and its id says so."""
+    monkeypatch.setattr("lrfr.pairs.build.prepare.DECODER_REVISION", 1)
+
+
+@pytest.mark.usefixtures("decoder_of_then")
 def test_the_new_ids_are_those_of_the_same_faces_made_today(old, folder):
     done = upgrade(old, folder / "new")
     fresh = build(folder / "fresh", source=SOURCE)
@@ -89,6 +96,11 @@ def test_the_new_ids_are_those_of_the_same_faces_made_today(old, folder):
     # the view remembers its old id and digest of the spec; all the rest is equal, byte for byte
     assert {name for name in made if made[name] != upgraded[name]} <= {"views/default.json"}
     assert build(folder / "new", source=SOURCE).done.hr_written == 0
+
+
+def test_faces_of_another_decoder_are_another_base(old, folder):
+    done = upgrade(old, folder / "new")
+    assert build(folder / "new", source=SOURCE).base != done.renamed[0].new
 
 
 def test_what_was_trained_on_the_old_view_finds_the_new_one(old, folder):
@@ -141,6 +153,7 @@ def test_a_stop_keeps_what_is_done(old, folder):
     assert verify(Store(folder / "new"), deep=True) == []
 
 
+@pytest.mark.usefixtures("decoder_of_then")
 def test_pixels_that_an_op_no_longer_makes_are_degraded_anew(old, folder, monkeypatch):
     from lrfr.pairs.care import upgrade as module
 

@@ -18,6 +18,7 @@ from lrfr.core.image.encoder import (
     encode_png,
     square_fit,
 )
+from lrfr.core.image.jpeg_header import is_plain_jpeg
 
 __all__ = [
     "DECODER_REVISION",
@@ -34,6 +35,7 @@ __all__ = [
     "decode",
     "encode_jpeg",
     "encode_png",
+    "is_plain_jpeg",
     "looks_like_picture",
     "probe",
     "read_picture",

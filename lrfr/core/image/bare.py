@@ -186,6 +186,8 @@ def bare_tiff(data: bytes) -> Bare:
         raise ImageFault("E_SAMPLES", f"TIFF of {by_tag[277].first} samples a pixel")
     turn = by_tag[274].first if 274 in by_tag else 0
     bits, photometric = by_tag[258].first if 258 in by_tag else 1, by_tag[262].first if 262 in by_tag else 0
+    if bits > 8 and photometric == 0:
+        raise ImageFault("E_SAMPLES", f"TIFF of {bits}-bit samples, white is zero")
     form = {1: "", 2: " signed", 3: " float"}.get(by_tag[339].first if 339 in by_tag else 1, " odd")
     return Bare(
         bare,

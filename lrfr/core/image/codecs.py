@@ -36,7 +36,7 @@ _PLUGINS = {
 }
 _FEATURES = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 _MISSING = {
-    "HEIF": "HEIC and HEIF need the package 'pillow-heif'",
+    "HEIF": "HEIC needs the package 'pillow-heif': pip install 'lrfr[heif]'",
     "JXL": "JPEG XL needs the package 'pillow-jxl-plugin'",
 }
 # decoders written in Python: about a microsecond a pixel

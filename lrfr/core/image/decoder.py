@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.image.bare import Bare
@@ -21,7 +22,11 @@ from lrfr.core.image.encoder import ImageU8
 from lrfr.core.image.jpeg_header import decode_plain, read_jpeg_header
 from lrfr.core.image.netpbm import decode_netpbm, read_netpbm_header
 from lrfr.core.image.orientation import orientation_of, upright
+from lrfr.core.image.silence import may_silence, silent_stderr
 from lrfr.core.image.to_rgb import to_rgb
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 # raised by hand when decoding may give other pixels: it names bases
 DECODER_REVISION = 2
@@ -153,7 +158,7 @@ def _by_pillow(kind: str, bare: Bare) -> _Decoded:
         picture = open_picture(kind, bare)
         _check_extent(*picture.size)
         try:
-            picture.load()
+            _load(picture, kind)
             pixels, alpha = to_rgb(picture, bare.white)
         except ImageFault:
             raise
@@ -168,6 +173,15 @@ def _by_pillow(kind: str, bare: Bare) -> _Decoded:
             several=bare.several or (kind in _COUNTED and getattr(picture, "n_frames", 1) > 1),
         )
     return _finished(pixels, bare, alpha)
+
+
+def _load(picture: ImageFile, kind: str) -> None:
+    # of Pillow's libraries libtiff alone speaks
+    if kind != "TIFF" or not may_silence():
+        picture.load()
+        return
+    with silent_stderr():
+        picture.load()
 
 
 # their number of frames stands in the header

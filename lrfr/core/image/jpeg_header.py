@@ -6,10 +6,8 @@ and DAC.
 
 from __future__ import annotations
 
-import os
-import threading
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +16,17 @@ from lrfr.core.errors import ImageFault
 from lrfr.core.image.bare import Bare
 from lrfr.core.image.encoder import ImageU8
 from lrfr.core.image.orientation import orientation_of
+from lrfr.core.image.silence import may_silence, silent_stderr
 
 # a decoder goes through the whole picture for every scan; cameras and encoders write 10 or so
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_280_000_000
 
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_METADATA = frozenset({0xFE, *range(0xE0, 0xF0)})
+_BARE_MARKERS = frozenset({0x01, 0xD8, 0xD9})
 # the segments that decide pixels: JFIF and Adobe say what the components are
 _PIXEL_SEGMENTS = frozenset({0xE0, 0xEE})
 _UNREAD_PROCESSES = {0xC3: "lossless JPEG", 0xCB: "lossless JPEG", 0xF7: "JPEG-LS"}
@@ -40,6 +43,7 @@ class JpegHeader:
         width: pixels.
         height: pixels.
         components: 1 gray, 3 color, 4 CMYK.
+        ordinary: whether its scans follow one another as the standard has it.
         bare: the file without its metadata, which is what a codec is given.
 
     """
@@ -49,17 +53,32 @@ class JpegHeader:
     width: int
     height: int
     components: int
+    ordinary: bool
     bare: Bare
 
     @property
     def plain(self) -> bool:
         """Whether it is a JPEG of 8 bits, gray or in three colors, as every decoder reads it."""
-        return self.process <= 0xC2 and self.bits == 8 and self.components in {1, 3}
+        return self.ordinary and self.process <= 0xC2 and self.bits == 8 and self.components in {1, 3}
 
     @property
     def upright(self) -> bool:
         """Whether it needs no turn."""
         return not (self.bare.exif or self.bare.xmp) or orientation_of(self.bare.exif, self.bare.xmp) == 1
+
+
+def is_plain_jpeg(data: bytes, size_px: int) -> bool:
+    """Return whether the bytes are a plain, upright JPEG of ``size_px`` square: what a pair store keeps as it
+    is (only the header is read).
+    """
+    if data[:2] != b"\xff\xd8":
+        return False
+    try:
+        header = read_jpeg_header(data)
+    except ImageFault:
+        return False
+    # gray stays gray: it decodes to three equal channels
+    return header.plain and (header.height, header.width) == (size_px, size_px) and header.upright
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader:
@@ -69,52 +88,57 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         ImageFault: E_TRUNCATED, or E_BOMB for more scans than any encoder writes.
 
     """
-    frame, place, kept = b"", 2, []
-    exif, xmp, profile, several = b"", b"", False, False
-    process = 0
-    while True:
-        place = data.find(b"\xff", place)
-        while data[place + 1 : place + 2] == b"\xff":
-            place += 1
-        marker, end = (
-            data[place + 1 : place + 2],
-            place + 2 + int.from_bytes(data[place + 2 : place + 4], "big"),
-        )
-        if place < 0 or end > len(data) or not marker:
-            raise ImageFault("E_TRUNCATED", "no picture within the JPEG")
-        code = marker[0]
-        if code == 0xDA:
-            break
-        if code <= 1 or 0xD0 <= code <= 0xD9:  # these have no length
-            place += 2
-            continue
-        body = data[place + 4 : end]
-        if (0xC0 <= code <= 0xCF and code not in {0xC4, 0xC8, 0xCC}) or code == 0xF7:
-            process, frame = code, body
-        elif code == 0xE1:
-            exif += body[6:] if exif and body.startswith(_EXIF) else body if body.startswith(_EXIF) else b""
+    exif, xmp, frame, kept = [], b"", (0, b""), []
+    profile = several = False
+    for code, start, end in _segments(data):
+        if code in _METADATA and code not in _PIXEL_SEGMENTS:
+            body = data[start + 4 : end]
+            if body.startswith(_EXIF):
+                exif.append(body[6:])
             xmp = body[len(_XMP) :] if body.startswith(_XMP) else xmp
-        elif code == 0xE2:
             profile |= body.startswith(b"ICC_PROFILE\0")
             several |= body.startswith(b"MPF\0")
-        if (not 0xE0 <= code <= 0xEF and code != 0xFE) or code in _PIXEL_SEGMENTS:
-            kept.append((place, end))
-        place = end
-    if len(frame) < 6:
+            continue
+        if code in _FRAMES:
+            frame = code, data[start + 4 : end]
+        kept.append((start, end))
+    process, head = frame
+    if len(head) < 6:
         raise ImageFault("E_TRUNCATED", "a JPEG without frame header")
     if process in _UNREAD_PROCESSES:
         raise ImageFault("E_FORMAT", _UNREAD_PROCESSES[process])
-    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    _check_scans(data, place, width * height)
-    bare = Bare(
-        _without_metadata(data, kept, place),
-        exif,
-        xmp,
-        several,
-        profile,
-        trailing=not several and not data.endswith(b"\xff\xd9"),
-    )
-    return JpegHeader(process, frame[0], width, height, frame[5], bare)
+    height, width = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big")
+    scan = kept.pop()[0]
+    ordinary = _ends_as_it_should(data, scan, width * height)
+    trailing = not several and not data.endswith(b"\xff\xd9")
+    pixels = _without_metadata(data, kept, scan)
+    bare = Bare(pixels, b"".join(exif), xmp, several, profile, trailing)
+    return JpegHeader(process, head[0], width, height, head[5], ordinary, bare)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (marker, start, end) of each segment up to the first scan's header.
+
+    Raises:
+        ImageFault: E_TRUNCATED, when there is no scan.
+
+    """
+    place = 2
+    while True:
+        found = _MARKER.search(data, place)
+        if not found:
+            raise ImageFault("E_TRUNCATED", "no picture within the JPEG")
+        place, code = found.start(), found[0][1]
+        if code in _BARE_MARKERS:
+            place += 2
+            continue
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if end > len(data):
+            raise ImageFault("E_TRUNCATED", "a segment goes beyond the end of the file")
+        yield code, place, end
+        if code == 0xDA:
+            return
+        place = end
 
 
 def _without_metadata(data: bytes, kept: list[tuple[int, int]], scan: int) -> bytes:
@@ -123,28 +147,31 @@ def _without_metadata(data: bytes, kept: list[tuple[int, int]], scan: int) -> by
     return b"".join((data[:2], *(data[start:end] for start, end in kept), data[scan:]))
 
 
-def _check_scans(data: bytes, place: int, pixels: int) -> None:
-    """Count the scans, and see that the last one ends."""
-    if data.rfind(b"\xff\xd9") < place:
-        raise ImageFault("E_TRUNCATED", "the JPEG does not end")
-    scans = 1
-    while data.find(b"\xff\xda", place + 2) >= 0:
-        place = _next_marker(data, place + 2 + int.from_bytes(data[place + 2 : place + 4], "big"))
-        if place < 0 or data[place + 1] == 0xD9:
-            return
-        scans += data[place + 1] == 0xDA
-        if scans > MAX_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
-            raise ImageFault("E_BOMB", f"{scans} scans")
+# tables, comments, applications' segments and further scans: what may stand behind a scan
+_ORDINARY = frozenset({0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 
 
-def _next_marker(data: bytes, place: int) -> int:
-    """Return where the next marker but a restart stands, -1 where there is none."""
-    while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
-        code = data[place + 1]
-        if code and code != 0xFF and not 0xD0 <= code <= 0xD7:
-            return place
-        place += 2 if code != 0xFF else 1
-    return -1
+def _ends_as_it_should(data: bytes, place: int, pixels: int) -> bool:
+    """Go from the first scan to the end of the picture; return whether all on the way is as the standard has
+    it.
+
+    Raises:
+        ImageFault: E_TRUNCATED or E_BOMB.
+
+    """
+    for scans in range(1, MAX_SCANS + 1):
+        if scans * pixels > MAX_SCANNED_PIXELS:
+            break
+        while True:
+            found = _MARKER.search(data, place + 2 + int.from_bytes(data[place + 2 : place + 4], "big"))
+            if not found:
+                raise ImageFault("E_TRUNCATED", "the JPEG does not end")
+            place = found.start()
+            if data[place + 1] not in _ORDINARY:
+                return data[place + 1] == 0xD9
+            if data[place + 1] == 0xDA:
+                break
+    raise ImageFault("E_BOMB", f"{scans} scans")
 
 
 def decode_plain(data: bytes) -> ImageU8 | None:
@@ -153,28 +180,14 @@ def decode_plain(data: bytes) -> ImageU8 | None:
     OpenCV and Pillow run the same library here, with the same pixels.
     """
     # OpenCV's copy of that library writes about damage to standard error, without the file's name
-    if threading.active_count() > 1:
+    if not may_silence():
         return None
     import cv2
 
     try:
-        with _silent_stderr():
+        with silent_stderr():
             return cv2.imdecode(
                 np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
             )
     except (cv2.error, OSError):
         return None
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Point file descriptor 2 at nothing; only in a process of one thread, for nobody else may write."""
-    kept = os.dup(2)
-    try:
-        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        os.dup2(nothing, 2)
-        os.close(nothing)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

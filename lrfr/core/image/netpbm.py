@@ -62,18 +62,15 @@ def decode_netpbm(data: bytes, header: NetpbmHeader) -> tuple[ImageU8, bool]:
         samples, end = _binary(data, header, channels)
     else:
         samples, end = _text(data, header, channels), len(data)
-    pixels = np.broadcast_to(
-        _to_8_bits(samples, header).reshape(header.height, header.width, channels),
-        (header.height, header.width, 3),
-    )
-    return np.ascontiguousarray(pixels), end < len(data)
+    pixels = _to_8_bits(samples, header).reshape(header.height, header.width, channels)
+    return pixels if channels == 3 else np.repeat(pixels, 3, axis=2), end < len(data)
 
 
 def _to_8_bits(samples: NDArray[np.generic], header: NetpbmHeader) -> NDArray[np.uint8]:
     if header.letter in {1, 4}:  # a set bit is black
         return np.asarray((1 - samples) * 255, np.uint8)
-    if header.maxval == 255:
-        return np.asarray(samples, np.uint8)
+    if header.maxval == 255:  # a copy, because the file's bytes are read-only
+        return np.array(samples, np.uint8)
     values = np.minimum(np.arange(65536 if samples.dtype.itemsize > 1 else 256), header.maxval)
     levels: NDArray[np.uint8] = ((values * 510 + header.maxval) // (2 * header.maxval)).astype(np.uint8)
     return np.asarray(levels[samples], np.uint8)

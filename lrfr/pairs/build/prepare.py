@@ -17,10 +17,10 @@ from lrfr.core.image import (
     check_image,
     decode,
     encode_jpeg,
+    is_plain_jpeg,
     read_picture,
     square_fit,
 )
-from lrfr.core.image.jpeg_header import read_jpeg_header
 from lrfr.core.landmarks import ALIGN_REVISION, align
 from lrfr.pairs.align.checks import landmark_fault
 from lrfr.pairs.format.manifests import Crop
@@ -106,7 +106,7 @@ class Prepare:
             isinstance(content, bytes)
             and self.color == "rgb"
             and not self.aligned
-            and _is_plain_jpeg(content, self.size_px)
+            and is_plain_jpeg(content, self.size_px)
         )
 
     def jpeg(self, content: Content, landmarks: Landmarks | None = None) -> bytes:
@@ -120,17 +120,3 @@ class Prepare:
         if self._fits(content):
             return content
         return encode_jpeg(self.pixels(content, landmarks), self.quality)
-
-
-def _is_plain_jpeg(data: bytes, size_px: int) -> bool:
-    """Return whether the bytes are a JPEG of the right size in RGB or gray, upright (only its header is
-    read).
-    """
-    if data[:2] != b"\xff\xd8":
-        return False
-    try:
-        header = read_jpeg_header(data)
-    except ImageFault:
-        return False
-    # gray stays gray: it decodes to three equal channels
-    return header.plain and (header.height, header.width) == (size_px, size_px) and header.upright
