@@ -100,7 +100,7 @@ def test_the_new_ids_are_those_of_the_same_faces_made_today(old, folder):
 
 def test_faces_of_another_decoder_are_another_base(old, folder):
     done = upgrade(old, folder / "new")
-    assert build(folder / "new", source=SOURCE).base != done.renamed[0].new
+    assert build(folder / "new", source=SOURCE).parts[0].base != done.renamed[0].new
 
 
 def test_what_was_trained_on_the_old_view_finds_the_new_one(old, folder):
