@@ -233,7 +233,7 @@ def cold(store: Path, rows: int) -> dict[str, float]:
     """Bytes read over bytes needed for one epoch in block order, the page cache dropped before (Linux)."""
     from lrfr.pairs.format.lmdb_files import REGISTRY
     from lrfr.pairs.format.reader import open_base
-    from lrfr.pairs.reading.loader import epoch_order
+    from lrfr.pairs.reading.order import epoch_order
 
     REGISTRY.clear()
     folder = next((store / "base").iterdir())

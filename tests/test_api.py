@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"core", "degrade", "pairs", "train", "eval", "experiment", "cli"}
 # A change here is a change of the public face: say it in CHANGELOG.md, and keep the deprecation policy.
 SIGNATURES: dict[str, str] = {
-    "Batch": "(hr_bchw: 'torch.Tensor', lr_bchw: 'torch.Tensor', size_px_b: 'torch.Tensor', label_b: 'torch.Tensor', attributes_ba: 'torch.Tensor', row_b: 'torch.Tensor') -> None",
+    "Batch": "(hr_bchw: 'torch.Tensor', lr_bchw: 'torch.Tensor', size_px_b: 'torch.Tensor', label_b: 'torch.Tensor', attributes_ba: 'torch.Tensor', row_b: 'torch.Tensor', columns: 'Mapping[str, torch.Tensor]' = <factory>) -> None",
     "Degrade": "(spec: 'Spec | Pipeline | str | Path', *, up: 'bool' = True, p: 'float' = 1.0, seed: 'int | None' = None) -> 'None'",
     "Experiment": "(declaration: 'Declaration', folder: 'Path | None' = None) -> 'None'",
     "Hooks": "(on_progress: 'OnProgress | None' = None, on_note: 'Callable[[str], None] | None' = None, should_stop: 'Callable[[], bool] | None' = None) -> 'None'",
-    "PairDataset": "(store: 'Path | str | StoreFiles', view: 'str' = 'default', split: 'str | None' = None, *, verify: 'str' = 'always') -> 'None'",
-    "PairLoader": "(dataset: 'PairDataset', batch_size: 'int', seed: 'int' = 0, rank: 'int' = 0, world_size: 'int' = 1, threads: 'int' = 1, shuffle: 'bool' = True, drop_last: 'bool' = True) -> None",
+    "PairDataset": "(store: 'Path | str | StoreFiles', view: 'str' = 'default', split: 'str | None' = None, *, verify: 'str' = 'always', columns: 'Sequence[str]' = ()) -> 'None'",
+    "PairLoader": "(dataset: 'PairDataset', batch_size: 'int', seed: 'int' = 0, rank: 'int' = 0, world_size: 'int' = 1, threads: 'int' = 1, shuffle: 'bool' = True, drop_last: 'bool' = True, workers: 'int' = 0, images_per_id: 'int' = 0, columns: 'Sequence[str]' = ()) -> None",
     "Pipeline": "(spec: 'Spec | str | Path') -> 'None'",
     "Results": "(results: 'Sequence[Result]') -> 'None'",
     "Spec": "(name: 'str', seed: 'int', variants: 'int', image: 'ImageSpec', store: 'StoreSpec', steps: 'tuple[Step, ...]', license: 'str | dict[str, str] | None' = None) -> None",

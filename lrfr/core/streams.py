@@ -147,3 +147,24 @@ def stream(seed: int, sample_key: bytes, variant: int, step_id: str) -> Stream:
 
     """
     return Stream(seed, sample_part(sample_key, variant) + step_part(step_id))
+
+
+def row_words(rows: NDArray[np.int64], *keys: int) -> NDArray[np.uint64]:
+    """Return one random 64-bit word for every row, a pure function of (row, keys) that needs no generator for
+    each row.
+
+    Args:
+        rows: numbers ``[n]``, 0 or more.
+        keys: what else the word hangs on: a seed, an epoch, the number of the draw; each 0 or more.
+
+    Source: SplitMix64 (Steele et al., OOPSLA'14), one round for each key.
+
+    """
+    with np.errstate(over="ignore"):
+        x = rows.astype(np.uint64)
+        for key in keys:
+            x = x + np.uint64((key * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)
+            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            x = x ^ (x >> np.uint64(31))
+    return x

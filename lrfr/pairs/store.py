@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.care import data_card, inventory
 from lrfr.pairs.care import repair as mending
 from lrfr.pairs.care import verify as verification
+from lrfr.pairs.columns import column_store
+from lrfr.pairs.columns.column_store import ColumnLine, ColumnWritten
+from lrfr.pairs.columns.column_write import ImageFunction
+from lrfr.pairs.columns.given_values import Values
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.store_files import StoreFiles, open_store
 from lrfr.pairs.format.view_manifest import View
@@ -68,6 +75,65 @@ class Store(StoreFiles):
         """Return the differences to another store as lines; none means equal data."""
         root = other.root if isinstance(other, StoreFiles) else Path(other)
         return inventory.diff(self.root, root)
+
+    def write_column(
+        self,
+        view: str,
+        name: str,
+        values: NDArray[Any] | ImageFunction,
+        *,
+        producer: str,
+        dtype: object = None,
+        runner: Runner | None = None,
+    ) -> ColumnWritten:
+        """Keep one value, or one row of values, for every row of a view's base: embeddings of a teacher,
+        scores of quality. :meth:`lrfr.PairDataset.column` reads them.
+
+        What is there is found, not redone, and a write that was killed goes on; after a view has grown, the
+        same call computes what is new.
+
+        Args:
+            view: name of the view.
+            name: of the column.
+            values: ``[n]`` or ``[n, D]`` for the positions of ``PairDataset(store, view)``, or a function of
+                up to 256 HR images (uint8 ``[S, S, 3]``) that gives as many values or rows of values, such as
+                a model of :func:`lrfr.load_model`.
+            producer: what computes the values: a checkpoint's digest, or any text that changes when they do.
+            dtype: as which they are stored, such as ``float16``; by default as they come.
+            runner: where a function is computed; by default in this process.
+
+        Raises:
+            SpecError: the name or type cannot be one, or the values do not fit the rows.
+            DataError: a record is damaged.
+            LockedError: another process writes this store.
+
+        """
+        bases = self._bases(view)
+        given: Values | ImageFunction
+        if callable(values):
+            given = values
+        else:
+            # the dataset brings torch, which a function may do without
+            from lrfr.pairs.reading.dataset import PairDataset
+
+            given = Values(PairDataset(self, view).rows, np.asarray(values))
+        return column_store.write_column(self, bases, (name, producer), given, dtype=dtype, runner=runner)
+
+    def columns(self, view: str | None = None) -> tuple[ColumnLine, ...]:
+        """Return the columns of the base of a view, or of all bases."""
+        return column_store.list_columns(self, self._bases(view) if view else None)
+
+    def drop_column(self, view: str, name: str, producer: str | None = None) -> int:
+        """Remove a column, of one producer or of all; return how many were there.
+
+        Raises:
+            SpecError: there is none.
+
+        """
+        return column_store.drop_column(self, self._bases(view), name, producer)
+
+    def _bases(self, view: str) -> list[str]:
+        return [part.base for part in self.view(view).parts]
 
     def card(self, view: str = "default") -> str:
         """Return the data card of a view, in Markdown."""

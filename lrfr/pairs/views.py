@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import digest_of
+from lrfr.core.streams import row_words
 from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, VariantManifest
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows, gather_keys
 from lrfr.pairs.format.sealed import LAYOUT
@@ -204,6 +205,10 @@ def check_together(parts: Sequence[Made]) -> None:
             )
 
 
+# raised when the same view draws other variants; a view of one variant draws nothing
+DRAW_REVISION = 2
+
+
 def view_id(
     base: BaseManifest,
     shown: Rows,
@@ -233,6 +238,8 @@ def view_id(
         for ref, manifest in zip(refs, variants, strict=True)
     ]
     crops = {"crop": asdict(base.crop), "seed": base.permutation_seed, "layout": LAYOUT}
+    if len(drawn) > 1:
+        crops["draw"] = DRAW_REVISION
     return digest_of({**crops, "rows": shown.digest(), "variants": drawn})
 
 
@@ -286,15 +293,32 @@ def dense_labels(rows: ViewRows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.
 def draw_variants(
     digest: str, epoch: int, rows: NDArray[np.int64], weights: Sequence[float]
 ) -> NDArray[np.int64]:
-    """Return the variant each row shows in an epoch: a pure function of (view, epoch, row) whose shares
-    follow the weights.
+    """Return the variant that each row shows in an epoch, drawn by the weights from a hash of (view, epoch,
+    row): no row's draw says anything about another row's, or about its own of another epoch.
 
-    The golden-ratio sequence over row numbers, turned by a hash of view and epoch, spreads every share evenly
-    over the rows, which lie in random order: the counts deviate from the weights by a few rows only.
+    Args:
+        digest: of the view.
+        epoch: from 0.
+        rows: positions ``[n]`` in the view.
+        weights: of the variants, each above 0; they need not add up to 1.
+
+    """
+    return _by_weight(row_words(rows, int(digest_of([digest, "variant", epoch])[:16], 16)), weights)
+
+
+def draw_as_before(
+    digest: str, epoch: int, rows: NDArray[np.int64], weights: Sequence[float]
+) -> NDArray[np.int64]:
+    """Return what rows of a base showed before their store was upgraded: the golden-ratio sequence over row
+    numbers, turned by a hash of view and epoch.
     """
     start = int(digest_of([digest, "variant", epoch])[:16], 16)
     with np.errstate(over="ignore"):
         turned = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(start)
-    share = (turned >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return _by_weight(turned, weights)
+
+
+def _by_weight(words: NDArray[np.uint64], weights: Sequence[float]) -> NDArray[np.int64]:
+    share = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     edges = np.cumsum(np.asarray(weights, np.float64)) / float(np.sum(weights))
     return np.minimum(np.searchsorted(edges, share, side="right"), len(weights) - 1)

@@ -44,6 +44,8 @@ class TrainSettings:
         images_per_id: images of each identity in a batch, for methods that compare faces within one; 0 draws
             faces freely.
         read_threads: threads that decode ahead, besides the one that always does.
+        read_workers: processes that decode ahead in place of threads, for machines where decoding is what
+            training waits for; 0 for none.
         log_every, save_every, eval_every: in steps; 0 saves or evaluates only at the end.
         keep: full checkpoints to keep.
 
@@ -52,7 +54,7 @@ class TrainSettings:
     revision: ClassVar[int] = 1
     # how a run is watched and on what it runs, not what it computes
     WATCHED: ClassVar[frozenset[str]] = frozenset(
-        {"log_every", "save_every", "eval_every", "keep", "threads", "read_threads"}
+        {"log_every", "save_every", "eval_every", "keep", "threads", "read_threads", "read_workers"}
     )
 
     unit: Literal["epoch", "step"] = "epoch"
@@ -80,6 +82,7 @@ class TrainSettings:
     sample_rate: float = 1.0
     images_per_id: int = 0
     read_threads: int = 0
+    read_workers: int = 0
     log_every: int = 1
     save_every: int = 200
     eval_every: int = 0

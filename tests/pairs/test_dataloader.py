@@ -16,6 +16,7 @@ from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
 from tests.pairs.toy import build
 
+TENSORS = [item.name for item in fields(Batch) if item.name != "columns"]
 SHAPES = {"hr": (3, 16, 16), "lr": (3, 16, 16), "attributes": (1,)}
 
 
@@ -27,7 +28,11 @@ def mixed(folder):
 
 
 def same(left: Batch, right: Batch) -> bool:
-    return all(torch.equal(getattr(left, item.name), getattr(right, item.name)) for item in fields(Batch))
+    pairs = [(getattr(left, name), getattr(right, name)) for name in TENSORS]
+    pairs += [
+        (left.columns[name], right.columns[name]) for name in left.columns.keys() | right.columns.keys()
+    ]
+    return all(torch.equal(*pair) for pair in pairs)
 
 
 def test_an_item_is_what_its_description_says(mixed):
@@ -50,9 +55,23 @@ def test_an_item_is_what_its_description_says(mixed):
 def test_positions_are_those_of_a_list(mixed):
     count = len(mixed)
     assert mixed[-1]["row"] == mixed[count - 1]["row"] == mixed[np.int64(count - 1)]["row"]
-    for position in (count, -count - 1):
-        with pytest.raises(IndexError):
+    assert mixed[torch.tensor(3)]["row"] == mixed[np.uint8(3)]["row"] == 3
+    for position in (count, -count - 1, np.int64(count)):
+        for read in (
+            lambda at: mixed[at],
+            lambda at: mixed.__getitems__([0, at]),
+            lambda at: mixed.batch([at], 0),
+        ):
+            with pytest.raises(IndexError, match=f"position {position} of {count}"):
+                read(position)
+    for position in (1.0, "1", None, (1, 2)):
+        with pytest.raises(TypeError):
             mixed[position]
+    with pytest.raises(TypeError, match="integers, not float64"):
+        mixed.batch(np.array([0.0]), 0)
+    assert [item["row"] for item in mixed[5:-180:3]] == list(range(count))[5:-180:3]
+    assert mixed[7:7] == [] and len(mixed.batch([], 0)) == 0
+    assert same(mixed.batch([-1, -192], 3), mixed.batch([count - 1, 0], 3))  # draws go by the place, too
     assert [item["row"] for item in mixed] == list(range(count))
 
 
@@ -116,7 +135,7 @@ def test_pinned_batches_are_batches(mixed):
         first = next(iter(loader))
     assert isinstance(first, Batch) and same(first, mixed.batch(np.arange(64), 0))
     if torch.cuda.is_available():
-        assert all(getattr(first, item.name).is_pinned() for item in fields(Batch))
+        assert all(getattr(first, name).is_pinned() for name in TENSORS)
         assert first.to("cuda").hr_bchw.device.type == "cuda"
 
 

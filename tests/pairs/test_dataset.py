@@ -19,9 +19,9 @@ from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.format.lmdb_files import REGISTRY, Registry
 from lrfr.pairs.reading.dataset import PairDataset
-from lrfr.pairs.reading.loader import PairLoader, epoch_order
+from lrfr.pairs.reading.loader import PairLoader
+from lrfr.pairs.reading.order import epoch_order
 from lrfr.pairs.store import Store
-from lrfr.pairs.views import draw_variants
 from tests.pairs.toy import SPEC, ToySource, build, ingest
 
 
@@ -133,20 +133,6 @@ def test_an_epoch_shows_every_row_once(store):
     assert sorted(rows) == list(range(192))
 
 
-def test_weights_are_honored():
-    rows = np.arange(100_000)
-    drawn = draw_variants("d", 0, rows, (1.0, 1.0, 2.0))
-    counts = np.bincount(drawn)
-    assert np.abs(counts - [25_000, 25_000, 50_000]).max() <= 4
-    assert np.array_equal(drawn[::7], draw_variants("d", 0, rows[::7], (1.0, 1.0, 2.0)))
-    # over epochs every row meets every variant with its weight
-    seen = np.array(
-        [draw_variants("d", epoch, np.array([17, 4711]), (1.0, 1.0, 2.0)) for epoch in range(2000)]
-    )
-    for column in seen.T:
-        assert np.abs(np.bincount(column) / 2000 - [0.25, 0.25, 0.5]).max() < 0.05
-
-
 def test_two_specs_share_one_base_and_mix_by_weight(folder):
     store = Store(folder / "s")
     specs = [parse_spec(SPEC.replace("choice: [5, 7]", f"choice: [{size}]")) for size in (5, 8)]
@@ -155,7 +141,7 @@ def test_two_specs_share_one_base_and_mix_by_weight(folder):
     assert (first.done.hr_written, second.done.hr_written) == (192, 0)
     assert second.done.lr_written == 192
     sizes = PairDataset(store.root, "two").batch(np.arange(192), 0).size_px_b
-    assert abs(int((sizes == 8).sum()) - 144) <= 3
+    assert abs(int((sizes == 8).sum()) - 144) <= 18  # three standard deviations
     again = make_pairs(ingest(), specs, store=store, view=ViewOptions("three", (1.0, 3.0)))
     assert again.done.lr_written == 0
 

@@ -22,7 +22,6 @@ from lrfr.train import checkpoint
 from lrfr.train.backbones.teacher import FrozenTeacher
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import loss_trace, read
-from lrfr.train.engine.loaders import PkLoader
 from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.heads.partial_fc import shard_head
@@ -233,24 +232,6 @@ def test_threads_and_random_state_of_the_caller_are_put_back(dataset, tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.are_deterministic_algorithms_enabled()
     assert "lrfr-prefetch" not in {t.name for t in threading.enumerate()} - names
-
-
-def test_pk_batches_hold_k_images_of_p_people_and_depend_on_seed_and_epoch_alone(dataset):
-    loader = PkLoader(dataset, 12, 3, seed=1)
-    assert loader.batches_per_epoch == 2
-    people = []
-    for place in range(2):
-        rows = loader.positions(0, place)
-        labels = dataset.labels[rows]
-        assert len(set(rows.tolist())) == 12
-        assert sorted(np.unique(labels, return_counts=True)[1].tolist()) == [3] * 4
-        people += np.unique(labels).tolist()
-    assert len(set(people)) == 8
-    again = PkLoader(dataset, 12, 3, seed=1)
-    assert np.array_equal(again.positions(3, 1), loader.positions(3, 1))
-    assert not np.array_equal(loader.positions(0, 1), loader.positions(1, 1))
-    halves = [PkLoader(dataset, 6, 3, seed=1, rank=rank, world_size=2).positions(0, 1) for rank in range(2)]
-    assert np.array_equal(np.concatenate(halves), loader.positions(0, 1))
 
 
 @pytest.mark.parametrize("kind", ["cosface", "arcface", "adaface", "curricularface"])

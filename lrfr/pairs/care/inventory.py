@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.files import differences, read_sealed, write_fault
 from lrfr.core.lock import store_lock
+from lrfr.pairs.columns.column_manifest import columns_of, unfinished_columns
 from lrfr.pairs.format.manifests import ShardEntry
 from lrfr.pairs.format.store_files import StoreFiles, open_store
 from lrfr.pairs.format.view_manifest import View
@@ -179,8 +180,11 @@ def gc(root: Path, dry_run: bool = False) -> Collected:
     store = open_store(root)
     with store_lock(root):
         used = _used(store)
-        found = [path for kind in ("base", "lr", "masks", "side") for path in sorted((root / kind).glob("*"))]
+        found = [
+            path for kind in ("base", "lr", "masks", "columns") for path in sorted((root / kind).glob("*"))
+        ]
         doomed = [path for path in (*found, *sorted((root / "reports").glob("*"))) if path not in used]
+        doomed += [path for path in unfinished_columns(store) if path.parent not in doomed]
         doomed += sorted(store.tmp.glob("*"))
         size = sum(_size_of(path) for path in doomed)
         if not dry_run:
@@ -194,7 +198,7 @@ def _used(store: StoreFiles) -> set[Path]:
     for name in store.views():
         view = store.view(name)
         for part in view.parts:
-            used |= {store.base(part.base), *map(store.lr, part.lr), store.root / "side" / part.base}
+            used |= {store.base(part.base), *map(store.lr, part.lr), columns_of(store, part.base)}
             used |= {store.mask_path(part.mask)} if part.mask else set()
         used |= {store.report_path(name), store.quarantine_path(name)}
     return used

@@ -13,6 +13,8 @@ import xxhash
 from lrfr.core.errors import DataError, LrfrError
 from lrfr.core.files import sha256_file, sha256_hex
 from lrfr.core.progress import SILENT, Hooks
+from lrfr.pairs.columns.column_manifest import unfinished_columns
+from lrfr.pairs.columns.column_store import column_faults
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
 from lrfr.pairs.format.manifests import BaseManifest, ShardEntry, VariantManifest
 from lrfr.pairs.format.records import Block, decodes, store_seed, unpack
@@ -42,8 +44,8 @@ class Finding:
 
 
 def verify(store: StoreFiles, deep: bool = False, hooks: Hooks = SILENT) -> list[Finding]:
-    """Check views, manifests, row tables, sidecars and shards of a store; an empty list means that every byte
-    is as written.
+    """Check views, manifests, row tables, sidecars, shards and columns of a store; an empty list means that
+    every byte is as written.
 
     Args:
         store: the store.
@@ -60,7 +62,7 @@ def verify(store: StoreFiles, deep: bool = False, hooks: Hooks = SILENT) -> list
     for index, folder in enumerate(folders):
         findings += check_folder(folder, deep)
         hooks.progress(index + 1, len(folders), phase="verify")
-    return findings
+    return findings + [Finding(str(path), "", fault) for path, fault in column_faults(store)]
 
 
 def _check_views(store: StoreFiles) -> list[Finding]:
@@ -220,4 +222,5 @@ def _fault(block: Block, row: int, block_rows: int, seed: int) -> str:
 def unfinished(store: StoreFiles) -> list[Path]:
     """Return folders without a manifest: builds that were interrupted, or whose manifest was lost."""
     folders = [*sorted((store.root / "base").glob("*")), *sorted((store.root / "lr").glob("*"))]
-    return [folder for folder in folders if folder.is_dir() and not (folder / "manifest.json").exists()]
+    left = [folder for folder in folders if folder.is_dir() and not (folder / "manifest.json").exists()]
+    return left + unfinished_columns(store)

@@ -63,7 +63,7 @@ class Processes:
         try:
             yield from _drive(pool, tasks, workers, stopping)
         except BrokenProcessPool:
-            raise _why_broken(bool(started.value), self.start) from None
+            raise why_broken(bool(started.value), self.start) from None
         except BaseException as error:
             # a signal's own exception: whoever asks twice does not want to wait for the running shards
             leave.value = not isinstance(error, Exception)
@@ -119,7 +119,7 @@ def _watch(parent: int, leave: ctypes.c_byte) -> None:
     os._exit(1)
 
 
-def _why_broken(started: bool, start: str) -> LrfrError:
+def why_broken(started: bool, start: str, hint: str = "run the same command again to go on") -> LrfrError:
     """Return the fault of a pool whose workers died."""
     script = getattr(sys.modules["__main__"], "__file__", None)
     if not started and start != "fork" and script and not _asks_its_name(Path(script)):
@@ -128,9 +128,7 @@ def _why_broken(started: bool, start: str) -> LrfrError:
             file=script,
             hint="put what it runs under 'if __name__ == \"__main__\":' (or take the executor 'serial')",
         )
-    return EnvironmentFault(
-        "a worker process died (killed, or out of memory)", hint="run the same command again to go on"
-    )
+    return EnvironmentFault("a worker process died (killed, or out of memory)", hint=hint)
 
 
 def _asks_its_name(script: Path) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import NotRequired, TypedDict
 
 import torch
+from torch import Tensor
 
 
 class PairItem(TypedDict):
@@ -20,6 +21,7 @@ class PairItem(TypedDict):
         attributes: int8 ``[A]``, 1, 0 or -1 for unknown.
         row: position in the dataset.
         key: the face's name in its source; bytes that are no UTF-8 stand as surrogates.
+        columns: name to the row of each column that the dataset was asked for; only there if it was.
 
     """
 
@@ -30,6 +32,7 @@ class PairItem(TypedDict):
     attributes: torch.Tensor
     row: int
     key: str
+    columns: NotRequired[dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Batch:
         attributes_ba: int8 ``[B, A]``, 1, 0 or -1 for unknown.
         row_b: int64 ``[B]``, position in the dataset: what a run may draw by, since views of one id show the
             same at it whatever base they lie in.
+        columns: name to ``[B]`` or ``[B, D]`` of every column that was asked for.
 
     """
 
@@ -54,6 +58,7 @@ class Batch:
     label_b: torch.Tensor
     attributes_ba: torch.Tensor
     row_b: torch.Tensor
+    columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row_b)
@@ -64,11 +69,21 @@ class Batch:
 
     def to(self, device: str | torch.device) -> Batch:
         """Return the batch on a device (a copy from pinned memory does not wait)."""
-        return Batch(*(getattr(self, item.name).to(device, non_blocking=True) for item in fields(self)))
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; a DataLoader with ``pin_memory=True`` calls this."""
-        return Batch(*(getattr(self, item.name).pin_memory() for item in fields(self)))
+        return self.each(Tensor.pin_memory)
+
+    def part(self, which: slice) -> Batch:
+        """Return some of the pairs."""
+        return self.each(lambda tensor: tensor[which])
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with every tensor changed alike, columns too."""
+        changed = {name: change(column) for name, column in self.columns.items()}
+        tensors = {item.name: change(getattr(self, item.name)) for item in fields(self)[:-1]}
+        return replace(self, columns=changed, **tensors)
 
 
 def collate(items: Sequence[PairItem]) -> Batch:
@@ -78,6 +93,7 @@ def collate(items: Sequence[PairItem]) -> Batch:
         items: of one dataset, at least one.
 
     """
+    names = items[0].get("columns", ())
     numbers = torch.tensor([(item["size_px"], item["label"], item["row"]) for item in items])
     return Batch(
         _stack([item["hr"] for item in items]),
@@ -86,11 +102,12 @@ def collate(items: Sequence[PairItem]) -> Batch:
         numbers[:, 1].contiguous(),
         torch.stack([item["attributes"] for item in items]),
         numbers[:, 2].contiguous(),
+        {name: torch.stack([item["columns"][name] for item in items]) for name in names},
     )
 
 
 def _stack(images: list[torch.Tensor]) -> torch.Tensor:
-    """Return ``[B, 3, H, W]`` in the layout of :func:`_chw`."""
+    """Return ``[B, 3, H, W]`` in torch's channels_last layout."""
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lrfr.core.errors import DataError, SpecError, as_count, as_path, did_you_mean
-from lrfr.degrade.ops.resize import resize_batch
-from lrfr.pairs.format.manifests import Up
+from lrfr.core.errors import SpecError, as_count, as_path, did_you_mean
+from lrfr.pairs.columns.column_store import find_columns
+from lrfr.pairs.columns.row_array import RowArray, open_column
 from lrfr.pairs.format.pair_batch import Batch, PairItem
-from lrfr.pairs.format.reader import VERIFY, Folder, ShardSet
+from lrfr.pairs.format.reader import VERIFY
 from lrfr.pairs.format.store_files import StoreFiles
-from lrfr.pairs.format.view_manifest import View
-from lrfr.pairs.views import ViewRows, dense_labels, draw_variants, select_rows, view_id
+from lrfr.pairs.reading.hugging_face import to_hf
+from lrfr.pairs.reading.pair_reader import Images, PairReader, open_parts
+from lrfr.pairs.views import ViewRows, dense_labels, select_rows, view_id
+
+if TYPE_CHECKING:
+    import datasets
 
 
 class PairDataset(Dataset[PairItem]):
@@ -35,9 +40,10 @@ class PairDataset(Dataset[PairItem]):
         view: the view's name.
         split: only rows of this split (besides the view's own filter).
         verify: ``always`` (file hash when opened, record check at every read), ``records`` or ``never``.
+        columns: names of row arrays that items and batches carry.
 
     Raises:
-        SpecError: no such store, view or split.
+        SpecError: no such store, view, split or column.
         DataError: a manifest, row table or view is damaged.
 
     """
@@ -49,21 +55,24 @@ class PairDataset(Dataset[PairItem]):
         split: str | None = None,
         *,
         verify: str = "always",
+        columns: Sequence[str] = (),
     ) -> None:
         if verify not in VERIFY:
             raise SpecError(f"no verify mode '{verify}'", hint=did_you_mean(verify, VERIFY))
         place = store if isinstance(store, StoreFiles) else StoreFiles(as_path(store, "a store"))
+        self._place, self._check = place, verify == "always"
         self.view = place.view(view)
-        self.digest = self.view.digest
+        digest = self.view.digest
         stored = ViewRows(place, self.view.parts)
         first = stored.manifests[0]
         self.hr, self.lr = open_parts(place, self.view, verify)
         chosen = select_rows(stored, self.view.filter, split)
         if split:  # the id of a view that keeps just these rows
             variants = [place.lr_manifest(key) for key in self.view.parts[0].lr]
-            self.digest = view_id(first, stored.take(chosen), self.view.variants, variants)
+            digest = view_id(first, stored.take(chosen), self.view.variants, variants)
         self.size_px = first.crop.size_px  # side of the HR crops
         self.rows = stored.rows[chosen]  # row of the parts, one after another, of every position
+        self.reader = PairReader(self.view, digest, self.hr, self.lr, self.rows, self.size_px)
         self._labels, self.label_names = dense_labels(stored, chosen)
         self.attribute_names = stored.attribute_names
         self._attributes = np.asarray(stored.attributes[chosen])
@@ -71,6 +80,7 @@ class PairDataset(Dataset[PairItem]):
         # in shared memory, so that worker processes that run already see a new epoch
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
+        self._columns = {name: self.column(name) for name in columns}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,8 +88,58 @@ class PairDataset(Dataset[PairItem]):
     def known_as(self, digest: str) -> PairDataset:
         """Return this view under an id that it had before its store was upgraded, with the draws of then."""
         older = copy.copy(self)
-        older.digest = digest if digest in self.view.former else self.digest
+        older.reader = replace(self.reader, digest=digest if digest in self.view.former else self.digest)
         return older
+
+    def column(self, name: str, producer: str | None = None) -> RowArray:
+        """Return a row array by position; it may be indexed like a numpy array and reads what is asked for.
+
+        Args:
+            name: as it was written, see :meth:`lrfr.Store.write_column`.
+            producer: what computed it; may be left out where one alone did.
+
+        Raises:
+            SpecError: there is no such column, or several.
+            DataError: the view has grown and the new rows do not have it yet, or it is damaged.
+
+        """
+        found = find_columns(self._place, [part.base for part in self.view.parts], name, producer)
+        return RowArray([open_column(place, self._check) for place in found], self.rows)
+
+    def with_columns(self, *names: str) -> PairDataset:
+        """Return this dataset with row arrays that its items (``item["columns"]``) and batches
+        (``batch.columns``) carry.
+        """
+        wider = copy.copy(self)
+        wider._columns = {**self._columns, **{name: self.column(name) for name in names}}
+        return wider
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the row arrays that items and batches carry."""
+        return tuple(self._columns)
+
+    def to_hf(
+        self, *, streaming: bool = False, cache_dir: Path | str | None = None
+    ) -> datasets.Dataset | datasets.IterableDataset:
+        """Return the view as a Hugging Face dataset (extra ``[huggingface]``): ``hr`` (the JPEG of the store)
+        and ``lr`` (as in an item, PNG) as ``Image``, ``label`` as ``ClassLabel``, the rest of an item and the
+        columns. LR is that of this dataset's epoch.
+
+        Args:
+            streaming: read rows when they are asked for, and write nothing.
+            cache_dir: where its arrow files go, by default the usual place of ``datasets``.
+
+        Raises:
+            EnvironmentFault: ``datasets`` is not installed.
+
+        """
+        return to_hf(self, streaming=streaming, cache_dir=cache_dir)
+
+    @property
+    def digest(self) -> str:
+        """The id by which runs and results know what is read: the view's, or that of a view of the split."""
+        return self.reader.digest
 
     @property
     def num_classes(self) -> int:
@@ -96,10 +156,9 @@ class PairDataset(Dataset[PairItem]):
         """Attributes of every position, int8 ``[len, A]``: 1, 0 or -1 for unknown."""
         return self._attributes
 
-    @cached_property
-    def weights(self) -> tuple[float, ...]:
-        """Weight of every variant."""
-        return tuple(variant.weight for variant in self.view.variants)
+    def hr_bytes(self, position: int) -> bytes:
+        """Return the JPEG of a position as it lies in the store."""
+        return bytes(self.hr.record(int(self.rows[position])).payload)
 
     def key(self, position: int) -> bytes:
         """Return the source key of a position."""
@@ -114,123 +173,94 @@ class PairDataset(Dataset[PairItem]):
         """Draw the variants of another epoch from the next item on, in this process and in its workers."""
         self._epoch.fill_(as_count(epoch, "epoch"))
 
-    def __getitem__(self, position: int) -> PairItem:
-        """Return one pair of the epoch.
+    @overload
+    def __getitem__(self, position: int) -> PairItem: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[PairItem]: ...
+
+    def __getitem__(self, position: int | slice) -> PairItem | list[PairItem]:
+        """Return one pair of the epoch, or the pairs of a slice.
+
+        Args:
+            position: any integer of -len .. len - 1, negative ones from the end, as in a list.
 
         Raises:
             IndexError: no such position.
+            TypeError: no integer.
             DataError: a shard or record is damaged; names it.
 
         """
-        count = len(self)
-        if not -count <= position < count:
-            raise IndexError(f"position {position} of {count}")
-        return self.__getitems__([position % count])[0]
+        if isinstance(position, slice):
+            return self.__getitems__(range(*position.indices(len(self))))
+        return self.__getitems__([operator.index(position)])[0]
 
     def __getitems__(self, positions: Sequence[int]) -> list[PairItem]:
         """Return many pairs of the epoch, read at once (torch's DataLoader asks for a batch in this way)."""
-        batch = self.batch(np.asarray(positions, np.int64), self.epoch)
+        places = self._checked(positions)
+        batch = self.batch(places, self.epoch)
         numbers = zip(batch.size_px_b.tolist(), batch.label_b.tolist(), batch.row_b.tolist(), strict=True)
-        return [
-            PairItem(
+        items = []
+        for index, (size_px, label, row) in enumerate(numbers):
+            item = PairItem(
                 hr=batch.hr_bchw[index],
                 lr=batch.lr_bchw[index],
                 size_px=size_px,
                 label=label,
                 attributes=batch.attributes_ba[index],
                 row=row,
-                key=self.key(positions[index]).decode("utf-8", "surrogateescape"),
+                key=self.key(int(places[index])).decode("utf-8", "surrogateescape"),
             )
-            for index, (size_px, label, row) in enumerate(numbers)
-        ]
+            if self._columns:
+                item["columns"] = {name: column[index] for name, column in batch.columns.items()}
+            items.append(item)
+        return items
 
-    def batch(self, rows: NDArray[np.integer[Any]], epoch: int) -> Batch:
+    def _checked(self, positions: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Return positions as numbers from 0 on.
+
+        Raises:
+            IndexError: one of them does not exist.
+            TypeError: one is no integer.
+
+        """
+        found = np.asarray(positions if isinstance(positions, np.ndarray | range) else [*positions])
+        if found.size and not np.issubdtype(found.dtype, np.integer):
+            raise TypeError(f"positions are integers, not {found.dtype}")
+        found, count = found.astype(np.int64), len(self)
+        wrong = (found < -count) | (found >= count)
+        if wrong.any():
+            raise IndexError(f"position {found[wrong][0]} of {count}")
+        return np.asarray(np.where(found < 0, found + count, found), np.int64)
+
+    def batch(self, rows: Sequence[int] | NDArray[np.integer[Any]], epoch: int) -> Batch:
         """Read positions as they are in an epoch.
 
         Args:
-            rows: positions ``[B]``, each 0 .. len - 1.
+            rows: positions ``[B]``, as :meth:`__getitem__` takes them.
             epoch: decides which variant each shows.
 
         Raises:
+            IndexError: a position does not exist.
             DataError: a shard or record is damaged; names it.
 
         """
-        positions = np.asarray(rows, np.int64)
-        base_rows = self.rows[positions]
-        hr = np.empty((len(base_rows), self.size_px, self.size_px, 3), np.uint8)
-        for index, image in enumerate(self.hr.images(base_rows.tolist())):
-            hr[index] = image
-        lr, sizes = self._read_lr(positions, epoch, hr)
+        positions = self._checked(rows)
+        return self.as_batch(positions, self.reader.read(positions, epoch))
+
+    def as_batch(self, positions: NDArray[np.int64], images: Images) -> Batch:
+        """Return a batch of images that were read and of what else is known of their positions."""
         return Batch(
-            hr_bchw=_chw(hr),
-            lr_bchw=_chw(lr),
-            size_px_b=torch.from_numpy(sizes),
+            hr_bchw=_channels_last(images.hr_bhwc),
+            lr_bchw=_channels_last(images.lr_bhwc),
+            size_px_b=torch.from_numpy(images.size_px_b),
             label_b=torch.from_numpy(self._labels[positions]),
             attributes_ba=torch.from_numpy(self._attributes[positions]),
-            row_b=torch.tensor(self._places(positions)),
-        )
-
-    def _places(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return what draws go by: positions, which show the same in all views of one id, whatever base they
-        lie in; rows of the base under an id of before an upgrade.
-        """
-        return self.rows[positions] if self.digest in self.view.former else positions
-
-    def _read_lr(
-        self, positions: NDArray[np.int64], epoch: int, hr: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        base_rows = self.rows[positions]
-        if not self.lr:
-            return hr, np.full(len(base_rows), self.size_px, np.int64)
-        drawn = draw_variants(self.digest, epoch, self._places(positions), self.weights)
-        lr, sizes = np.empty_like(hr), np.empty(len(base_rows), np.int64)
-        for number in np.unique(drawn).tolist():
-            members = np.flatnonzero(drawn == number)
-            rows = base_rows[members].tolist()
-            images = list(self.lr[number].images(rows, hr[members]))
-            _upsample(images, self.view.variants[number].up, lr, members)
-            sizes[members] = self.lr[number].native_px(rows, images)
-        return lr, sizes
-
-
-def open_parts(store: StoreFiles, view: View, verify: str = "always") -> tuple[ShardSet, list[ShardSet]]:
-    """Return the HR shards of a view, and those of every variant; rows run through the parts.
-
-    Raises:
-        DataError: a manifest is damaged, or a variant belongs to another base.
-
-    """
-    bases = [Folder(store.base(part.base), store.base_manifest(part.base)) for part in view.parts]
-    hr, lr = ShardSet(bases, verify), []
-    for number in range(len(view.variants)):
-        folders = [
-            Folder(store.lr(part.lr[number]), store.lr_manifest(part.lr[number])) for part in view.parts
-        ]
-        for base, folder in zip(bases, folders, strict=True):
-            if folder.manifest.content != base.manifest.content:
-                raise DataError(
-                    "the variant belongs to another base", file=str(folder.path), hint="lrfr store verify"
-                )
-        lr.append(ShardSet(folders, verify, hr))
-    return hr, lr
-
-
-def _upsample(
-    images: list[NDArray[np.uint8]], up: Up, result: NDArray[np.uint8], members: NDArray[np.int64]
-) -> None:
-    """Resize to the HR size into ``result[members]``, all images of one size in one call."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, image in enumerate(images):
-        groups.setdefault(image.shape, []).append(index)
-    for shape, indices in groups.items():
-        stack = np.stack([images[index] for index in indices])
-        same = shape == result.shape[1:]
-        result[members[indices]] = (
-            stack if same else resize_batch(stack, result.shape[1], up.filter, up.antialias)
+            row_b=torch.tensor(self.reader.places(positions)),
+            columns={name: torch.from_numpy(column[positions]) for name, column in self._columns.items()},
         )
 
 
-def _chw(images_bhwc: NDArray[np.uint8]) -> torch.Tensor:
+def _channels_last(images_bhwc: NDArray[np.uint8]) -> torch.Tensor:
     """Return ``[B, 3, H, W]`` over the same bytes: torch's channels_last layout, which convolutions like and
     which costs no copy.
     """

@@ -1,8 +1,11 @@
-"""Batches of a view in the order of an epoch, a pure function of (seed, epoch), read ahead by threads."""
+"""Batches of a view in the order of an epoch, a pure function of (seed, epoch), read ahead by threads or
+processes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import SpecError, as_count, check_kind
-from lrfr.core.files import digest_of
 from lrfr.pairs.format.pair_batch import Batch
-from lrfr.pairs.format.shard_layout import UNIT_ROWS
 from lrfr.pairs.reading.dataset import PairDataset
+from lrfr.pairs.reading.order import IDENTITY_DRAW_REVISION, Identities, epoch_order
+from lrfr.pairs.reading.read_pool import ReadPool
 
 AHEAD_BATCHES = 4
-WINDOW_ROWS = 4096
 
 
 @dataclass(eq=False)
@@ -40,6 +42,12 @@ class PairLoader:
         threads: reading threads; 0 reads in the caller.
         shuffle: whether to permute; without it rows come in row order.
         drop_last: whether an incomplete last global batch is left out.
+        workers: reading processes in place of threads, for where decoding keeps more cores busy than threads
+            can (a script needs the ``__main__`` guard); 0 for none. They stay for later epochs, until
+            :meth:`close`.
+        images_per_id: K: batches hold ``batch_size / K`` identities with K images each, see
+            :class:`~lrfr.pairs.reading.order.Identities`; 0 draws rows freely.
+        columns: names of row arrays that batches carry, see :meth:`PairDataset.column`.
 
     """
 
@@ -51,30 +59,54 @@ class PairLoader:
     threads: int = 1
     shuffle: bool = True
     drop_last: bool = True
+    workers: int = 0
+    images_per_id: int = 0
+    columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_kind(self.dataset, PairDataset, "a PairDataset")
-        for name, least in (("batch_size", 1), ("seed", 0), ("rank", 0), ("world_size", 1), ("threads", 0)):
-            setattr(self, name, as_count(getattr(self, name), name, least))
-        if self.batch_size < 1 or not 0 <= self.rank < self.world_size:
-            raise SpecError(
-                f"batch size {self.batch_size}, rank {self.rank} of {self.world_size}",
-                hint="batch size >= 1 and 0 <= rank < world size",
-            )
+        least = {"batch_size": 1, "seed": 0, "rank": 0, "world_size": 1, "threads": 0, "workers": 0}
+        for name, low in {**least, "images_per_id": 0}.items():
+            setattr(self, name, as_count(getattr(self, name), name, low))
+        if self.rank >= self.world_size:
+            raise SpecError(f"rank {self.rank} of {self.world_size} processes", hint="0 <= rank < world_size")
+        if self.columns:
+            self.dataset = self.dataset.with_columns(*self.columns)
+        self._people = self._grouped() if self.images_per_id else None
+        self._pools: list[ReadPool] = []
         self.epoch = 0
         self._taken = 0  # batches of this epoch that were handed out
         self._first = 0  # where the next iteration starts; 0 but behind load_state_dict
+
+    def _grouped(self) -> Identities:
+        if self.batch_size % self.images_per_id:
+            raise SpecError(
+                f"batch_size {self.batch_size} is not a multiple of images_per_id {self.images_per_id}"
+            )
+        if not self.shuffle:
+            raise SpecError("images_per_id draws identities", hint="leave shuffle=False out")
+        return Identities(self.dataset.labels, self.images_per_id)
+
+    @property
+    def left_out(self) -> int:
+        """How many rows no epoch shows: with ``images_per_id``, those of identities with fewer images and
+        those without identity.
+        """
+        return self._people.left_out if self._people else 0
+
+    def _shown(self) -> int:
+        return len(self._people) if self._people else len(self.dataset)
 
     @property
     def batches_per_epoch(self) -> int:
         """Number of global batches in an epoch."""
         share = self.batch_size * self.world_size
-        return len(self.dataset) // share if self.drop_last else -(-len(self.dataset) // share)
+        return self._shown() // share if self.drop_last else -(-self._shown() // share)
 
     def __len__(self) -> int:
         """Return how many batches this rank gets in an epoch."""
         share = self.batch_size * self.world_size
-        last = len(self.dataset) % share
+        last = self._shown() % share
         left_out = not self.drop_last and 0 < last <= self.rank * self.batch_size
         return self.batches_per_epoch - left_out
 
@@ -106,11 +138,11 @@ class PairLoader:
         """
         check_kind(state, Mapping, "what state_dict() returned")
         mine = self._order()
-        for name, value in mine.items():
-            if state.get(name) != value:
+        for name in sorted({*mine, *state} - {"epoch", "batch"}):
+            if state.get(name) != mine.get(name):
                 raise SpecError(
-                    f"the state is of another order: {name} {state.get(name)!r}, here {value!r}",
-                    hint="go on with the same view, seed and batch_size * world_size",
+                    f"the state is of another order: {name} {state.get(name)!r}, here {mine.get(name)!r}",
+                    hint="go on with the same view, seed, images_per_id and batch_size * world_size",
                 )
         epoch, batch = state.get("epoch"), state.get("batch")
         if not isinstance(epoch, int) or not isinstance(batch, int) or epoch < 0 or batch < 0:
@@ -119,7 +151,9 @@ class PairLoader:
 
     def _order(self) -> dict[str, int | str | bool]:
         """Return what decides which samples the global batch of a number holds."""
+        grouped = {"images_per_id": self.images_per_id, "identity_draw": IDENTITY_DRAW_REVISION}
         return {
+            **(grouped if self.images_per_id else {}),
             "view": self.dataset.digest,
             "rows": len(self.dataset),
             "seed": self.seed,
@@ -130,7 +164,10 @@ class PairLoader:
 
     def positions(self, epoch: int) -> list[NDArray[np.int64]]:
         """Return the dataset positions of every batch of this rank."""
-        order = epoch_order(len(self.dataset), self.seed, epoch, self.shuffle)
+        if self._people:
+            order = self._people.order(self.seed, epoch)
+        else:
+            order = epoch_order(len(self.dataset), self.seed, epoch, self.shuffle)
         share = self.batch_size * self.world_size
         first = self.rank * self.batch_size
         return [
@@ -139,38 +176,59 @@ class PairLoader:
         ]
 
     def iterate(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from batch ``start`` on (no batch before it is read)."""
+        """Yield the batches of an epoch from batch ``start`` on (no batch before it is read).
+
+        Raises:
+            DataError: a shard or record is damaged; raised where its batch would have come.
+            EnvironmentFault: a reading process died.
+
+        """
         wanted = [item for item in self.positions(epoch)[start:] if len(item)]
-        if self.threads < 1:
-            for item in wanted:
-                yield self.dataset.batch(item, epoch)
-            return
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="lrfr-read") as pool:
-            waiting = [pool.submit(self.dataset.batch, item, epoch) for item in wanted[:AHEAD_BATCHES]]
+        if self.workers:
+            return self._by_processes(wanted, epoch)
+        if self.threads:
+            return self._by_threads(wanted, epoch)
+        return (self.dataset.batch(item, epoch) for item in wanted)
+
+    def _by_threads(self, wanted: Sequence[NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+        ahead = max(AHEAD_BATCHES, 2 * self.threads)
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="lrfr-read")
+        try:
+            waiting = deque(pool.submit(self.dataset.batch, item, epoch) for item in wanted[:ahead])
             for index in range(len(wanted)):
-                batch = waiting.pop(0).result()
-                if index + AHEAD_BATCHES < len(wanted):
-                    waiting.append(pool.submit(self.dataset.batch, wanted[index + AHEAD_BATCHES], epoch))
+                batch = waiting.popleft().result()
+                if index + ahead < len(wanted):
+                    waiting.append(pool.submit(self.dataset.batch, wanted[index + ahead], epoch))
                 yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
 
+    def _by_processes(self, wanted: Sequence[NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+        # a second iteration beside a running one gets processes of its own
+        pool = next((pool for pool in self._pools if pool.idle), None)
+        if pool is None:
+            pool = ReadPool(self.dataset.reader, self.workers, self.batch_size)
+            self._pools.append(pool)
+        pool.idle = False
+        try:
+            for positions, images in zip(wanted, pool.read(wanted, epoch), strict=True):
+                yield self.dataset.as_batch(positions, images)
+        finally:
+            if pool.usable:
+                pool.idle = True
+            else:
+                pool.close()
+                self._pools = [other for other in self._pools if other is not pool]
 
-def epoch_order(count: int, seed: int, epoch: int, shuffle: bool = True) -> NDArray[np.int64]:
-    """Return a permutation of ``range(count)``: the same for every rank, worker and restart.
+    def close(self) -> None:
+        """End the reading processes, if there are any; they also end with the loader, and start again when
+        they are needed.
+        """
+        while self._pools:
+            self._pools.pop().close()
 
-    Units of 64 neighboring rows are permuted, then rows are shuffled inside windows of 4,096, so that reading
-    touches few pages at a time. Rows already lie in random order in a base, so batches are as mixed as those
-    of a full shuffle.
-    """
-    if not shuffle:
-        return np.arange(count, dtype=np.int64)
-    units = (count + UNIT_ROWS - 1) // UNIT_ROWS
-    unit_order = np.argsort(_random_words(seed, epoch, "units", units), kind="stable")
-    rows = (unit_order[:, None] * UNIT_ROWS + np.arange(UNIT_ROWS)).reshape(-1)
-    rows = rows[rows < count]
-    window = np.arange(count) // WINDOW_ROWS
-    return np.asarray(rows[np.lexsort((_random_words(seed, epoch, "rows", count), window))], np.int64)
+    def __enter__(self) -> PairLoader:
+        return self
 
-
-def _random_words(seed: int, epoch: int, name: str, count: int) -> NDArray[np.uint64]:
-    key = int(digest_of([seed, epoch, name])[:32], 16)
-    return np.asarray(np.random.Philox(key=key).random_raw(count), np.uint64)
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -114,5 +114,4 @@ def _cut(batch: Batch, parts: int) -> list[Batch]:
     if parts == 1:
         return [batch]
     size = -(-len(batch.label_b) // parts)
-    spans = [slice(start, start + size) for start in range(0, len(batch.label_b), size)]
-    return [replace(batch, **{f.name: getattr(batch, f.name)[span] for f in fields(batch)}) for span in spans]
+    return [batch.part(slice(start, start + size)) for start in range(0, len(batch), size)]

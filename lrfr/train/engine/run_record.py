@@ -11,6 +11,7 @@ from pathlib import Path
 from lrfr.core.errors import DataError
 from lrfr.core.files import differences as places_that_differ
 from lrfr.core.files import seal, unseal
+from lrfr.pairs.reading.order import IDENTITY_DRAW_REVISION
 from lrfr.train.checkpoint import checked
 from lrfr.train.recipe import Recipe, differences, filled, method_from
 from lrfr.train.settings import TrainSettings
@@ -30,7 +31,8 @@ class RunIdentity:
         train: the loop's settings that differ from their defaults, without those that only say how the run is
             watched and on how many threads it runs.
         parents: role to checkpoint digest.
-        revisions: part (method, backbone, head, distance, loop) to revision; a part that is missing has 1.
+        revisions: part (method, backbone, head, distance, loop, order) to revision; one that is missing has
+            1.
         files: part to digest of other files that decide (style weights); their paths are in no option here.
 
     """
@@ -49,6 +51,8 @@ class RunIdentity:
         method, settings = recipe.make(), recipe.settings
         train = differences(settings, type(settings)(), skip=settings.WATCHED)
         revisions = {**method.revisions(), "loop": settings.revision}
+        if settings.images_per_id:
+            revisions["order"] = IDENTITY_DRAW_REVISION
         files = dict(method.files())
         options = _without_paths(differences(method, type(method)()), files)
         return cls(view, recipe.method, options, train, dict(parents), revisions, files)
