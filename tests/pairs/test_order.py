@@ -13,7 +13,7 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
 from lrfr.pairs.reading.order import Identities
-from lrfr.pairs.views import draw_variants
+from lrfr.pairs.reading.variant_draw import draw_variants
 from tests.pairs.toy import build
 
 WEIGHTS = (1.0, 1.0, 2.0)

@@ -95,4 +95,6 @@ def test_a_view_that_is_made_again_keeps_its_old_ids(old):
 def test_a_trace_names_the_spec_of_today(old):
     lr = PairDataset(old / "store").lr[0]
     line = json.loads(bytes(lr.record(0).tail))
-    assert line["spec"] == lr.manifest.pixel_digest and re.fullmatch("p[0-3]/[0-2]([.]png)?", line["key"])
+    assert line["spec"] == lr.folders[0].manifest.pixel_digest and re.fullmatch(
+        "p[0-3]/[0-2]([.]png)?", line["key"]
+    )

@@ -17,7 +17,7 @@ from lrfr.pairs.format.manifests import Up
 from lrfr.pairs.format.reader import Folder, ShardSet
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import View
-from lrfr.pairs.views import draw_as_before, draw_variants
+from lrfr.pairs.reading.variant_draw import draw_as_before, draw_variants
 
 
 @dataclass(frozen=True)
