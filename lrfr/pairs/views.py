@@ -204,7 +204,7 @@ def check_together(parts: Sequence[Made]) -> None:
             )
 
 
-# raised when the same view draws other variants (reading/variant_draw.py); a view of one variant draws nothing
+# raised when the same view draws other variants (reading/variant_draw.py); one variant is not drawn
 DRAW_REVISION = 2
 
 

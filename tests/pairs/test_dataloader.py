@@ -198,6 +198,16 @@ def test_epochs_follow_one_another_and_can_be_named(mixed):
     assert rows_of(loader) == second
 
 
+def test_a_loop_that_counts_batches_sees_every_epoch(mixed):
+    """Trainers take ``len(loader)`` batches and never learn that there is no further one."""
+    loader = PairLoader(mixed, 24, seed=1)
+    for epoch in (0, 1, 2):
+        reading = iter(loader)
+        assert rows_of(next(reading) for _ in range(len(loader))) == rows_of(loader.iterate(epoch))
+    loader.set_epoch(2)  # once more, as it was named
+    assert rows_of(loader) == rows_of(loader.iterate(2)) and loader.epoch == 3
+
+
 def test_a_usual_loop_resumes(mixed):
     """``set_epoch`` of the epoch that was loaded keeps the place in it."""
     loader = PairLoader(mixed, 24, seed=1)

@@ -112,6 +112,8 @@ class PairLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield this epoch's batches: all of them, or what :meth:`load_state_dict` left of them."""
+        if self._is_over():  # of somebody who took as many as there are and did not ask for one more
+            self.set_epoch(self.epoch + 1)
         epoch, first = self.epoch, self._first
         self._first, self._taken = 0, first
         for number, batch in enumerate(self.iterate(epoch, first), first + 1):
@@ -122,8 +124,11 @@ class PairLoader:
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch, to its first batch unless it is the one that was loaded or runs."""
         epoch = as_count(epoch, "epoch")
-        if epoch != self.epoch:
+        if epoch != self.epoch or self._is_over():
             self.epoch, self._taken, self._first = epoch, 0, 0
+
+    def _is_over(self) -> bool:
+        return not self._first and 0 < len(self) == self._taken
 
     def state_dict(self) -> dict[str, int | str | bool]:
         """Return where this loader is: plain values, the same on every rank."""
