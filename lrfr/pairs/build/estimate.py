@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lrfr.core.errors import SpecError
 from lrfr.core.files import make_folder, write_atomic
 from lrfr.core.image import encode_png
+from lrfr.degrade.inspect.picture_grid import tile
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.pairs.build.growth import RowCounts, grow
 from lrfr.pairs.build.hr import look, plan_base
@@ -164,8 +165,8 @@ def _try_lr(variant: Variant, plan: BasePlan, images: list[NDArray[np.uint8]]) -
 
 
 def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int = 8) -> None:
-    """Write a PNG: a row per face, HR first and then one column a spec, enlarged to the HR size by pixel
-    repetition.
+    """Write a PNG: a row per face, HR first and then one column a spec under its name, enlarged to the HR
+    size by pixel repetition.
 
     Raises:
         SpecError: the file would not be a PNG.
@@ -185,9 +186,9 @@ def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int 
     for spec in specs:
         done = Pipeline(spec).run([face.key_bytes for face in picked], images, 0)
         columns.append([_repeat(item.image, ingest.options.prepare.size_px) for item in done])
-    sheet = np.concatenate([np.concatenate(column, axis=0) for column in columns], axis=1)
+    sheet = tile(list(zip(*columns, strict=True)), ["HR", *(spec.name for spec in specs)])
     make_folder(path.parent)
-    write_atomic(path, encode_png(np.ascontiguousarray(sheet)), path.parent)
+    write_atomic(path, encode_png(sheet), path.parent)
 
 
 def _repeat(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
