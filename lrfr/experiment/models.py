@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -55,12 +56,30 @@ def open_recognizer(
     if isinstance(model, Recognizer):
         return model
     if isinstance(model, str | Path):
+        _check_word(Path(model))
         return _from_path(Path(model), needs, device, name)
     if not callable(model):
         raise SpecError(f"a {type(model).__name__} is no model", hint="give a path or a callable")
     called = name or str(getattr(model, "__name__", type(model).__name__))
     digest = getattr(model, "digest", None)
     return Recognizer(model, Model(called, digest=digest if isinstance(digest, str) else None))
+
+
+def _check_word(path: Path) -> None:
+    """Raise SpecError for a single word that is no path here but the name of a benchmark, or nearly so."""
+    if len(path.parts) != 1 or path.exists() or path.suffix == ".onnx":
+        return
+    from lrfr.eval.protocols.table import BENCHMARKS
+
+    word, names = str(path), BENCHMARKS.names()
+    if word in {"list", "benchmarks", "benchmark"}:
+        raise SpecError(f"there is no model '{word}' here", hint="lrfr eval --list names the benchmarks")
+    near = get_close_matches(word.lower(), names, n=1, cutoff=0.75)
+    if near:
+        raise SpecError(
+            f"there is no model '{word}' here; '{near[0]}' is a benchmark",
+            hint=f"lrfr eval CHECKPOINT --benchmark {near[0]}",
+        )
 
 
 def open_chosen(

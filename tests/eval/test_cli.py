@@ -137,6 +137,22 @@ def test_neither_or_both_models_is_a_usage_error(lrfr, toy):
     assert lrfr("eval", "runs/x")[0] == 3
 
 
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("list", "lrfr eval --list"),
+        ("benchmarks", "lrfr eval --list"),
+        ("lfw", "--benchmark lfw"),
+        ("agedb30", "--benchmark agedb-30"),
+        ("TinyFace", "--benchmark tinyface"),
+    ],
+)
+def test_a_word_in_place_of_a_model_is_answered_with_the_right_one(lrfr, tmp_path, monkeypatch, word, answer):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = lrfr("eval", word)
+    assert code == 2 and answer in err
+
+
 def test_table_lists_all_and_suggests(lrfr):
     from lrfr.eval.published.papers import tables
 
