@@ -75,6 +75,7 @@ PARAMETERS = {
     "motion_blur": "length: {uniform: [3, 15]}, angle: {uniform: [0, 180]}",
     "defocus": "radius: 3",
     "kernel_mix": "family: aniso, size: 21, sigma_x: 3, sigma_y: 1, angle: {uniform: [0, 180]}",
+    "sharpen": "amount: 0.5",
     "gaussian_noise": "sigma: {uniform: [1, 30]}",
     "poisson_noise": "photons: {log_uniform: [16, 128]}",
     "speckle": "sigma: 0.1",
