@@ -25,6 +25,7 @@ from lrfr.pairs.format.pair_batch import collate
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
 from lrfr.pairs.store import Store
+from tests.pairs.test_growth import Some, extend, write
 from tests.pairs.toy import ToySource, WithSplits, build, ingest
 
 
@@ -358,6 +359,34 @@ def test_rows_that_are_forgotten_or_merged_take_their_values_along(folder, small
     assert np.array_equal(found, expected) and not target.verify()
     # a row that is new altogether has nothing to bring
     assert carry_columns(target, base, origins, np.where(row == 0, -1, origin), row).carried == ()
+
+
+def test_a_view_that_has_grown_computes_what_is_new(folder):
+    """By a function and by an array over the new positions, which run through the parts in an order of their own."""
+    root, calls = folder / "s", []
+
+    def counted(images):
+        calls.append(len(images))
+        return means(images)
+
+    write(root, Some(keep=(0, 1, 2, 3, 4, 5)))
+    store = Store(root)
+    store.write_column("default", "color", counted, producer="m")
+    before = np.asarray(PairDataset(store).column("color"))
+    store.write_column("default", "given", before, producer="g")
+    extend(root, Some(keep=(6, 7)))
+    old, count = len(before), len(PairDataset(store))
+    for name in ("color", "given"):
+        with pytest.raises(DataError, match="missing for 1 of 2 parts"):
+            PairDataset(store).column(name)
+    done = store.write_column("default", "color", counted, producer="m")
+    assert (done.written, done.found) == (count - old, old) and sum(calls) == count > old
+    dataset = PairDataset(store)
+    expected = expected_means(dataset)
+    assert np.array_equal(dataset.column("color")[:], expected)
+    done = store.write_column("default", "given", expected, producer="g")
+    assert (done.written, done.found) == (count - old, old)
+    assert np.array_equal(PairDataset(store).column("given")[:], expected) and not store.verify()
 
 
 def test_a_base_that_a_view_has_grown_by_is_computed_alone(folder):

@@ -208,6 +208,24 @@ def card(out: Output, root: Path, view: str, target: Path | None) -> dict[str, o
     return {"card": text}
 
 
+@command("columns", short_help="List the columns of numbers beside the faces.")
+@opt.store(name="root")
+def columns(out: Output, root: Path) -> dict[str, object]:
+    """List columns (written by ``lrfr.Store.write_column``) with their base, type, width, rows and size.
+
+    \b
+    Example:
+      lrfr store columns --store store
+    """
+    from lrfr.pairs.columns.column_store import list_columns
+    from lrfr.pairs.format.store_files import open_store
+
+    lines = [asdict(line) for line in list_columns(open_store(root))]
+    heads = ["name", "base", "producer", "dtype", "width", "rows", "bytes"]
+    out.table(heads, [[line[head] for head in heads] for line in lines])
+    return {"columns": lines}
+
+
 @command("upgrade", short_help="Bring a store of an older lrfr to today's layout.")
 @click.argument("root", metavar="[STORE]", default="store", type=opt.PATH)
 @opt.path("--to", "target", help="New folder; the old one stays.")
@@ -232,5 +250,5 @@ def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, object]:
     return asdict(done)
 
 
-for _command in (ls, info, verify, diff, gc, repair, export, card, upgrade):
+for _command in (ls, info, verify, diff, gc, repair, export, card, columns, upgrade):
     store_group.add_command(_command)
