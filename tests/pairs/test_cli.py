@@ -344,3 +344,12 @@ def test_the_first_signal_finishes_running_shards(tmp_path, signum, expected):
     assert "finishing the running shards; once more to stop now" in error and "Traceback" not in error
     assert 0 < len(list(tmp_path.rglob("hr-*.json"))) < 10
     assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_columns_are_listed(made):
+    from lrfr.pairs.store import Store
+
+    Store("store").write_column("default", "light", np.arange(24.0), producer="count", dtype="float16")
+    (line,) = result(made("store", "columns", "--json"))["columns"]
+    assert (line["name"], line["producer"], line["dtype"], line["rows"]) == ("light", "count", "float16", 24)
+    assert result(made("store", "verify", "--json"))["findings"] == []
