@@ -274,7 +274,8 @@ def test_duplicate_keys_do_not_stop_a_run_and_never_overwrite(folder):
     assert made.done.report.account.skipped == {"duplicate": 1}
     store = Store(folder / "store")
     assert store.quarantine_path("default").read_text().count("several different faces have this key") == 4
-    keys = {store.rows(made.base).key(row) for row in range(14)}
+    dataset = PairDataset(folder / "store")
+    keys = {dataset.key(position) for position in range(14)}
     assert b"id000/3" not in keys and b"id000/5" not in keys and b"id000/0" in keys
 
 

@@ -159,13 +159,13 @@ def repair(
     return done
 
 
-@command("export", short_help="Write folders, WebDataset tars or a .bin.")
+@command("export", short_help="Write folders, tars, Parquet or a .bin.")
 @opt.store(name="root")
 @opt.option("--view", default="default", help="View to export.")
-@opt.choice("--to", "form", of="folders webdataset bin", required=True)
+@opt.choice("--to", "form", of="folders webdataset parquet bin", required=True)
 @opt.path("--out", "target", required=True, help="New folder, or file (bin).")
 @opt.option("--part", default="hr", help="For bin: 'hr' or a variant such as 'fskd.v0'.")
-@opt.count("--pairs", high=10**6, default=600, help="For bin: number of pairs.")
+@opt.count("--pairs", high=10**6, help="For bin: pairs to draw; else a .bin's own, or 600.")
 @opt.count("--seed", low=0, default=0, help="For bin: seed of the pairs.")
 def export(
     out: Output, root: Path, view: str, form: str, target: Path, **choice: object

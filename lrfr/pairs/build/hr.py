@@ -151,6 +151,18 @@ def distinct(faces: Sequence[Face]) -> tuple[tuple[Face, ...], tuple[Face, ...]]
     A face that is listed again with the same place, label and all is passed over. Faces that differ under one
     key are refused, every one of them: whichever was kept would depend on the order of the list.
     """
+    # names stand in the store with a NUL between them
+    torn = [any("\0" in name for name in (face.label, face.split, *face.attributes)) for face in faces]
+    faces = (
+        [
+            replace(face, label="", split="", attributes={}, fault="E_LABEL", detail="a NUL in a name")
+            if bad
+            else face
+            for face, bad in zip(faces, torn, strict=True)
+        ]
+        if any(torn)
+        else faces
+    )
     first: dict[str, Face] = {}
     clashing: set[str] = set()
     kept, repeated = [], []

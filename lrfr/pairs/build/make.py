@@ -243,7 +243,9 @@ def write_report(
     there = store.report(extended) if extended else None
     if extended and there:
         report, quarantine = _added(there, report), _lines(store.quarantine_path(extended)) + quarantine
-    lines = sorted(set(quarantine.splitlines(keepends=True)))
+    told = quarantine.splitlines(keepends=True)
+    # the same command may have told them before; one source's own lines are counted, equal or not
+    lines = sorted(set(told) if extended else told)
     # the quarantine first: whoever sees the report finds the list it counts
     write_if_other(store.quarantine_path(name), b"".join(lines), store.tmp)
     write_if_other(store.report_path(name), report.seal(), store.tmp)

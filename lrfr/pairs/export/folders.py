@@ -1,19 +1,21 @@
-"""Identity folders: ``out/<hr or variant>/<identity>/<key>.<suffix>``."""
+"""Identity folders, ``out/<hr or variant>/<identity>/<key>.<suffix>``, each with a ``metadata.jsonl`` that
+Hugging Face's ``imagefolder`` and the source of that name read.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import make_folder, write_fault
+from lrfr.core.files import canonical, make_folder, write_fault
 from lrfr.core.progress import Hooks
 from lrfr.pairs.export.file_names import FileNames, path_part
-from lrfr.pairs.export.view_parts import parts_of
+from lrfr.pairs.export.view_parts import note_of, parts_of
 from lrfr.pairs.reading.dataset import PairDataset
 
 
 def export_folders(dataset: PairDataset, out: Path, hooks: Hooks) -> int:
-    """Write one file a face and part; return how many.
+    """Write one file a face and part, and a line on it; return how many.
 
     Raises:
         DataError: two names are one on this file system (which does not tell ``A`` from ``a``, say).
@@ -24,6 +26,7 @@ def export_folders(dataset: PairDataset, out: Path, hooks: Hooks) -> int:
     if names.spelled_out:
         hooks.note(f"{names.spelled_out} keys would have met others as file names: they are spelled out")
     made: set[Path] = set()
+    lines: dict[Path, list[bytes]] = {}
     for position, row in enumerate(dataset.rows.tolist()):
         place = names.path(position)
         for part in parts:
@@ -33,8 +36,19 @@ def export_folders(dataset: PairDataset, out: Path, hooks: Hooks) -> int:
                 make_folder(path.parent)
                 made.add(path.parent)
             _write_new(path, data)
+            folder = out / path_part(part.name)
+            lines.setdefault(folder, []).append(_line(dataset, position, f"{place}{suffix}"))
         hooks.progress(position + 1, len(dataset), phase="folders")
+    for folder, told in lines.items():
+        _write_new(folder / "metadata.jsonl", b"".join(told))
     return len(dataset) * len(parts)
+
+
+def _line(dataset: PairDataset, position: int, file_name: str) -> bytes:
+    note = note_of(dataset, position)
+    known = {"split": note.split} if note.split else {}
+    attributes = dict.fromkeys(dataset.attribute_names) | note.attributes
+    return canonical({**attributes, "file_name": file_name, "key": note.key, "label": note.label, **known})
 
 
 def _write_new(path: Path, data: bytes) -> None:

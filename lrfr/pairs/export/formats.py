@@ -1,4 +1,4 @@
-"""Taking the pairs of a view out of a store, in one of three forms."""
+"""Taking the pairs of a view out of a store, in one of four forms."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from lrfr.core.errors import EnvironmentFault, SpecError, did_you_mean
 from lrfr.core.files import make_folder
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.export.folders import export_folders
+from lrfr.pairs.export.parquet import export_parquet
 from lrfr.pairs.export.verification_set import export_bin
 from lrfr.pairs.export.webdataset import export_tar
 from lrfr.pairs.reading.dataset import PairDataset
 
-FORMS = ("folders", "webdataset", "bin")
+FORMS = ("folders", "webdataset", "parquet", "bin")
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class PairChoice:
 
     Attributes:
         part: ``hr`` or a variant such as ``fskd.v0``.
-        pairs: how many.
+        pairs: how many; None takes the pairs of a view of a ``.bin``, else 600.
         seed: of the draw.
 
     """
 
     part: str = "hr"
-    pairs: int = 600
+    pairs: int | None = None
     seed: int = 0
 
 
@@ -47,8 +48,8 @@ def export_view(
 
     Args:
         dataset: the view.
-        out: a new or empty folder (``folders``, ``webdataset``), or a new file (``bin``).
-        form: ``folders``, ``webdataset`` or ``bin``.
+        out: a new or empty folder (``folders``, ``webdataset``, ``parquet``), or a new file (``bin``).
+        form: one of :data:`FORMS`.
         choice: which pairs, for ``bin``.
         hooks: told of progress and of names that had to be changed.
 
@@ -68,5 +69,5 @@ def export_view(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EnvironmentFault("the output folder is not empty", file=str(out), hint="choose another --out")
     make_folder(out)
-    write = export_folders if form == "folders" else export_tar
+    write = {"folders": export_folders, "webdataset": export_tar, "parquet": export_parquet}[form]
     return Exported(write(dataset, out, hooks), out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,21 @@ from lrfr.pairs.export.view_parts import parts_of
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.bin_file import write_bin
 
+DEFAULT_PAIRS = 600
 
-def export_bin(dataset: PairDataset, out: Path, part: str, pairs: int, seed: int) -> int:
+
+_PAIR_KEY = re.compile(r"(\d{6})/([01])")
+
+
+def export_bin(dataset: PairDataset, out: Path, part: str, pairs: int | None, seed: int) -> int:
     """Write a ``.bin`` of verification pairs; return its number of images.
 
     Args:
         dataset: the view.
         out: the file.
         part: ``hr`` or a variant.
-        pairs: how many; same and different persons alternate.
+        pairs: how many; same and different persons alternate. None takes the pairs of a view of a ``.bin`` as
+            they were, and draws 600 of any other.
         seed: of the draw.
 
     Raises:
@@ -33,11 +40,27 @@ def export_bin(dataset: PairDataset, out: Path, part: str, pairs: int, seed: int
             f"the view has no part '{part}'", hint=f"{did_you_mean(part, parts)}; it has {', '.join(parts)}"
         )
     images, same = [], []
-    for first, second, together in draw_pairs(dataset, pairs, seed):
+    listed = pairs_of_source(dataset) if pairs is None else []
+    for first, second, together in listed or draw_pairs(dataset, pairs or DEFAULT_PAIRS, seed):
         images += [parts[part].file(int(dataset.rows[position]))[1] for position in (first, second)]
         same.append(together)
     write_bin(out, images, same)
     return len(images)
+
+
+def pairs_of_source(dataset: PairDataset) -> list[tuple[int, int, bool]]:
+    """Return the pairs of a view whose faces come from a ``.bin``, in its order; none for other views.
+
+    A pair of which one image could not be used is left out.
+    """
+    sides: dict[str, dict[str, int]] = {}
+    for position in range(len(dataset)):
+        found = _PAIR_KEY.fullmatch(dataset.key(position).decode("utf-8", "replace"))
+        if found is None:
+            return []
+        sides.setdefault(found[1], {})[found[2]] = position
+    whole = [(pair["0"], pair["1"]) for _, pair in sorted(sides.items()) if len(pair) == 2]
+    return [(first, second, bool(dataset.labels[first] == dataset.labels[second])) for first, second in whole]
 
 
 def draw_pairs(dataset: PairDataset, count: int, seed: int) -> list[tuple[int, int, bool]]:

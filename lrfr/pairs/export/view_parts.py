@@ -29,6 +29,36 @@ class Part:
         return _SUFFIX.get(record.codec, ".webp"), data
 
 
+@dataclass(frozen=True)
+class FaceNote:
+    """What an export says of a face besides its pixels.
+
+    Attributes:
+        key: its name in the source.
+        label: its identity, "" for none.
+        split: its split, "" for none.
+        attributes: those that are known.
+
+    """
+
+    key: str
+    label: str
+    split: str
+    attributes: dict[str, int]
+
+
+def note_of(dataset: PairDataset, position: int) -> FaceNote:
+    """Return what is known of a face."""
+    number = int(dataset.labels[position])
+    values = zip(dataset.attribute_names, dataset.attributes[position].tolist(), strict=True)
+    return FaceNote(
+        dataset.key(position).decode("utf-8", "surrogateescape"),
+        dataset.label_names[number] if number >= 0 else "",
+        dataset.split(position),
+        {name: value for name, value in values if value >= 0},
+    )
+
+
 def parts_of(dataset: PairDataset) -> list[Part]:
     """Return HR and every variant of a view; equal names get the first digits of their ids."""
     variants = dataset.view.variants

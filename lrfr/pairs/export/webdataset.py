@@ -10,8 +10,7 @@ import tarfile
 from pathlib import Path
 
 from lrfr.core.progress import Hooks
-from lrfr.pairs.export.file_names import FileNames
-from lrfr.pairs.export.view_parts import Part, parts_of
+from lrfr.pairs.export.view_parts import Part, note_of, parts_of
 from lrfr.pairs.reading.dataset import PairDataset
 
 TAR_ROWS = 8192
@@ -19,29 +18,24 @@ TAR_ROWS = 8192
 
 def export_tar(dataset: PairDataset, out: Path, hooks: Hooks) -> int:
     """Write archives of 8,192 rows each, the same bytes every time; return the number of images."""
-    names, parts = FileNames(dataset), parts_of(dataset)
+    parts = parts_of(dataset)
     for index, start in enumerate(range(0, len(dataset), TAR_ROWS)):
         with tarfile.open(out / f"pairs-{index:05d}.tar", "w", format=tarfile.PAX_FORMAT) as archive:
             for position in range(start, min(len(dataset), start + TAR_ROWS)):
-                _add_sample(archive, dataset, parts, names, position)
+                _add_sample(archive, dataset, parts, position)
                 hooks.progress(position + 1, len(dataset), phase="tar")
     return len(dataset) * len(parts)
 
 
-def _add_sample(
-    archive: tarfile.TarFile, dataset: PairDataset, parts: list[Part], names: FileNames, position: int
-) -> None:
+def _add_sample(archive: tarfile.TarFile, dataset: PairDataset, parts: list[Part], position: int) -> None:
     row = int(dataset.rows[position])
     stem = f"{position:09d}"
     for part in parts:
         suffix, data = part.file(row)
         _add_file(archive, f"{stem}.{part.name.replace('.', '-')}{suffix}", data)
-    attributes = dict(zip(dataset.attribute_names, dataset.attributes[position].tolist(), strict=True))
-    meta = {
-        "key": names.key(position),
-        "label": names.label(position),
-        "attributes": {name: value for name, value in attributes.items() if value >= 0},
-    }
+    note = note_of(dataset, position)
+    meta = {"key": note.key, "label": note.label, "attributes": note.attributes}
+    meta |= {"split": note.split} if note.split else {}
     _add_file(archive, f"{stem}.json", json.dumps(meta, sort_keys=True).encode("ascii"))
 
 

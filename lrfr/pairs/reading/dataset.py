@@ -77,6 +77,8 @@ class PairDataset(Dataset[PairItem]):
         self.attribute_names = stored.attribute_names
         self._attributes = np.asarray(stored.attributes[chosen])
         self._keys = stored.keys
+        self.split_names = stored.split_names
+        self._splits = np.asarray(stored.splits[chosen])
         # in shared memory, so that worker processes that run already see a new epoch
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
@@ -163,6 +165,10 @@ class PairDataset(Dataset[PairItem]):
     def key(self, position: int) -> bytes:
         """Return the source key of a position."""
         return self._keys.key(int(self.rows[position]))
+
+    def split(self, position: int) -> str:
+        """Return the name of the split of a position, "" for none."""
+        return self.split_names[int(self._splits[position])] if self.split_names else ""
 
     @property
     def epoch(self) -> int:

@@ -85,7 +85,7 @@ def image_column(schema: Any) -> str:
             return any(kind.field(index).name == "bytes" for index in range(kind.num_fields))
         return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
 
-    found = [field.name for field in schema if holds(field.type)]
+    found = [field.name for field in schema if holds(field.type) and field.name != "key"]
     return min(found, key=lambda name: (rank(name, _IMAGES), found.index(name)), default="")
 
 
@@ -125,6 +125,8 @@ def text_of_cell(value: object) -> str:
     """Return a cell as text, "" for none."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
     return "" if value is None else str(value)
 
 

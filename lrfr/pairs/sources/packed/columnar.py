@@ -154,7 +154,7 @@ class _Rows:
                 file=str(path),
                 hint="bytes, or a struct",
             )
-        simple = [field.name for field in schema if is_simple(field.type)]
+        simple = [field.name for field in schema if is_simple(field.type) or field.name == "key"]
         arrow = arrow_package()
         try:
             struct = arrow.types.is_struct(schema.field(column).type)
