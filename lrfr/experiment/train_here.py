@@ -33,6 +33,8 @@ class Wishes:
         max_steps: stop at this step.
         evaluates: measure on embedded faces while training.
         tensorboard: write event files too.
+        verify: what is checked when pairs are read: ``always`` every file and record, ``records`` or
+            ``never``.
 
     """
 
@@ -42,6 +44,7 @@ class Wishes:
     max_steps: int | None = None
     evaluates: bool = False
     tensorboard: bool = False
+    verify: str = "always"
 
 
 def train_here(
@@ -65,7 +68,7 @@ def train_here(
             evaluate=evaluate_while_training() if wishes.evaluates else None,
             board=_board(run_dir) if wishes.tensorboard and world.leads else None,
         )
-        dataset = PairDataset(wishes.store, wishes.view)
+        dataset = PairDataset(wishes.store, wishes.view, verify=wishes.verify)
         return train_model(recipe, dataset, run_dir, parents=parents, options=options, hooks=hooks)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.care import compact as compaction
 from lrfr.pairs.care import data_card, inventory
 from lrfr.pairs.care import repair as mending
 from lrfr.pairs.care import verify as verification
@@ -62,6 +63,16 @@ class Store(StoreFiles):
 
         """
         return inventory.gc(self.root, dry_run)
+
+    def compact(self, view: str = "default", hooks: Hooks = SILENT) -> compaction.Compacted:
+        """Copy the parts of a view into one base; its id, order and pixels stay.
+
+        Raises:
+            SpecError: there is no such view.
+            DataError: a part is damaged.
+
+        """
+        return compaction.compact(self, view, hooks)
 
     def info(self) -> inventory.Listing:
         """Return every view, base and variant with rows, shards and bytes."""

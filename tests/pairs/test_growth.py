@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.progress import Hooks, Stopped
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.estimate import estimate
+from lrfr.pairs.build.lr import lr_task
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
+from lrfr.pairs.build.plan import BaseOptions
+from lrfr.pairs.build.prepare import Prepare
+from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.reading.dataset import PairDataset
@@ -240,6 +245,43 @@ def test_damage_in_a_part_or_mask_is_found_and_repaired_from_the_grown_source(fo
         shard.write_bytes(b"")
         assert store.repair(ingest(Some())).left == []
     assert tree(folder / "s") == before and verify(store, deep=True) == []
+
+
+def test_a_compacted_view_is_the_one_that_was_built_at_once(folder):
+    write(folder / "s", Some(keep=(0, 1, 2)))
+    extend(folder / "s", Some(keep=(2, 3), other=(2, 12)), replace=True)
+    grown, store = extend(folder / "s", Some(keep=(4,))), Store(folder / "s")
+    expected = shown(folder / "s")
+    assert len(grown.parts) == 3
+    asked = iter([False] * 3 + [True] * 100)
+    with pytest.raises(Stopped):
+        store.compact(hooks=Hooks(should_stop=lambda: next(asked)))
+    done = store.compact()
+    assert (done.view.id, done.parts, shown(folder / "s")) == (grown.id, 3, expected)
+    store.gc()
+    write(folder / "whole", Some(keep=(0, 1, 2, 3, 4), other=(2, 12)))
+    assert tree(folder / "s") == tree(folder / "whole") and verify(store, deep=True) == []
+    assert store.compact().copied == 0
+
+
+def test_parts_of_several_codecs_become_one(folder, monkeypatch):
+    specs = [parse_spec(SPEC.replace("choice: [5, 7]", "choice: [5, 40]").replace("size: 16", "size: 40"))]
+
+    def some(root, source, **options):
+        given = Ingest(source, BaseOptions(Prepare(size_px=40)))
+        return make_pairs(given, specs, store=root, options=MakeOptions(**options), runner=SERIAL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lrfr.pairs.build.lr.LR_CODEC", "raw-png")
+        patch.setattr(lr_task, "__defaults__", ("raw-png",))
+        some(folder / "s", Some(keep=(0, 1, 2, 3)))
+    some(folder / "s", Some(keep=(4, 5)), extend="default")
+    expected = shown(folder / "s")
+    Store(folder / "s").compact()
+    Store(folder / "s").gc()
+    assert shown(folder / "s") == expected
+    some(folder / "whole", Some(keep=(0, 1, 2, 3, 4, 5)))
+    assert tree(folder / "s") == tree(folder / "whole")
 
 
 def kill_at_random(folder, count, seed):

@@ -131,6 +131,25 @@ def gc(out: Output, root: Path, dry_run: bool) -> dict[str, object]:
     return {"removed": list(result.removed), "bytes": result.bytes, "dry_run": result.dry_run}
 
 
+@command("compact", short_help="Copy the parts of a grown view into one.")
+@opt.store(name="root")
+@click.argument("view", default="default")
+def compact(out: Output, root: Path, view: str) -> dict[str, object]:
+    """Copy the parts of a view into one base; id, order and pixels stay, nothing is degraded anew.
+
+    \b
+    Example:
+      lrfr store compact default
+    """
+    from lrfr.pairs.care.compact import compact as join
+    from lrfr.pairs.format.store_files import open_store
+
+    with out.working("compact", "records") as hooks:
+        done = join(open_store(root), view, hooks)
+    out.say(f"{done.parts} parts in one: {done.copied} records copied; lrfr store gc frees the old ones")
+    return {"view": view, "view_digest": done.view.id, "parts": done.parts, "copied": done.copied}
+
+
 @command("repair", short_help="Write damaged shards again.")
 @opt.store(name="root")
 @opt.option("--source", help="The source the damaged base was made from.")
@@ -250,5 +269,5 @@ def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, object]:
     return asdict(done)
 
 
-for _command in (ls, info, verify, diff, gc, repair, export, card, columns, upgrade):
+for _command in (ls, info, verify, diff, gc, compact, repair, export, card, columns, upgrade):
     store_group.add_command(_command)

@@ -92,6 +92,7 @@ _OPTIONS = [
     click.option("--eval/--no-eval", "evaluates", help="Measure on embedded faces while training."),
     opt.flag("--tensorboard", text="Write TensorBoard event files too (extra [tensorboard])."),
     click.option("--resume/--fresh", default=True, help=_RESUME),
+    opt.choice("--verify", of="always records never", default="always", help="What reading checks."),
     opt.dry_run("Write nothing: show the resolved recipe and where it would go."),
 ]
 

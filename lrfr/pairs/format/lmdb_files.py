@@ -7,7 +7,9 @@ after a fork; this registry answers all three. It is the one deliberate piece of
 
 from __future__ import annotations
 
+import functools
 import os
+import resource
 import threading
 import time
 from collections import OrderedDict
@@ -24,16 +26,24 @@ from lrfr.core.files import sha256_file
 from lrfr.pairs.format.records import Block, block_key, read_block
 
 FileKey = tuple[int, int]
-# each holds a file descriptor, of which a process often has 1,024
-MAX_OPEN = 256
+# each holds a file descriptor: what every process has of them, and what views of many variants take
+FEW_OPEN, MAX_OPEN = 256, 8192
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a closed shard file must be: its size in bytes and, where it is to be checked, its sha256."""
+    """What a closed shard file must be.
+
+    Attributes:
+        size: in bytes.
+        sha256: where it is to be checked.
+        folder_bytes: of all shards beside it, which tells whether to read ahead; 0 where nobody knows.
+
+    """
 
     size: int
     sha256: str | None = None
+    folder_bytes: int = 0
 
 
 class OpenFile:
@@ -45,6 +55,7 @@ class OpenFile:
         self.path = path
         self.env = env
         self.stamp = stamp
+        self.names: set[str] = set()
         self.blocks: dict[int, Block] = {}
         self._transactions: dict[int, Any] = {}
 
@@ -87,14 +98,15 @@ class OpenFile:
 
 
 class Registry:
-    """Open files by (device, inode); of more than ``limit`` the one opened first is let go.
+    """Open files by (device, inode); of more than ``limit`` (as many as the
+    process may have) the one opened first is let go.
 
     Readers take no lock: they hold the :class:`OpenFile`, which keeps its map alive, while they use what it
     lent.
     """
 
-    def __init__(self, limit: int = MAX_OPEN) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit, self._fixed = limit or FEW_OPEN, limit is not None
         self._lock = threading.Lock()
         self._files: OrderedDict[FileKey, OpenFile] = OrderedDict()
         self._names: dict[str, OpenFile] = {}
@@ -123,10 +135,13 @@ class Registry:
                 self._forget(key)
                 del opened
                 self._check(path, key, stamp, expected)
-                opened = self._alive[key] = OpenFile(path, _open_env(path), stamp)
+                opened = self._alive[key] = OpenFile(path, _open_env(path, expected), stamp)
+            if len(self._files) >= self._limit and not self._fixed:
+                self._limit = max(self._limit, _most_open())
             while len(self._files) >= self._limit:
                 self._forget(next(iter(self._files)))
             self._files[key] = self._names[path] = opened
+            opened.names.add(path)
             return opened
 
     def _check(self, path: str, key: FileKey, stamp: tuple[int, ...], expected: Expected) -> None:
@@ -148,7 +163,8 @@ class Registry:
 
     def _forget(self, key: FileKey) -> None:
         opened = self._files.pop(key, None)
-        self._names = {name: other for name, other in self._names.items() if other is not opened}
+        for name in opened.names if opened else ():
+            self._names.pop(name, None)
 
     def clear(self) -> None:
         """Let go of every file (they are opened again when next needed)."""
@@ -177,7 +193,7 @@ def _stamp(path: str) -> tuple[int, ...]:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _open_env(path: str) -> Any:
+def _open_env(path: str, expected: Expected) -> Any:
     # half a second in all
     for attempt in range(50):
         try:
@@ -187,7 +203,7 @@ def _open_env(path: str) -> Any:
                 readonly=True,
                 lock=False,
                 create=False,
-                readahead=_readahead(path),
+                readahead=expected.folder_bytes < _memory() // 2,
                 max_spare_txns=4,
             )
         except lmdb.Error as error:
@@ -198,16 +214,30 @@ def _open_env(path: str) -> Any:
     raise AssertionError
 
 
-def _readahead(path: str) -> bool:
-    """Read ahead only where the whole folder fits into half of the memory; otherwise every page fault would
-    read far too much.
+@functools.cache
+def _memory() -> int:
+    """Return the bytes of memory of this machine: what fits into half of it is read ahead; of a larger folder
+    every page fault would read far too much.
     """
     try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        folder = sum(entry.stat().st_size for entry in os.scandir(os.path.dirname(path) or "."))
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):
-        return False
-    return folder < memory // 2
+        return 0
+
+
+def _most_open() -> int:
+    """Return how many files may be open: half of the descriptors of this process, of which it asks for more
+    where it may have them. A file that is let go and opened again costs more than a pair.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_OPEN if hard == resource.RLIM_INFINITY else min(hard, 2 * MAX_OPEN)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (OSError, ValueError):
+            pass  # not allowed: fewer files stay open
+    return MAX_OPEN if soft == resource.RLIM_INFINITY else min(MAX_OPEN, soft // 2)
 
 
 REGISTRY = Registry()

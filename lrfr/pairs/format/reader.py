@@ -96,9 +96,10 @@ class ShardSet:
         self._rows = 0
         for folder in folders:
             manifest, seed = folder.manifest, store_seed(folder.manifest.id)
+            size = sum(shard.bytes for shard in manifest.shards)
             for shard in manifest.shards:
                 path = str(folder.path / f"{shard.shard}.mdb")
-                expected = Expected(shard.bytes, shard.sha256 if verify == "always" else None)
+                expected = Expected(shard.bytes, shard.sha256 if verify == "always" else None, size)
                 place = (self._rows, manifest.block_rows, seed, manifest.id)
                 self._shards.append(_Shard(path, expected, *place))
                 self._starts.append(self._rows + shard.start)
@@ -108,8 +109,20 @@ class ShardSet:
         return self._rows
 
     def record(self, row: int) -> Record:
-        """Return one record; its payload is a view of the file that lives as long as the record. One that is
-        the same as HR has HR's payload.
+        """Return one record as :meth:`stored`; one that is the same as HR has HR's payload.
+
+        Raises:
+            DataError: the shard or the record is damaged; names store, shard and row.
+
+        """
+        found = self.stored(row)
+        if found.codec != SAME_AS_HR:
+            return found
+        return self._originals().record(row)._replace(tail=bytes(found.tail))
+
+    def stored(self, row: int) -> Record:
+        """Return one record as it lies in its shard; its payload is a view of the file that lives as long as
+        the record.
 
         Raises:
             DataError: the shard or the record is damaged; names store, shard and row.
@@ -120,15 +133,12 @@ class ShardSet:
         number, slot = divmod(own, shard.block_rows)
         opened = REGISTRY.file(shard.path, shard.expected)
         try:
-            found = unpack(opened.block(number), slot, own, shard.seed, verify=self._check, owner=opened)
+            return unpack(opened.block(number), slot, own, shard.seed, verify=self._check, owner=opened)
         except DataError as error:
             place = f"store {shard.store}, row {own}"
             raise DataError(
                 error.message, file=shard.path, path=place, hint="lrfr store verify, then lrfr store repair"
             ) from None
-        if found.codec != SAME_AS_HR:
-            return found
-        return self._originals().record(row)._replace(row=own, tail=bytes(found.tail))
 
     def images(
         self, rows: Sequence[int], hr: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] | None = None
