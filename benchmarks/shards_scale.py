@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -63,78 +62,122 @@ class TinySource(Source):
 
     def fingerprint(self, place: Place) -> str | None:
         """Name the content without a scan."""
-        return f"{place % 256:064x}"
+        return f"{place:064x}"
 
 
-def measure(rows: int) -> dict[str, Any]:
-    """Build, grow, open, read and verify ``rows`` rows in this process; memory is anonymous memory, which
-    mapped files are not, above what the imports take.
-    """
-    from lrfr.degrade.spec.model import parse_spec
-    from lrfr.pairs.build.lr import lr_places, lr_task, variant_of
-    from lrfr.pairs.build.make import MakeOptions, make_pairs
+def _ingest(first: int, count: int) -> Any:
     from lrfr.pairs.build.plan import BaseOptions
     from lrfr.pairs.build.prepare import Prepare
     from lrfr.pairs.build.scan import Ingest
+
+    return Ingest(TinySource(count, first), BaseOptions(Prepare(size_px=SIDE)))
+
+
+def measure(rows: int) -> dict[str, Any]:
+    """Build, grow, open, read and verify ``rows`` rows; times are CPU seconds."""
+    from lrfr.degrade.spec.model import parse_spec
+    from lrfr.pairs.build.make import MakeOptions, make_pairs
     from lrfr.pairs.care.verify import verify
     from lrfr.pairs.executors.dispatch import Runner
-    from lrfr.pairs.format.lmdb_files import REGISTRY
     from lrfr.pairs.reading.dataset import PairDataset
-    from lrfr.pairs.reading.loader import PairLoader
     from lrfr.pairs.store import Store
-
-    def ingest(first: int, count: int) -> Ingest:
-        return Ingest(TinySource(count, first), BaseOptions(Prepare(size_px=SIDE)))
 
     with tempfile.TemporaryDirectory(prefix="lrfr-scale-") as name:
         store, runner, spec = Store(Path(name) / "store"), Runner("serial"), parse_spec(SPEC)
         times: dict[str, float] = {}
-        memory: dict[str, float] = {}
-        make_pairs(ingest(0, 64), [spec], store=Path(name) / "warm", runner=runner)
-        made = _timed(
-            times, "build_s", lambda: make_pairs(ingest(0, rows), [spec], store=store, runner=runner)
-        )
-        size = _size(store.root)
-        part = made.parts[0]
-        with _Anonymous(memory, "driver_bytes_per_row", rows):
-            again = lambda: make_pairs(ingest(0, rows), [spec], store=store, runner=runner)  # noqa: E731
-            _timed(times, "again_s", again)
-        with _Anonymous(memory, "worker_bytes_per_row", rows):
-            base, variant = made.done.bases[0], variant_of(made.done.variants[0][0])
-            place = lr_places(store, base, variant)[0]
-            lr_task(store, base, [(variant, place)], None).run()
-        REGISTRY.clear()
-        with _Anonymous(memory, "reader_bytes_per_row", rows):
-            dataset = _timed(times, "open_s", lambda: PairDataset(store.root))
-            next(iter(PairLoader(dataset, 128, threads=0)))
+
+        def build() -> Any:
+            return make_pairs(_ingest(0, rows), [spec], store=store, runner=runner)
+
+        make_pairs(_ingest(0, 64), [spec], store=Path(name) / "warm", runner=runner)
+        made = _timed(times, "build_s", build)
+        size, part = _size(store.root), made.parts[0]
+        _timed(times, "again_s", build)
+        dataset = _timed(times, "open_s", lambda: PairDataset(store.root))
         order = np.random.default_rng(0).integers(0, rows, READS).tolist()
         for row in order[:2000]:
             dataset.hr.record(row)
         _timed(times, "reads_s", lambda: [dataset.hr.record(row) for row in order])
         findings = _timed(times, "verify_s", lambda: verify(store))
+        memory = {f"{probe}_bytes_per_row": _probed(probe, store.root, rows) for probe in PROBES}
         new = rows // 100
         options = MakeOptions(extend="default")
-        grow = lambda: make_pairs(ingest(rows, new), store=store, options=options, runner=runner)  # noqa: E731
-        grown = _timed(times, "extend_s", grow)
+        grown = _timed(
+            times,
+            "extend_s",
+            lambda: make_pairs(_ingest(rows, new), store=store, options=options, runner=runner),
+        )
         assert grown.done.hr_written == grown.done.lr_written == new and part in grown.parts
         extended = _timed(times, "open_two_parts_s", lambda: PairDataset(store.root))
         _timed(times, "reads_two_parts_s", lambda: [extended.hr.record(row) for row in order])
         bytes_grown = _size(store.root) - size
     assert not findings
     rates = {
-        "build_rows_per_s": rows / times["build_s"],
-        "random_reads_per_s": READS / times["reads_s"],
+        "build_us_per_row": 1e6 * times["build_s"] / rows,
+        "read_us": 1e6 * times["reads_s"] / READS,
+        "read_two_parts_us": 1e6 * times["reads_two_parts_s"] / READS,
         "again_us_per_row": 1e6 * times["again_s"] / rows,
-        "extend_time_share": times["extend_s"] / times["build_s"],
+        "extend_us_per_row_there": 1e6 * (times["extend_s"] - 0.01 * times["build_s"]) / rows,
         "extend_byte_share": bytes_grown / size,
     }
     return {
         "rows": rows,
         **{key: round(value, 4) for key, value in {**times, **rates}.items()},
-        **{key: round(value) for key, value in memory.items()},
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **memory,
         "store_mb": size // 10**6,
     }
+
+
+def driver(store: Path, rows: int) -> None:
+    """Give the command that wrote the store again."""
+    from lrfr.degrade.spec.model import parse_spec
+    from lrfr.pairs.build.make import make_pairs
+    from lrfr.pairs.executors.dispatch import Runner
+
+    make_pairs(_ingest(0, rows), [parse_spec(SPEC)], store=store, runner=Runner("serial"))
+
+
+def worker(store: Path, rows: int) -> None:
+    """Write one LR shard."""
+    from lrfr.pairs.build.lr import lr_places, lr_task, variant_of
+    from lrfr.pairs.store import Store
+
+    files = Store(store)
+    (part,) = files.view("default").parts
+    base, variant = files.base_manifest(part.base), variant_of(files.lr_manifest(part.lr[0]))
+    lr_task(files, base, [(variant, lr_places(files, base, variant)[0])], None).run()
+
+
+def reader(store: Path, rows: int) -> None:
+    """Open the view and read a batch of a shuffled epoch."""
+    from lrfr.pairs.reading.dataset import PairDataset
+    from lrfr.pairs.reading.loader import PairLoader
+
+    next(iter(PairLoader(PairDataset(store), 128, threads=0)), None)
+
+
+PROBES = {"driver": driver, "worker": worker, "reader": reader}
+
+
+def _probed(probe: str, store: Path, rows: int) -> int:
+    """Return the anonymous memory (mapped files are none) that a row costs a process of its own, above what
+    the same work takes in a store of 64 rows.
+    """
+    done = subprocess.run(
+        [sys.executable, __file__, "--probe", probe, "--one", str(rows), "--store", str(store)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return int(done.stdout)
+
+
+def _probe(probe: str, store: Path, rows: int) -> int:
+    PROBES[probe](store.parent / "warm", 64)
+    found: dict[str, float] = {}
+    with _Anonymous(found, probe, rows):
+        PROBES[probe](store, rows)
+    return round(found[probe])
 
 
 def _size(root: Path) -> int:
@@ -170,9 +213,9 @@ def _anonymous() -> int:
 
 
 def _timed(times: dict[str, float], name: str, work: Any) -> Any:
-    start = time.perf_counter()
+    start = time.process_time()
     result = work()
-    times[name] = time.perf_counter() - start
+    times[name] = time.process_time() - start
     return result
 
 
@@ -184,7 +227,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--one", type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--probe", choices=sorted(PROBES), help=argparse.SUPPRESS)
+    parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.probe:
+        print(_probe(options.probe, options.store, options.one))
+        return
     if options.one:
         print(json.dumps(measure(options.one)))
         return

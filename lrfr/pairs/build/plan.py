@@ -23,7 +23,7 @@ from lrfr.pairs.format.shard_layout import BLOCK_ROWS, hr_row_bytes, shard_spans
 from lrfr.pairs.sources.base import Face
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scanned:
     """What one look at a face's bytes told: its digest and size, or the reason why it is refused, and
     remarks.
@@ -160,7 +160,12 @@ def _numbers(names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
 def _row_table(
     faces: Sequence[Face], scanned: Sequence[Scanned], landmarks: Mapping[str, Landmarks] | None
 ) -> Rows:
-    keys = [face.key_bytes for face in faces]
+    keys, digests, crops, ends = bytearray(), bytearray(), bytearray(), np.empty(len(faces), np.int64)
+    for index, (face, item) in enumerate(zip(faces, scanned, strict=True)):
+        keys += face.key_bytes
+        ends[index] = len(keys)
+        digests += bytes.fromhex(item.sha256)
+        crops += landmark_hash(landmarks.get(face.key)) if landmarks is not None else b""
     labeled = tuple(sorted({face.label for face in faces if face.label}))
     label_of = {name: number for number, name in enumerate(labeled)}
     splits, split_names = _numbers([face.split for face in faces])
@@ -168,13 +173,9 @@ def _row_table(
     attributes = np.full((len(faces), len(attribute_names)), -1, np.int8)
     for column, name in enumerate(attribute_names):
         attributes[:, column] = [face.attributes.get(name, -1) for face in faces]
-    digests = b"".join(bytes.fromhex(item.sha256) for item in scanned)
-    crops = (
-        b"".join(landmark_hash(landmarks.get(face.key)) for face in faces) if landmarks is not None else b""
-    )
     return Rows(
-        key_blob=np.frombuffer(b"".join(keys), np.uint8),
-        key_ends=np.cumsum([len(key) for key in keys], dtype=np.int64),
+        key_blob=np.frombuffer(keys, np.uint8),
+        key_ends=ends,
         order=np.zeros((0, 2), np.uint64),
         labels=np.array([label_of.get(face.label, -1) for face in faces], np.int32),
         label_names=labeled,

@@ -31,8 +31,10 @@ def row_key(seed: int, key: bytes) -> bytes:
 
 def order_of(seed: int, keys: Iterable[bytes]) -> NDArray[np.uint64]:
     """Return the 128 bits of :func:`row_key` for every key, uint64 ``[n, 2]``, high word first."""
-    words = np.frombuffer(b"".join(row_key(seed, key) for key in keys), ">u8")
-    return words.astype(np.uint64).reshape(-1, 2)
+    words = bytearray()  # joining would hold every hash as an object
+    for key in keys:
+        words += row_key(seed, key)
+    return np.frombuffer(words, ">u8").astype(np.uint64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Place = Any
+# one for all faces without attributes: there may be millions
+_NONE: Mapping[str, int] = MappingProxyType({})
 Content = bytes | NDArray[np.uint8]
 
 
@@ -34,7 +37,7 @@ class Face:
     key: str
     label: str
     place: Place = None
-    attributes: Mapping[str, int] = field(default_factory=dict)
+    attributes: Mapping[str, int] = field(default_factory=lambda: _NONE)
     split: str = ""
     fault: str = ""
     detail: str = ""
