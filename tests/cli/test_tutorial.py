@@ -22,6 +22,9 @@ def make_faces(folder: Path) -> None:
             image = render_face(person, number, 7)[0]
             encode, suffix = (encode_png, "png") if number else (encode_jpeg, "jpg")
             (folder / f"my_faces/p{person}/{number}.{suffix}").write_bytes(encode(image))
+    (folder / "new_faces/p8").mkdir(parents=True)
+    for number in range(3):
+        (folder / f"new_faces/p8/{number}.png").write_bytes(encode_png(render_face(8, number, 7)[0]))
     (folder / "my_faces/p0/broken.jpg").write_bytes(b"<html>404</html>")
     same = [(f"p{p}/1.png", f"p{p}/{n}.png", 1) for p in range(8) for n in (2, 3, 4)]
     other = [(f"p{p}/1.png", f"p{(p + n) % 8}/2.png", 0) for p in range(8) for n in (1, 2, 3)]
@@ -42,6 +45,8 @@ def test_the_tutorial_works_as_typed(lrfr, tmp_path):
         said[" ".join(argv)] = out + err
     again = next(text for words, text in said.items() if "sensor --view sensor" in words)
     assert "0 HR images" in again, "the second spec found HR in the store"
+    grown = next(text for words, text in said.items() if words.endswith("--source new_faces"))
+    assert "new 3, kept 72" in grown and "75 faces of 9 identities" in grown
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "maug" in page and "fskd" in page and not re.search(r"(src|href)=[\"']?(https?:)?//", page)
     assert decode((tmp_path / "look" / "contact.png").read_bytes()).shape[0] > 8 * 50, "a row for every face"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import random
 import signal
 import time
@@ -22,6 +23,7 @@ from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format import lmdb_files
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
 from lrfr.pairs.sources.base import Face
@@ -174,6 +176,72 @@ def test_labels_join_by_name(folder):
     assert (one.num_classes, both.num_classes, len(both)) == (4, 6, 18)
     for place in range(len(both)):
         assert both.key(place).decode().startswith(both.label_names[both.labels[place]] + "/")
+
+
+@dataclass(frozen=True)
+class Told(Some):
+    """Some toy faces with a split and an attribute of their own."""
+
+    split: str = ""
+    attribute: str = "Odd"
+
+    def faces(self) -> list[Face]:
+        return [
+            replace(face, split=self.split, attributes={self.attribute: index % 2})
+            for index, face in enumerate(super().faces())
+        ]
+
+
+def test_splits_and_attributes_join_by_name(folder):
+    write(folder / "s", Told(keep=(0, 1), split="train"))
+    extend(folder / "s", Told(keep=(2,), split="dev", attribute="Smiling"))
+    both = PairDataset(folder / "s")
+    assert both.attribute_names == ("Odd", "Smiling")
+    for split, column, count in (("train", 0, 40), ("dev", 1, 19)):
+        part = PairDataset(folder / "s", split=split)
+        assert len(part) == count and (part.attributes[:, column] >= 0).all()
+        assert (part.attributes[:, 1 - column] == -1).all()
+    alone = write(folder / "dev", Told(keep=(2,), split="dev", attribute="Smiling"))
+    assert PairDataset(folder / "s", split="dev").digest == alone.id
+
+
+def test_exports_cards_and_spawned_readers_of_a_grown_view_are_those_of_a_whole_one(folder, tmp_path):
+    write(folder / "whole", Some(keep=(0, 1, 2)))
+    write(folder / "grown", Some(keep=(0, 2)))
+    extend(folder / "grown", Some(keep=(1,)))
+    for form in ("folders", "webdataset"):
+        found = []
+        for name in ("whole", "grown"):
+            out = tmp_path / f"{name}-{form}"
+            Store(folder / name).export(out, form=form)
+            found.append(
+                {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+            )
+        assert found[0] == found[1] and len(found[0]) == (1 if form == "webdataset" else 3 * 59)
+    text = Store(folder / "grown").card()
+    assert "59 of 59 images" in text and text.count("- base: `") == 2 and text.count("- source: ") == 2
+    small = pickle.dumps(PairDataset(folder / "grown"))
+    again = pickle.loads(small)
+    places = np.arange(59)
+    assert again.key(58) == PairDataset(folder / "whole").key(58) and len(small) < 20_000
+    assert (again.batch(places, 1).lr_bchw == PairDataset(folder / "whole").batch(places, 1).lr_bchw).all()
+
+
+def test_reading_many_shards_lists_no_folder_and_keeps_them_open(folder, monkeypatch):
+    write(folder / "s", Some(ids=60))  # 480 rows: eight shards of HR and of each variant
+    extend(folder / "s", Some(ids=70))
+    dataset, opened, real = PairDataset(folder / "s"), [], lmdb_files._open_env
+    lmdb_files.REGISTRY.clear()
+    registry = lmdb_files.Registry()
+    registry._limit = 4
+    monkeypatch.setattr("lrfr.pairs.format.reader.REGISTRY", registry)
+    monkeypatch.setattr(lmdb_files, "_open_env", lambda *args: opened.append(args[0]) or real(*args))
+    monkeypatch.setattr(os, "scandir", lambda path: pytest.fail(f"{path} was listed"))
+    for epoch in range(4):
+        for first in range(0, 560, 40):
+            dataset.batch(np.arange(first, first + 40), epoch)
+    assert len(opened) == len(set(opened)) > 20, "every shard is opened once"
+    registry.clear()
 
 
 def test_extending_twice_and_with_nothing_new_changes_nothing(folder):

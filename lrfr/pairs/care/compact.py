@@ -22,7 +22,7 @@ from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, wri
 from lrfr.pairs.format.shard_layout import hr_row_bytes, lr_row_bytes, shard_spans
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View, ViewPart
-from lrfr.pairs.reading.dataset import open_parts
+from lrfr.pairs.reading.pair_reader import open_parts
 from lrfr.pairs.views import ViewRows
 
 
