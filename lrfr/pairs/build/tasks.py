@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,9 +168,9 @@ class LrTask:
             ]
             for start in range(0, len(rows), step):
                 some = rows[start : start + step]
-                images = list(base.images(some))
+                hr = HrRows.of(base, some)
                 for writer, draw in zip(writers, self.draws, strict=True):
-                    writer.add(degraded_records(base, some, images, draw))
+                    writer.add(degraded_records(hr, draw))
             for writer in writers:
                 writer.commit()
         return ShardReport(len(rows) * len(self.draws))
@@ -181,15 +181,26 @@ def batch_rows(size_px: int) -> int:
     return max(1, min(DEGRADE_BATCH, DEGRADE_PIXELS // size_px**2))
 
 
-def degraded_records(
-    base: OpenBase, rows: Sequence[int], images: Sequence[NDArray[np.uint8]], draw: Draw
-) -> list[Record]:
-    """Return the records of some rows of a degraded variant; ``images`` are their HR images."""
+class HrRows(NamedTuple):
+    """Some rows of a base: numbers, keys and images."""
+
+    rows: Sequence[int]
+    keys: list[bytes]
+    images: list[NDArray[np.uint8]]
+
+    @classmethod
+    def of(cls, base: OpenBase, rows: Sequence[int]) -> HrRows:
+        """Read and decode them, once for all that is made of them."""
+        return cls(rows, [base.rows.key(row) for row in rows], list(base.images(rows)))
+
+
+def degraded_records(some: HrRows, draw: Draw) -> list[Record]:
+    """Return the records of some rows of a degraded variant."""
     pipeline = _pipeline(draw.spec)
     upsampled = pipeline.spec.store.lr == "upsampled"
     records = []
-    made = pipeline.run([base.rows.key(row) for row in rows], images, draw.variant)
-    for row, hr, done in zip(rows, images, made, strict=True):
+    made = pipeline.run(some.keys, some.images, draw.variant)
+    for row, hr, done in zip(some.rows, some.images, made, strict=True):
         tail = dict(done.trace.as_json()) if draw.traces else {}
         if upsampled:
             tail["native_px"] = done.image.shape[0]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lrfr.pairs.build.lr import variant_of
-from lrfr.pairs.build.tasks import Draw, degraded_records
+from lrfr.pairs.build.tasks import Draw, HrRows, degraded_records
 from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import VariantManifest
 from lrfr.pairs.format.reader import OpenBase, ShardSet
@@ -37,13 +37,13 @@ def agrees(reader: ShardSet, older: VariantManifest, base: OpenBase) -> bool:
     """Return whether today's code makes the stored records of some evenly spread rows."""
     rows = np.unique(np.linspace(0, len(reader) - 1, PROBE_ROWS).astype(int)).tolist()
     variant = variant_of(older)
-    images = list(base.images(rows))
+    some = HrRows.of(base, rows)
     draw = Draw(variant.spec.canonical(), older.variant, older.form.traces)
     return all(
         bytes(made.tail) == _tail(found, variant.spec.pixel_digest)
         and np.array_equal(hr if made.codec == SAME_AS_HR else made.pixels(), found.pixels())
         for made, hr, found in zip(
-            degraded_records(base, rows, images, draw), images, map(reader.record, rows), strict=True
+            degraded_records(some, draw), some.images, map(reader.record, rows), strict=True
         )
     )
 
