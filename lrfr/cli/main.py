@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -165,7 +166,8 @@ def _fail(code: int, error: Mapping[str, object], text: str, as_json: bool) -> i
     if as_json:
         from lrfr.cli.output import print_json
 
-        print_json({"ok": False, "code": code, "error": error, "result": None})
+        with suppress(OSError):  # the code still says it where nobody reads
+            print_json({"ok": False, "code": code, "error": error, "result": None})
     return code
 
 

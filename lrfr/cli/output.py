@@ -202,5 +202,4 @@ def command(name: str, **attributes: Any) -> Callable[[Body], click.Command]:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.write(json.dumps(value, sort_keys=True, default=str) + "\n")
-    sys.stdout.flush()
+    click.echo(json.dumps(value, sort_keys=True, default=str))

@@ -157,7 +157,9 @@ def as_path(value: object, what: str) -> Path:
         os.fsencode(path)
     except (TypeError, ValueError):
         raise SpecError(f"expected the path of {what}, got {shortly(value)}") from None
-    if "\0" in str(path):
+    # longer ones end in an error of the system wherever they are first looked at
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if "\0" in str(path) or longest > 255 or len(os.fsencode(path)) > 4095:
         raise SpecError(f"expected the path of {what}, got {shortly(value)}")
     return path
 
@@ -177,6 +179,18 @@ def as_count(value: object, what: str, least: int = 0, most: int = 2**63 - 1) ->
         upper = "" if number < least else f", at most {most}"
         raise SpecError(f"expected {what}: a whole number of {least} or more{upper}, got {shortly(value)}")
     return number
+
+
+def check_flags(**flags: object) -> None:
+    """Refuse arguments that are neither True nor False.
+
+    Raises:
+        SpecError: one is something else; names it.
+
+    """
+    for name, value in flags.items():
+        if type(value) is not bool and type(value).__name__ != "bool_":  # numpy's own has no common base
+            raise SpecError(f"expected {name}: True or False, got {shortly(value)}")
 
 
 def check_kind(value: object, kind: type | UnionType, what: str) -> None:

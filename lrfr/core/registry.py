@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from lrfr.core.errors import EnvironmentFault, SpecError, did_you_mean
+from lrfr.core.errors import EnvironmentFault, SpecError, check_kind, did_you_mean
 
 T = TypeVar("T")
 
@@ -102,6 +102,7 @@ class Registry(Mapping[str, T], Generic[T]):
             EnvironmentFault: the package that offers it cannot be imported.
 
         """
+        check_kind(name, str, f"the name of a {self.what}")
         if name in self._entries:
             entry = self._entries[name]
             if isinstance(entry, str):
@@ -122,7 +123,7 @@ class Registry(Mapping[str, T], Generic[T]):
             ) from error
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries or name in self._plugins
+        return isinstance(name, str) and (name in self._entries or name in self._plugins)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lrfr.core.errors import SpecError, as_count, shortly
+from lrfr.core.errors import SpecError, as_count, check_flags, shortly
 from lrfr.core.image import square_fit
 from lrfr.core.streams import MAX_VARIANT, stream
 from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_of, like
@@ -65,6 +65,7 @@ def degrade_images(
         ImageFault: a file is no usable image.
 
     """
+    check_flags(up=up, trace=trace)
     single = _is_one(images)
     pictures: Sequence[Picture] = [images] if single else images  # type: ignore[list-item, assignment]
     faces = [as_face(picture) for picture in pictures]
@@ -137,6 +138,7 @@ class Degrade:
         loaded = (
             spec.spec if isinstance(spec, Pipeline) else spec if isinstance(spec, Spec) else load_spec(spec)
         )
+        check_flags(up=up)
         if not isinstance(p, int | float) or not 0.0 <= p <= 1.0:
             raise SpecError(f"p is a probability, got {shortly(p)}")
         self.spec, self.up, self.p = loaded.with_(seed=seed), up, float(p)
@@ -162,7 +164,7 @@ class Degrade:
 
         """
         if not _is_one(image):
-            names = [None] * len(image) if key is None else key
+            names = [None] * len(image) if key is None else _names(key, len(image))
             return [self(one, name) for one, name in zip(image, names, strict=True)]
         epoch = self._epoch.value
         if epoch < 0:

@@ -136,6 +136,7 @@ def evaluate(
 
     """
     check_kind(benchmark, str | Benchmark, "a benchmark or its name")
+    check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
     found = find_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
     place = check_data(benchmark if isinstance(benchmark, str) else found.help, found, data)
     chosen = settings_from(settings)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.embedder import Embedder
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, as_path
 from lrfr.core.files import sha256_file
 from lrfr.core.image import ImageU8
 from lrfr.eval.results import Model
@@ -56,8 +56,9 @@ def open_recognizer(
     if isinstance(model, Recognizer):
         return model
     if isinstance(model, str | Path):
-        _check_word(Path(model))
-        return _from_path(Path(model), needs, device, name)
+        path = as_path(model, "a model")
+        _check_word(path)
+        return _from_path(path, needs, device, name)
     if not callable(model):
         raise SpecError(f"a {type(model).__name__} is no model", hint="give a path or a callable")
     called = name or str(getattr(model, "__name__", type(model).__name__))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.errors import as_path, check_flags, check_kind
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.care import compact as compaction
@@ -40,6 +41,8 @@ class Store(StoreFiles):
 
     def verify(self, deep: bool = False, hooks: Hooks = SILENT) -> list[verification.Finding]:
         """Check every byte; with ``deep`` every record and pixel. No finding: all is as it was written."""
+        check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
+        check_flags(deep=deep)
         return verification.verify(open_store(self.root), deep, hooks)
 
     def repair(
@@ -52,6 +55,8 @@ class Store(StoreFiles):
             DataError: a rebuilt shard differs from the one that was lost.
 
         """
+        check_kind(hooks, Hooks | None, "hooks: a lrfr.Hooks")
+        check_kind(runner, Runner | None, "runner: a Runner")
         runner = runner or Runner()
         return mending.repair(self, ingest, replace(runner, hooks=hooks) if hooks else runner)
 
@@ -62,6 +67,7 @@ class Store(StoreFiles):
             DataError: a view is damaged; nothing is removed.
 
         """
+        check_flags(dry_run=dry_run)
         return inventory.gc(self.root, dry_run)
 
     def compact(self, view: str = "default", hooks: Hooks = SILENT) -> compaction.Compacted:
@@ -80,11 +86,12 @@ class Store(StoreFiles):
 
     def describe(self, name: str) -> View | verification.AnyManifest:
         """Return one view by its name, or one base or variant by its id."""
+        check_kind(name, str, "a view or an id")
         return inventory.describe(self.root, name)
 
     def diff(self, other: str | Path | StoreFiles) -> list[str]:
         """Return the differences to another store as lines; none means equal data."""
-        root = other.root if isinstance(other, StoreFiles) else Path(other)
+        root = other.root if isinstance(other, StoreFiles) else as_path(other, "a store")
         return inventory.diff(self.root, root)
 
     def write_column(
@@ -165,4 +172,6 @@ class Store(StoreFiles):
         from lrfr.pairs.export.formats import export_view
         from lrfr.pairs.reading.dataset import PairDataset
 
-        return export_view(PairDataset(self, view), Path(out), form, choice, hooks)
+        check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
+        check_kind(form, str, "a form of export")
+        return export_view(PairDataset(self, view), as_path(out, "a folder"), form, choice, hooks)

@@ -114,6 +114,7 @@ def train_model(
     check_kind(recipe, Recipe, "a recipe or the name of a method")
     check_kind(parents, Mapping | None, "parents: {role: path}")
     check_kind(options, FitOptions, "options: a FitOptions")
+    check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
     run_dir = as_path(run_dir, "a run")
     named = {role: as_path(path, f"the parent {role}") for role, path in (parents or {}).items()}
     known = {*recipe.parents, "init"}

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.errors import SpecError, as_count, did_you_mean, shortly
 from lrfr.core.files import read_bytes
 from lrfr.core.image import ImageU8, check_image, decode
 from lrfr.core.landmarks import TEMPLATE, align
@@ -74,8 +74,7 @@ class AlignRules:
             raise SpecError(f"unknown choice of face '{self.face}'", hint=did_you_mean(self.face, FACES))
         if self.on_miss not in ON_MISS:
             raise SpecError(f"unknown on_miss '{self.on_miss}'", hint=did_you_mean(self.on_miss, ON_MISS))
-        if not 8 <= self.size_px <= 1024:
-            raise SpecError(f"a crop of {self.size_px} px", hint="from 8 to 1024")
+        as_count(self.size_px, "size_px", 8, 1024)
 
 
 @dataclass(frozen=True)
@@ -136,6 +135,8 @@ def align_images(
     """
     rules = AlignRules(size_px, face, on_miss)
     finder = open_detector(detector, weights) if isinstance(detector, str) else detector
+    if not callable(getattr(finder, "detect", None)):
+        raise SpecError(f"expected a detector or its name, got {shortly(detector)}")
     done: list[Aligned] = []
     for index, image in enumerate(images):
         if hooks.stopping():

@@ -139,6 +139,7 @@ def make_pairs(
     """
     refuse_while_imported()
     check_kind(options, MakeOptions | None, "options: a MakeOptions")
+    check_kind(runner, Runner | None, "runner: a Runner")
     options, runner = options or MakeOptions(), runner or Runner()
     check_kind(hooks, Hooks | None, "hooks: a lrfr.Hooks")
     check_kind(view, str | ViewOptions, "view: a name or a ViewOptions")

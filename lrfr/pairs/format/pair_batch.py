@@ -9,6 +9,8 @@ from typing import NotRequired, TypedDict
 import torch
 from torch import Tensor
 
+from lrfr.core.errors import SpecError, shortly
+
 
 class PairItem(TypedDict):
     """One pair, as a DataLoader hands it to its collate function (torch's default one works, too).
@@ -92,7 +94,12 @@ def collate(items: Sequence[PairItem]) -> Batch:
     Args:
         items: of one dataset, at least one.
 
+    Raises:
+        SpecError: they are no items of a :class:`~lrfr.pairs.reading.dataset.PairDataset`.
+
     """
+    if not isinstance(items, list | tuple) or not items or not all(map(_is_item, items)):
+        raise SpecError(f"expected a list of one or more items of a PairDataset, got {shortly(items)}")
     names = items[0].get("columns", ())
     numbers = torch.tensor([(item["size_px"], item["label"], item["row"]) for item in items])
     return Batch(
@@ -104,6 +111,13 @@ def collate(items: Sequence[PairItem]) -> Batch:
         numbers[:, 2].contiguous(),
         {name: torch.stack([item["columns"][name] for item in items]) for name in names},
     )
+
+
+def _is_item(item: object) -> bool:
+    """Return whether all fields are there, and tensors where they must be."""
+    if not isinstance(item, dict) or not {"size_px", "label", "row"} <= item.keys():
+        return False
+    return all(isinstance(item.get(name), Tensor) for name in ("hr", "lr", "attributes"))
 
 
 def _stack(images: list[torch.Tensor]) -> torch.Tensor:

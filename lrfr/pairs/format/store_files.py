@@ -41,11 +41,11 @@ class StoreFiles:
 
     def base(self, base_id: str) -> Path:
         """Folder of a base."""
-        return self.root / "base" / base_id
+        return self.root / "base" / as_path(base_id, "a base's id")
 
     def lr(self, variant_id: str) -> Path:
         """Folder of a degraded variant."""
-        return self.root / "lr" / variant_id
+        return self.root / "lr" / as_path(variant_id, "a variant's id")
 
     @property
     def tmp(self) -> Path:

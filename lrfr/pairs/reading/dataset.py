@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import operator
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lrfr.core.errors import SpecError, as_count, as_path, did_you_mean
+from lrfr.core.errors import SpecError, as_count, as_path, check_kind, did_you_mean, shortly
 from lrfr.pairs.columns.column_store import find_columns
 from lrfr.pairs.columns.row_array import RowArray, open_column
 from lrfr.pairs.format.pair_batch import Batch, PairItem
@@ -66,6 +65,7 @@ class PairDataset(Dataset[PairItem]):
         stored = ViewRows(place, self.view.parts)
         first = stored.manifests[0]
         self.hr, self.lr = open_parts(place, self.view, verify)
+        check_kind(split, str | None, "the name of a split")
         chosen = select_rows(stored, self.view.filter, split)
         if split:  # the id of a view that keeps just these rows
             variants = [place.lr_manifest(key) for key in self.view.parts[0].lr]
@@ -192,13 +192,13 @@ class PairDataset(Dataset[PairItem]):
 
         Raises:
             IndexError: no such position.
-            TypeError: no integer.
+            SpecError: no integer.
             DataError: a shard or record is damaged; names it.
 
         """
         if isinstance(position, slice):
             return self.__getitems__(range(*position.indices(len(self))))
-        return self.__getitems__([operator.index(position)])[0]
+        return self.__getitems__([position])[0]
 
     def __getitems__(self, positions: Sequence[int]) -> list[PairItem]:
         """Return many pairs of the epoch, read at once (torch's DataLoader asks for a batch in this way)."""
@@ -226,12 +226,16 @@ class PairDataset(Dataset[PairItem]):
 
         Raises:
             IndexError: one of them does not exist.
-            TypeError: one is no integer.
+            SpecError: one is no integer.
 
         """
-        found = np.asarray(positions if isinstance(positions, np.ndarray | range) else [*positions])
-        if found.size and not np.issubdtype(found.dtype, np.integer):
-            raise TypeError(f"positions are integers, not {found.dtype}")
+        try:
+            found = np.asarray(positions)
+        except (TypeError, ValueError):  # rows of unequal length
+            found = np.empty(1, object)
+        empty = isinstance(positions, Sized) and not len(positions)
+        if found.ndim != 1 or not (empty or np.issubdtype(found.dtype, np.integer)):
+            raise SpecError(f"expected positions in the data set: whole numbers, got {shortly(positions)}")
         found, count = found.astype(np.int64), len(self)
         wrong = (found < -count) | (found >= count)
         if wrong.any():
@@ -250,7 +254,7 @@ class PairDataset(Dataset[PairItem]):
             DataError: a shard or record is damaged; names it.
 
         """
-        positions = self._checked(rows)
+        positions, epoch = self._checked(rows), as_count(epoch, "epoch")
         return self.as_batch(positions, self.reader.read(positions, epoch))
 
     def as_batch(self, positions: NDArray[np.int64], images: Images) -> Batch:

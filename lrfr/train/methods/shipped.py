@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from importlib import resources
-from pathlib import Path
 
-from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.errors import SpecError, as_path, did_you_mean
 from lrfr.core.strict_yaml import Document, load, parse
 
 
@@ -37,7 +36,7 @@ def recipe_document(method: str, recipe: str) -> Document:
         SpecError: no such recipe, or malformed, with file and line.
 
     """
-    path = Path(recipe)
+    path = as_path(recipe, "a recipe, or its name")
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         return load(path)
     shipped = resources.files("lrfr.train") / "recipes" / f"{method}.{recipe}.yaml"
