@@ -246,20 +246,21 @@ def columns(out: Output, root: Path) -> dict[str, object]:
 
 
 @command("upgrade", short_help="Bring a store of an older lrfr to today's layout.")
-@click.argument("root", metavar="[STORE]", default="store", type=opt.PATH)
+@click.argument("place", metavar="[STORE]", required=False, type=opt.PATH)
+@opt.store(name="root")
 @opt.path("--to", "target", help="New folder; the old one stays.")
-def upgrade(out: Output, root: Path, target: Path | None) -> dict[str, object]:
+def upgrade(out: Output, place: Path | None, root: Path, target: Path | None) -> dict[str, object]:
     """Give every base, variant and view of an older store its id of today; bytes that agree are taken over.
 
     \b
     Examples:
-      lrfr store upgrade old-store
-      lrfr store upgrade old-store --to new-store
+      lrfr store upgrade --store old-store
+      lrfr store upgrade --store old-store --to new-store
     """
     from lrfr.pairs.care.upgrade import upgrade as bring
 
     with out.working("upgrade", "records") as hooks:
-        done = bring(root, target, hooks)
+        done = bring(place or root, target, hooks)
     out.lines(f"{item.kind:<5} {item.old} -> {item.new}" for item in done.renamed)
     if done.degraded:
         out.say(f"{done.degraded} images degraded anew: an op gives other pixels today")
