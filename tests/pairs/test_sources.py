@@ -502,6 +502,45 @@ def test_color_canary():
     assert not looks_swapped([np.repeat(face[..., :1], 3, axis=2) for face in faces])
 
 
+TINTS = {
+    "gray": (1, 1, 1),
+    "bluish": (0.8, 0.9, 1),
+    "infrared": (0.3, 0.5, 1),
+    "sepia": (1, 0.85, 0.65),
+    "night sight": (0.3, 1, 0.4),
+}
+
+
+def tinted(face, tint, noise):
+    gray = face.mean(axis=2, keepdims=True) * np.array(tint)
+    grain = np.random.default_rng(int(face.sum())).normal(0, noise, gray.shape)
+    return np.clip(gray + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("noise", [0, 6])
+@pytest.mark.parametrize("tint", TINTS)
+def test_footage_of_one_color_keeps_its_channels(tint, noise):
+    from lrfr.pairs.sources.synthetic import render_face
+
+    faces = [render_face(person, 0, 0)[0] for person in range(24)]
+    footage = [tinted(face, TINTS[tint], noise) for face in faces]
+    assert not looks_swapped(footage) and not looks_swapped([frame[..., ::-1] for frame in footage])
+    swapped = [face[..., ::-1] for face in faces]
+    assert looks_swapped([*swapped, *footage]), "the pictures with color decide"
+    assert not looks_swapped([*faces, *footage])
+    assert not looks_swapped([*swapped[:3], *footage]), "three pictures are no evidence"
+
+
+def test_real_faces_and_swapped_ones_are_told_apart():
+    root = Path(os.environ.get("LRFR_FACES", "/nonexistent"))
+    files = sorted(root.rglob("*.jpg"))[:64]
+    if len(files) < 64:
+        pytest.skip("no real faces here")
+    faces = [decode(path.read_bytes()) for path in files]
+    assert not looks_swapped(faces) and looks_swapped([face[..., ::-1] for face in faces])
+    assert not looks_swapped([tinted(face, TINTS["infrared"], 8) for face in faces])
+
+
 def test_canary_swaps_back_and_warns(tmp_path):
     from lrfr.pairs.build.ingest import IngestOptions, open_ingest
     from lrfr.pairs.sources.synthetic import render_face
