@@ -146,8 +146,15 @@ def compact(out: Output, root: Path, view: str) -> dict[str, object]:
 
     with out.working("compact", "records") as hooks:
         done = join(open_store(root), view, hooks)
+    out.notes(f"column '{name}' stays with the old parts: not all have it" for name in done.columns_left)
     out.say(f"{done.parts} parts in one: {done.copied} records copied; lrfr store gc frees the old ones")
-    return {"view": view, "view_digest": done.view.id, "parts": done.parts, "copied": done.copied}
+    return {
+        "view": view,
+        "view_digest": done.view.id,
+        "parts": done.parts,
+        "copied": done.copied,
+        "columns_left": list(done.columns_left),
+    }
 
 
 @command("repair", short_help="Write damaged shards again.")

@@ -154,6 +154,8 @@ def wish(
         before = _view_there(store, view.name)
     else:
         before = store.view(options.extend)
+        if not specs and (options.variants is not None or options.traces):
+            raise SpecError("a view that is extended keeps its own variants", hint="or name all of its specs")
         wanted = wanted or wanted_by(store, before)
         view = view.after(before)
         base = store.base_manifest(before.parts[0].base)

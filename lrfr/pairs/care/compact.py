@@ -12,6 +12,7 @@ from lrfr.core.files import check_space, make_folder, sweep, write_atomic
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.build.plan import base_identity, content_identity, variant_identity
+from lrfr.pairs.columns.column_carry import Origin, carry_columns
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import LR_CODEC, BaseManifest, Sidecar, VariantManifest
@@ -28,15 +29,24 @@ from lrfr.pairs.views import ViewRows
 
 @dataclass(frozen=True)
 class Compacted:
-    """What a compaction did: the view as it is now, how many parts it had, and records copied."""
+    """What a compaction did.
+
+    Attributes:
+        view: as it is now.
+        parts: how many it had.
+        copied: records.
+        columns_left: names of columns that not every part has; they stay with the old parts.
+
+    """
 
     view: View
     parts: int
     copied: int
+    columns_left: tuple[str, ...] = ()
 
 
 def compact(store: StoreFiles, name: str, hooks: Hooks = SILENT) -> Compacted:
-    """Copy the records of a view's parts into one base with its variants, and let the view stand on them.
+    """Copy the records and columns of a view's parts into one base, and let the view stand on it.
 
     Nothing is decoded or degraded; id, order and pixels of the view stay. The base is the one that a build of
     these rows at once writes. The old parts stay for other views; ``gc`` removes what none uses. Killed and
@@ -66,10 +76,20 @@ def compact(store: StoreFiles, name: str, hooks: Hooks = SILENT) -> Compacted:
             made, count = _variant(way, base, reader)
             keys.append(made.id)
             copied += count
+        left = _carry(store, base.id, rows)
         view = replace(view, parts=(ViewPart(base.id, tuple(keys)),))
         write_atomic(store.view_path(name), view.seal(), store.tmp)
         REGISTRY.clear()
-        return Compacted(store.view(name), len(rows.manifests), copied)
+        return Compacted(store.view(name), len(rows.manifests), copied, left)
+
+
+def _carry(store: StoreFiles, base: str, rows: ViewRows) -> tuple[str, ...]:
+    """Take the columns of the parts along; return those that could not be."""
+    first = np.array(rows.keys.first[:-1])
+    origin = np.searchsorted(first, rows.rows, side="right") - 1
+    origins = [Origin(store, manifest.id) for manifest in rows.manifests]
+    done = carry_columns(store, base, origins, origin, rows.rows - first[origin])
+    return tuple(name for name, _ in done.left)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from lrfr.pairs.format.manifests import BaseManifest
 from lrfr.pairs.format.rows import row_files
 from lrfr.pairs.format.shard import ShardPlace
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
+from lrfr.pairs.format.view_manifest import View
 
 
 @dataclass
@@ -62,11 +63,25 @@ def repair(store: StoreFiles, ingest: Ingest | None = None, runner: Runner | Non
             _repair_lr(store, store.lr(key), runner, done)
         for name in store.views():
             try:
-                store.view(name)
+                view = store.view(name)
             except DataError:
                 _drop(store.view_path(name), done)
+            else:
+                done.left += _damaged_masks(store, view)
     REGISTRY.clear()
     return done
+
+
+def _damaged_masks(store: StoreFiles, view: View) -> list[str]:
+    """Say which masks are damaged: only the sources know which rows a view showed."""
+    left = []
+    for part in view.parts:
+        try:
+            store.shown(part, store.base_manifest(part.base))
+        except DataError as error:
+            if part.mask and error.file == str(store.mask_path(part.mask)):
+                left.append(f"{error.file}: run make-pairs again over all that view '{view.name}' showed")
+    return left
 
 
 def _drop(path: Path, done: Repaired) -> None:

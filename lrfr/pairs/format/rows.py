@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -235,11 +236,7 @@ class StoredRows:
         if path.name not in self._files:
             return self._read_packed()
         check_file(path, self._files[path.name])
-        try:
-            # what is empty cannot be mapped
-            column = np.load(path, mmap_mode="r" if name in _COLUMNS else None, allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            column = _load_small(path)
+        column = map_array(path)
         return {name: _split(column) if name in _NAMES else column}
 
     def _read_packed(self) -> dict[str, Any]:
@@ -263,11 +260,25 @@ class StoredRows:
             raise DataError(f"not a row table: {error}", file=str(path)) from None
 
 
-def _load_small(path: Path) -> NDArray[Any]:
+def map_array(path: Path) -> NDArray[Any]:
+    """Map an ``.npy`` file of plain numbers.
+
+    Raises:
+        DataError: it is none, or its header promises other than what follows (nothing is allocated for it).
+
+    """
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"not a column of a row table: {error}", file=str(path)) from None
+        with path.open("rb") as handle:
+            if np.lib.format.read_magic(handle) != (1, 0):
+                raise ValueError("another version of the format")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
+            start, size = handle.tell(), path.stat().st_size
+        if dtype.hasobject or fortran or math.prod(shape) * dtype.itemsize != size - start:
+            raise ValueError("the header does not fit what follows")
+        # what is empty cannot be mapped
+        return np.memmap(path, dtype, "r", start, shape) if size > start else np.empty(shape, dtype)
+    except (ValueError, TypeError, EOFError, OSError) as error:
+        raise DataError(f"not a column: {error}", file=str(path), hint="lrfr store verify") from None
 
 
 def _split(text: NDArray[np.uint8]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError, SpecError, as_path, check_kind, did_you_mean
 from lrfr.core.files import make_folder, sha256_hex, write_if_other
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
-from lrfr.pairs.format.rows import StoredRows, check_file
+from lrfr.pairs.format.rows import StoredRows, check_file, map_array
 from lrfr.pairs.format.sealed import check_layout, read_head
 from lrfr.pairs.format.view_manifest import SourceReport, View, ViewPart
 
@@ -141,7 +141,7 @@ class StoreFiles:
             return None
         path, rows = self.mask_path(part.mask), base.rows
         check_file(path, part.mask)
-        packed = np.load(path, allow_pickle=False)
+        packed = map_array(path)
         if packed.dtype != np.uint8 or packed.shape != ((rows + 7) // 8,):
             raise DataError(f"a mask for other than {rows} rows", file=str(path), hint="lrfr store verify")
         return np.unpackbits(packed, count=rows).astype(bool)
