@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import digest_of
+from lrfr.core.lists import match_names
 from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, VariantManifest
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows, gather_keys
 from lrfr.pairs.format.sealed import LAYOUT
@@ -271,12 +272,14 @@ def select_rows(rows: ViewRows, chosen: RowFilter, split: str | None = None) -> 
 
 def _numbers_of(rows: ViewRows, ids: Sequence[str]) -> list[int]:
     place = {name: number for number, name in enumerate(rows.label_names)}
-    missing = [name for name in ids if name not in place]
+    # two systems may spell one name in two ways
+    near = match_names(ids, place, loosely=False).known
+    missing = [name for name in ids if name not in near]
     if missing:
         raise SpecError(
             f"{len(missing)} identities of the list are not in the view, the first is '{missing[0]}'"
         )
-    return [place[name] for name in ids]
+    return [place[near[name]] for name in ids]
 
 
 def dense_labels(rows: ViewRows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -28,7 +28,7 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 
 
 def _names(context: click.Context, option: click.Parameter, path: Path | None) -> tuple[str, ...] | None:
-    return tuple(line.text for line in read_lines(path)) if path else None
+    return tuple(line.text for line in read_lines(path, names=True, comments=True)) if path else None
 
 
 # the options bear the names of the fields of ViewOptions, IngestOptions, MakeOptions and Runner

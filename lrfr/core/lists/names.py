@@ -35,12 +35,18 @@ def spelled(name: str) -> str:
     return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
 
 
-def match_names(listed: Collection[str], known: Collection[str]) -> Matched:
+def match_names(listed: Collection[str], known: Collection[str], *, loosely: bool = True) -> Matched:
     """Find the known name that each listed one means.
 
     Equal names match, then names that are equal in :func:`spelled`. Where that finds fewer than half, folders
     before the names and suffixes behind them are left out on one side: the way that matches most, if it
     matches at least half and no name twice.
+
+    Args:
+        listed: the names that somebody wrote.
+        known: the names that may be meant.
+        loosely: whether folders and suffixes may be left out.
+
     """
     exact = {name: name for name in listed if name in _as_set(known)}
     if len(exact) == len(listed):
@@ -49,7 +55,7 @@ def match_names(listed: Collection[str], known: Collection[str]) -> Matched:
     near = exact | {name: own[spelled(name)] for name in listed if name not in exact and spelled(name) in own}
     near = _one_to_one(near)
     wanted = min(len(listed), len(known)) / 2
-    if len(near) >= max(1.0, wanted):
+    if len(near) >= max(1.0, wanted) or not loosely:
         return Matched(near)
     best = Matched(near)
     for how, ours, theirs in _WAYS:

@@ -56,6 +56,8 @@ def _sources(stored: ViewRows, report: SourceReport, rows: int, counts: NDArray[
         lines.append(f"- refused files: {refused}")
     of = sum(base.rows for base in stored.manifests)
     lines.append(f"- {rows} of {of} images, {len(counts)} identities, {_spread(counts)}")
+    if rows > counts.sum():
+        lines.append(f"- {rows - int(counts.sum())} images have no identity: they are of no class")
     lines.append(
         f"- HR: {crop.size_px} px, JPEG (original bytes where they fit, else quality {crop.quality})"
     )

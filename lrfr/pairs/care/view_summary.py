@@ -41,6 +41,8 @@ class ViewSummary:
         flagged: count of remarked faces by the remark's code.
         faults: the refused faces, one by one.
         list_path: the file that lists them.
+        without_identity: number of faces that it shows and that have no identity.
+        skipped: count of what the source passed over by reason, and of faces that the view leaves out.
 
     """
 
@@ -54,6 +56,8 @@ class ViewSummary:
     flagged: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[Refused, ...] = ()
     list_path: Path | None = None
+    without_identity: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarize(store: StoreFiles, name: str) -> ViewSummary:
@@ -69,11 +73,15 @@ def summarize(store: StoreFiles, name: str) -> ViewSummary:
     labels = rows.labels[select_rows(rows, view.filter)]
     stored = sum(base.rows for base in rows.manifests)
     counts = (len(labels), len(np.unique(labels[labels >= 0])), stored, rows.manifests[0].crop.size_px)
+    unknown = int((labels < 0).sum())
     if report is None:
-        return ViewSummary(view, *counts)
+        return ViewSummary(view, *counts, without_identity=unknown)
     path = store.quarantine_path(name)
     faults = tuple(_refused(path)) if report.refused else ()
-    return ViewSummary(view, *counts, report.source, report.refused, report.flagged, faults, path)
+    skipped = report.account.skipped
+    return ViewSummary(
+        view, *counts, report.source, report.refused, report.flagged, faults, path, unknown, skipped
+    )
 
 
 def full_description(root: Path, name: str) -> tuple[dict[str, object], tuple[Refused, ...]]:
