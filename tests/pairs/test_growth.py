@@ -24,7 +24,7 @@ from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format import lmdb_files
-from lrfr.pairs.format.rows import map_array
+from lrfr.pairs.format.rows import map_array, row_files
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
 from lrfr.pairs.sources.base import Face
@@ -204,6 +204,16 @@ def test_splits_and_attributes_join_by_name(folder):
         assert (part.attributes[:, 1 - column] == -1).all()
     alone = write(folder / "dev", Told(keep=(2,), split="dev", attribute="Smiling"))
     assert PairDataset(folder / "s", split="dev").digest == alone.id
+
+
+def test_a_table_is_the_same_bytes_however_its_columns_lie_in_memory(folder):
+    rows = write(folder / "s", Told(keep=(0, 1)), specs=())
+    table = Store(folder / "s").rows(rows.parts[0].base).table()
+    wide = replace(table, attributes=np.repeat(table.attributes, 3, 1), attribute_names=("A", "B", "C"))
+    turned = replace(wide, attributes=np.asfortranarray(wide.attributes))
+    assert list(row_files(wide)) == list(row_files(turned))
+    np.save(folder / "f.npy", turned.attributes)
+    assert np.array_equal(map_array(folder / "f.npy"), wide.attributes)
 
 
 def test_exports_cards_and_spawned_readers_of_a_grown_view_are_those_of_a_whole_one(folder, tmp_path):

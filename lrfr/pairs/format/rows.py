@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,7 @@ _GATHER_ROWS = 1 << 16
 
 
 def row_key(seed: int, key: bytes) -> bytes:
-    """Return what rows are sorted by: a keyed hash, so that neighbors in the source are strangers in the
-    store.
-    """
+    """Return what rows are sorted by, a keyed hash: neighbors in the source are strangers in the store."""
     return hashlib.blake2b(key, key=seed.to_bytes(8, "little"), digest_size=16).digest()
 
 
@@ -174,7 +172,9 @@ def row_files(rows: Rows) -> Iterator[tuple[str, bytes]]:
     for name in (*_COLUMNS, *_NAMES):
         content = getattr(rows, name)
         column = io.BytesIO()
-        np.save(column, _joined(content) if name in _NAMES else content, allow_pickle=False)
+        # what was picked by columns lies in another order in memory, and would be saved so
+        array = _joined(content) if name in _NAMES else np.ascontiguousarray(content)
+        np.save(column, array, allow_pickle=False)
         yield f"{name}.npy", column.getvalue()
 
 
@@ -188,8 +188,8 @@ def write_rows(folder: Path, rows: Rows, tmp: Path) -> dict[str, str]:
 
 
 class StoredRows:
-    """The row table of a base on disk: a column is checked and mapped when it is first asked for, so training
-    never touches keys and digests. It holds no map when it is pickled.
+    """The row table of a base on disk: a column is checked and mapped when it is first asked for. It holds no
+    map when it is pickled.
 
     Args:
         folder: of the base.
@@ -264,7 +264,7 @@ def map_array(path: Path) -> NDArray[Any]:
     """Map an ``.npy`` file of plain numbers.
 
     Raises:
-        DataError: it is none, or its header promises other than what follows (nothing is allocated for it).
+        DataError: it is none, or its header promises other than what follows (nothing is allocated).
 
     """
     try:
@@ -273,10 +273,11 @@ def map_array(path: Path) -> NDArray[Any]:
                 raise ValueError("another version of the format")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
             start, size = handle.tell(), path.stat().st_size
-        if dtype.hasobject or fortran or math.prod(shape) * dtype.itemsize != size - start:
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - start:
             raise ValueError("the header does not fit what follows")
         # what is empty cannot be mapped
-        return np.memmap(path, dtype, "r", start, shape) if size > start else np.empty(shape, dtype)
+        order: Literal["C", "F"] = "F" if fortran else "C"
+        return np.memmap(path, dtype, "r", start, shape, order) if size > start else np.empty(shape, dtype)
     except (ValueError, TypeError, EOFError, OSError) as error:
         raise DataError(f"not a column: {error}", file=str(path), hint="lrfr store verify") from None
 
@@ -286,12 +287,7 @@ def _split(text: NDArray[np.uint8]) -> tuple[str, ...]:
 
 
 def check_file(path: Path, sha256: str) -> None:
-    """Compare a file with its sha256 without holding it in memory.
-
-    Raises:
-        DataError: it is missing or differs.
-
-    """
+    """Compare a file with its sha256, without holding it in memory; a DataError tells where it differs."""
     try:
         same = sha256_file(path) == sha256
     except OSError as error:
