@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ from lrfr.pairs.care import compact as compaction
 from lrfr.pairs.care import data_card, inventory
 from lrfr.pairs.care import repair as mending
 from lrfr.pairs.care import verify as verification
+from lrfr.pairs.care.forgetting import forget as forgetting
+from lrfr.pairs.care.forgetting.asked_rows import Asked
+from lrfr.pairs.care.forgetting.forget import Forgotten
 from lrfr.pairs.columns import column_store
 from lrfr.pairs.columns.column_store import ColumnLine, ColumnWritten
 from lrfr.pairs.columns.column_write import ImageFunction
@@ -79,6 +83,25 @@ class Store(StoreFiles):
 
         """
         return compaction.compact(self, view, hooks)
+
+    def forget(
+        self,
+        ids: Iterable[str] | None = None,
+        keys: Iterable[str] | None = None,
+        *,
+        dry_run: bool = False,
+        hooks: Hooks = SILENT,
+    ) -> Forgotten:
+        """Remove faces for good: every image of some identities, or the faces of some keys; see
+        :func:`lrfr.pairs.care.forgetting.forget.forget`.
+
+        Raises:
+            SpecError: neither ids nor keys, or both.
+            DataError: something is damaged, so what it holds cannot be known; nothing was done.
+            EnvironmentFault, LockedError, Stopped: the same call goes on.
+
+        """
+        return forgetting.forget(self, Asked.of(ids, keys), dry_run, hooks)
 
     def info(self) -> inventory.Listing:
         """Return every view, base and variant with rows, shards and bytes."""

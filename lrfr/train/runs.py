@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +86,25 @@ def find(runs_dir: Path, plan: Plan) -> Path | None:
         if found.method == wanted.method and not found.differs(wanted):
             return path.parent
     return None
+
+
+def trained_on(runs_dir: Path, views: Collection[str]) -> tuple[Path, ...]:
+    """Return the runs under ``runs_dir`` that were trained on some views, by their ids, and those that have a
+    checkpoint of such a run as parent; folders that hold something else are passed over.
+    """
+    records: dict[Path, RunIdentity] = {}
+    for path in sorted(runs_dir.glob("*/run.json")):
+        with suppress(LrfrError):
+            records[path.parent] = RunRecord.read(path.parent).identity
+    found = {run for run, identity in records.items() if identity.view in views}
+    fresh, digests = set(found), set()
+    while fresh:
+        for path in (path for run in fresh for path in [*checkpoint.steps(run), run / "best"]):
+            with suppress(LrfrError):
+                digests.add(checkpoint.digest_of(path))
+        fresh = {run for run in records.keys() - found if digests & set(records[run].parents.values())}
+        found |= fresh
+    return tuple(sorted(found))
 
 
 def train(

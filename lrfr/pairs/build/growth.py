@@ -216,7 +216,7 @@ def meet(rows: Rows, table: StoredRows) -> _Met:
     """Find the rows of a plan in a table by their keys, and compare source bytes, cut, label, split and
     attributes.
     """
-    at = _find(rows.order, table.order)
+    at = find_hashes(rows.order, table.order)
     mine = np.flatnonzero(at >= 0)
     row = at[mine]
     equal = (rows.digests[mine] == table.digests[row]).all(1)
@@ -242,7 +242,7 @@ def _attribute(rows: Rows | StoredRows, name: str, at: NDArray[np.int64]) -> NDA
     return np.asarray(rows.attributes[at, rows.attribute_names.index(name)])
 
 
-def _find(wanted: NDArray[np.uint64], order: NDArray[np.uint64]) -> NDArray[np.int64]:
+def find_hashes(wanted: NDArray[np.uint64], order: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return the place of every wanted hash in a sorted table of them, -1 where it is not."""
     high = np.ascontiguousarray(order[:, 0])
     at = np.searchsorted(high, wanted[:, 0]).astype(np.int64)

@@ -6,11 +6,13 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 
 from lrfr.core.errors import REASONS, DataError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
 from lrfr.core.image import REMARKS
+from lrfr.pairs.build.ingest import Memory, leave_out
 from lrfr.pairs.build.plan import BasePlan, Scanned, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
 from lrfr.pairs.build.tasks import HrTask
@@ -49,6 +51,7 @@ class Seen:
         refused = Counter(item.code for item in self.found if item.code)
         refused.update(other.why for other in others if other.refused)
         skipped = Counter(other.why for other in others if not other.refused)
+        skipped.update(self.listing.left_out)
         skipped.update({"duplicate": len(self.repeated)} if self.repeated else {})
         flagged = Counter(flag for item in self.found for flag in item.flags)
         kept = {self.listing.unit: sum(not item.code for item in self.found)}
@@ -135,9 +138,17 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
         changed: keys whose bytes changed after they were scanned; they are refused.
 
     """
-    listing = ingest.listing()
+    memory = Memory.of(store, ingest.allow_forgotten)
+    # before the scan, so that its cache and the quarantine do not learn the names again
+    listing = memory.without(ingest.listing())
     faces, repeated = distinct(listing.faces)
     found = scan(ingest, faces, store.root, runner)
+    stays = [not memory.has_content(item.sha256) for item in found]
+    if not all(stays):
+        faces, found = tuple(compress(faces, stays)), list(compress(found, stays))
+        listing = leave_out(listing, "forgotten", stays.count(False))
+    if listing.left_out.get("forgotten"):
+        runner.hooks.note(memory.told(listing.left_out["forgotten"]))
     looked = tuple(
         Scanned(code="E_CHANGED") if face.key in changed else item
         for face, item in zip(faces, found, strict=True)
@@ -263,7 +274,7 @@ def hr_task(
     store: StoreFiles, ingest: Ingest, plan: BasePlan, place: ShardPlace, scratch: Path | None
 ) -> HrTask:
     """Return the task that writes one HR shard."""
-    rows = range(place.start, place.stop)
+    rows = place.rows
     marks = ingest.landmarks_of([plan.faces[row] for row in rows])
     places = tuple(plan.faces[row].place for row in rows)
     digests = plan.rows.digests[rows.start : rows.stop].tobytes()

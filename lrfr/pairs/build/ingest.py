@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from lrfr.core.errors import SpecError
 from lrfr.core.landmarks import read_landmarks
 from lrfr.core.lists import Shape, match_names, read_keyed
+from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.unaligned import unaligned_warning
 from lrfr.pairs.build.channel_order import source_looks_swapped
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.build.scan import Ingest
-from lrfr.pairs.sources.base import Face, Source
+from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.view_manifest import Forgetting, salted
+from lrfr.pairs.sources.base import Face, Listing, Source
 from lrfr.pairs.sources.table import open_source
 
 
@@ -31,6 +37,9 @@ class IngestOptions:
         seed: of the order of the rows.
         access: ``block`` or ``random``: how the store will be read.
         cached: whether files with the stamps of an earlier look are not read again.
+        exclude_ids: identities that are left out, whatever the source has of them.
+        exclude_keys: keys that are left out.
+        allow_forgotten: whether faces that the store was made to forget may come back.
 
     """
 
@@ -41,6 +50,9 @@ class IngestOptions:
     seed: int = 0
     access: str = "block"
     cached: bool = True
+    exclude_ids: tuple[str, ...] = ()
+    exclude_keys: tuple[str, ...] = ()
+    allow_forgotten: bool = False
 
 
 def open_ingest(source: str | Path | Source, options: IngestOptions | None = None) -> Ingest:
@@ -55,6 +67,8 @@ def open_ingest(source: str | Path | Source, options: IngestOptions | None = Non
     opened = source if isinstance(source, Source) else open_source(str(source))
     listing = opened.listing()
     notes = list(listing.notes)
+    if options.exclude_ids or options.exclude_keys:
+        listing = _without_excluded(listing, options, notes)
     if options.split_file:
         listing = replace(listing, faces=_with_splits(listing.faces, options.split_file, notes))
     keys = [face.key for face in listing.faces]
@@ -65,7 +79,7 @@ def open_ingest(source: str | Path | Source, options: IngestOptions | None = Non
     warnings = (*((_WARNING[order],) if swapped else ()), *((unaligned,) if unaligned else ()), *notes)
     prepare = Prepare(size_px=options.size_px, color=order, aligned=marks is not None)
     base = BaseOptions(prepare, options.seed, options.access)
-    return Ingest(opened, base, marks, options.cached, warnings, listing)
+    return Ingest(opened, base, marks, options.cached, warnings, listing, options.allow_forgotten)
 
 
 _WARNING = {
@@ -108,3 +122,89 @@ def _with_splits(faces: Sequence[Face], path: Path, notes: list[str]) -> tuple[F
     if match.how:
         notes.append(f"{len(match.known)} keys of {path.name} match {match.how}")
     return tuple(replace(face, split=splits.get(face.key, "")) for face in faces)
+
+
+def leave_out(listing: Listing, reason: str, count: int) -> Listing:
+    """Return a listing that counts faces that were left out and are named nowhere."""
+    return replace(listing, left_out=dict(Counter(listing.left_out) + Counter({reason: count})))
+
+
+def _only(listing: Listing, reason: str, stays: Callable[[str], bool], ids: frozenset[str]) -> Listing:
+    faces = tuple(face for face in listing.faces if face.label not in ids and stays(face.key))
+    others = tuple(other for other in listing.others if stays(other.name))
+    gone = len(listing.faces) + len(listing.others) - len(faces) - len(others)
+    return leave_out(replace(listing, faces=faces, others=others), reason, gone)
+
+
+def _without_excluded(listing: Listing, options: IngestOptions, notes: list[str]) -> Listing:
+    """Leave out what two lists name, in any spelling; names that match nothing are told."""
+    labels, keys = {face.label for face in listing.faces}, {face.key for face in listing.faces}
+    keys |= {other.name for other in listing.others}
+    found = []
+    for kind, listed, known in (("ids", options.exclude_ids, labels), ("keys", options.exclude_keys, keys)):
+        names = {*listed, *map(spelled, listed)} - {""}
+        found.append(frozenset(name for name in known if name in names or spelled(name) in names))
+        there = {*found[-1], *map(spelled, found[-1])}
+        missing = [name for name in listed if name not in there and spelled(name) not in there]
+        if missing:
+            notes.append(
+                f"{len(missing)} {kind} to exclude are not in the source, the first is {missing[0]!r}"
+            )
+    ids, gone = found
+    return _only(listing, "excluded", lambda name: name not in gone, ids)
+
+
+class Memory:
+    """What a store was made to forget: salted digests, no names.
+
+    Args:
+        acts: of the store.
+        names: the digests of each salt.
+
+    """
+
+    def __init__(self, acts: Sequence[Forgetting], names: dict[str, frozenset[bytes]]) -> None:
+        self._acts, self._names = acts, names
+
+    @classmethod
+    def of(cls, store: StoreFiles, allow: bool = False) -> Memory:
+        """Return the memory of a store; an empty one where what was forgotten may come back.
+
+        Raises:
+            DataError: a list of digests is missing or damaged.
+
+        """
+        acts = [] if allow else [act for act in store.acts() if act.digests]
+        names: dict[str, frozenset[bytes]] = {}
+        for act in acts:
+            lines = np.frombuffer(store.digests_of(act), "V16").tolist()
+            names[act.salt] = names.get(act.salt, frozenset()) | frozenset(lines)
+        return cls(acts, names)
+
+    def has_key(self, key: bytes) -> bool:
+        """Return whether the face of this key was forgotten."""
+        return any(salted(salt, "key", key) in names for salt, names in self._names.items())
+
+    def has_content(self, sha256: str) -> bool:
+        """Return whether source bytes were forgotten."""
+        content = bytes.fromhex(sha256)
+        return any(salted(salt, "content", content) in names for salt, names in self._names.items())
+
+    def without(self, listing: Listing) -> Listing:
+        """Return a listing without the forgotten keys."""
+        if not self._names:
+            return listing
+        return _only(listing, "forgotten", lambda name: not self.has_key(_bytes(name)), frozenset())
+
+    def told(self, count: int) -> str:
+        """Return the sentence that says what was left out."""
+        dates = sorted({act.date[:10] for act in self._acts})
+        when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        return (
+            f"{count} faces of the source were forgotten on {when}; they are left out "
+            "(--allow-forgotten takes them back)"
+        )
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

@@ -32,6 +32,7 @@ class Ingest:
         cached: whether the scan cache may be used.
         warnings: what to tell the user about the source.
         listed: what the source lists, where it was listed already.
+        allow_forgotten: whether faces that the store was made to forget may come back.
 
     """
 
@@ -41,6 +42,7 @@ class Ingest:
     cached: bool = True
     warnings: tuple[str, ...] = ()
     listed: Listing | None = None
+    allow_forgotten: bool = False
 
     def listing(self) -> Listing:
         """List the source, once."""

@@ -160,7 +160,7 @@ class LrTask:
     def run(self) -> ShardReport:
         """Return how many images were written."""
         base = _base(self.base, self.base_digest)
-        rows = range(self.places[0].start, self.places[0].stop)
+        rows, shift = self.places[0].rows, self.places[0].start - self.places[0].rows.start
         step = batch_rows(_pipeline(self.draws[0].spec).spec.image.size_px)
         with ExitStack() as stack:
             writers = [
@@ -170,7 +170,8 @@ class LrTask:
                 some = rows[start : start + step]
                 hr = HrRows.of(base, some)
                 for writer, draw in zip(writers, self.draws, strict=True):
-                    writer.add(degraded_records(hr, draw))
+                    made = degraded_records(hr, draw)
+                    writer.add(record._replace(row=record.row + shift) for record in made)
             for writer in writers:
                 writer.commit()
         return ShardReport(len(rows) * len(self.draws))

@@ -13,7 +13,7 @@ from lrfr.core.files import differences, read_sealed, write_fault
 from lrfr.core.lock import store_lock
 from lrfr.pairs.columns.column_manifest import columns_of, unfinished_columns
 from lrfr.pairs.format.manifests import ShardEntry
-from lrfr.pairs.format.store_files import StoreFiles, open_store
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View
 
 if TYPE_CHECKING:  # a listing needs no image library
@@ -129,6 +129,9 @@ def describe(root: Path, name: str) -> View | AnyManifest:
         return store.base_manifest(name)
     if name in store.variants():
         return store.lr_manifest(name)
+    fate = store.fate(name)
+    if fate:
+        raise SpecError(f"{name} was {fate}", file=str(root))
     raise SpecError(
         f"nothing here is called '{name}'",
         file=str(root),
@@ -178,6 +181,7 @@ def gc(root: Path, dry_run: bool = False) -> Collected:
 
     """
     store = open_store(root)
+    refuse_other_layouts(store)
     with store_lock(root):
         used = _used(store)
         found = [
@@ -189,7 +193,7 @@ def gc(root: Path, dry_run: bool = False) -> Collected:
         size = sum(_size_of(path) for path in doomed)
         if not dry_run:
             for path in doomed:
-                _remove(path)
+                remove(path)
     return Collected(tuple(str(path.relative_to(root)) for path in doomed), size, dry_run)
 
 
@@ -210,13 +214,13 @@ def _size_of(path: Path) -> int:
     return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file or folder; the manifest goes first, so that a half-removed folder never looks whole."""
     try:
         if path.is_dir():
             (path / "manifest.json").unlink(missing_ok=True)
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise write_fault(error, path, 0) from error

@@ -24,7 +24,7 @@ from lrfr.pairs.care.verify import AnyManifest, check_folder, check_shard, read_
 from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
-from lrfr.pairs.format.manifests import BaseManifest
+from lrfr.pairs.format.manifests import BaseManifest, shard_origins
 from lrfr.pairs.format.rows import row_files
 from lrfr.pairs.format.shard import ShardPlace
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
@@ -92,10 +92,13 @@ def _drop(path: Path, done: Repaired) -> None:
 
 def _bad_places(folder: Path, manifest: AnyManifest) -> list[ShardPlace]:
     """Return the places of the damaged shards, as the manifest has laid them out."""
+    rows = manifest.block_rows
     return [
-        ShardPlace(folder, shard.shard, manifest.id, shard.start, shard.stop, manifest.block_rows)
-        for shard in manifest.shards
-        if check_shard(folder, manifest, shard)
+        ShardPlace(
+            folder, shard.shard, origin.store, origin.start, origin.start + shard.rows, rows, shard.start
+        )
+        for shard, origin in zip(manifest.shards, shard_origins(manifest), strict=False)
+        if check_shard(folder, shard, (origin, rows))
     ]
 
 

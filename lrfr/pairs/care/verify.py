@@ -16,13 +16,16 @@ from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.columns.column_manifest import unfinished_columns
 from lrfr.pairs.columns.column_store import column_faults
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
-from lrfr.pairs.format.manifests import BaseManifest, ShardEntry, VariantManifest
+from lrfr.pairs.format.manifests import BaseManifest, Origin, ShardEntry, VariantManifest, shard_origins
 from lrfr.pairs.format.records import Block, decodes, store_seed, unpack
+from lrfr.pairs.format.rows import check_file
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
-from lrfr.pairs.format.view_manifest import View, ViewPart
+from lrfr.pairs.format.view_manifest import Forgetting, View, ViewPart
 from lrfr.pairs.views import ViewRows, select_rows, view_id
 
 AnyManifest = BaseManifest | VariantManifest
+# as what a shard's records are sealed, and how many lie in a block
+Sealed = tuple[Origin, int]
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,30 @@ def verify(store: StoreFiles, deep: bool = False, hooks: Hooks = SILENT) -> list
 
     """
     refuse_other_layouts(store)
-    findings = _check_views(store)
+    findings = _check_views(store) + _check_acts(store)
     folders = [store.base(key) for key in store.bases()] + [store.lr(key) for key in store.variants()]
     for index, folder in enumerate(folders):
         findings += check_folder(folder, deep)
         hooks.progress(index + 1, len(folders), phase="verify")
     return findings + [Finding(str(path), "", fault) for path, fault in column_faults(store)]
+
+
+def _check_acts(store: StoreFiles) -> list[Finding]:
+    """Name acts of forgetting that did not end, and lists of digests that are not as they were written."""
+    findings = []
+    for path in sorted((store.root / "forgotten").glob("*.json")):
+        try:
+            act = Forgetting.read(path)
+            if act.state == "begun":
+                fault = (
+                    f"forgetting of {act.date[:10]} was begun and has not ended: run the same command again"
+                )
+                findings.append(Finding(str(path), "", fault))
+            elif act.digests:
+                check_file(path.with_suffix(".npy"), act.digests)
+        except DataError as error:
+            findings.append(Finding.of(error))
+    return findings
 
 
 def _check_views(store: StoreFiles) -> list[Finding]:
@@ -154,12 +175,12 @@ def check_folder(folder: Path, deep: bool = False) -> list[Finding]:
     for name, sha256 in files.items():
         fault = _check_file(folder / name, None, sha256)
         findings += [Finding(str(folder / name), "", fault)] if fault else []
-    for shard in manifest.shards:
-        findings += check_shard(folder, manifest, shard, deep)
+    for shard, origin in zip(manifest.shards, shard_origins(manifest), strict=False):
+        findings += check_shard(folder, shard, (origin, manifest.block_rows), deep)
     return findings
 
 
-def check_shard(folder: Path, manifest: AnyManifest, shard: ShardEntry, deep: bool = False) -> list[Finding]:
+def check_shard(folder: Path, shard: ShardEntry, sealed: Sealed, deep: bool = False) -> list[Finding]:
     """Check one shard and its sidecar."""
     data, sidecar = folder / f"{shard.shard}.mdb", folder / f"{shard.shard}.json"
     findings = []
@@ -171,7 +192,7 @@ def check_shard(folder: Path, manifest: AnyManifest, shard: ShardEntry, deep: bo
     size_is_right = data.exists() and data.stat().st_size == shard.bytes
     # whole files are hashed already; records are looked at only to say which of them are damaged
     if size_is_right and (deep or any(finding.file == str(data) for finding in findings)):
-        findings += _check_records(data, manifest, shard)
+        findings += _check_records(data, shard, sealed)
     return findings
 
 
@@ -187,12 +208,13 @@ def _check_file(path: Path, size: int | None, sha256: str) -> str:
     return "" if same else "the content does not match its sha256"
 
 
-def _check_records(path: Path, manifest: AnyManifest, shard: ShardEntry) -> list[Finding]:
+def _check_records(path: Path, shard: ShardEntry, sealed: Sealed) -> list[Finding]:
     """Check every record: checksum, row, pixels; and the logical digest over all blocks."""
     findings, logical = [], xxhash.xxh3_128()
-    seed, block_rows = store_seed(manifest.id), manifest.block_rows
-    for first in range(shard.start, shard.stop, block_rows):
-        rows = range(first, min(shard.stop, first + block_rows))
+    (origin, block_rows), end = sealed, sealed[0].start + shard.rows
+    seed = store_seed(origin.store)
+    for first in range(origin.start, end, block_rows):
+        rows = range(first, min(end, first + block_rows))
         try:
             opened = REGISTRY.file(str(path), Expected(shard.bytes))
             block = opened.block(first // block_rows)

@@ -90,6 +90,24 @@ class ShardEntry:
         return self.start + self.rows
 
 
+@dataclass(frozen=True)
+class Origin:
+    """As what the records of a shard are sealed, where that is not the manifest's id and the shard's first
+    row: after rows were forgotten, shards that held none of them are taken over as they lie.
+
+    Attributes:
+        store: id that seeds their checks.
+        start: row number of the first of them; the others follow.
+
+    """
+
+    store: Id
+    start: Count
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+Origins = Annotated[tuple[Origin, ...], Field(max_length=1_000_000)]
 Shards = Annotated[tuple[ShardEntry, ...], Field(min_length=1, max_length=1_000_000)]
 
 
@@ -115,10 +133,12 @@ class BaseManifest(Manifest):
         codec: how crops are encoded.
         files: sha256 of the files of the row table (see :mod:`lrfr.pairs.format.row_files`).
         shards: in row order; the layout is theirs and in no id.
+        origins: one a shard, or none where all are sealed as this id and their own rows; in no id.
 
     """
 
     kind: ClassVar[str] = "base"
+    later: ClassVar[frozenset[str]] = frozenset({"origins"})
     id: Id
     content: Sha256
     rows: Positive
@@ -130,6 +150,7 @@ class BaseManifest(Manifest):
     codec: Literal["jpeg"]
     files: Mapping[RowFile, Sha256]
     shards: Shards
+    origins: Origins = ()
     sealed: Text = field(default="", compare=False)
 
     @classmethod
@@ -190,11 +211,13 @@ class VariantManifest(Manifest):
         form: how pixels are stored.
         codec: the rule by which each image is kept; lossless, and in no id.
         shards: in row order; the layout is theirs and in no id.
+        origins: one a shard, or none where all are sealed as this id and their own rows; in no id.
         same_as_hr: rows whose pixels are the base's and are not stored again.
 
     """
 
     kind: ClassVar[str] = "lr"
+    later: ClassVar[frozenset[str]] = frozenset({"origins"})
     id: Id
     content: Sha256
     rows: Positive
@@ -207,9 +230,15 @@ class VariantManifest(Manifest):
     codec: LrCodec
     shards: Shards
     same_as_hr: Count = 0
+    origins: Origins = ()
     sealed: Text = field(default="", compare=False)
 
     @classmethod
     def settled(cls, value: dict[str, object]) -> dict[str, object]:
         """Bring a file of before the layout was settled to its final form."""
         return _without_parts(value)
+
+
+def shard_origins(manifest: BaseManifest | VariantManifest) -> tuple[Origin, ...]:
+    """Return as what the records of every shard are sealed."""
+    return manifest.origins or tuple(Origin(manifest.id, shard.start) for shard in manifest.shards)

@@ -17,7 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from lrfr.core.errors import DataError
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected, OpenFile
-from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
+from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, shard_origins
 from lrfr.pairs.format.records import (
     CHECK_BYTES,
     HEAD_BYTES,
@@ -31,6 +31,7 @@ from lrfr.pairs.format.records import (
     unpack_head,
 )
 from lrfr.pairs.format.rows import StoredRows
+from lrfr.pairs.format.store_files import StoreFiles
 
 VERIFY = ("always", "records", "never")
 
@@ -48,9 +49,11 @@ class Folder:
     manifest: BaseManifest | VariantManifest
 
     def __post_init__(self) -> None:
-        end, block_rows = 0, self.manifest.block_rows
-        for shard in self.manifest.shards:
-            if shard.start != end or end % block_rows:
+        end, block_rows, origins = 0, self.manifest.block_rows, shard_origins(self.manifest)
+        if len(origins) != len(self.manifest.shards):
+            raise self._fault(f"{len(origins)} origins of {len(self.manifest.shards)} shards")
+        for shard, origin in zip(self.manifest.shards, origins, strict=True):
+            if shard.start != end or origin.start % block_rows:
                 raise self._fault(f"shard {shard.shard} starts at row {shard.start} where {end} belongs")
             end = shard.stop
         if end != self.manifest.rows:
@@ -62,7 +65,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """One shard: its file, the row of the set that its folder's row 0 is, and how its records are packed."""
+    """One shard: its file, the row of the set that its records count from, and how they are packed."""
 
     path: str
     expected: Expected
@@ -95,12 +98,13 @@ class ShardSet:
         self._starts: list[int] = []
         self._rows = 0
         for folder in folders:
-            manifest, seed = folder.manifest, store_seed(folder.manifest.id)
+            manifest = folder.manifest
             size = sum(shard.bytes for shard in manifest.shards)
-            for shard in manifest.shards:
+            for shard, origin in zip(manifest.shards, shard_origins(manifest), strict=True):
                 path = str(folder.path / f"{shard.shard}.mdb")
                 expected = Expected(shard.bytes, shard.sha256 if verify == "always" else None, size)
-                place = (self._rows, manifest.block_rows, seed, manifest.id)
+                first = self._rows + shard.start - origin.start
+                place = (first, manifest.block_rows, store_seed(origin.store), manifest.id)
                 self._shards.append(_Shard(path, expected, *place))
                 self._starts.append(self._rows + shard.start)
             self._rows += manifest.rows
@@ -131,7 +135,10 @@ class ShardSet:
         shard = self._shards[bisect_right(self._starts, row) - 1]
         own = row - shard.first
         number, slot = divmod(own, shard.block_rows)
-        opened = REGISTRY.file(shard.path, shard.expected)
+        try:
+            opened = REGISTRY.file(shard.path, shard.expected)
+        except DataError as error:
+            raise _forgotten(shard) or error from None
         try:
             return unpack(opened.block(number), slot, own, shard.seed, verify=self._check, owner=opened)
         except DataError as error:
@@ -207,6 +214,13 @@ class ShardSet:
             self.record(row)  # finds the same fault and names it
             raise
         return found
+
+
+def _forgotten(shard: _Shard) -> DataError | None:
+    """Return the error that says why a folder is gone, where its rows were forgotten while it was read."""
+    folder = Path(shard.path).parent
+    fate = "" if folder.exists() else StoreFiles(folder.parent.parent).fate(shard.store)
+    return DataError(f"{shard.store} was {fate}", file=shard.path, hint="open it again") if fate else None
 
 
 class OpenBase(ShardSet):

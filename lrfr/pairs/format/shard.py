@@ -38,7 +38,7 @@ BYTES_PER_COMMIT = 32 << 20
 @dataclass(frozen=True)
 class ShardPlace:
     """Where a shard goes: ``folder/name.mdb`` and ``folder/name.json`` of the store ``store_id``, rows
-    [start, stop).
+    [start, stop), which are others of the folder's manifest where it begins with its row ``first``.
     """
 
     folder: Path
@@ -47,6 +47,13 @@ class ShardPlace:
     start: int
     stop: int
     block_rows: int
+    first: int | None = None
+
+    @property
+    def rows(self) -> range:
+        """The rows of the folder's manifest that lie here."""
+        first = self.start if self.first is None else self.first
+        return range(first, first + self.stop - self.start)
 
     @property
     def data(self) -> Path:
@@ -161,7 +168,7 @@ class ShardWriter:
             # a map of a file on a network file system is slow, and not safe everywhere: the finished file is
             # copied in one go
             if self._moved != self._built:
-                _copy_synced(self._built, self._moved)
+                copy_synced(self._built, self._moved)
             size, sha256 = self._moved.stat().st_size, sha256_file(self._moved)
             # data first: a file without sidecar is not there, a sidecar without its file would be a lie
             publish(self._moved, place.data)
@@ -243,7 +250,8 @@ def _put(env: Any, blocks: Sequence[tuple[bytes, bytes]]) -> None:
             env.set_mapsize(2 * env.info()["map_size"])
 
 
-def _copy_synced(source: Path, target: Path) -> None:
+def copy_synced(source: Path, target: Path) -> None:
+    """Copy a file's bytes to the disk."""
     with source.open("rb") as reader, target.open("wb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()

@@ -6,6 +6,7 @@
     store/lr/<variant_id>/    manifest.json  lr-00000.mdb + .json ...
     store/views/<name>.json   parts (a base and its variants each), weights, row filter
     store/masks/<sha256>.npy  which rows of a base a view shows, a bit a row
+    store/forgotten/          acts of forgetting and the salted digests of what may not come back
     store/reports/            per view: where its faces came from, and <name>.quarantine.jsonl
     store/tmp, store/cache, store/run.log      like the reports: nothing in them is ever hashed
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from lrfr.core.files import make_folder, sha256_hex, write_if_other
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.rows import StoredRows, check_file, map_array
 from lrfr.pairs.format.sealed import check_layout, read_head
-from lrfr.pairs.format.view_manifest import SourceReport, View, ViewPart
+from lrfr.pairs.format.view_manifest import Forgetting, SourceReport, View, ViewPart
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -101,7 +103,9 @@ class StoreFiles:
                 raise SpecError(
                     "there is no store here", file=str(self.root), hint="lrfr make-pairs writes one"
                 )
-            raise SpecError(f"no view '{name}'", file=str(self.root), hint=did_you_mean(name, self.views()))
+            fate = self.fate(name)
+            said = f"the view '{name}' was {fate}" if fate else f"no view '{name}'"
+            raise SpecError(said, file=str(self.root), hint=did_you_mean(name, self.views()))
         return View.read(path)
 
     def report(self, name: str) -> SourceReport | None:
@@ -111,15 +115,70 @@ class StoreFiles:
 
     def base_manifest(self, base_id: str) -> BaseManifest:
         """Read and check a base's manifest."""
+        self._check_there(self.base(base_id))
         found = BaseManifest.read(self.base(base_id) / "manifest.json")
         _check_id(found.id, base_id, self.base(base_id))
         return found
 
     def lr_manifest(self, variant_id: str) -> VariantManifest:
         """Read and check an LR store's manifest."""
+        self._check_there(self.lr(variant_id))
         found = VariantManifest.read(self.lr(variant_id) / "manifest.json")
         _check_id(found.id, variant_id, self.lr(variant_id))
         return found
+
+    def _check_there(self, folder: Path) -> None:
+        fate = "" if (folder / "manifest.json").exists() else self.fate(folder.name)
+        if fate:
+            raise DataError(f"{folder.name} was {fate}", file=str(folder))
+
+    def act_path(self, act: str) -> Path:
+        """File of an act of forgetting; the digests lie beside it, as ``.npy``."""
+        return self.root / "forgotten" / f"{act}.json"
+
+    def acts(self) -> list[Forgetting]:
+        """Read the acts of forgetting, the oldest first."""
+        found = [Forgetting.read(path) for path in (self.root / "forgotten").glob("*.json")]
+        return sorted(found, key=lambda act: (act.date, act.act))
+
+    def digests_of(self, act: Forgetting) -> bytes:
+        """Return the salted digests that an act keeps, 16 bytes each.
+
+        Raises:
+            DataError: the file is missing or damaged.
+
+        """
+        path = self.act_path(act.act).with_suffix(".npy")
+        if act.digests is None:
+            return b""
+        check_file(path, act.digests)
+        return bytes(np.load(path, allow_pickle=False).tobytes())
+
+    def fate(self, old: str) -> str:
+        """Return what an act of forgetting did to the view (by id or name), base or variant ``old``, on one
+        line; "" where none did.
+        """
+        acts = self.acts()
+        moves = [(act, move) for act in acts for move in act.moved if act.state != "begun"]
+        first = [pair for pair in moves if old == pair[1].old or (old == pair[1].name and not pair[1].new)]
+        if not first:
+            return ""
+        act, last = first[-1]
+        later = {move.old: move.new for one, move in moves if acts.index(one) > acts.index(act)}
+        new = last.new
+        while new in later:
+            new = later[new]
+        now = f"now {new}" if new else "nothing of it is left"
+        return f"forgotten on {act.date[:10]} by act {act.act}; {now}"
+
+    def former_views(self, ids: Iterable[str]) -> frozenset[str]:
+        """Return ids of views with all that acts of forgetting have turned into them: what was trained on
+        any of these saw faces that are forgotten now.
+        """
+        found = set(ids)
+        for act in reversed(self.acts()):
+            found |= {move.old for move in act.moved if move.kind == "view" and move.new in found}
+        return frozenset(found)
 
     def rows(self, base_id: str) -> StoredRows:
         """Return the row table of a base; its columns are checked and mapped as they are asked for."""
@@ -178,8 +237,8 @@ def _check_id(found: str, expected: str, folder: Path) -> None:
 
 
 def refuse_other_layouts(store: StoreFiles) -> None:
-    """Refuse a store that another version of lrfr has laid out: nothing in it is silently built anew, dropped
-    or repaired.
+    """Refuse a store that another version of lrfr has laid out (nothing in it is silently built anew, dropped
+    or repaired) and one in which forgetting has not ended.
 
     Raises:
         DataError: says what to run.
@@ -192,3 +251,10 @@ def refuse_other_layouts(store: StoreFiles) -> None:
             except DataError:
                 continue  # damaged: whoever needs it says so
             check_layout(head, path)
+    for act in store.acts():
+        if act.state == "decided":
+            raise DataError(
+                f"forgetting {act.act} of {act.date[:10]} has not ended",
+                file=str(store.act_path(act.act)),
+                hint=f"lrfr store forget --store {store.root} goes on with it",
+            )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -224,3 +225,62 @@ class SourceReport(Manifest):
     def told(self) -> tuple[EarlierReport, ...]:
         """What is said of every source, the last one last."""
         return (*self.earlier, self.own)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What became of a view, base or variant when rows were forgotten.
+
+    Attributes:
+        kind: ``view``, ``base`` or ``lr``.
+        old: its id.
+        new: what stands in its place; "" where nothing is left of it.
+        name: of a view.
+
+    """
+
+    kind: Literal["view", "base", "lr"]
+    old: Text
+    new: Text
+    name: Text = ""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+
+@dataclass(frozen=True)
+class Forgetting(Manifest):
+    """One act of forgetting: what was asked for by kind and number, and what became of it; no names.
+
+    Attributes:
+        act: id of the act.
+        date: UTC, to the second.
+        asked: what the list held.
+        names: number of names in the list.
+        faces: number of faces forgotten.
+        records: HR and LR images removed.
+        moved: ids before and after.
+        salt: of the digests.
+        request: salted digest of the list, by which the same command goes on.
+        digests: sha256 of the file of the salted digests of keys and source bytes.
+        state: ``begun``; ``decided`` once everything new is written and only what is old must go; ``done``.
+
+    """
+
+    kind: ClassVar[str] = "forgotten"
+    act: Id
+    date: Word
+    asked: Literal["ids", "keys"]
+    names: Count
+    salt: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    request: Sha256
+    faces: Count = 0
+    records: Count = 0
+    moved: tuple[Moved, ...] = ()
+    digests: Sha256 | None = None
+    state: Literal["begun", "decided", "done"] = "begun"
+    sealed: Text = field(default="", compare=False)
+
+
+def salted(salt: str, kind: Literal["key", "content"], name: bytes) -> bytes:
+    """Return the 16 bytes that stand for a forgotten key or the sha256 of its source bytes."""
+    return hashlib.blake2b(name, key=bytes.fromhex(salt), person=kind.encode(), digest_size=16).digest()

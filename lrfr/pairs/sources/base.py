@@ -74,6 +74,8 @@ SKIPS = {
     "other picture": "its sample has another picture, which is used",
     "not asked for": "a list, archive or other file that belongs to no face",
     "split": "of another split than the view's",
+    "excluded": "a list of faces or identities that are not wanted names it",
+    "forgotten": "the store was made to forget it",
     "ids": "of an identity that the view does not keep",
     "min per id": "of an identity with too few faces for the view",
 }
@@ -113,6 +115,7 @@ class Listing:
         used: number of things by unit that gave no face and were used: folders that were walked, labels.
         others: the rest, one by one.
         notes: what to tell about the source.
+        left_out: number of faces and others that were left out by reason, and that no list names.
 
     """
 
@@ -122,6 +125,7 @@ class Listing:
     used: Mapping[str, int] = field(default_factory=dict)
     others: tuple[Other, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 class Tally:

@@ -1,0 +1,125 @@
+"""Taking names out of the texts of a store: lists of refused faces, reports, the log; and naming other files
+that still hold them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrfr.core.files import canonical, read_sealed, seal, write_if_other
+from lrfr.pairs.format.store_files import StoreFiles
+
+PUT_IN_PLACE = "(forgotten)"
+# whatever else somebody has put into the folder is looked through up to this size
+MAX_BYTES = 1 << 28
+# holds no text, or text that the act itself writes anew
+_OWN = frozenset({"base", "lr", "columns", "masks", "views", "forgotten", "tmp", "cache", ".lock"})
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names to take out: keys of faces, and identities of which nothing is left."""
+
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, keys: Iterable[bytes], labels: Iterable[str]) -> Names:
+        """Return them, the longest first, so that no name hides in a longer one."""
+        found = {key.decode("utf-8", "surrogateescape") for key in keys} | set(labels)
+        return cls(tuple(sorted(found - {""}, key=lambda text: (-len(text), text))))
+
+    def within(self, text: str) -> Names:
+        """Return those that occur in a text at all."""
+        return Names(tuple(name for name in self.texts if name in text))
+
+    def pattern(self) -> re.Pattern[str] | None:
+        """Return what matches any of them where it stands alone: ``p1`` in ``p1/03.png``, not in ``p10``."""
+        if not self.texts:
+            return None
+        words = "|".join(map(re.escape, self.texts))
+        return re.compile(rf"(?<![\w-])(?<!\w\.)(?:{words})(?![\w-])(?!\.\w)")
+
+
+def scrub(store: StoreFiles, names: Names) -> list[str]:
+    """Take names out of every text of a store; return the paths of files that are not lrfr's and hold one."""
+    for path in (store.root / "reports").glob("*"):
+        if path.is_file():
+            write_if_other(path, _clean(path, names), store.tmp)
+    log = store.root / "run.log"
+    if log.is_file():
+        write_if_other(log, _clean(log, names), store.tmp)
+    left = []
+    for path in sorted(store.root.rglob("*")):
+        top = path.relative_to(store.root).parts[0]
+        if path.is_file() and not path.is_symlink() and top not in {*_OWN, "reports", "run.log"}:
+            left += [str(path)] if _holds(path, names) else []
+    return left
+
+
+def _clean(path: Path, names: Names) -> bytes:
+    """Return a text without the names: a line whose key is one of them goes, elsewhere they are put out."""
+    data = path.read_bytes()
+    # as it reads, not as JSON spells it
+    lines = [_read(line) for line in data.splitlines()]
+    pattern = names.within("\0".join(_texts(lines))).pattern()
+    if pattern is None:
+        return data
+    if path.suffix == ".json":
+        new = _put_out(read_sealed(path), pattern)
+        assert isinstance(new, dict)
+        return seal(new)
+    kept = []
+    for line, raw in zip(lines, data.splitlines(), strict=True):
+        if isinstance(line, dict) and pattern.search(str(line.get("key", ""))):
+            continue
+        new = _put_out(line, pattern)
+        is_same = new == line
+        kept.append(raw + b"\n" if is_same else _spelled(new, path))
+    return b"".join(kept)
+
+
+def _spelled(line: object, path: Path) -> bytes:
+    if isinstance(line, str):
+        return line.encode("utf-8", "surrogateescape") + b"\n"
+    return canonical(line) if path.suffix == ".jsonl" else json.dumps(line).encode() + b"\n"
+
+
+def _read(line: bytes) -> object:
+    """Return a line as JSON, or as it is."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return line.decode("utf-8", "surrogateescape")
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _put_out(value: object, pattern: re.Pattern[str]) -> object:
+    if isinstance(value, str):
+        return pattern.sub(PUT_IN_PLACE, value)
+    if isinstance(value, list):
+        return [_put_out(item, pattern) for item in value]
+    if isinstance(value, dict):
+        return {_put_out(key, pattern): _put_out(item, pattern) for key, item in value.items()}
+    return value
+
+
+def _holds(path: Path, names: Names) -> bool:
+    if path.stat().st_size > MAX_BYTES:
+        return False
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    pattern = names.within(text).pattern()
+    return pattern is not None and pattern.search(text) is not None
