@@ -158,14 +158,12 @@ class StoreFiles:
         """Return what an act of forgetting did to the view (by id or name), base or variant ``old``, on one
         line; "" where none did.
         """
-        acts = self.acts()
-        moves = [(act, move) for act in acts for move in act.moved if act.state != "begun"]
-        first = [pair for pair in moves if old == pair[1].old or (old == pair[1].name and not pair[1].new)]
-        if not first:
+        moves = [(act, move) for act in self.acts() for move in act.moved if act.state != "begun"]
+        found = [pair for pair in moves if old == pair[1].old or (old == pair[1].name and not pair[1].new)]
+        if not found:
             return ""
-        act, last = first[-1]
-        later = {move.old: move.new for one, move in moves if acts.index(one) > acts.index(act)}
-        new = last.new
+        act, new = found[-1][0], found[-1][1].new
+        later = {move.old: move.new for _, move in moves}
         while new in later:
             new = later[new]
         now = f"now {new}" if new else "nothing of it is left"
@@ -175,9 +173,12 @@ class StoreFiles:
         """Return ids of views with all that acts of forgetting have turned into them: what was trained on
         any of these saw faces that are forgotten now.
         """
-        found = set(ids)
-        for act in reversed(self.acts()):
-            found |= {move.old for move in act.moved if move.kind == "view" and move.new in found}
+        moves = [move for act in self.acts() for move in act.moved if move.kind == "view"]
+        found: set[str] = set()
+        fresh = set(ids)
+        while fresh:
+            found |= fresh
+            fresh = {move.old for move in moves if move.new in fresh} - found
         return frozenset(found)
 
     def rows(self, base_id: str) -> StoredRows:
