@@ -123,7 +123,7 @@ def test_views_with_filters_and_masks_move_or_go(folder):
     assert done.views_removed == ("one",) and store.views() == ["default", "many", "masked", "two"]
     assert store.view("two").filter.ids == ("id002",) and grep(folder / "s", "id001") == []
     assert store.view("masked").parts[0].mask is not None
-    with pytest.raises(SpecError, match="'one' was forgotten on .* nothing of it is left"):
+    with pytest.raises(SpecError, match=r"'one' was forgotten on .* nothing of it is left"):
         store.view("one")
     assert verify(store, deep=True) == []
     write(folder / "w", Without(keep=(1, 2), gone=("id001",)), view="masked")
