@@ -18,7 +18,7 @@ SHOWN_NAMES = 20
 
 def names(context: click.Context, option: click.Parameter, path: Path | None) -> tuple[str, ...] | None:
     """Return the names of a file, one a line."""
-    return tuple(line.text for line in read_lines(path, names=True)) if path else None
+    return tuple(line.text for line in read_lines(path, names=True, comments=True)) if path else None
 
 
 @command("forget", short_help="Remove faces for good.")
