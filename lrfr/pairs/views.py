@@ -244,7 +244,8 @@ def view_id(
 
 
 def select_rows(rows: ViewRows, chosen: RowFilter, split: str | None = None) -> NDArray[np.int64]:
-    """Return the places of the rows that a view's filter keeps, in reading order.
+    """Return the places of the rows that a view's filter keeps, in reading order; those of ``split`` instead
+    of the filter's own, where one is named.
 
     Raises:
         SpecError: an identity or split that the parts do not have.
@@ -252,13 +253,13 @@ def select_rows(rows: ViewRows, chosen: RowFilter, split: str | None = None) -> 
 
     """
     keep = np.ones(len(rows), dtype=bool)
-    for name in (chosen.split, split or ""):
-        if name:
-            if name not in rows.split_names:
-                raise SpecError(
-                    f"no split '{name}'", hint=did_you_mean(name, [item for item in rows.split_names if item])
-                )
-            keep &= rows.splits == rows.split_names.index(name)
+    name = split or chosen.split
+    if name:
+        if name not in rows.split_names:
+            raise SpecError(
+                f"no split '{name}'", hint=did_you_mean(name, [item for item in rows.split_names if item])
+            )
+        keep &= rows.splits == rows.split_names.index(name)
     if chosen.ids is not None:
         keep &= np.isin(rows.labels, _numbers_of(rows, chosen.ids))
     if chosen.min_per_id:

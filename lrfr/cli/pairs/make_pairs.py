@@ -51,6 +51,7 @@ def _names(context: click.Context, option: click.Parameter, path: Path | None) -
 @opt.flag("--allow-forgotten", text="Take in what the store was made to forget.")
 @opt.option("--split", default="", help="Keep one split of the source in the view.")
 @opt.path("--split-file", help="Lines 'key<tab>split' that assign splits.")
+@opt.option("--holdout", type=click.FloatRange(0, 1, max_open=True), help="Share of identities to hold out.")
 @opt.path("--align", "landmarks", help="Align by this file of five landmarks per key.")
 @opt.choice("--color", of="rgb bgr auto", default="auto", help="Channel order.")
 @opt.count("--size", "size_px", low=8, high=1024, default=112, help="Side of HR crops, pixels.")
@@ -132,6 +133,10 @@ def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
     count = len(made.variants)
     out.counts("rows", done.counts.as_json())
     out.say(f"written: {done.hr_written} HR images, {done.lr_written} degraded images in {count} variants")
+    out.lines(
+        f"split '{name}': {part.rows} faces of {part.identities} identities"
+        for name, part in done.splits.items()
+    )
     _remark(out, done.report, done.warnings)
     if done.report.refused or done.report.account.skipped:
         out.say(f"reasons: {quarantine}")

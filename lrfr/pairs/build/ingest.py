@@ -11,7 +11,7 @@ import numpy as np
 
 from lrfr.core.errors import SpecError
 from lrfr.core.landmarks import read_landmarks
-from lrfr.core.lists import Shape, match_names, read_keyed
+from lrfr.core.lists import Shape, is_held_out, match_names, read_keyed
 from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.unaligned import unaligned_warning
@@ -208,3 +208,38 @@ class Memory:
 
 def _bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
+
+
+TRAIN, TEST = "train", "test"
+
+
+def hold_out(ingest: Ingest, share: float) -> Ingest:
+    """Divide a source's faces into the splits ``train`` and ``test``, no identity in both.
+
+    A hash of the identity's name decides (:func:`lrfr.core.lists.is_held_out`), of the key for a face without
+    identity: such a face may show somebody of the other side.
+
+    Raises:
+        SpecError: the source, or a split file, gives another split than ``train`` already.
+
+    """
+    listing = ingest.listing()
+    given = Counter(face.split for face in listing.faces if face.split not in {"", TRAIN})
+    if given:
+        found = ", ".join(f"{name} {count}" for name, count in sorted(given.items()))
+        raise SpecError(
+            f"the source gives its faces a split already ({found}), a hold-out would cut through it",
+            hint="leave out --holdout; --split keeps one of them",
+        )
+    people = {label: is_held_out(label, share) for label in {face.label for face in listing.faces}}
+    held = [
+        people[face.label] if face.label else is_held_out(face.key, share, "key") for face in listing.faces
+    ]
+    warnings = ingest.warnings
+    if len(set(held)) < 2:
+        side = f"all are on the side '{TEST if any(held) else TRAIN}'"
+        warnings = (*warnings, f"{len(people)} identities are too few to hold {share:g} of them out: {side}")
+    faces = tuple(
+        replace(face, split=TEST if out else TRAIN) for face, out in zip(listing.faces, held, strict=True)
+    )
+    return replace(ingest, listed=replace(listing, faces=faces), warnings=warnings)

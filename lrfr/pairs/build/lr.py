@@ -17,6 +17,7 @@ from lrfr.pairs.format.manifests import LR_CODEC, BaseManifest, Form, LrCodec, S
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
 from lrfr.pairs.format.shard_layout import LR_BLOCK_ROWS, lr_row_bytes, shard_spans
 from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.view_manifest import VariantRef, View
 
 # a small LR image and its part of a page
 LR_BYTES = 512
@@ -69,6 +70,34 @@ def wanted_variants(
         count = variants or spec.variants
         wanted += [Variant(spec, number, share / count, traces) for number in range(count)]
     return wanted
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A degraded variant with what the view says of it."""
+
+    variant: Variant
+    ref: VariantRef
+
+
+def wanted_of(variant: Variant) -> Wanted:
+    """Return a variant as a new view takes it."""
+    spec = variant.spec
+    said = (variant.weight, spec.name, spec.digest, variant.number, variant.up, spec.license)
+    return Wanted(variant, VariantRef(*said))
+
+
+def wanted_by(store: StoreFiles, view: View) -> list[Wanted]:
+    """Return the variants of a view that is there, as it takes them.
+
+    Raises:
+        SpecError: a stored spec is none that this version reads.
+
+    """
+    return [
+        Wanted(variant_of(store.lr_manifest(key)), ref)
+        for key, ref in zip(view.parts[0].lr, view.variants, strict=True)
+    ]
 
 
 def variant_id(content: str, variant: Variant) -> str:

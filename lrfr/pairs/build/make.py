@@ -4,7 +4,7 @@ not redone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.view_file import (
     FilledPart,
     MakeOptions,
+    SplitCount,
     ViewOptions,
     Wish,
     wish,
@@ -55,6 +56,7 @@ class Outcome:
         hr_written: crops written now; 0 where all were there.
         lr_written: images degraded now.
         warnings: what to tell about the source.
+        splits: what each split of the view's parts holds, also those that the view leaves out.
 
     """
 
@@ -67,6 +69,7 @@ class Outcome:
     hr_written: int = 0
     lr_written: int = 0
     warnings: tuple[str, ...] = ()
+    splits: Mapping[str, SplitCount] = field(default_factory=dict)
 
     @property
     def stored_rows(self) -> int:
@@ -105,6 +108,7 @@ class MadeView(View):
             "hr_written": done.hr_written,
             "lr_written": done.lr_written,
             "warnings": list(done.warnings),
+            "splits": {name: asdict(count) for name, count in done.splits.items()},
         }
 
 
@@ -190,6 +194,7 @@ def _write(store: StoreFiles, wish: Wish, runner: Runner) -> MadeView:
         hr_written=grown.written,
         lr_written=images,
         warnings=wish.ingest.warnings,
+        splits=written.splits,
     )
     view = written.view
     return MadeView(**{item.name: getattr(view, item.name) for item in fields(view)}, outcome=outcome)

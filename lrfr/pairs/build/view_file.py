@@ -12,8 +12,8 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import make_folder, write_if_other
 from lrfr.degrade.spec.model import Spec
 from lrfr.pairs.build.growth import GrowthRule, Held
-from lrfr.pairs.build.ingest import IngestOptions
-from lrfr.pairs.build.lr import Variant, variant_id, variant_of, wanted_variants
+from lrfr.pairs.build.ingest import TRAIN, IngestOptions, hold_out
+from lrfr.pairs.build.lr import Wanted, variant_id, wanted_by, wanted_of, wanted_variants
 from lrfr.pairs.build.plan import base_options
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
@@ -31,7 +31,12 @@ class ViewOptions:
         weights: one per spec; None weighs all alike.
         min_per_id: keep identities with at least this many rows.
         ids: keep these identities.
-        split: keep this split.
+        split: keep this split; where faces are held out, ``train`` unless another is named.
+        holdout: share of the identities whose faces get the split ``test``, the others ``train``; None keeps
+            that of a view that is extended, else holds nobody out.
+
+    Raises:
+        SpecError: the share is none.
 
     """
 
@@ -40,19 +45,35 @@ class ViewOptions:
     min_per_id: int = 0
     ids: tuple[str, ...] | None = None
     split: str = ""
+    holdout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.holdout is not None and not 0 <= self.holdout < 1:
+            raise SpecError(f"a hold-out of {self.holdout:g}", hint="a share of the identities: 0.2")
 
     @property
     def filter(self) -> RowFilter:
         """Which rows it keeps."""
         ids = tuple(sorted(set(self.ids))) if self.ids is not None else None
-        return RowFilter(self.min_per_id, ids, self.split)
+        return RowFilter(self.min_per_id, ids, self.split or (TRAIN if self.holdout else ""))
 
     def after(self, view: View) -> ViewOptions:
-        """Return these options with the filter of a view that is extended, where they have none."""
-        if self.filter != RowFilter():
-            return self
+        """Return these options with the hold-out of a view that is extended, and with its filter where they
+        have none.
+
+        Raises:
+            SpecError: another share is to be held out: identities would change sides.
+
+        """
+        if self.holdout not in {None, view.holdout}:
+            raise SpecError(
+                f"view '{view.name}' holds out {view.holdout:g} of its identities, not {self.holdout:g}",
+                hint="a view that is extended keeps its own; a new view may have another",
+            )
+        if replace(self, holdout=None).filter != RowFilter():
+            return replace(self, holdout=view.holdout)
         kept = view.filter
-        return replace(self, min_per_id=kept.min_per_id, ids=kept.ids, split=kept.split)
+        return replace(self, min_per_id=kept.min_per_id, ids=kept.ids, split=kept.split, holdout=view.holdout)
 
 
 @dataclass(frozen=True)
@@ -76,34 +97,6 @@ class MakeOptions:
     max_bad: float | None = None
     extend: str | None = None
     replace: bool = False
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A degraded variant with what the view says of it."""
-
-    variant: Variant
-    ref: VariantRef
-
-
-def wanted_of(variant: Variant) -> Wanted:
-    """Return a variant as a new view takes it."""
-    spec = variant.spec
-    said = (variant.weight, spec.name, spec.digest, variant.number, variant.up, spec.license)
-    return Wanted(variant, VariantRef(*said))
-
-
-def wanted_by(store: StoreFiles, view: View) -> list[Wanted]:
-    """Return the variants of a view that is there, as it takes them.
-
-    Raises:
-        SpecError: a stored spec is none that this version reads.
-
-    """
-    return [
-        Wanted(variant_of(store.lr_manifest(key)), ref)
-        for key, ref in zip(view.parts[0].lr, view.variants, strict=True)
-    ]
 
 
 @dataclass(frozen=True)
@@ -160,6 +153,8 @@ def wish(
         view = view.after(before)
         base = store.base_manifest(before.parts[0].base)
         ingest = replace(ingest, options=base_options(base, ingest.options.prepare))
+    if view.holdout:
+        ingest = hold_out(ingest, view.holdout)
     for item in wanted:
         spec = item.variant.spec
         if spec.image.size_px != ingest.options.prepare.size_px:
@@ -188,14 +183,15 @@ class FilledPart:
 
 @dataclass(frozen=True)
 class WrittenView:
-    """A view with the counts of its rows, of the identities among them, and of rows that its filter leaves
-    out, by reason.
+    """A view with the counts of its rows, of the identities among them, of rows that its filter leaves out
+    by reason, and of its splits.
     """
 
     view: View
     rows: int
     identities: int
     left_out: Mapping[str, int]
+    splits: Mapping[str, SplitCount]
 
 
 def write_view(
@@ -226,13 +222,15 @@ def write_view(
         parts=parts,
         variants=tuple(refs),
         filter=wished.filter,
+        holdout=wished.holdout or 0.0,
     )
     path = store.view_path(wished.name)
     make_folder(path.parent)
     view = replace(view, former=_former(path, view.id))
     write_if_other(path, view.seal(), store.tmp)
     identities = len(np.unique(shown.labels[shown.labels >= 0]))
-    return WrittenView(view, len(shown), identities, _left_out(rows, wished.filter))
+    chosen = wished.filter
+    return WrittenView(view, len(shown), identities, _left_out(rows, chosen), split_counts(rows, chosen))
 
 
 def write_account(
@@ -242,6 +240,29 @@ def write_account(
     full = replace(report, account=report.account.without(left_out))
     write_if_other(store.report_path(wished.name), full.seal(), store.tmp)
     return full
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """Numbers of faces of a split and of identities among them."""
+
+    rows: int
+    identities: int
+
+
+def split_counts(rows: ViewRows, chosen: RowFilter) -> dict[str, SplitCount]:
+    """Return what each split of a view's parts holds that the rest of its filter keeps, whichever split the
+    view itself shows; ``""`` for faces of none, nothing where there are no splits.
+    """
+    if not any(rows.split_names):
+        return {}
+    kept = select_rows(rows, replace(chosen, split=""))
+    labels, splits = rows.labels[kept], rows.splits[kept]
+    found = {}
+    for number, name in enumerate(rows.split_names):
+        own = labels[splits == number]
+        found[name] = SplitCount(len(own), len(np.unique(own[own >= 0])))
+    return found
 
 
 def _left_out(rows: ViewRows, chosen: RowFilter) -> dict[str, int]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.lists import read_lines
+from lrfr.pairs.build.view_file import SplitCount, split_counts
 from lrfr.pairs.care.inventory import bytes_of, describe
 from lrfr.pairs.format.store_files import StoreFiles, open_store
 from lrfr.pairs.format.view_manifest import View
@@ -43,6 +44,7 @@ class ViewSummary:
         list_path: the file that lists them.
         without_identity: number of faces that it shows and that have no identity.
         skipped: count of what the source passed over by reason, and of faces that the view leaves out.
+        splits: what each split of its parts holds, also those that the view leaves out.
 
     """
 
@@ -58,6 +60,7 @@ class ViewSummary:
     list_path: Path | None = None
     without_identity: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
+    splits: Mapping[str, SplitCount] = field(default_factory=dict)
 
 
 def summarize(store: StoreFiles, name: str) -> ViewSummary:
@@ -73,14 +76,14 @@ def summarize(store: StoreFiles, name: str) -> ViewSummary:
     labels = rows.labels[select_rows(rows, view.filter)]
     stored = sum(base.rows for base in rows.manifests)
     counts = (len(labels), len(np.unique(labels[labels >= 0])), stored, rows.manifests[0].crop.size_px)
-    unknown = int((labels < 0).sum())
+    unknown, splits = int((labels < 0).sum()), split_counts(rows, view.filter)
     if report is None:
-        return ViewSummary(view, *counts, without_identity=unknown)
+        return ViewSummary(view, *counts, without_identity=unknown, splits=splits)
     path = store.quarantine_path(name)
     faults = tuple(_refused(path)) if report.refused else ()
     skipped = report.account.skipped
     return ViewSummary(
-        view, *counts, report.source, report.refused, report.flagged, faults, path, unknown, skipped
+        view, *counts, report.source, report.refused, report.flagged, faults, path, unknown, skipped, splits
     )
 
 

@@ -79,16 +79,19 @@ class View(Manifest):
         variants: none for HR alone.
         filter: which rows.
         former: ids that the same view had under older versions of lrfr.
+        holdout: share of the identities held out of the split ``train``, in no id.
 
     """
 
     kind: ClassVar[str] = "view"
+    later: ClassVar[frozenset[str]] = frozenset({"holdout"})
     name: Text
     id: Sha256
     parts: Annotated[tuple[ViewPart, ...], Field(min_length=1, max_length=100_000)]
     variants: Annotated[tuple[VariantRef, ...], Field(max_length=10_000)]
     filter: RowFilter
     former: tuple[Sha256, ...] = ()
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     sealed: Text = field(default="", compare=False)
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ class PairDataset(Dataset[PairItem]):
     Args:
         store: the store's folder.
         view: the view's name.
-        split: only rows of this split (besides the view's own filter).
+        split: rows of this split, also where the view itself keeps another; the rest of its filter holds.
         verify: ``always`` (file hash when opened, record check at every read), ``records`` or ``never``.
         columns: names of row arrays that items and batches carry.
 
