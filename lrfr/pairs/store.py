@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from lrfr.pairs.care import verify as verification
 from lrfr.pairs.care.forgetting import forget as forgetting
 from lrfr.pairs.care.forgetting.asked_rows import Asked
 from lrfr.pairs.care.forgetting.forget import Forgotten
+from lrfr.pairs.care.merging import merge as merging
+from lrfr.pairs.care.merging import view_join
 from lrfr.pairs.columns import column_store
 from lrfr.pairs.columns.column_store import ColumnLine, ColumnWritten
 from lrfr.pairs.columns.column_write import ImageFunction
@@ -102,6 +104,39 @@ class Store(StoreFiles):
 
         """
         return forgetting.forget(self, Asked.of(ids, keys), dry_run, hooks)
+
+    def merge(
+        self,
+        *others: str | Path | StoreFiles,
+        options: merging.MergeOptions | None = None,
+        hooks: Hooks = SILENT,
+    ) -> merging.Merged:
+        """Bring views, bases, variants and columns of other stores into this one, which need not exist; see
+        :func:`lrfr.pairs.care.merging.merge.merge`.
+
+        Raises:
+            SpecError: a name stands for different views.
+            DataError: a store is damaged or of an older layout, or holds what the other was made to forget.
+            EnvironmentFault, LockedError, Stopped: the same call goes on.
+
+        """
+        opened = [other if isinstance(other, StoreFiles) else StoreFiles(Path(other)) for other in others]
+        return merging.merge(self, opened, options, hooks)
+
+    def join_views(self, names: Sequence[str], new: str, *, replace: bool = False) -> View:
+        """Write one view of all rows that some views show; nothing is copied.
+
+        Args:
+            names: of the views.
+            new: name of the view.
+            replace: whether a key may have other bytes or labels in a later view, which is shown then.
+
+        Raises:
+            SpecError: their variants or weights differ, or the name is another view's.
+            DataError: their bases are not made alike, or a key has other bytes or labels in two of them.
+
+        """
+        return view_join.join_views(self, names, new, replace).view
 
     def info(self) -> inventory.Listing:
         """Return every view, base and variant with rows, shards and bytes."""

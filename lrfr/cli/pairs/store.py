@@ -9,7 +9,7 @@ import click
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
-from lrfr.cli.pairs.store_life import forget
+from lrfr.cli.pairs.store_life import forget, merge
 from lrfr.core.errors import DataError
 
 SHOWN_FAULTS = 20
@@ -278,5 +278,5 @@ def upgrade(out: Output, place: Path | None, root: Path, target: Path | None) ->
     return asdict(done)
 
 
-for _command in (ls, info, verify, diff, gc, compact, forget, repair, export, card, columns, upgrade):
+for _command in (ls, info, verify, diff, gc, compact, forget, merge, repair, export, card, columns, upgrade):
     store_group.add_command(_command)

@@ -61,3 +61,50 @@ def forget(out: Output, root: Path, runs_dir: Path, **given: Any) -> dict[str, o
         out.say(f"{len(found)} runs below {runs_dir} were trained on forgotten faces")
         told["runs"] = [str(run) for run in found]
     return told
+
+
+@command("merge", short_help="Bring stores together, or views.")
+@click.argument("stores", nargs=-1, required=True, metavar="STORE...", type=opt.FOLDER)
+@opt.path("--into", kind=opt.FOLDER, show_default="the first", help="Store that takes everything in.")
+@opt.many("--rename", metavar="OLD=NEW", text="Name of a view that comes in.")
+@opt.option("--prefix", default="", help="Before names of views that come in; {store}: their folder.")
+@opt.flag("--link", text="Share bytes with the other stores (one file system).")
+@opt.flag("--allow-forgotten", text="Take in what a store was made to forget.")
+@opt.dry_run("Only say what would come in.")
+@opt.many("--views", metavar="VIEW", text="Join these views, with --as.")
+@opt.option("--as", "joined", metavar="NAME", help="Name of the view that --views makes.")
+@opt.flag("--replace", text="With --views: a key may have other bytes in a later view.")
+def merge(out: Output, stores: tuple[Path, ...], into: Path | None, **given: Any) -> dict[str, object]:
+    """Copy views, bases, variants and columns of stores into one, each once and checked; or join views.
+
+    \b
+    Examples:
+      lrfr store merge store-a store-b --into store
+      lrfr store merge store-a store-b --prefix '{store}-'
+      lrfr store merge store --views monday --views friday --as both
+    """
+    from lrfr.pairs.care.merging.merge import MergeOptions
+    from lrfr.pairs.store import Store
+
+    if bool(given["views"]) != bool(given["joined"]):
+        raise SpecError("--views and --as go together")
+    if given["rename"] and not all("=" in pair for pair in given["rename"]):
+        raise SpecError("--rename OLD=NEW")
+    store, others = (Store(into), stores) if into else (Store(stores[0]), stores[1:])
+    if not others and not given["views"]:
+        raise SpecError("two stores, or --into", hint="lrfr store merge A B --into C")
+    given["rename"] = dict(pair.split("=", 1) for pair in given["rename"])
+    with out.stoppable("merge", "B", "files") as hooks:
+        done = store.merge(*others, options=opt.picked(MergeOptions, given), hooks=hooks) if others else None
+    told = asdict(done) if done else {}
+    if done:
+        would = "would come in" if done.dry_run else "came in"
+        out.lines(f"{item.kind} {item.name} {would} from {item.store}" for item in done.came)
+        out.say(
+            f"{done.bytes / 1e6:.2f} MB in all, {done.copied / 1e6:.2f} MB copied; {done.found} were there"
+        )
+    if given["views"] and not given["dry_run"]:
+        view = store.join_views(given["views"], given["joined"], replace=given["replace"])
+        out.say(f"view '{view.name}' of {len(view.parts)} parts: {view.id}")
+        told |= {"view": view.name, "view_digest": view.id}
+    return told

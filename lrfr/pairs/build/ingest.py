@@ -181,6 +181,9 @@ class Memory:
             names[act.salt] = names.get(act.salt, frozenset()) | frozenset(lines)
         return cls(acts, names)
 
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
     def has_key(self, key: bytes) -> bool:
         """Return whether the face of this key was forgotten."""
         return any(salted(salt, "key", key) in names for salt, names in self._names.items())

@@ -197,7 +197,19 @@ class WrittenView:
 def write_view(
     store: StoreFiles, filled: Sequence[FilledPart], refs: Sequence[VariantRef], wished: ViewOptions
 ) -> WrittenView:
-    """Write a view, where another one or none is there under its name.
+    """Write a view, where another one or none is there under its name; see :func:`view_of`."""
+    written = view_of(store, filled, refs, wished)
+    path = store.view_path(wished.name)
+    make_folder(path.parent)
+    view = replace(written.view, former=_former(path, written.view.id))
+    write_if_other(path, view.seal(), store.tmp)
+    return replace(written, view=view)
+
+
+def view_of(
+    store: StoreFiles, filled: Sequence[FilledPart], refs: Sequence[VariantRef], wished: ViewOptions
+) -> WrittenView:
+    """Return a view of some parts; only its masks are written.
 
     Args:
         store: where.
@@ -224,10 +236,6 @@ def write_view(
         filter=wished.filter,
         holdout=wished.holdout or 0.0,
     )
-    path = store.view_path(wished.name)
-    make_folder(path.parent)
-    view = replace(view, former=_former(path, view.id))
-    write_if_other(path, view.seal(), store.tmp)
     identities = len(np.unique(shown.labels[shown.labels >= 0]))
     chosen = wished.filter
     return WrittenView(view, len(shown), identities, _left_out(rows, chosen), split_counts(rows, chosen))

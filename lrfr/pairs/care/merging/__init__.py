@@ -1,0 +1,1 @@
+"""Bringing stores together, and the views in them."""

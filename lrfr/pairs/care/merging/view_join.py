@@ -1,0 +1,137 @@
+"""Joining views of one store: one view of the parts of all, as if it had been built at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import digest_of, make_folder, sweep
+from lrfr.core.lock import store_lock
+from lrfr.pairs.build.growth import NAMED_KEYS, Held, meet
+from lrfr.pairs.build.make import write_report
+from lrfr.pairs.build.view_file import FilledPart, ViewOptions, WrittenView, view_of, write_view
+from lrfr.pairs.format.manifests import BaseManifest
+from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
+from lrfr.pairs.format.view_manifest import View
+from lrfr.pairs.views import ViewRows, select_rows
+
+
+@dataclass
+class _Part:
+    """Rows of a base that the joined view shows, bool ``[rows]``, and its variants in the view's order."""
+
+    base: BaseManifest
+    lr: tuple[str, ...]
+    shown: NDArray[np.bool_]
+
+
+def join_views(store: StoreFiles, names: Sequence[str], new: str, replace_rows: bool = False) -> WrittenView:
+    """Write one view of all rows that some views show; nothing is copied.
+
+    Args:
+        store: where.
+        names: of the views; where rows are replaced, a later one wins.
+        new: name of the view.
+        replace_rows: whether a key may have other bytes or labels in a later view.
+
+    Raises:
+        SpecError: there is no such view, their variants or weights differ, or the name is another view's.
+        DataError: their bases are not made alike, or a key has other bytes or labels in two of them.
+
+    """
+    refuse_other_layouts(store)
+    with store_lock(store.root):
+        make_folder(store.tmp)
+        sweep(store.tmp)
+        views = [store.view(name) for name in names]
+        if len(set(names)) < 2:
+            raise SpecError("two views or more are joined")
+        first, parts = views[0], dict[str, _Part]()
+        drawn = _drawn(store, first)
+        for view in views:
+            order = _order(store, drawn, view, first)
+            _add(store, parts, view, order, replace_rows)
+        filled = [
+            FilledPart(Held(part.base, part.shown), tuple(map(store.lr_manifest, part.lr)))
+            for _, part in sorted(parts.items())
+            if part.shown.any()
+        ]
+        written = view_of(store, filled, first.variants, ViewOptions(new))
+        if new in store.views() and store.view(new).id != written.view.id:
+            path = str(store.view_path(new))
+            raise SpecError(f"there is another view '{new}'", file=path, hint="--as another name")
+        write_view(store, filled, first.variants, ViewOptions(new))
+        _join_reports(store, names, new)
+    return written
+
+
+def _drawn(store: StoreFiles, view: View) -> list[str]:
+    """Return of every variant of a view all that decides what it shows, as a digest."""
+    total, found = sum(ref.weight for ref in view.variants), []
+    for key, ref in zip(view.parts[0].lr, view.variants, strict=True):
+        manifest = store.lr_manifest(key)
+        form, up, share = asdict(manifest.form), asdict(ref.up), round(ref.weight / total, 12)
+        found.append(digest_of([manifest.pixel_digest, manifest.variant, form, up, share]))
+    return found
+
+
+def _order(store: StoreFiles, drawn: Sequence[str], view: View, first: View) -> list[int]:
+    """Return where each variant of the first view stands in another."""
+    own = _drawn(store, view)
+    if sorted(own) != sorted(drawn):
+        raise SpecError(
+            f"the views '{first.name}' and '{view.name}' have other variants or weights",
+            hint="lrfr store info NAME shows them; the same --spec and --weights make them alike",
+        )
+    return [own.index(item) for item in drawn]
+
+
+def _add(
+    store: StoreFiles, parts: dict[str, _Part], view: View, order: Sequence[int], replace_rows: bool
+) -> None:
+    rows = ViewRows(store, view.parts)
+    numbers, first = rows.rows[select_rows(rows, view.filter)], 0
+    for part, base in zip(view.parts, rows.manifests, strict=True):
+        shown = np.zeros(base.rows, bool)
+        shown[numbers[(numbers >= first) & (numbers < first + base.rows)] - first] = True
+        first += base.rows
+        lr = tuple(part.lr[place] for place in order)
+        for other in [item for key, item in parts.items() if key != base.id]:
+            _settle(store, _Part(base, lr, shown), other, replace_rows)
+        here = parts.setdefault(base.id, _Part(base, lr, np.zeros(base.rows, bool)))
+        here.shown |= shown
+
+
+def _settle(store: StoreFiles, part: _Part, other: _Part, replace_rows: bool) -> None:
+    """Let a key that two parts show be shown by one: by the other where all is equal, else by the later."""
+    table = store.rows(part.base.id).table()
+    met = meet(table, store.rows(other.base.id))
+    both = part.shown & (met.at >= 0)
+    both[both] = other.shown[met.at[both]]
+    clash = np.flatnonzero(both & met.other)
+    if len(clash) and not replace_rows:
+        keys = ", ".join(
+            repr(table.key(row).decode("utf-8", "replace")) for row in clash[:NAMED_KEYS].tolist()
+        )
+        raise DataError(
+            f"{len(clash)} keys have other bytes or labels in two of the views: {keys}",
+            hint="--replace shows those of the later view",
+        )
+    other.shown[met.at[clash]] = False
+    part.shown[both & met.same] = False
+
+
+def _join_reports(store: StoreFiles, names: Sequence[str], new: str) -> None:
+    """Keep what was said of the sources of every view."""
+    found = [report for report in map(store.report, names) if report]
+    if not found:
+        return
+    told = [item for report in found for item in report.told]
+    earlier = tuple(item for place, item in enumerate(told[:-1]) if item not in told[:place])
+    paths = [store.quarantine_path(name) for name in names]
+    lines = b"".join(path.read_bytes() for path in paths if path.exists())
+    write_report(store, new, replace(found[-1], earlier=earlier), lines)
