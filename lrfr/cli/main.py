@@ -18,6 +18,7 @@ from types import FrameType
 import click
 
 from lrfr import __version__
+from lrfr.cli.standard_streams import close_streams, forget, open_streams, plainly, write
 from lrfr.core.errors import EnvironmentFault, LrfrError
 from lrfr.core.machine import keep_freed_memory
 
@@ -106,6 +107,8 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
     try:
+        if any("\0" in word for word in arguments):
+            raise click.UsageError("a word of the command line holds a NUL")
         outcome = cli.main(list(arguments), prog_name="lrfr", standalone_mode=False, obj=tuple(arguments))
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as stop:
@@ -114,19 +117,19 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
         said = {"type": "UsageError", "message": error.format_message()}
         return _fail(error.exit_code, said, _usage_text(error), as_json)
     except LrfrError as error:
-        return _fail(error.exit_code, error.as_dict(), f"error: {error}", as_json)
+        return _fail(error.exit_code, error.as_dict(), plainly(f"error: {error}"), as_json)
     except (click.Abort, KeyboardInterrupt):
         return _ended(130, "interrupted", as_json)
     except Terminated:
         return _ended(143, "terminated", as_json)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # of click: whoever read its help has left
+        forget()
         return 0
     except OSError as error:
         fault = EnvironmentFault(
             error.strerror or str(error), file=str(error.filename) if error.filename else None
         )
-        return _fail(fault.exit_code, fault.as_dict(), f"error: {fault}", as_json)
+        return _fail(fault.exit_code, fault.as_dict(), plainly(f"error: {fault}"), as_json)
     except Exception as error:
         return _bug(error, as_json)
 
@@ -147,26 +150,32 @@ def _ended(code: int, how: str, as_json: bool) -> int:
 def _usage_text(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     if context is None:
-        return f"error: {error.format_message()}"
+        return plainly(f"error: {error.format_message()}")
     if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2 on; its message is the help
         return error.format_message()
     path = context.command_path
-    return f"{context.get_usage()}\nerror: {error.format_message()} ({path} --help shows what it takes)"
+    message = plainly(error.format_message())
+    return f"{context.get_usage()}\nerror: {message} ({path} --help shows what it takes)"
 
 
 def _bug(error: Exception, as_json: bool) -> int:
-    with tempfile.NamedTemporaryFile("w", prefix="lrfr-bug-", suffix=".txt", delete=False) as handle:
-        traceback.print_exception(error, file=handle)
-    text = f"this is a bug in lrfr: {type(error).__name__}: {error}; please report it with {handle.name}"
-    return _fail(1, {"type": type(error).__name__, "message": str(error), "file": handle.name}, text, as_json)
+    told = "".join(traceback.format_exception(error))
+    name = None
+    with suppress(OSError):  # no folder for temporary files, or none that can be written
+        handle, name = tempfile.mkstemp(prefix="lrfr-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(told)
+    text = plainly(f"this is a bug in lrfr: {type(error).__name__}: {error}; please report it with ")
+    said = {"type": type(error).__name__, "message": str(error), "file": name}
+    return _fail(1, said, text + (name or f"\n{told}"), as_json)
 
 
 def _fail(code: int, error: Mapping[str, object], text: str, as_json: bool) -> int:
-    click.echo(text, err=True)
+    write(text, err=True)
     if as_json:
         from lrfr.cli.output import print_json
 
-        with suppress(OSError):  # the code still says it where nobody reads
+        with suppress(LrfrError):  # the code still says it where nobody reads
             print_json({"ok": False, "code": code, "error": error, "result": None})
     return code
 
@@ -174,5 +183,8 @@ def _fail(code: int, error: Mapping[str, object], text: str, as_json: bool) -> i
 def main() -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    open_streams()
     keep_freed_memory()
-    sys.exit(run())
+    code = run()
+    close_streams()
+    sys.exit(code)

@@ -9,14 +9,26 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, as_path
 
 Body = TypeVar("Body", bound=Callable[..., Any] | click.Command)
 T = TypeVar("T")
 
-PATH = click.Path(path_type=Path)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+
+class _Path(click.Path):
+    """A path that the system can hold; checks of what is there come after."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse names that are too long wherever they are first looked at."""
+        as_path(value, "a file or folder")
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
+FOLDER = _Path(path_type=Path, file_okay=False)
+FILE = _Path(path_type=Path, dir_okay=False)
+EXISTING = _Path(path_type=Path, exists=True)
+EXISTING_FILE = _Path(path_type=Path, exists=True, dir_okay=False)
 
 
 class Wrap(Protocol):

@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 
-from lrfr.core.errors import LrfrError
+from lrfr.cli.standard_streams import plainly, write
+from lrfr.core.errors import EnvironmentFault, LrfrError
 from lrfr.core.progress import Hooks, Pace, Stopped, stop_on_signal
 from lrfr.eval.report.text_table import aligned, cell_text
 
@@ -39,12 +40,12 @@ class Output:
     def fail(self, error: LrfrError) -> None:
         """Say what is wrong and end with the error's exit code, with a result all the same."""
         self.code, self.error = error.exit_code, error.as_dict()
-        click.echo(f"error: {error}", err=True)
+        write(plainly(f"error: {error}"), err=True)
 
     def say(self, text: str = "") -> None:
         """Print one human line to stdout (nothing under ``--json``)."""
         if not self.as_json:
-            click.echo(text)
+            write(text)
 
     def lines(self, texts: Iterable[str]) -> None:
         """Print human lines."""
@@ -54,7 +55,7 @@ class Output:
     def note(self, text: str) -> None:
         """Print one remark to stderr (nothing under ``--json``)."""
         if not self.as_json:
-            click.echo(text, err=True)
+            write(plainly(text), err=True)
 
     def counts(self, name: str, counts: Mapping[str, int]) -> None:
         """Print how often each code was seen, where one was."""
@@ -83,9 +84,7 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
         """Print an aligned table; numbers to the right, the first column to the left."""
-        if self.as_json:
-            return
-        click.echo(aligned(columns, rows, title))
+        self.say(aligned(columns, rows, title))
 
     @contextmanager
     def progress(self, label: str, unit: str = "img") -> Iterator[Advance]:
@@ -111,7 +110,7 @@ class Output:
         """
 
         def say() -> None:
-            click.echo(f"finishing the running {pieces}; once more to stop now", err=True)
+            write(f"finishing the running {pieces}; once more to stop now", err=True)
 
         try:
             with stop_on_signal(say) as stop, self.progress(label, unit) as advance:
@@ -150,7 +149,7 @@ def _plain(label: str, unit: str) -> Advance:
         last[0] = now
         eta_s = (total - done) / rate
         extra = "".join(f", {key} {cell_text(value)}" for key, value in info.items())
-        click.echo(f"{label}: {done}/{total}, {rate:.3g} {unit}/s, ETA {eta_s:.0f} s{extra}", err=True)
+        write(f"{label}: {done}/{total}, {rate:.3g} {unit}/s, ETA {eta_s:.0f} s{extra}", err=True)
 
     return advance
 
@@ -186,7 +185,12 @@ def command(name: str, **attributes: Any) -> Callable[[Body], click.Command]:
         @functools.wraps(body)
         def run(as_json: bool, **parameters: Any) -> None:
             out = Output(as_json)
-            result = body(out, **parameters)
+            try:
+                result = body(out, **parameters)
+            except BrokenPipeError as error:  # click takes it for a reader of stdout that has left
+                raise EnvironmentFault("a process or connection that this needs has ended") from error
+            except SystemExit as stop:
+                raise EnvironmentFault(f"code that was loaded called sys.exit({stop.code})") from stop
             if as_json:
                 print_json({"ok": not out.code, "code": out.code, "error": out.error, "result": result})
             if out.code:
@@ -202,4 +206,4 @@ def command(name: str, **attributes: Any) -> Callable[[Body], click.Command]:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object on stdout."""
-    click.echo(json.dumps(value, sort_keys=True, default=str))
+    write(json.dumps(value, sort_keys=True, default=str))

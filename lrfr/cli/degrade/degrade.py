@@ -55,7 +55,7 @@ class _WithMounted(Command):
 @opt.flag("--print-spec", text="Print the resolved, loadable spec and stop.")
 @opt.flag("--preview", text="Write the contact sheet only.")
 @opt.flag("--stats", "with_stats", text=_STATS)
-@opt.path("--replay", kind=click.Path(True, dir_okay=False, path_type=Path), help=_REPLAY)
+@opt.path("--replay", kind=opt.EXISTING_FILE, help=_REPLAY)
 @opt.dry_run()
 def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, object]:
     """Degrade INPUT (image files or folders; without any, the embedded faces) by a spec.

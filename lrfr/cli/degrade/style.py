@@ -75,7 +75,7 @@ def cfsm_command(out: Output, **given: Any) -> dict[str, object]:
 
 
 @command("style-sheet", short_help="Pictures of a style generator: magnitudes and basis directions.")
-@click.argument("faces", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("faces", nargs=-1, type=opt.EXISTING_FILE)
 @opt.option("--weights", default="tiny", help="Shipped name or file of style weights.")
 @opt.path("--out", "folder", default="style-sheet", help="Folder for magnitudes.png and directions.png.")
 @opt.option("--magnitudes", default="0,1,2,3,4,6", help="Columns of the magnitude sheet.")

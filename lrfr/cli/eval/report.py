@@ -23,7 +23,7 @@ _PAIRED = "Test these two models against each other; without it every two."
 @click.option("--title", default="Low-resolution face recognition: results", help="Heading of the page.")
 @click.option("--picture", "pictures", multiple=True, metavar="FILE=CAPTION", help=_PICTURE)
 @opt.flag("--dry-run", text="Read everything, say what the page would hold, write nothing.")
-@click.option("--store", type=click.Path(path_type=Path, exists=True), help=_STORE)
+@click.option("--store", type=opt.EXISTING, help=_STORE)
 @click.option("--paired", multiple=True, metavar="A,B", help=_PAIRED)
 @opt.option("--gains", metavar="HR,REFERENCE", help=_GAINS)
 def report(out: Output, results: tuple[Path, ...], target: Path, **given: Any) -> dict[str, object]:

@@ -13,7 +13,7 @@ from lrfr.core.errors import DataError
 
 
 @command("reproduce", short_help="Check a result file's chain, from the faces to the metric.")
-@click.argument("result", type=click.Path(path_type=Path))
+@click.argument("result", type=opt.PATH)
 @opt.option(
     "--check", is_flag=True, help="Measure nothing again: compare what is there with what the file says."
 )

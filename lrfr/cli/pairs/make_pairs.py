@@ -104,7 +104,7 @@ def _list_sources(out: Output) -> dict[str, object]:
 
 
 @command("sources", short_help="Kinds of sources.")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=opt.PATH)
 def sources_command(out: Output, paths: tuple[Path, ...]) -> dict[str, object]:
     """List the kinds of sources with an example of each; of PATHS, say which kind each is."""
     if not paths:

@@ -53,7 +53,7 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, obj
 
 
 @command("import-weights", short_help="Make a checkpoint of foreign weights.")
-@click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("source", type=opt.EXISTING_FILE)
 @opt.option("--backbone", help="A backbone of lrfr.  [default for ONNX: mobilefacenet-small]")
 @opt.path("--out", "target", help="Checkpoint folder.  [default: runs/NAME]")
 @opt.flag("--bgr", text="The weights expect BGR.")
