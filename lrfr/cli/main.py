@@ -109,6 +109,8 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
     try:
         if any("\0" in word for word in arguments):
             raise click.UsageError("a word of the command line holds a NUL")
+        if any(not word or (word.startswith("--") and word.endswith("=")) for word in arguments):
+            raise click.UsageError("a word or value of the command line is empty: an unset shell variable?")
         outcome = cli.main(list(arguments), prog_name="lrfr", standalone_mode=False, obj=tuple(arguments))
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as stop:

@@ -155,6 +155,8 @@ def as_path(value: object, what: str) -> Path:
     try:
         path = Path(value)  # type: ignore[arg-type]
         os.fsencode(path)
+        if value == "":  # a shell's unset variable, not the current folder
+            raise ValueError
     except (TypeError, ValueError):
         raise SpecError(f"expected the path of {what}, got {shortly(value)}") from None
     # longer ones end in an error of the system wherever they are first looked at

@@ -213,7 +213,7 @@ def sweep(tmp: Path) -> int:
     gone = 0
     for path in tmp.iterdir() if tmp.is_dir() else ():
         parts = path.name.rsplit(".", 3)
-        if len(parts) != 4 or not parts[2].isdigit():
+        if len(parts) != 4 or not parts[2].isdecimal():
             continue
         local = parts[1] == _host()
         gone_owner = int(parts[2]) == os.getpid() or not is_alive(int(parts[2]))

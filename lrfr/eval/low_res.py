@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from lrfr.core.image import ImageU8
 if TYPE_CHECKING:
     from lrfr.degrade.pipeline import Pipeline
 
+_SIDE = re.compile("[0-9]{1,9}")
 Size = int | str | None  # side in px, the name or path of a degradation spec, or None: the image as it is
 
 
@@ -81,4 +83,4 @@ def size_label(size: Size) -> str:
 def parse_sizes(text: str) -> list[Size]:
     """Read ``112,14,turb,native``: sides in px, names or paths of specs, and images as they are."""
     words = [word.strip() for word in text.split(",")]
-    return [None if word == "native" else int(word) if word.isdigit() else word for word in words]
+    return [None if word == "native" else int(word) if _SIDE.fullmatch(word) else word for word in words]

@@ -11,9 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lrfr.core.errors import DataError
 from lrfr.core.files import make_folder, write_atomic
-from lrfr.eval.results import FORMAT, Metric, Result
+from lrfr.eval.results import FORMAT, Metric, Result, unpack
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -161,3 +163,44 @@ def _metric_sorted_in(found: object) -> object:
 def _names(kind: type) -> set[str]:
     assert is_dataclass(kind)
     return {item.name for item in fields(kind)} - {"more", "counts"}
+
+
+class AbsentFile(DataError):
+    """What a result names lies nowhere."""
+
+
+def find_named(named: Path | str, result: Path, option: str) -> Path:
+    """Return where a path of a result file lies: here, or beside the file or a folder above it, as where
+    the file lies in the ``results`` of the folder in which it was written.
+
+    Raises:
+        AbsentFile: nowhere; says where it was looked for and that ``option`` gives it.
+
+    """
+    where = [Path(), *result.absolute().parents][: 1 if Path(named).is_absolute() else None]
+    for folder in where:
+        whole, first = folder / named, folder / str(named).split(",", maxsplit=1)[0]  # list.csv,root=FOLDER
+        if whole.exists() or first.is_file():
+            return whole
+    looked = f"in {Path.cwd()} and the folders of {result.name}" if len(where) > 1 else "there"
+    raise AbsentFile(f"'{named}' is not {looked}", hint=f"give it with {option}")
+
+
+def kept_scores_agree(results: list[Result], tolerance: float) -> str:
+    """Compare the accuracy with the decisions that the file keeps, and say what was compared.
+
+    Raises:
+        DataError: they differ by more than ``tolerance`` (a fraction).
+
+    """
+    kept = [result for result in results if result.per_pair and "accuracy" in result.metrics]
+    for result in kept:
+        decisions = unpack((result.per_pair or {})["correct_u8"], "u1")
+        found, said = result.metrics["accuracy"], float(np.mean(decisions == 1))
+        folds = found.more.get("folds")
+        mean = float(np.mean(folds)) if isinstance(folds, list) and folds else said
+        if min(abs(said - found.value), abs(mean - found.value)) > tolerance:
+            raise DataError(
+                f"accuracy at {result.sizes} is {said:.6f} of the kept decisions, not {found.value:.6f}"
+            )
+    return f"of the scores kept for {len(kept)} results" if kept else "no scores kept; run without --check"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +15,21 @@ from lrfr.core.image import ImageU8
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
 from lrfr.eval.report.provenance import find_view
-from lrfr.eval.result_files import read_results
-from lrfr.eval.results import Result, unpack
+from lrfr.eval.result_files import AbsentFile, find_named, kept_scores_agree, read_results
+from lrfr.eval.results import Result
 from lrfr.eval.settings import settings_from
 from lrfr.experiment.evaluate import check_data, measure
 from lrfr.experiment.models import Recognizer, open_recognizer
 from lrfr.pairs.care.verify import check_folder
 from lrfr.pairs.format.store_files import StoreFiles
 
-AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "not checked"
+AGREES, DIFFERS, MISSING, UNKNOWN = "agrees", "differs", "is missing", "not checked"
 _TOLERANCE = 1e-6  # of a fraction: other processors round other last digits
 
 
 @dataclass(frozen=True)
 class Link:
-    """One link of the chain: ``agrees``, ``differs`` or ``not checked``, and what was seen."""
+    """One link of the chain: ``agrees``, ``differs``, ``is missing`` or ``not checked``; what was seen."""
 
     name: str
     state: str
@@ -44,19 +45,21 @@ class Reproduction:
 
     @property
     def first(self) -> Link | None:
-        """The first link that differs, from the faces up to the metric."""
-        return next((link for link in self.links if link.state == DIFFERS), None)
+        """The first link that differs or is missing, from the faces up to the metric."""
+        return next((link for link in self.links if link.state in {DIFFERS, MISSING}), None)
 
     def check(self) -> None:
-        """Raise DataError that names the first link that differs."""
+        """Raise DataError that names the first link that differs or is missing."""
         if self.first is not None:
-            raise DataError(f"{self.first.name} differs: {self.first.seen}", file=str(self.file))
+            raise DataError(f"{self.first.name} {self.first.state}: {self.first.seen}", file=str(self.file))
 
 
 def reproduce(
     path: Path | str,
     *,
     check: bool = False,
+    checkpoint: Path | str | None = None,
+    data: Path | str | None = None,
     store: Path | str = "store",
     device: str = "cpu",
     hooks: Hooks = SILENT,
@@ -66,7 +69,10 @@ def reproduce(
     Args:
         path: the file, of one model on one benchmark, as ``lrfr eval`` writes it.
         check: measure nothing again: the metric is computed from the scores that the file keeps.
-        store: the pair store of the view that the model was trained on.
+        checkpoint: where the model lies now; by default where the file says, seen from the current folder or
+            from a folder above the file.
+        data: where the benchmark's data lie now; by default likewise.
+        store: the pair store of the view that the model was trained on, by default likewise.
         device: where a checkpoint runs.
         hooks: progress in images.
 
@@ -77,11 +83,25 @@ def reproduce(
     results = read_results([Path(path)])
     if not results:
         raise DataError("holds no result", file=str(path))
+    first, file = results[0], Path(path)
+    model, no_model = _find("checkpoint", checkpoint or first.model.checkpoint, file)
+    place, no_list = _find("data", data or first.data, file)
+    with suppress(AbsentFile):  # a store may stay away
+        store = find_named(store, file, "--store")
+    results = [replace(one, model=replace(one.model, checkpoint=model), data=place) for one in results]
     first = results[0]
-    links = [*_of_view(first, Path(store)), _run(first), _checkpoint(first)]
-    lasting = check or first.model.checkpoint is None or links[-1].state == DIFFERS
-    links += _of_test(results, lasting, device, hooks)
+    links = [*_of_view(first, Path(store)), _run(first), no_model or _checkpoint(first)]
+    lasting = check or model is None or links[-1].state != AGREES
+    links += _unread(no_list) if no_list else _of_test(results, lasting, device, hooks)
     return Reproduction(Path(path), tuple(links))
+
+
+def _find(what: str, place: Path | str | None, file: Path) -> tuple[str | None, Link | None]:
+    """Return where the checkpoint or the data lie now, or where they should and the link that misses them."""
+    try:
+        return None if place is None else str(find_named(place, file, f"--{what}")), None
+    except AbsentFile as error:
+        return str(place), Link("list" if what == "data" else what, MISSING, str(error))
 
 
 def _guarded(name: str, look: Callable[[], str]) -> Link:
@@ -181,14 +201,25 @@ def _of_test(results: list[Result], check: bool, device: str, hooks: Hooks) -> l
         again = _again(results, benchmark, check or settings.state == DIFFERS, device, hooks)
         listed = _guarded("list", lambda: _same_lists(results, again))
     except LrfrError as error:
-        broken = [Link("list", DIFFERS, str(error))]
-        return [*broken, *(Link(name, UNKNOWN, "the list cannot be read") for name in names[1:])]
+        return _unread(Link("list", DIFFERS, str(error)))
     revision = _guarded("revision", lambda: _same_revision(first, benchmark))
     if revision.state == DIFFERS and listed.state == DIFFERS:
         listed = Link("list", UNKNOWN, "another revision may name it in another way")
     if check:
-        return [listed, revision, settings, _guarded("metric", lambda: _same_kept(results))]
+        return [
+            listed,
+            revision,
+            settings,
+            _guarded("metric", lambda: kept_scores_agree(results, _TOLERANCE)),
+        ]
     return [listed, revision, settings, _guarded("metric", lambda: _same_metrics(results, again))]
+
+
+def _unread(broken: Link) -> list[Link]:
+    return [
+        broken,
+        *(Link(name, UNKNOWN, "the list cannot be read") for name in ("revision", "settings", "metric")),
+    ]
 
 
 def _again(
@@ -262,18 +293,3 @@ def _same_metrics(results: list[Result], again: dict[object, Result]) -> str:
             if not abs(here - value.value) <= _TOLERANCE:
                 raise DataError(f"{name} at {result.sizes} is {here:.6f}, the result's {value.value:.6f}")
     return f"measured again, the same within {largest:.1g}"
-
-
-def _same_kept(results: list[Result]) -> str:
-    """Compare the accuracy with the decisions that the file keeps."""
-    kept = [result for result in results if result.per_pair and "accuracy" in result.metrics]
-    for result in kept:
-        decisions = unpack((result.per_pair or {})["correct_u8"], "u1")
-        found, said = result.metrics["accuracy"], float(np.mean(decisions == 1))
-        folds = found.more.get("folds")
-        mean = float(np.mean(folds)) if isinstance(folds, list) and folds else said
-        if min(abs(said - found.value), abs(mean - found.value)) > _TOLERANCE:
-            raise DataError(
-                f"accuracy at {result.sizes} is {said:.6f} of the kept decisions, not {found.value:.6f}"
-            )
-    return f"of the scores kept for {len(kept)} results" if kept else "no scores kept; run without --check"

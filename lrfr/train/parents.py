@@ -9,25 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from lrfr.core.embedder import Embedder
-from lrfr.core.errors import LrfrError, SpecError, as_path, check_kind, did_you_mean
+from lrfr.core.errors import SpecError, as_path, check_kind, did_you_mean
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.reading.dataset import PairDataset
-from lrfr.train.backbones.nets import Nets
-from lrfr.train.checkpoint import read_manifest, resolve
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.journal import loss_trace
+from lrfr.train.engine.loaders import make_loader
 from lrfr.train.engine.loop import FitResult
 from lrfr.train.engine.recognizer_task import Evaluate, FitOptions
 from lrfr.train.engine.run_record import RunRecord
-from lrfr.train.methods.base import Method
 from lrfr.train.recipe import Recipe, load_recipe
 from lrfr.train.runs import Plan, find, finished, train
 from lrfr.train.weights.load_nets import load_embedder
-from lrfr.train.weights.model_identity import ModelIdentity
+from lrfr.train.weights.network_check import check_networks
 
 View = PairDataset | tuple[Path | str, str] | Path | str
 
@@ -147,7 +142,9 @@ class _Family:
         if (folder / "run.json").exists():
             dataset = dataset.known_as(RunRecord.read(folder).identity.view)
         else:
-            check_parents(recipe, given, dataset)
+            check_networks(recipe, given, dataset)
+            for each in (recipe, *(parent for role, parent in recipe.parents.items() if role not in given)):
+                make_loader(dataset, each.settings, self.options.world)
         plan = Plan(recipe, dataset.digest, self._parents(recipe, given))
         for line in _header(recipe, dataset, folder):
             self.hooks.note(line)
@@ -170,7 +167,8 @@ class _Family:
         folder = found or self._free_name(role)
         world.barrier()
         verb = "going on with" if found else "training"
-        self.hooks.note(f"{role}: {verb} {recipe.method} ({recipe.name}) in {folder}")
+        own = "" if found else f", with settings of its own (parents.{role}.train.KEY=VALUE)"
+        self.hooks.note(f"{role}: {verb} {recipe.method} ({recipe.name}) in {folder}{own}")
         options = FitOptions(world=world)
         progress = Hooks(
             lambda done, total, **info: self.hooks.progress(done, total, run=folder.name, **info),
@@ -216,58 +214,4 @@ def _run(plan: Plan, folder: Path, result: FitResult) -> Run:
         result.metrics,
         result.digest,
         plan.parents,
-    )
-
-
-def check_parents(recipe: Recipe, given: Mapping[str, Path], dataset: PairDataset) -> None:
-    """Refuse parents that cannot work with a recipe, before any of them is trained: their networks and the
-    recipe's, with untrained weights, must get through the losses of two faces.
-
-    Raises:
-        SpecError: they cannot; the message names both sides.
-        DataError: a given parent is no checkpoint, or damaged.
-
-    """
-    classes, names = dataset.num_classes, tuple(dataset.attribute_names)
-    makers = {
-        role: ModelIdentity(parent.method, parent.options, classes, names)
-        for role, parent in recipe.parents.items()
-        if role not in given
-    }
-    makers |= {role: ModelIdentity.read(read_manifest(resolve(path)), path) for role, path in given.items()}
-    if not makers:
-        return
-    method = recipe.make()
-    with torch.random.fork_rng(), torch.no_grad():
-        parents = {
-            role: maker.make().build(maker.num_classes, None, maker.attribute_names)
-            for role, maker in makers.items()
-        }
-        try:
-            nets = method.build(classes, parents, names)
-            method.train_mode(nets)
-            method.losses(nets, dataset.batch(np.arange(min(2, len(dataset))), 0).as_float(), 0)
-        except LrfrError:
-            raise
-        except (RuntimeError, KeyError, IndexError, ValueError, AssertionError) as error:
-            sides = [
-                _side(f"{role} {given.get(role, '')}".strip(), makers[role], parents[role]) for role in makers
-            ]
-            raise _misfit(method, recipe, sides, error) from None
-
-
-def _side(name: str, maker: ModelIdentity, nets: Nets) -> str:
-    head = f"{maker.num_classes} classes" if "head" in nets else "no head"
-    return f"{name} ({maker.method}, {maker.options.get('backbone')}, {nets['net'].emb_dim} wide, {head})"
-
-
-def _misfit(method: Method, recipe: Recipe, sides: list[str], error: Exception) -> SpecError:
-    reason = str(error).strip().splitlines()[0]
-    if isinstance(error, KeyError):
-        reason = f"there is no {reason.strip(chr(39))}"
-    elif "loading state_dict" in reason:
-        reason = "their layers are not the same"
-    return SpecError(
-        f"{'; '.join(sides)} cannot work with {recipe.method} ({recipe.name}, {method.backbone}): {reason}",
-        hint="choose the same backbone with --set backbone=..., or another --parent",
     )

@@ -1,8 +1,9 @@
 """Recipes: one YAML of a method's options, loop settings, parents and data, with overrides by key.
 
 Keys: ``method``; ``about``, one line; ``options``, fields of the method; ``train``, fields of
-:class:`~lrfr.train.settings.TrainSettings`; ``parents``, role to ``{recipe, options, train}`` of the run that
-fills it; ``data``, what the view should hold (``spec`` makes the default view, the rest is for people).
+:class:`~lrfr.train.settings.TrainSettings`; ``parents``, role (``all``: every role) to
+``{recipe, options, train}`` of the run that fills it; ``data``, what the view should hold (``spec`` makes the
+default view, the rest is for people).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from lrfr.train.settings import TrainSettings
 if TYPE_CHECKING:
     from lrfr.train.methods.base import Method
 
+_ALL = "all"  # for every parent, where a role says nothing of its own
 _KEYS = {"method", "about", "options", "train", "parents", "data"}
 
 
@@ -95,7 +97,9 @@ def load_recipe(method: str, recipe: str = "tiny", set: Mapping[str, object] | S
         method: name of the method.
         recipe: ``tiny``, ``paper``, another shipped name, or the path of a YAML file.
         set: ``{"lambda": 20, "train.lr": 0.05, "parents.teacher.train.length": 4}``, or the same as texts
-            ``key=value``; a bare key goes to the method's options or else to the loop's settings.
+            ``key=value``; a bare key goes to the method's options or else to the loop's settings. Parents
+            keep their own recipe, so that a sweep finds them again: ``parents.ROLE.`` reaches one,
+            ``parents.all.`` every one.
 
     Raises:
         SpecError: no such recipe, or malformed, with file and line.
@@ -122,10 +126,13 @@ def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str
     settings = _validated(document, data.get("train"), TrainSettings, "train")
     needs = options.needs()
     given = data.get("parents") or {}
-    _unknown(document, given, needs, ("parents",))
+    _unknown(document, given, {*needs, _ALL} if needs else (), ("parents",))
     parents = {}
     for role, parent_method in needs.items():
         entry = given.get(role) or {}
+        if given.get(_ALL):
+            _unknown(document, given[_ALL], {"options", "train", "parents"}, ("parents", _ALL))
+            entry = _merge(given[_ALL], entry) if isinstance(entry, dict) else entry
         _unknown(document, entry, {"recipe", "options", "train", "parents", "method"}, ("parents", role))
         parents[role] = _parent(document, entry, str(entry.get("method", parent_method)), name)
     plain = TypeAdapter(METHODS[method]).dump_python(options, mode="json")

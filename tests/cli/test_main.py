@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -177,3 +178,104 @@ def test_progress_of_a_resumed_run_counts_only_its_own_work(monkeypatch, capsys)
         for done in (900, 900, 920):
             advance(done, 1000)
     assert capsys.readouterr().err.splitlines() == ["run: 920/1000, 1 step/s, ETA 80 s"]
+
+
+def shell(line, folder, **environment):
+    """Run a line of bash in which ``$LRFR`` is the command, as a person would."""
+    environment = {**os.environ, "LRFR": f"{sys.executable} -m lrfr", **environment}
+    environment["PYTHONPATH"] = str(Path(main.__file__).parents[2])
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder, env=environment
+    )
+
+
+STREAMS = {
+    "a full disk": ("$LRFR presets ls > /dev/full", 5, "error: standard output: No space left on device\n"),
+    "help, full": ("$LRFR --help > /dev/full", 5, "error: No space left on device\n"),
+    "closed": ("$LRFR init mine.yaml >&-", 0, ""),
+    "no reader": ("$LRFR presets ls | exec true; exit ${PIPESTATUS[0]}", 0, ""),
+    "no reader of help": ("$LRFR --help | exec true; exit ${PIPESTATUS[0]}", 0, ""),
+    "an error nobody reads": ("$LRFR docter 2>/dev/full", 2, ""),
+    "all closed": ("$LRFR spec check nothing <&- >&- 2>&-", 2, ""),
+    "an error nobody takes": ("$LRFR docter --json >/dev/full 2>/dev/null", 2, ""),
+}
+
+
+@pytest.mark.parametrize("case", STREAMS)
+def test_streams_that_are_full_closed_or_left(case, tmp_path):
+    line, code, err = STREAMS[case]
+    done = shell(line, tmp_path)
+    assert (done.returncode, done.stderr, done.stdout) == (code, err, "")
+    assert (tmp_path / "mine.yaml").exists() == (case == "closed")
+
+
+def test_no_file_is_opened_under_the_number_of_a_closed_stream():
+    code = "import os; from lrfr.cli.standard_streams import open_streams; open_streams(); print('x')\n"
+    code += "f = open('/dev/null'); assert f.fileno() > 2, f.fileno()"
+    done = subprocess.run(["bash", "-c", f'{sys.executable} -c "{code}" <&- >&- 2>&-'], check=False)
+    assert done.returncode == 0
+
+
+def test_names_that_the_encoding_lacks_are_shown_as_escapes(tmp_path):
+    line = "$LRFR spec check $'caf\\xe9' ; $LRFR spec check $'caf\\xe9' --json 2>/dev/null"
+    for encoding in ("utf-8", "ascii"):
+        done = shell(line, tmp_path, PYTHONIOENCODING=encoding)
+        assert done.returncode == 2 and "no such file" in done.stderr and "bug" not in done.stderr
+        assert json.loads(done.stdout)["code"] == 2
+
+
+@pytest.mark.parametrize("name", ["n" * 5000, "a\nb\x1b[2J", "a\0b", "", "9" * 5000])
+def test_names_of_any_shape_end_in_one_short_line(lrfr, name):
+    for words in (
+        ("spec", "check", name),
+        ("make-pairs", "--source", name),
+        ("make-pairs", "--view", name, "--source", "synthetic:ids=2,per_id=2", "--spec", "fskd", "--plan"),
+        ("train", "baseline", "--view", name),
+        ("eval", name, "--benchmark", "synthetic"),
+        ("eval", "--benchmark", name),
+        ("report", name),
+        ("table", name),
+        ("reproduce", name),
+        *([] if "\n" in name else [("demo", "--folder", name), ("make-pairs", "--store", name)]),
+    ):
+        code, out, err = lrfr(*words, "--json")
+        assert code in {2, 3}, (words[0], code, err[:200])
+        assert json.loads(out)["code"] == code
+        last = err.strip().splitlines()[-1]
+        assert last.startswith("error: ") and len(last) < 1200 and "\x1b" not in err, (words[0], last[:200])
+        assert len(err.strip().splitlines()) <= 1 + ("Usage: " in err)
+
+
+class Gone:
+    """A body of a command that ends otherwise than by an error of ours."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, out):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), SystemExit(0)])
+def test_what_looks_like_an_end_in_peace_is_none(lrfr, monkeypatch, error):
+    module = type(sys)("gone_module")
+    body = Gone(error)
+    body.__name__ = body.__doc__ = "gone"
+    module.gone = command("gone")(body)
+    monkeypatch.setitem(sys.modules, "gone_module", module)
+    monkeypatch.setitem(main.COMMANDS, "gone", ("gone_module", "gone", ""))
+    code, out, err = lrfr("gone", "--json")
+    assert code == 5 and json.loads(out)["code"] == 5 and err.startswith("error: ")
+
+
+def test_a_bug_is_told_where_no_temporary_file_can_be_written(lrfr, monkeypatch):
+    module = type(sys)("boom_module")
+    body = Gone(ZeroDivisionError("went wrong"))
+    body.__name__ = body.__doc__ = "boom"
+    module.boom = command("boom")(body)
+    monkeypatch.setitem(sys.modules, "boom_module", module)
+    monkeypatch.setitem(main.COMMANDS, "boom", ("boom_module", "boom", ""))
+    monkeypatch.setattr(main.tempfile, "mkstemp", Gone(FileNotFoundError(2, "No usable temporary directory")))
+    monkeypatch.setattr(Gone, "__call__", lambda self, *_, **__: (_ for _ in ()).throw(self.error))
+    code, out, err = lrfr("boom", "--json")
+    assert code == 1 and "went wrong" in err and json.loads(out)["error"]["file"] is None

@@ -118,6 +118,29 @@ def test_renamed_results_and_moved_folders_need_no_rebuild(world):
     assert reproduce("other.json", check=True).first is None
 
 
+def test_from_another_folder_what_the_file_names_is_found_beside_it(world, monkeypatch):
+    (world / "elsewhere").mkdir()
+    monkeypatch.chdir(world / "elsewhere")
+    (world / "results").mkdir()
+    (world / "r.json").rename(world / "results" / "r.json")
+    found = reproduce(world / "results" / "r.json", check=True)
+    assert {link.state for link in found.links} == {"agrees"}, found.links
+
+
+@pytest.mark.parametrize(
+    ("link", "name", "option"), [("checkpoint", "runs", "--checkpoint"), ("list", "pairs.tsv", "--data")]
+)
+def test_what_lies_nowhere_is_missing_not_different_and_can_be_given(lrfr, world, link, name, option):
+    (world / name).rename(world / "moved")
+    found = reproduce(world / "r.json", check=True)
+    assert found.first is not None and (found.first.name, found.first.state) == (link, "is missing")
+    assert str(world) in found.first.seen and option in found.first.seen
+    assert next(item.state for item in found.links if item.name == "view") == "agrees"
+    given = "moved/one" if name == "runs" else "moved"
+    code, out, err = lrfr("reproduce", "r.json", "--check", option, given)
+    assert code == 0, out + err
+
+
 def test_what_cannot_be_seen_is_not_checked(world):
     shutil.rmtree(world / "store")
     states = {link.name: link.state for link in reproduce("r.json", check=True).links}

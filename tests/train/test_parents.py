@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.core.progress import Hooks, Stopped
+from lrfr.pairs.build.ingest import IngestOptions
+from lrfr.pairs.build.make import MakeOptions, make_pairs
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.train import checkpoint
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.recognizer_task import FitOptions
@@ -32,7 +35,7 @@ def test_the_teacher_is_trained_once_and_found_again(store, dataset, tmp_path):
     run = train_model(recipe("fskd"), (store, "default"), tmp_path / "fskd", options=ALONE, hooks=hooks)
     assert (run.steps, run.total_steps, run.started_at) == (2, 2, 0) and len(run.losses) == 2
     assert run.parents == {"teacher": tmp_path / "teacher"} and {None, "teacher"} == set(images)
-    assert said[0] == f"teacher: training baseline (tiny) in {tmp_path / 'teacher'}"
+    assert said[0].startswith(f"teacher: training baseline (tiny) in {tmp_path / 'teacher'}, with settings")
     assert str(run).endswith(f"step 2 of 2, loss {run.losses[0]:.4g} -> {run.losses[1]:.4g}")
     face = np.zeros((20, 20, 3), np.uint8)
     assert np.array_equal(run.embedder()([face]), load_model(tmp_path / "fskd")([face]))
@@ -152,3 +155,55 @@ def test_the_last_process_of_many_says_nothing(monkeypatch, store, tmp_path):
     monkeypatch.setattr(room, "train_model", lambda *a, hooks, **k: hooks.note("spoken"))
     room.train_here(recipe("baseline"), tmp_path / "run", room.Wishes(store), {}, Hooks(on_note=said.append))
     assert said == []
+
+
+@pytest.mark.parametrize("method", ["fskd", "octuplet", "btnet-branch"])
+def test_parents_all_reaches_every_parent_and_what_is_said_of_one_wins(method):
+    short = load_recipe(method, set={"parents.all.train.length": 3})
+    assert [parent.settings.length for parent in short.parents.values()] == [3] * len(short.parents)
+    assert short.settings == load_recipe(method).settings
+    role = next(iter(short.parents))
+    both = load_recipe(method, set={"parents.all.train.length": 3, f"parents.{role}.train.length": 4})
+    assert both.parents[role].settings.length == 4
+    with pytest.raises(SpecError, match="nolength"):
+        load_recipe(method, set={"parents.all.train.nolength": 3})
+
+
+def test_parents_all_of_a_method_without_parents_is_a_mistake():
+    with pytest.raises(SpecError, match="unknown key 'all'"):
+        load_recipe("baseline", set={"parents.all.train.length": 3})
+
+
+JPEG = "version: 1\nname: q\nimage: {size: 16}\npipeline:\n  - {op: jpeg, id: j, quality: 50}\n"
+UNFIT = {
+    "16 px faces": ("small", {}, ["backbone 'tiny' takes 112", "the faces of the view: 16 px"]),
+    "depthwise tail": ("small", {"backbone": "tiny-mobilefacenet"}, ["takes 112 px", "16 px"]),
+    "input": ("default", {"input.size_px": 16}, ["takes 112", "input.size_px: 16 px"]),
+    "batch of one": ("default", {"batch_size": 1}, ["one face at a time", "batch_norm=frozen"]),
+    "one identity": ("one", {}, ["one identity"]),
+    "a large batch": ("default", {"batch_size": 512}, ["too few for one batch of 512"]),
+}
+
+
+@pytest.fixture(scope="module")
+def unfit_store(store):
+    """The store with a view of 16 px faces and one of a single identity."""
+    serial = Runner(executor="serial")
+    small = MakeOptions(ingest=IngestOptions(size_px=16))
+    faces = "synthetic:ids=3,per_id=4,seed=0"
+    make_pairs(faces, [JPEG], store=store, view="small", options=small, runner=serial)
+    make_pairs("synthetic:ids=1,per_id=8,seed=0", ["fskd"], store=store, view="one", runner=serial)
+    return store
+
+
+@pytest.mark.parametrize("case", UNFIT)
+@pytest.mark.parametrize("method", ["baseline", "fskd"])
+def test_what_cannot_be_trained_is_refused_before_anything_starts(unfit_store, tmp_path, method, case):
+    view, changes, words = UNFIT[case]
+    parents = {"parents.all.train.batch_size": 4} if method == "fskd" else {}
+    wanted = load_recipe(method, set={"batch_size": 4, **parents, **changes})
+    with pytest.raises(LrfrError) as raised:
+        train_model(wanted, (unfit_store, view), tmp_path / "run", options=ALONE)
+    text = str(raised.value)
+    assert all(word in text for word in words) and "\n" not in text, text
+    assert not list(tmp_path.iterdir())

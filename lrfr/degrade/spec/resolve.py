@@ -111,11 +111,11 @@ def open_document(source: str | Path, folder: Path | None = None) -> Document:
         raise SpecError(
             f"cannot read: {getattr(error, 'strerror', None) or error}", file=str(source)
         ) from None
-    if exists:
-        raise SpecError("not a file", file=str(source))
     name = str(source)
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     known = [*preset_names(), *ALIASES]
+    if exists and stem not in known:  # a folder that is called like a preset hides none
+        raise SpecError("not a file", file=str(source))
     if stem not in known:
         raise SpecError(f"no such file and no preset of that name: '{name}'", hint=did_you_mean(stem, known))
     return parse(preset_text(stem), f"preset {ALIASES.get(stem, stem)}")
@@ -238,7 +238,7 @@ def _child_key(parent: Any, word: str, dotted: str, document: Document, source: 
         return word
     if not isinstance(parent, list):
         raise document.error(f"'{dotted}' leads through a plain value at '{word}'", source)
-    if word.isdigit() and len(word) < 6 and int(word) < len(parent):
+    if word.isdecimal() and len(word) < 6 and int(word) < len(parent):
         return int(word)
     for name in ("id", "op"):
         found = [

@@ -179,7 +179,7 @@ def _begun(place: ColumnPlace) -> dict[int, ChunkReport]:
     for path in sorted(place.folder.glob("*.npy")):
         report = _whole(path)
         start = path.name.split("-")[0]
-        if report is None or not start.isdigit() or int(start) in found:
+        if report is None or not start.isdecimal() or int(start) in found:
             discard(path)
         else:
             found[int(start)] = report

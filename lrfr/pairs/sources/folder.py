@@ -182,7 +182,7 @@ def _people(path: Path) -> set[str]:
     found = set()
     for number, parts in read_rows(path, "name count", fields=(1, 2), separator="auto"):
         if len(parts) == 2:
-            if not parts[1].isdigit():
+            if not parts[1].isdecimal():
                 raise SpecError("expected 'name count'", file=str(path), line=number)
             found |= {_lfw_key(parts[0], str(index)) for index in range(1, min(int(parts[1]), 100_000) + 1)}
     return found
@@ -235,7 +235,7 @@ def read_pairs_txt(path: Path, error: type[LrfrError] = SpecError, *, names: boo
     )
     # the two numbers stand between spaces also where the names do between tabs
     header = " ".join(rows[0].fields).split() if rows else []
-    counts = [int(word) for word in header] if len(header) < 3 and all(map(str.isdigit, header)) else []
+    counts = [int(word) for word in header] if len(header) < 3 and all(map(str.isdecimal, header)) else []
     pairs = [_lfw_pair(row, path, error) for row in (rows[1:] if counts else rows)]
     if not pairs:
         raise error("the list has no pairs", file=str(path))
@@ -252,7 +252,7 @@ def read_pairs_txt(path: Path, error: type[LrfrError] = SpecError, *, names: boo
 
 def _lfw_pair(row: Row, path: Path, error: type[LrfrError]) -> LfwPair:
     parts = row.fields
-    if len(parts) in {3, 4} and parts[1].isdigit() and parts[-1].isdigit():
+    if len(parts) in {3, 4} and parts[1].isdecimal() and parts[-1].isdecimal():
         other = parts[0] if len(parts) == 3 else parts[2]
         return LfwPair(_lfw_key(parts[0], parts[1]), _lfw_key(other, parts[-1]), len(parts) == 3, row.number)
     raise error("expected 'name i j' or 'name i other j'", file=str(path), line=row.number)

@@ -92,7 +92,11 @@ def read_counts(place: str, kind: str) -> dict[str, int]:
             raise SpecError(
                 f"the {kind} source has no '{name}'", hint=did_you_mean(name, ("ids", "per_id", "seed"))
             )
-        if not number.isdigit() or int(number) >= 2**31 or (name != "seed" and int(number) == 0):
+        if (
+            not (number.isdecimal() and len(number) < 11)
+            or int(number) >= 2**31
+            or (name != "seed" and int(number) == 0)
+        ):
             raise SpecError(
                 f"'{number}' is no value for {name}", hint=f"for example {kind}:ids=100,per_id=12,seed=0"
             )

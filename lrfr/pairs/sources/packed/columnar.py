@@ -189,7 +189,7 @@ class _Rows:
         name = identity_name(text)
         if not name or not self.classes:
             return name, ""
-        inside = name.isdigit() and int(name) < len(self.classes)
+        inside = name.isdecimal() and int(name) < len(self.classes)
         return (identity_name(self.classes[int(name)]), "") if inside else ("", "E_LABEL")
 
     def _attributes(self, row: int) -> dict[str, int]:

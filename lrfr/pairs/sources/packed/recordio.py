@@ -85,7 +85,7 @@ class RecordIOSource(Source):
             return []
         places = []
         for line, parts in read_rows(path, "number<tab>position", fields=2, error=DataError):
-            if not all(part.isdigit() and len(part) < 19 for part in parts):
+            if not all(part.isdecimal() and len(part) < 19 for part in parts):
                 raise DataError("expected 'number<tab>position'", file=str(path), line=line)
             if int(parts[1]) + _WORDS.size > size:
                 raise DataError(

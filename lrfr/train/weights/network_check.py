@@ -1,0 +1,112 @@
+"""Do a recipe's networks, its parents and the view's faces go together? Tried before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lrfr.core.errors import DataError, LrfrError, SpecError
+from lrfr.pairs.reading.dataset import PairDataset
+from lrfr.train.backbones.nets import Backbone, Nets
+from lrfr.train.checkpoint import read_manifest, resolve
+from lrfr.train.methods.base import Method
+from lrfr.train.recipe import Recipe
+from lrfr.train.weights.model_identity import ModelIdentity
+
+_WRONG = (RuntimeError, KeyError, IndexError, ValueError, AssertionError)
+_SIDES_PX = (16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 224)
+
+
+def check_networks(recipe: Recipe, given: Mapping[str, Path], dataset: PairDataset) -> None:
+    """Refuse what cannot work, before any of it is trained: the recipe's networks and its parents', with
+    untrained weights, must get through the losses of two faces and embed one.
+
+    Raises:
+        SpecError: they cannot; the message names both sides.
+        DataError: a given parent is no checkpoint, or damaged, or the view has too few faces or identities.
+
+    """
+    classes, names = dataset.num_classes, tuple(dataset.attribute_names)
+    if classes == 1:
+        raise DataError("the view has one identity: there is nothing to tell apart", hint="take two or more")
+    makers = {
+        role: ModelIdentity(parent.method, parent.options, classes, names)
+        for role, parent in recipe.parents.items()
+        if role not in given
+    }
+    makers |= {role: ModelIdentity.read(read_manifest(resolve(path)), path) for role, path in given.items()}
+    method = recipe.make()
+    with torch.random.fork_rng(), torch.no_grad():
+        parents = {
+            role: maker.make().build(maker.num_classes, None, maker.attribute_names)
+            for role, maker in makers.items()
+        }
+        nets = Nets()
+        try:
+            nets = method.build(classes, parents, names)
+            method.train_mode(nets)
+            batch = dataset.batch(np.arange(min(2, recipe.settings.batch_size, len(dataset))), 0)
+            method.losses(nets, batch.as_float(), 0)
+            method.embedder(nets)([batch.hr_bchw[0].permute(1, 2, 0).numpy()])
+        except LrfrError:
+            raise
+        except _WRONG as error:
+            _check_sides(method, recipe, nets, dataset.size_px)
+            if recipe.settings.batch_size == 1:
+                raise SpecError(
+                    f"{method.backbone} cannot be trained on one face at a time: {_reason(error)}",
+                    hint="--set batch_size=2 or more, or --set batch_norm=frozen",
+                ) from None
+            sides = [
+                _side(f"{role} {given.get(role, '')}".strip(), makers[role], parents[role]) for role in makers
+            ]
+            raise _misfit(method, recipe, sides, error) from None
+
+
+def _check_sides(method: Method, recipe: Recipe, nets: Nets, faces_px: int) -> None:
+    """Refuse faces, or an ``input.size_px``, of a side that the recognizer does not take."""
+    net = nets["net"] if "net" in nets else None
+    if not isinstance(net, Backbone):
+        return
+    fitting = [side for side in _SIDES_PX if _takes(net, side)]
+    wanted = {"the faces of the view": faces_px, "input.size_px": method.input.size_px}
+    for what, side in wanted.items():
+        if fitting and side not in fitting and not _takes(net, side):
+            sides = ", ".join(map(str, fitting))
+            raise SpecError(
+                f"{recipe.method}: backbone '{method.backbone}' takes {sides} px, {what}: {side} px",
+                hint="make pairs of that size, or --set backbone= one that takes any, such as tiny-gap",
+            )
+
+
+def _takes(net: Backbone, side_px: int) -> bool:
+    try:
+        net.eval()(torch.zeros(1, 3, side_px, side_px))
+    except _WRONG:
+        return False
+    return True
+
+
+def _side(name: str, maker: ModelIdentity, nets: Nets) -> str:
+    head = f"{maker.num_classes} classes" if "head" in nets else "no head"
+    return f"{name} ({maker.method}, {maker.options.get('backbone')}, {nets['net'].emb_dim} wide, {head})"
+
+
+def _misfit(method: Method, recipe: Recipe, sides: list[str], error: Exception) -> SpecError:
+    own = f"{recipe.method} ({recipe.name}, {method.backbone})"
+    if not sides:
+        return SpecError(f"{own} cannot work with this view: {_reason(error)}")
+    return SpecError(
+        f"{'; '.join(sides)} cannot work with {own}: {_reason(error)}",
+        hint="choose the same backbone with --set backbone=..., or another --parent",
+    )
+
+
+def _reason(error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, KeyError):
+        return f"there is no {reason.strip(chr(39))}"
+    return "their layers are not the same" if "loading state_dict" in reason else reason
