@@ -49,7 +49,7 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
     """Return the bytes of a regular file without ever blocking on a FIFO or device.
 
     Raises:
@@ -62,18 +62,18 @@ def read_bytes(path: Path) -> bytes:
         # opening a socket fails with ENXIO before its type can be asked of the descriptor
         code = "E_NOTFILE" if os.path.exists(path) and not os.path.isfile(path) else "E_READ"
         raise ImageFault(code, getattr(error, "strerror", None) or str(error), file=str(path)) from None
-    before = os.fstat(descriptor)
-    if not stat.S_ISREG(before.st_mode):
-        os.close(descriptor)
-        raise ImageFault("E_NOTFILE", file=str(path))
-    with os.fdopen(descriptor, "rb") as handle:
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise ImageFault("E_NOTFILE", file=str(path))
         if before.st_size > MAX_FILE_BYTES:
             raise ImageFault("E_BOMB", f"{before.st_size} bytes", file=str(path))
-        try:
-            data = handle.read(before.st_size + 1)
-        except OSError as error:
-            raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
-        after = os.fstat(handle.fileno())
+        data = _read_up_to(descriptor, before.st_size + 1)
+        after = os.fstat(descriptor)
+    except OSError as error:
+        raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
+    finally:
+        os.close(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(
         data
     ) != after.st_size:
@@ -81,6 +81,17 @@ def read_bytes(path: Path) -> bytes:
     if not data:
         raise ImageFault("E_EMPTY", file=str(path))
     return data
+
+
+def _read_up_to(descriptor: int, size: int) -> bytes:
+    """Read until the end of a file, or ``size`` bytes; a network file system may give less at a time."""
+    data = os.read(descriptor, size)
+    if len(data) in {0, size - 1, size}:
+        return data
+    parts = [data]
+    while part := os.read(descriptor, size - sum(map(len, parts))):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def seal(value: dict[str, Any]) -> bytes:

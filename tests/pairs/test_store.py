@@ -294,6 +294,7 @@ def test_scan_cache_saves_reading_and_is_never_trusted_blindly(tmp_path, folder,
     for index in range(3):
         (root / f"id{index}").mkdir(parents=True)
         (root / f"id{index}" / "a.png").write_bytes(save(picture(index), "PNG"))
+    time.sleep(0.15)  # what is younger than a tick of the clock is not remembered
     reads = []
     real = FolderSource.read
     monkeypatch.setattr(FolderSource, "read", lambda self, place: reads.append(place) or real(self, place))
@@ -306,9 +307,16 @@ def test_scan_cache_saves_reading_and_is_never_trusted_blindly(tmp_path, folder,
     (root / "id1" / "a.png").write_bytes(save(picture(9), "PNG"))
     assert make_pairs(toy_ingest(FolderSource(root)), [], store=store).parts != first.parts
     assert set(reads) == {"id1/a.png"}, "the others are there: only what is new is read again"
+    reads.clear()
+    make_pairs(toy_ingest(FolderSource(root)), [], store=store)
+    assert reads == ["id1/a.png"], (
+        "written again a moment before: its times may stay when it changes once more"
+    )
     cache = next((folder / "s" / "cache").iterdir())
     cache.write_text("{broken")
-    make_pairs(toy_ingest(FolderSource(root)), [], store=store)
+    told = make_pairs(toy_ingest(FolderSource(root)), [], store=store).done.warnings
+    assert "scan cache" in told[-1]
+    assert not make_pairs(toy_ingest(FolderSource(root)), [], store=store).done.warnings
 
 
 def test_the_card_states_the_license_of_every_spec(folder):

@@ -65,7 +65,8 @@ def _names(context: click.Context, option: click.Parameter, path: Path | None) -
 @opt.workers("Tasks at once; else one for each core.")
 @opt.ray_address("Of a running Ray cluster ('auto' finds one).")
 @opt.path("--scratch", kind=opt.FOLDER, help="Local folder to build shards in (network stores).")
-@opt.plan("Write nothing: show what it takes.")
+@opt.plan("Write no pair: show what it takes (what the scan saw is kept).")
+@opt.count("--sample", help="With --plan: look at so many faces and scale up.")
 @opt.path("--sheet", kind=opt.FILE, help="With --plan: write a contact sheet PNG here.")
 def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
     """Write or find everything a view needs: HR once, each degraded variant once, and the view.
@@ -154,12 +155,16 @@ def _plan(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
     options, view = opt.picked(MakeOptions, given), opt.picked(ViewOptions, given)
     with out.stoppable("make-pairs", "img", "shards") as hooks:
         runner = opt.picked(Runner, given, hooks=hooks)
-        found = estimate(StoreFiles(given["store"]), ingest, specs, runner, options=options, view=view)
+        store = StoreFiles(given["store"])
+        found = estimate(store, ingest, specs, runner, options=options, view=view, sample=given["sample"])
     rows = [[part.part, part.images, part.megabytes, part.minutes] for part in found.parts]
     out.table(["part", "images", "MB", "minutes on one core"], rows, "plan (nothing written)")
+    if found.sampled:
+        out.say("scaled up from {} of {} faces".format(*found.sampled))
     out.counts("rows", found.counts.as_json())
-    _remark(out, found.report, ingest.warnings)
-    told = {**found.as_json(), "warnings": list(ingest.warnings)}
+    warnings = (*ingest.warnings, *found.warnings)
+    _remark(out, found.report, warnings)
+    told = {**found.as_json(), "warnings": list(warnings)}
     if given["sheet"]:
         contact_sheet(ingest, specs, given["sheet"])
         told["sheet"] = str(given["sheet"])

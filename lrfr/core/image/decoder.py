@@ -19,7 +19,7 @@ from lrfr.core.image.bare import Bare
 from lrfr.core.image.codecs import bare_of, load_fault, open_picture
 from lrfr.core.image.content_kind import content_of, suffix_fits
 from lrfr.core.image.encoder import ImageU8
-from lrfr.core.image.jpeg_header import decode_plain, read_jpeg_header
+from lrfr.core.image.jpeg_header import JpegHeader, decode_plain, read_jpeg_header
 from lrfr.core.image.netpbm import decode_netpbm, read_netpbm_header
 from lrfr.core.image.orientation import orientation_of, upright
 from lrfr.core.image.silence import may_silence, silent_stderr
@@ -55,12 +55,14 @@ class Picture:
         pixels: uint8 [H, W, 3] RGB, upright.
         kind: format, such as ``JPEG``.
         remarks: what is unusual about the file: keys of :data:`REMARKS`.
+        plain: whether it is a plain, upright JPEG, whose bytes can be kept as they are.
 
     """
 
     pixels: ImageU8
     kind: str
     remarks: tuple[str, ...]
+    plain: bool = False
 
 
 def decode(data: bytes) -> ImageU8:
@@ -87,14 +89,16 @@ def read_picture(data: bytes, name: str = "") -> Picture:
         ImageFault: with the reason code; nothing else.
 
     """
-    kind = _kind(data)
+    kind, plain = _kind(data), False
     if kind == "JPEG":
-        pixels, found = _decode_jpeg(data)
+        header = read_jpeg_header(data)
+        pixels, found = _decode_jpeg(header)
+        plain = header.plain and header.upright
     elif kind == "PPM":
         pixels, found = _decode_netpbm(data)
     else:
         pixels, found = _by_pillow(kind, bare_of(kind, data))
-    return Picture(pixels, kind, (*found, "W_SUFFIX") if not suffix_fits(kind, name) else found)
+    return Picture(pixels, kind, found if suffix_fits(kind, name) else (*found, "W_SUFFIX"), plain)
 
 
 def probe(data: bytes) -> tuple[str, int, int]:
@@ -139,8 +143,7 @@ def _check_extent(width: int, height: int) -> None:
 _Decoded = tuple[ImageU8, tuple[str, ...]]
 
 
-def _decode_jpeg(data: bytes) -> _Decoded:
-    header = read_jpeg_header(data)
+def _decode_jpeg(header: JpegHeader) -> _Decoded:
     _check_extent(header.width, header.height)
     pixels = decode_plain(header.bare.data) if header.plain else None
     return _by_pillow("JPEG", header.bare) if pixels is None else _finished(pixels, header.bare)

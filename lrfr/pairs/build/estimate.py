@@ -1,4 +1,6 @@
-"""What make-pairs would do: counts, bytes and time, from a small trial in memory; nothing is written."""
+"""What make-pairs would do: counts, bytes and time, from a small trial in memory; only what was seen of the
+source is kept, in the scan cache.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,17 @@ from lrfr.core.image import encode_png
 from lrfr.degrade.inspect.picture_grid import tile
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.pairs.build.growth import RowCounts, grow
-from lrfr.pairs.build.hr import look, plan_base
+from lrfr.pairs.build.hr import Seen, look, plan_base
 from lrfr.pairs.build.lr import Variant, variant_id
 from lrfr.pairs.build.plan import BasePlan
-from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.build.scan import SCAN_MS, Ingest
 from lrfr.pairs.build.view_file import MakeOptions, ViewOptions, wish
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import SourceReport
+from lrfr.pairs.sources.base import Face, Listing
 
 if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
@@ -38,11 +41,11 @@ _RECORD_BYTES = HEAD_BYTES + 4
 
 @dataclass(frozen=True)
 class Part:
-    """What one part (HR, or a variant) would take.
+    """What one part (the scan, HR, or a variant) would take.
 
     Attributes:
         part: its name.
-        images: to write; 0 where it is there already.
+        images: to write (to read, of the scan); 0 where it is there already.
         megabytes: of them.
         minutes: on one core.
 
@@ -59,12 +62,14 @@ class Estimate:
     """What make-pairs would do.
 
     Attributes:
-        parts: HR first, then every variant.
+        parts: the scan and HR first, then every variant.
         bases: ids of the bases that the view would stand on.
         rows: number of usable faces.
         identities: number of identities.
         report: of the source, with what would be refused.
         counts: what would become of rows.
+        sampled: (faces looked at, all faces) where only some were, and the rest is scaled up.
+        warnings: what to tell about the scan.
 
     """
 
@@ -74,6 +79,8 @@ class Estimate:
     identities: int
     report: SourceReport
     counts: RowCounts
+    sampled: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return it as plain data, megabytes under ``MB``."""
@@ -88,6 +95,7 @@ class Estimate:
             "identities": self.identities,
             "row_counts": self.counts.as_json(),
         }
+        told |= {"sampled": list(self.sampled)} if self.sampled else {}
         return {"estimate": parts, **told, **counts}
 
 
@@ -99,8 +107,21 @@ def estimate(
     *,
     options: MakeOptions | None = None,
     view: ViewOptions | None = None,
+    sample: int | None = None,
 ) -> Estimate:
     """Plan everything, try it on a few faces, and scale up.
+
+    What is seen of the source goes into the scan cache of the store (unless the ingest is not ``cached``), so
+    that make-pairs need not look again.
+
+    Args:
+        store: where the pairs would go.
+        ingest: the source.
+        specs: of the variants.
+        runner: how to look at the source.
+        options: see :func:`lrfr.pairs.build.make.make_pairs`.
+        view: its name and filter.
+        sample: look at so many faces, spread over all, and scale up; None looks at every one.
 
     Raises:
         SpecError, DataError: as :func:`lrfr.pairs.build.make.make_pairs` would.
@@ -109,17 +130,23 @@ def estimate(
     refuse_other_layouts(store)
     options, view = options or MakeOptions(), view or ViewOptions()
     asked = wish(store, ingest, specs, view, options)
-    # without the scan cache nothing at all is written
-    ingest = replace(asked.ingest, cached=False)
+    whole = asked.ingest.listing()
+    ingest = asked.ingest if sample is None else replace(asked.ingest, listed=_some(whole, sample))
     seen = look(store, ingest, runner)
+    scale = len(whole.faces) / max(1, len(ingest.faces()))
     plan = plan_base(seen, ingest)
     growth = grow(store, plan, asked.rule(store))
     images, hr_bytes, hr_seconds = _try_hr(ingest, plan)
     fresh = growth.fresh
     written = fresh is not None and not (store.base(fresh.base_id) / "manifest.json").exists()
-    parts = [_part("HR", len(fresh.rows) if fresh and written else 0, hr_bytes, hr_seconds)]
+    left = 0 if ingest.cached else len(seen.faces)
+    left += 0 if scale == 1 else len(whole.faces) - len(ingest.faces())
+    parts = [
+        _part("scan", left, 0.0, SCAN_MS / 1e3),
+        _part("HR", _scaled(len(fresh.rows) if fresh and written else 0, scale), hr_bytes, hr_seconds),
+    ]
     contents = [(part.base.content, part.base.rows) for part in growth.held]
-    contents += [(fresh.content_id, len(fresh.rows))] if fresh else []
+    contents += [(fresh.content_id, _scaled(len(fresh.rows), scale))] if fresh else []
     for item in asked.wanted:
         lr_bytes, lr_seconds = _try_lr(item.variant, plan, images)
         missing = sum(
@@ -129,9 +156,29 @@ def estimate(
         )
         parts.append(_part(item.variant.name, missing, lr_bytes, lr_seconds))
     report, counts = seen.report(ingest.source.describe()), growth.counts
-    rows = counts.new + counts.kept + counts.replaced
-    bases = {*(part.base.id for part in growth.held), *((fresh.base_id,) if fresh else ())}
-    return Estimate(tuple(parts), tuple(sorted(bases)), rows, len(plan.rows.label_names), report, counts)
+    rows = _scaled(counts.new + counts.kept + counts.replaced, scale)
+    bases = {*(part.base.id for part in growth.held), *((fresh.base_id,) if fresh and scale == 1 else ())}
+    sampled = (len(ingest.faces()), len(whole.faces)) if scale != 1 else None
+    notes = (seen.note,) if seen.note else ()
+    found = (tuple(parts), tuple(sorted(bases)), rows, _identities(seen, whole.faces, plan), report, counts)
+    return Estimate(*found, sampled, notes)
+
+
+def _some(listing: Listing, count: int) -> Listing:
+    """Return a listing of ``count`` of its faces, evenly spaced."""
+    at = np.unique(np.linspace(0, max(0, len(listing.faces) - 1), count).astype(int)).tolist()
+    return replace(listing, faces=tuple(listing.faces[index] for index in at if listing.faces))
+
+
+def _scaled(count: int, scale: float) -> int:
+    return round(count * scale)
+
+
+def _identities(seen: Seen, faces: Sequence[Face], plan: BasePlan) -> int:
+    """Return how many identities there are; of a sample, all that are listed."""
+    if len(seen.faces) == len(faces):
+        return len(plan.rows.label_names)
+    return len({face.label for face in faces if face.label})
 
 
 def _part(name: str, images: int, bytes_each: float, seconds_each: float) -> Part:

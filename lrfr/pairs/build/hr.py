@@ -37,6 +37,8 @@ class Seen:
         found: what the look told, one entry a face.
         listing: what else the source saw.
         repeated: faces that were listed again, as their first lines have them.
+        read: how many faces were read now; what the scan remembered of the others held.
+        note: what to tell about the scan, "" for nothing.
 
     """
 
@@ -44,6 +46,8 @@ class Seen:
     found: tuple[Scanned, ...]
     listing: Listing = field(default_factory=lambda: Listing(()))
     repeated: tuple[Face, ...] = ()
+    read: int = 0
+    note: str = ""
 
     def report(self, source: Mapping[str, object]) -> SourceReport:
         """Return where the faces came from, with the counts of refused and remarked ones."""
@@ -142,18 +146,19 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
     # before the scan, so that its cache and the quarantine do not learn the names again
     listing = memory.without(ingest.listing())
     faces, repeated = distinct(listing.faces)
-    found = scan(ingest, faces, store.root, runner)
+    looked = scan(ingest, faces, store.root, runner)
+    found = looked.found
     stays = [not memory.has_content(item.sha256) for item in found]
     if not all(stays):
-        faces, found = tuple(compress(faces, stays)), list(compress(found, stays))
+        faces, found = tuple(compress(faces, stays)), tuple(compress(found, stays))
         listing = leave_out(listing, "forgotten", stays.count(False))
     if listing.left_out.get("forgotten"):
         runner.hooks.note(memory.told(listing.left_out["forgotten"]))
-    looked = tuple(
+    found = tuple(
         Scanned(code="E_CHANGED") if face.key in changed else item
         for face, item in zip(faces, found, strict=True)
     )
-    return Seen(faces, looked, listing, repeated)
+    return Seen(faces, found, listing, repeated, looked.fresh, looked.note)
 
 
 def distinct(faces: Sequence[Face]) -> tuple[tuple[Face, ...], tuple[Face, ...]]:

@@ -15,7 +15,7 @@ from lrfr.core.lists import Shape, is_held_out, match_names, read_keyed
 from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.unaligned import unaligned_warning
-from lrfr.pairs.build.channel_order import source_looks_swapped
+from lrfr.pairs.build.look.channel_order import source_looks_swapped
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.build.scan import Ingest

@@ -193,7 +193,7 @@ def _write(store: StoreFiles, wish: Wish, runner: Runner) -> MadeView:
         identities=written.identities,
         hr_written=grown.written,
         lr_written=images,
-        warnings=wish.ingest.warnings,
+        warnings=(*wish.ingest.warnings, *((grown.note,) if grown.note else ())),
         splits=written.splits,
     )
     view = written.view
@@ -208,6 +208,7 @@ class _Grown:
     counts: RowCounts
     report: SourceReport
     written: int
+    note: str
 
 
 def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
@@ -226,7 +227,8 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
             changed = changed | frozenset(moved.keys)
             continue
         parts = shown_by(growth.held, fresh.manifest if fresh else None)
-        return _Grown(tuple(parts.values()), growth.counts, report, fresh.written if fresh else 0)
+        written = fresh.written if fresh else 0
+        return _Grown(tuple(parts.values()), growth.counts, report, written, seen.note)
     raise DataError(
         f"{len(changed)} source files keep changing", hint="run again when nothing writes to the source"
     )

@@ -98,16 +98,16 @@ class Prepare:
         if isinstance(content, np.ndarray):
             return self._cut(check_image(content), landmarks), ()
         picture = read_picture(content, name)
-        fits = self._fits(content)
+        # a plain, upright JPEG has the size that its header says
+        fits = picture.plain and self._kept and picture.pixels.shape[:2] == (self.size_px, self.size_px)
         return picture.pixels if fits else self._cut(picture.pixels, landmarks), picture.remarks
 
+    @property
+    def _kept(self) -> bool:
+        return self.color == "rgb" and not self.aligned
+
     def _fits(self, content: Content) -> TypeGuard[bytes]:
-        return (
-            isinstance(content, bytes)
-            and self.color == "rgb"
-            and not self.aligned
-            and is_plain_jpeg(content, self.size_px)
-        )
+        return self._kept and isinstance(content, bytes) and is_plain_jpeg(content, self.size_px)
 
     def jpeg(self, content: Content, landmarks: Landmarks | None = None) -> bytes:
         """Return the HR payload.

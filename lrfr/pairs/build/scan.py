@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lrfr.core.files import canonical, digest_of, make_folder, write_atomic
+from lrfr.core.files import digest_of
+from lrfr.pairs.build.look.scan_cache import FLAGS, ScanCache, is_settled, ticket_of
 from lrfr.pairs.build.plan import BaseOptions, Scanned
 from lrfr.pairs.build.prepare import Landmarks
-from lrfr.pairs.build.tasks import ScanTask
+from lrfr.pairs.build.tasks import ScanReport, ScanTask
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.base import Face, Listing, Source
 
@@ -60,7 +61,7 @@ class Ingest:
         """Return the file of the scan cache for this source and way of taking it in."""
         where = [self.source.describe(), str(getattr(self.source, "root", ""))]
         how = [asdict(self.options.prepare.describe()), _landmarks_digest(self.landmarks)]
-        return store / "cache" / f"scan-{digest_of([*where, *how])[:16]}.json"
+        return store / "cache" / f"scan-{digest_of([*where, *how, FLAGS])[:16]}.bin"
 
 
 def _landmarks_digest(landmarks: LandmarkTable) -> str:
@@ -68,63 +69,103 @@ def _landmarks_digest(landmarks: LandmarkTable) -> str:
     return digest_of({key: list(map(repr, points)) for key, points in landmarks.items()}) if landmarks else ""
 
 
-def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> list[Scanned]:
-    """Return one :class:`Scanned` a face.
+@dataclass(frozen=True)
+class Looked:
+    """What a scan told.
+
+    Attributes:
+        found: one entry a face.
+        fresh: how many faces were read now.
+        note: what to tell about the cache, "" for nothing.
+
+    """
+
+    found: tuple[Scanned, ...]
+    fresh: int = 0
+    note: str = ""
+
+
+def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> Looked:
+    """Look at every face.
 
     Faces with a fingerprint are trusted without a look. Files whose size, times and inode are those of the
     cache are not read again; the cache never enters an id, and bytes are compared once more when the record
     is written.
     """
-    known = _read_cache(ingest.cache_file(store)) if ingest.cached else {}
-    found: list[Scanned | None] = []
-    stamps: list[list[int] | None] = []
-    for face in faces:
-        named = ingest.source.fingerprint(face.place)
-        stamp = None if named else ingest.source.stamp(face.place)
-        stamps.append(list(stamp) if stamp else None)
-        cached = known.get(face.key)
-        # the order matters: a face that is refused by its list is never read, one with a fingerprint need not
-        # be
-        if face.fault:
-            found.append(Scanned(code=face.fault, detail=face.detail))
-        elif named:
-            found.append(Scanned(named))
-        else:
-            found.append(cached[1] if cached and cached[0] == stamps[-1] else None)
-    fresh = None in found
-    _look(ingest, faces, found, runner)
-    done = [item for item in found if item is not None]
-    assert len(done) == len(faces)
-    if ingest.cached and fresh and any(stamps):
-        make_folder(store / "cache")
-        entries = {
-            face.key: [stamp, asdict(item)]
-            for face, stamp, item in zip(faces, stamps, done, strict=True)
-            if stamp and not item.code
-        }
-        write_atomic(ingest.cache_file(store), canonical(entries), store / "tmp")
-    return _mark_duplicates(faces, done)
-
-
-def _look(ingest: Ingest, faces: Sequence[Face], found: list[Scanned | None], runner: Runner) -> None:
-    """Fill what is not known yet, in parallel."""
+    found = [_without_look(ingest.source, face) for face in faces]
     missing = [index for index, item in enumerate(found) if item is None]
+    if not ingest.cached:
+        _look(ingest, faces, found, missing, runner)
+        return Looked(tuple(_mark_duplicates(faces, _all(found))), len(missing))
+    with ScanCache(ingest.cache_file(store)) as cache:
+        now_ns = time.time_ns()
+        stamps = ingest.source.stamps([faces[index].place for index in missing])
+        tickets = [
+            ticket_of(faces[index].key_bytes, stamp) if stamp else b""
+            for index, stamp in zip(missing, stamps, strict=True)
+        ]
+        known = cache.find(b"".join(ticket or bytes(16) for ticket in tickets))
+        for index, ticket, item in zip(missing, tickets, known, strict=True):
+            found[index] = Scanned(item[0], item[1], flags=item[2]) if ticket and item else None
+        cache.prune(store / "tmp")
+        kept = {
+            index: ticket
+            for index, stamp, ticket in zip(missing, stamps, tickets, strict=True)
+            if stamp and is_settled(stamp, now_ns)
+        }
+        missing = [index for index in missing if found[index] is None]
+        _look(ingest, faces, found, missing, runner, lambda seen: cache.add(_entries(seen, kept)))
+        return Looked(tuple(_mark_duplicates(faces, _all(found))), len(missing), cache.note)
+
+
+def _without_look(source: Source, face: Face) -> Scanned | None:
+    # a face that is refused by its list is never read, one with a fingerprint need not be
+    if face.fault:
+        return Scanned(code=face.fault, detail=face.detail)
+    named = source.fingerprint(face.place)
+    return Scanned(named) if named else None
+
+
+def _all(found: Sequence[Scanned | None]) -> list[Scanned]:
+    done = [item for item in found if item is not None]
+    assert len(done) == len(found)
+    return done
+
+
+def _entries(
+    seen: Mapping[int, Scanned], tickets: Mapping[int, bytes]
+) -> Iterator[tuple[bytes, str, int, tuple[str, ...]]]:
+    for index, item in seen.items():
+        if index in tickets and not item.code:
+            yield tickets[index], item.sha256, item.size, item.flags
+
+
+def _look(
+    ingest: Ingest,
+    faces: Sequence[Face],
+    found: list[Scanned | None],
+    missing: Sequence[int],
+    runner: Runner,
+    keep: Callable[[Mapping[int, Scanned]], None] | None = None,
+) -> None:
+    """Fill what is not known yet, in parallel; ``keep`` is given what each task saw, as it ends."""
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     tasks = []
     for chunk in chunks:
         some = [faces[index] for index in chunk]
+        marks = ingest.landmarks_of(some)
         tasks.append(
-            ScanTask(
-                ingest.source,
-                tuple(face.place for face in some),
-                ingest.options.prepare,
-                ingest.landmarks_of(some),
-            )
+            ScanTask(ingest.source, tuple(face.place for face in some), ingest.options.prepare, marks)
         )
-    reports = runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing))
-    for chunk, report in zip(chunks, reports, strict=True):
-        for index, item in zip(chunk, report.scanned, strict=True):
+
+    def told(number: int, report: ScanReport) -> None:
+        seen = dict(zip(chunks[number], report.scanned, strict=True))
+        for index, item in seen.items():
             found[index] = item
+        if keep:
+            keep(seen)
+
+    runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing), told)
 
 
 def _mark_duplicates(faces: Sequence[Face], found: list[Scanned]) -> list[Scanned]:
@@ -139,15 +180,3 @@ def _mark_duplicates(faces: Sequence[Face], found: list[Scanned]) -> list[Scanne
             marked[index] = replace(found[index], flags=(*found[index].flags, "W_DUPLICATE"))
         seen.add(sha256)
     return marked
-
-
-def _read_cache(path: Path) -> dict[str, tuple[list[int], Scanned]]:
-    """Read the cache; one that is damaged or of another version is no cache."""
-    try:
-        value = json.loads(path.read_bytes())
-        return {
-            key: (stamp, Scanned(**{**item, "flags": tuple(item["flags"])}))
-            for key, (stamp, item) in value.items()
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}

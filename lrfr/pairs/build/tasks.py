@@ -80,7 +80,8 @@ class ScanTask:
         except ImageFault as fault:
             return Scanned(code=fault.code, detail=fault.detail)
         sha256, size = content_digest(content)
-        flags = (*remarks, "W_CONSTANT") if pixels.min() == pixels.max() else remarks
+        constant = pixels.item(0) == pixels.item(pixels.size // 2) and pixels.min() == pixels.max()
+        flags = (*remarks, "W_CONSTANT") if constant else remarks
         return Scanned(sha256, size, flags=flags)
 
 

@@ -75,7 +75,15 @@ class Runner:
         with ray_session(self.workers, self.ray_address):
             yield
 
-    def run(self, tasks: Sequence[Task[R]], seconds: float, phase: str, done: int, total: int) -> list[R]:
+    def run(
+        self,
+        tasks: Sequence[Task[R]],
+        seconds: float,
+        phase: str,
+        done: int,
+        total: int,
+        each: Callable[[int, R], None] | None = None,
+    ) -> list[R]:
         """Run tasks and return their reports in order.
 
         Args:
@@ -84,6 +92,7 @@ class Runner:
             phase: its name in progress reports.
             done: images of this phase that were there before.
             total: images of this phase.
+            each: given the number and the report of every task as it ends.
 
         Raises:
             Stopped: the hooks said so; what was finished is kept.
@@ -95,6 +104,8 @@ class Runner:
                 self.on_phase(phase, done, total)
             for index, report in self.place(seconds).run(tasks, self.hooks.stopping):
                 reports[index] = report
+                if each:
+                    each(index, report)
                 done += report.images
                 self.hooks.progress(done, total, phase=phase)
         return [reports[index] for index in range(len(tasks))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -217,12 +217,16 @@ class Source:
         """
         return None
 
+    def stamps(self, places: Sequence[Place]) -> list[tuple[int, ...] | None]:
+        """Return :meth:`stamp` of many places; sources that ask each file only once do so here."""
+        return [self.stamp(place) for place in places]
+
     def describe(self) -> dict[str, str | int]:
         """Return the source in words for manifests and cards: kind and parameters, no absolute path."""
         return {"kind": self.kind}
 
 
-def file_stamp(path: Path) -> tuple[int, ...] | None:
+def file_stamp(path: str | Path) -> tuple[int, ...] | None:
     """Return (size, mtime, ctime, inode) of a file, None if it cannot be asked."""
     try:
         found = os.stat(path)

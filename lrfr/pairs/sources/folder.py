@@ -5,6 +5,7 @@ list names).
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -37,11 +38,16 @@ class FilesSource(Source):
 
     def read(self, place: Place) -> Content:
         """Read one file."""
-        return read_bytes(self.root / place)
+        return read_bytes(os.path.join(self.root, place))
 
     def stamp(self, place: Place) -> tuple[int, ...] | None:
         """Return the file's size, times and inode."""
-        return file_stamp(self.root / place)
+        return file_stamp(os.path.join(self.root, place))
+
+    def stamps(self, places: Sequence[Place]) -> list[tuple[int, ...] | None]:
+        """Return the stamps of many files."""
+        root = str(self.root)
+        return [file_stamp(os.path.join(root, place)) for place in places]
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class FolderSource(FilesSource):
 
 def _deeper(root: Path, faces: Sequence[Face]) -> list[str]:
     """Say so where the folders below the first ones look like the identities."""
-    parents = {PurePosixPath(face.key).parent.parts for face in faces}
+    parents = {PurePosixPath(name).parts for name in {os.path.dirname(face.key) for face in faces}}
     first = {parts[0] for parts in parents if parts}
     if not parents or min(map(len, parents)) < 2 or len(parents) < max(2, 2 * len(first)):
         return []

@@ -1,0 +1,1 @@
+"""The first look at the bytes of a source, and what is remembered of it."""
