@@ -86,12 +86,9 @@ def read_bytes(path: str | Path) -> bytes:
 def _read_up_to(descriptor: int, size: int) -> bytes:
     """Read until the end of a file, or ``size`` bytes; a network file system may give less at a time."""
     data = os.read(descriptor, size)
-    if len(data) in {0, size - 1, size}:
-        return data
-    parts = [data]
-    while part := os.read(descriptor, size - sum(map(len, parts))):
-        parts.append(part)
-    return b"".join(parts)
+    while 0 < len(data) < size - 1 and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
 
 
 def seal(value: dict[str, Any]) -> bytes:

@@ -39,7 +39,7 @@ def test_second_run_writes_nothing(made):
 
 def test_plan_writes_nothing(lrfr, tmp_path):
     plan = result(lrfr("make-pairs", *SMALL, "--plan", "--json"))
-    assert [row["images"] for row in plan["estimate"]] == [24, 24]
+    assert [row["images"] for row in plan["estimate"]] == [0, 24, 24]
     assert plan["rows"] == 24 and plan["identities"] == 6
     assert list(tmp_path.iterdir()) == []
     lrfr("make-pairs", *SMALL, "--plan", "--sheet", "sheet.png")
@@ -48,7 +48,7 @@ def test_plan_writes_nothing(lrfr, tmp_path):
 
 def test_plan_after_a_build_plans_nothing(made):
     plan = result(made("make-pairs", *SMALL, "--plan", "--json"))
-    assert [row["images"] for row in plan["estimate"]] == [0, 0]
+    assert [row["images"] for row in plan["estimate"]] == [0, 0, 0]
 
 
 def test_the_plan_names_the_base_that_is_built(lrfr):

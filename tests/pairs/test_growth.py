@@ -295,7 +295,7 @@ def test_a_plan_tells_what_would_become_of_rows(folder):
     options = MakeOptions(extend="default", replace=True)
     found = estimate(store, source, (), SERIAL, options=options)
     assert found.as_json()["row_counts"] == {"new": 19, "kept": 58, "replaced": 1, "gone": 0}
-    assert [part.images for part in found.parts] == [20, 20, 20] and found.rows == 78
+    assert [part.images for part in found.parts] == [38, 20, 20, 20] and found.rows == 78
     made = extend(folder / "s", Some(keep=(2, 3), other=(2,)), replace=True)
     assert made.done.counts == found.counts and made.done.hr_written == 20
 

@@ -5,6 +5,7 @@ source is kept, in the scan cache.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +19,12 @@ from lrfr.core.files import make_folder, write_atomic
 from lrfr.core.image import encode_png
 from lrfr.degrade.inspect.picture_grid import tile
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.pairs.build.growth import RowCounts, grow
+from lrfr.pairs.build.growth import Growth, RowCounts, grow
 from lrfr.pairs.build.hr import Seen, look, plan_base
 from lrfr.pairs.build.lr import Variant, variant_id
 from lrfr.pairs.build.plan import BasePlan
 from lrfr.pairs.build.scan import SCAN_MS, Ingest
-from lrfr.pairs.build.view_file import MakeOptions, ViewOptions, wish
+from lrfr.pairs.build.view_file import MakeOptions, ViewOptions, Wish, wish
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload
@@ -136,17 +137,29 @@ def estimate(
     scale = len(whole.faces) / max(1, len(ingest.faces()))
     plan = plan_base(seen, ingest)
     growth = grow(store, plan, asked.rule(store))
-    images, hr_bytes, hr_seconds = _try_hr(ingest, plan)
+    left = seen.again + len(whole.faces) - len(ingest.faces())
+    parts = (_part("scan", left, 0.0, SCAN_MS / 1e3), *_parts(store, asked, plan, growth, scale))
+    report, counts = seen.report(ingest.source.describe()), growth.counts
+    rows = _scaled(counts.new + counts.kept + counts.replaced, scale)
+    bases = {
+        *(part.base.id for part in growth.held),
+        *((growth.fresh.base_id,) if growth.fresh and scale == 1 else ()),
+    }
+    sampled = (len(ingest.faces()), len(whole.faces)) if scale != 1 else None
+    notes = (seen.note,) if seen.note else ()
+    found = (parts, tuple(sorted(bases)), rows, _identities(seen, whole.faces, plan), report, counts)
+    return Estimate(*found, sampled, notes)
+
+
+def _parts(store: StoreFiles, asked: Wish, plan: BasePlan, growth: Growth, scale: float) -> list[Part]:
+    """Return what HR and every variant would take, tried on a few faces."""
+    images, hr_bytes, hr_seconds = _try_hr(asked.ingest, plan)
     fresh = growth.fresh
     written = fresh is not None and not (store.base(fresh.base_id) / "manifest.json").exists()
-    left = 0 if ingest.cached else len(seen.faces)
-    left += 0 if scale == 1 else len(whole.faces) - len(ingest.faces())
-    parts = [
-        _part("scan", left, 0.0, SCAN_MS / 1e3),
-        _part("HR", _scaled(len(fresh.rows) if fresh and written else 0, scale), hr_bytes, hr_seconds),
-    ]
+    count = _scaled(len(fresh.rows) if fresh else 0, scale)
+    parts = [_part("HR", count if written else 0, hr_bytes, hr_seconds)]
     contents = [(part.base.content, part.base.rows) for part in growth.held]
-    contents += [(fresh.content_id, _scaled(len(fresh.rows), scale))] if fresh else []
+    contents += [(fresh.content_id, count)] if fresh else []
     for item in asked.wanted:
         lr_bytes, lr_seconds = _try_lr(item.variant, plan, images)
         missing = sum(
@@ -155,19 +168,15 @@ def estimate(
             if not (store.lr(variant_id(content, item.variant)) / "manifest.json").exists()
         )
         parts.append(_part(item.variant.name, missing, lr_bytes, lr_seconds))
-    report, counts = seen.report(ingest.source.describe()), growth.counts
-    rows = _scaled(counts.new + counts.kept + counts.replaced, scale)
-    bases = {*(part.base.id for part in growth.held), *((fresh.base_id,) if fresh and scale == 1 else ())}
-    sampled = (len(ingest.faces()), len(whole.faces)) if scale != 1 else None
-    notes = (seen.note,) if seen.note else ()
-    found = (tuple(parts), tuple(sorted(bases)), rows, _identities(seen, whole.faces, plan), report, counts)
-    return Estimate(*found, sampled, notes)
+    return parts
 
 
 def _some(listing: Listing, count: int) -> Listing:
     """Return a listing of ``count`` of its faces, evenly spaced."""
     at = np.unique(np.linspace(0, max(0, len(listing.faces) - 1), count).astype(int)).tolist()
-    return replace(listing, faces=tuple(listing.faces[index] for index in at if listing.faces))
+    faces = tuple(listing.faces[index] for index in at if listing.faces)
+    seen = Counter(listing.seen) - Counter({listing.unit: len(listing.faces) - len(faces)})
+    return replace(listing, faces=faces, seen=dict(seen))
 
 
 def _scaled(count: int, scale: float) -> int:

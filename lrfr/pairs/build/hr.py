@@ -37,7 +37,7 @@ class Seen:
         found: what the look told, one entry a face.
         listing: what else the source saw.
         repeated: faces that were listed again, as their first lines have them.
-        read: how many faces were read now; what the scan remembered of the others held.
+        again: how many faces a next scan would have to read.
         note: what to tell about the scan, "" for nothing.
 
     """
@@ -46,7 +46,7 @@ class Seen:
     found: tuple[Scanned, ...]
     listing: Listing = field(default_factory=lambda: Listing(()))
     repeated: tuple[Face, ...] = ()
-    read: int = 0
+    again: int = 0
     note: str = ""
 
     def report(self, source: Mapping[str, object]) -> SourceReport:
@@ -158,7 +158,7 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
         Scanned(code="E_CHANGED") if face.key in changed else item
         for face, item in zip(faces, found, strict=True)
     )
-    return Seen(faces, found, listing, repeated, looked.fresh, looked.note)
+    return Seen(faces, found, listing, repeated, looked.again, looked.note)
 
 
 def distinct(faces: Sequence[Face]) -> tuple[tuple[Face, ...], tuple[Face, ...]]:

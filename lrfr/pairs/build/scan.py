@@ -75,13 +75,13 @@ class Looked:
 
     Attributes:
         found: one entry a face.
-        fresh: how many faces were read now.
+        again: how many faces a next scan would have to read, whatever happens to the files.
         note: what to tell about the cache, "" for nothing.
 
     """
 
     found: tuple[Scanned, ...]
-    fresh: int = 0
+    again: int = 0
     note: str = ""
 
 
@@ -95,7 +95,7 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
     found = [_without_look(ingest.source, face) for face in faces]
     missing = [index for index, item in enumerate(found) if item is None]
     if not ingest.cached:
-        _look(ingest, faces, found, missing, runner)
+        _look(ingest, faces, found, runner)
         return Looked(tuple(_mark_duplicates(faces, _all(found))), len(missing))
     with ScanCache(ingest.cache_file(store)) as cache:
         now_ns = time.time_ns()
@@ -114,8 +114,10 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
             if stamp and is_settled(stamp, now_ns)
         }
         missing = [index for index in missing if found[index] is None]
-        _look(ingest, faces, found, missing, runner, lambda seen: cache.add(_entries(seen, kept)))
-        return Looked(tuple(_mark_duplicates(faces, _all(found))), len(missing), cache.note)
+        _look(ingest, faces, found, runner, lambda seen: cache.add(_entries(seen, kept)))
+        done = _all(found)
+        again = sum(index not in kept or bool(done[index].code) for index in missing)
+        return Looked(tuple(_mark_duplicates(faces, done)), again, cache.note)
 
 
 def _without_look(source: Source, face: Face) -> Scanned | None:
@@ -144,11 +146,11 @@ def _look(
     ingest: Ingest,
     faces: Sequence[Face],
     found: list[Scanned | None],
-    missing: Sequence[int],
     runner: Runner,
     keep: Callable[[Mapping[int, Scanned]], None] | None = None,
 ) -> None:
     """Fill what is not known yet, in parallel; ``keep`` is given what each task saw, as it ends."""
+    missing = [index for index, item in enumerate(found) if item is None]
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     tasks = []
     for chunk in chunks:
@@ -165,7 +167,7 @@ def _look(
         if keep:
             keep(seen)
 
-    runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing), told)
+    runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing), each=told)
 
 
 def _mark_duplicates(faces: Sequence[Face], found: list[Scanned]) -> list[Scanned]:

@@ -82,6 +82,7 @@ class Runner:
         phase: str,
         done: int,
         total: int,
+        *,
         each: Callable[[int, R], None] | None = None,
     ) -> list[R]:
         """Run tasks and return their reports in order.

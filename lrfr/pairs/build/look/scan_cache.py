@@ -70,7 +70,7 @@ class ScanCache:
                 f"the scan cache {path.name} is damaged or of another version from byte {self._end} on: "
                 "what it lacks is read again"
             )
-        table = np.concatenate([np.frombuffer(chunk, _ENTRY) for chunk in chunks or [b""]])
+        table = np.concatenate([np.zeros(0, _ENTRY), *(np.frombuffer(chunk, _ENTRY) for chunk in chunks)])
         high = table["ticket"][:, 0]
         self._table = table[np.argsort(high, kind="stable")]
         self._hits = [np.zeros(0, np.int64)]
