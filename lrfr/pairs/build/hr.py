@@ -146,7 +146,7 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
     # before the scan, so that its cache and the quarantine do not learn the names again
     listing = memory.without(ingest.listing())
     faces, repeated = distinct(listing.faces)
-    looked = scan(ingest, faces, store.root, runner)
+    looked = scan(ingest, faces, store.root, runner, memory.has_content)
     found = looked.found
     stays = [not memory.has_content(item.sha256) for item in found]
     if not all(stays):

@@ -85,12 +85,18 @@ class Looked:
     note: str = ""
 
 
-def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> Looked:
+def scan(
+    ingest: Ingest,
+    faces: Sequence[Face],
+    store: Path,
+    runner: Runner,
+    secret: Callable[[str], bool] = lambda sha256: False,
+) -> Looked:
     """Look at every face.
 
     Faces with a fingerprint are trusted without a look. Files whose size, times and inode are those of the
     cache are not read again; the cache never enters an id, and bytes are compared once more when the record
-    is written.
+    is written. What is ``secret`` by its digest is not remembered.
     """
     found = [_without_look(ingest.source, face) for face in faces]
     missing = [index for index, item in enumerate(found) if item is None]
@@ -114,7 +120,7 @@ def scan(ingest: Ingest, faces: Sequence[Face], store: Path, runner: Runner) -> 
             if stamp and is_settled(stamp, now_ns)
         }
         missing = [index for index in missing if found[index] is None]
-        _look(ingest, faces, found, runner, lambda seen: cache.add(_entries(seen, kept)))
+        _look(ingest, faces, found, runner, lambda seen: cache.add(_entries(seen, kept, secret)))
         done = _all(found)
         again = sum(index not in kept or bool(done[index].code) for index in missing)
         return Looked(tuple(_mark_duplicates(faces, done)), again, cache.note)
@@ -135,10 +141,10 @@ def _all(found: Sequence[Scanned | None]) -> list[Scanned]:
 
 
 def _entries(
-    seen: Mapping[int, Scanned], tickets: Mapping[int, bytes]
+    seen: Mapping[int, Scanned], tickets: Mapping[int, bytes], secret: Callable[[str], bool]
 ) -> Iterator[tuple[bytes, str, int, tuple[str, ...]]]:
     for index, item in seen.items():
-        if index in tickets and not item.code:
+        if index in tickets and not item.code and not secret(item.sha256):
             yield tickets[index], item.sha256, item.size, item.flags
 
 
