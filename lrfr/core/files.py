@@ -74,9 +74,8 @@ def read_bytes(path: str | Path) -> bytes:
         raise ImageFault("E_READ", error.strerror or "", file=str(path)) from None
     finally:
         os.close(descriptor)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(
-        data
-    ) != after.st_size:
+    sizes = {before.st_size, after.st_size, len(data)}
+    if len(sizes) > 1 or before.st_mtime_ns != after.st_mtime_ns:
         raise ImageFault("E_CHANGED", file=str(path))
     if not data:
         raise ImageFault("E_EMPTY", file=str(path))
