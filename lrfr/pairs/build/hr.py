@@ -37,8 +37,7 @@ class Seen:
         found: what the look told, one entry a face.
         listing: what else the source saw.
         repeated: faces that were listed again, as their first lines have them.
-        again: how many faces a next scan would have to read.
-        note: what to tell about the scan, "" for nothing.
+        again, note: see :class:`~lrfr.pairs.build.scan.Looked`.
 
     """
 
@@ -81,10 +80,8 @@ class Seen:
             else:
                 told = {"skipped": other.why, "reason": SKIPS[other.why], "unit": other.unit}
                 lines.append(canonical({"key": other.name, **told}))
-        lines += [
-            canonical({"key": face.key, "skipped": "duplicate", "reason": SKIPS["duplicate"]})
-            for face in self.repeated
-        ]
+        why = {"skipped": "duplicate", "reason": SKIPS["duplicate"]}
+        lines += [canonical({"key": face.key, **why}) for face in self.repeated]
         return b"".join(sorted(lines))
 
     def nothing(self) -> DataError:
@@ -139,8 +136,7 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
         store: where the scan cache lies.
         ingest: the source and how it is taken in.
         runner: how to scan.
-        changed: keys whose bytes changed after they were scanned; they are refused.
-
+        changed: keys whose bytes changed after they were scanned: refused.
     """
     memory = Memory.of(store, ingest.allow_forgotten)
     # before the scan, so that its cache and the quarantine do not learn the names again
