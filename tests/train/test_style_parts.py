@@ -11,8 +11,10 @@ import torch.nn.functional as F
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.image import encode_png
+from lrfr.degrade.spec.model import load_spec
 from lrfr.degrade.style.magnitude import IdentityRange
 from lrfr.train.methods import draws
+from lrfr.train.style import image_sets
 from lrfr.train.style.discriminator import Discriminator, accuracy, least_squares, scale_sizes
 from lrfr.train.style.identity_cost import distances
 from lrfr.train.style.image_sets import open_images
@@ -229,7 +231,6 @@ def test_a_folder_is_read_in_order_and_damaged_files_are_left_out(tmp_path):
 
 def test_spec_target_is_the_engines_pixels(tmp_path):
     from lrfr.degrade.pipeline import Pipeline
-    from lrfr.degrade.spec.model import load_spec
     from lrfr.pairs.sources.synthetic import render_face
 
     spec = load_spec("surveillance")
@@ -255,6 +256,42 @@ def test_spec_target_is_the_engines_pixels(tmp_path):
 def test_a_spec_target_is_known_by_the_name_that_the_first_edition_gave_it(text, seed, then, tmp_path):
     found = open_images(text, 32, store=tmp_path, people=range(10_000, 10_002), seed=seed)
     assert found.former == (then,) and found.digest != then
+
+
+# the first twelve digits of what the first edition wrote as the digest of a preset
+OF_THEN = {
+    "btnet-eval": "77ef12462515",
+    "btnet-v1": "e37e027660c5",
+    "btnet-v2": "2d6c6d57902d",
+    "btnet-v3": "c8565c531c5b",
+    "digits": "389c8020f97d",
+    "fskd-eval": "21fe42209412",
+    "fskd-official": "7e3f6be68121",
+    "fskd-paper": "053c489c51e1",
+    "maug-official": "eb7aaf636d2e",
+    "maug-paper": "dd1ad9b89019",
+    "sensor": "d1a94d1e5c37",
+    "surveillance": "01a4cf71658f",
+    "waveresnet-aa": "2464a1b79128",
+    "waveresnet-eval": "0fbfd03ceeb1",
+    "waveresnet-noaa": "3341a3f4e947",
+}
+
+
+@pytest.mark.parametrize("name", OF_THEN)
+def test_a_parameter_that_came_later_leaves_the_old_name_of_a_spec(name):
+    found = image_sets._first_edition_digest(load_spec(name))
+    assert found is None or found[:12] == OF_THEN[name]
+
+
+def test_a_spec_that_the_first_edition_could_not_write_has_no_old_name():
+    def known(step):
+        return (
+            image_sets._first_edition_digest(load_spec(f"version: 1\npipeline: [{{{step}}}]\n")) is not None
+        )
+
+    assert known("op: poisson_noise, photons: 99, scale: 1.0")
+    assert not known("op: poisson_noise, photons: 99, scale: 2.0")
 
 
 def test_unknown_and_empty_sets_are_user_errors(tmp_path):

@@ -68,6 +68,7 @@ class Op(BaseModel):
             give other pixels. A new parameter whose default leaves the pixels alone is declared last and
             needs no new revision.
         incidental: parameters that no digest sees, because another one holds the digest of what they name.
+        later: parameters that the first edition did not have; its digests were taken of all parameters.
         records_unset: whether a face's parameters hold those that the spec does not set (None).
         severity_range: parameter -> :class:`Span`; non-empty where ``severity`` may stand in place of these
             parameters.
@@ -81,6 +82,7 @@ class Op(BaseModel):
     iso: ClassVar[str | None] = None
     revision: ClassVar[int] = 1
     incidental: ClassVar[frozenset[str]] = frozenset()
+    later: ClassVar[frozenset[str]] = frozenset()
     records_unset: ClassVar[bool] = True
     severity_range: ClassVar[dict[str, Span]] = {}
 

@@ -83,6 +83,7 @@ class PoissonNoise(Op):
     """
 
     cost_ms: ClassVar[float] = 0.2
+    later: ClassVar[frozenset[str]] = frozenset({"scale"})
     severity_range: ClassVar[dict[str, Span]] = {"photons": Span(1024, 8, geometric=True)}
 
     photons: Annotated[Value, Real(1, MAX_PHOTONS)]

@@ -204,6 +204,7 @@ class Occlude(Op):
 
     iso: ClassVar[str | None] = "face occlusion prevention"
     cost_ms: ClassVar[float] = 0.02
+    later: ClassVar[frozenset[str]] = frozenset({"redraw"})
     severity_range: ClassVar[dict[str, Span]] = {"area": Span(0.0, 0.6)}
 
     area: Annotated[Value, Real(0, 1)]

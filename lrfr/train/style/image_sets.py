@@ -5,6 +5,7 @@ spec makes of them.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
-from lrfr.core.files import digest_of, read_bytes
+from lrfr.core.files import canonical, digest_of, read_bytes, sha256_hex
 from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode
 
 if TYPE_CHECKING:
+    from lrfr.degrade.spec.model import Spec
     from lrfr.pairs.reading.dataset import PairDataset
 
 EMBEDDED = "embedded"
@@ -92,7 +94,6 @@ def _embedded(size_px: int, people: range, seed: int) -> ImageSet:
 def _degraded(name: str, size_px: int, people: range, seed: int) -> ImageSet:
     from lrfr.degrade.pipeline import Pipeline
     from lrfr.degrade.spec.model import load_spec
-    from lrfr.degrade.spec.step_cost import ops_of
 
     spec = load_spec(name)
     faces = _render(people, seed)
@@ -100,12 +101,31 @@ def _degraded(name: str, size_px: int, people: range, seed: int) -> ImageSet:
     up = spec.store.up
     restored = [_resize(item.image, up.size_px, up.filter, up.antialias) for item in degraded]
     about = {"embedded": [people.start, people.stop], "photos": PHOTOS, "seed": seed}
-    # the first edition named a spec by all that is written in it; what an op has changed since, it knew not
-    unchanged = all(step.op is None or step.op.revision == 1 for step in ops_of(spec.steps))
-    written = hashlib.sha256(spec.canonical().encode()).hexdigest()
-    former = (digest_of({**about, "spec": written}),) if unchanged else ()
+    then = _first_edition_digest(spec)
+    former = () if then is None else (digest_of({**about, "spec": then}),)
     done = in_memory(_fit(restored, size_px), digest_of({**about, "spec": spec.digest}))
     return replace(done, former=former)
+
+
+def _first_edition_digest(spec: Spec) -> str | None:
+    """Return the name of a spec in the first edition: of all that is written in it, defaults too.
+
+    None where it knew no such spec: an op has changed since, or uses a parameter that came later.
+    """
+    from lrfr.degrade.spec.step_cost import ops_of
+
+    used = [(step.label, step.op) for step in ops_of(spec.steps) if step.op is not None]
+    if any(op.revision != 1 or op.later & op.identity().keys() for _, op in used):
+        return None
+    ops = dict(used)
+
+    def without(value: object) -> object:
+        if isinstance(value, dict):
+            later = ops[value["op"]].later if value.get("op") in ops else ()
+            return {key: without(inner) for key, inner in value.items() if key not in later}
+        return [without(inner) for inner in value] if isinstance(value, list) else value
+
+    return sha256_hex(canonical(without(json.loads(spec.canonical()))).rstrip(b"\n"))
 
 
 def _render(people: range, seed: int) -> list[tuple[bytes, ImageU8]]:
