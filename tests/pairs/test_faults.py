@@ -54,20 +54,28 @@ def kill_and_resume(folder, whole, runner, kills, per_store, seed):
     return hits, differing
 
 
-def test_killed_serial_builds_resume_to_the_same_bytes(folder, whole):
-    hits, differing = kill_and_resume(folder, whole, Runner("serial"), kills=150, per_store=3, seed=1)
+def until_hit(folder, whole, runner, kills, per_store, wanted):
+    """Kill until ``wanted`` kills hit a running build, or the test shows nothing; sooner each time, because a
+    machine may be faster than when the whole build was timed.
+    """
+    hits = differing = 0
+    for seed in range(1, 5):
+        more, also = kill_and_resume(folder, whole, runner, kills, per_store, seed)
+        hits, differing = hits + more, differing + also
+        if hits > wanted:
+            break
+        whole = (whole[0], whole[1] / 2)
     assert differing == 0
-    assert hits > 30, "many kills must hit a running build, or the test shows nothing"
+    assert hits > wanted
+
+
+def test_killed_serial_builds_resume_to_the_same_bytes(folder, whole):
+    until_hit(folder, whole, Runner("serial"), kills=150, per_store=3, wanted=30)
 
 
 def test_killed_process_builds_resume_to_the_same_bytes(folder, whole):
     runner = Runner("process", workers=2, start="fork")
-    expected, seconds = whole
-    hits, differing = kill_and_resume(
-        folder, (expected, seconds * 2.5), runner, kills=40, per_store=2, seed=2
-    )
-    assert differing == 0
-    assert hits > 8
+    until_hit(folder, (whole[0], whole[1] * 2.5), runner, kills=40, per_store=2, wanted=8)
 
 
 @pytest.mark.soak
