@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.files import read_bytes, write_whole
 from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode, encode_png, is_plain_jpeg, square_fit
+from lrfr.core.lists.walk import pictures_below
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.inspect.contact_sheet import SheetRow, contact_sheet, enlarge
 from lrfr.degrade.inspect.similarity import psnr_db, ssim
@@ -65,19 +66,22 @@ class Refused(NamedTuple):
     reason: str
 
 
-def find_faces(inputs: Sequence[str], out: Path, limit: int | None = None) -> list[FaceFile]:
+def find_faces(
+    inputs: Sequence[str], out: Path, limit: int | None = None, hooks: Hooks = SILENT
+) -> list[FaceFile]:
     """List the faces of files and folders in a fixed order.
 
     Args:
-        inputs: files and folders; folders are walked, other files in them are ignored.
+        inputs: files and folders; folders are walked as those of a source are.
         out: output folder, skipped when it lies inside an input.
         limit: at most so many faces.
+        hooks: told of what lies in the folders and is not used.
 
     Raises:
         SpecError: an input does not exist, or two faces would write the same file.
 
     """
-    found = [face for item in inputs for face in _faces_in(Path(item), out)]
+    found = [face for item in inputs for face in _faces_in(Path(item), out, hooks)]
     seen: dict[str, FaceFile] = {}
     for face in found[:limit]:
         if face.name in seen:
@@ -93,16 +97,17 @@ def find_faces(inputs: Sequence[str], out: Path, limit: int | None = None) -> li
     return list(seen.values())
 
 
-def _faces_in(item: Path, out: Path) -> Iterator[FaceFile]:
+def _faces_in(item: Path, out: Path, hooks: Hooks) -> Iterator[FaceFile]:
     if item.is_dir():
         skipped = out.resolve()
-        for path in sorted(item.rglob("*"), key=lambda path: path.as_posix()):
-            if (
-                path.suffix.lower() in IMAGE_SUFFIXES
-                and path.is_file()
-                and skipped not in path.resolve().parents
-            ):
-                yield _face(path, PurePosixPath(path.relative_to(item).as_posix()))
+        names, rest = pictures_below(item)
+        for name, _, reason in rest.refused:
+            hooks.note(f"left out {item / name}: {reason}")
+        for line in rest.told():
+            hooks.note(f"{item}: {line}")
+        for name in sorted(names):
+            if skipped not in (item / name).resolve().parents:
+                yield _face(item / name, PurePosixPath(name))
     elif item.exists():
         yield _face(item, PurePosixPath(item.name))
     else:

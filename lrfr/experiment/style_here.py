@@ -88,6 +88,8 @@ def _open(settings: CfsmSettings, wishes: StyleWishes, world: World, hooks: Hook
     target = open_images(wishes.target, size_px, store=store, people=TARGET_PEOPLE, seed=seed)
     for refused in (*source.refused, *target.refused):
         hooks.note(f"left out {refused}")
+    for note in (*source.notes, *target.notes):
+        hooks.note(note)
     identity = wishes.identity or _identity_network(wishes, settings.threads, world, hooks)
     hooks.note(
         f"cfsm ({settings.preset}, {size_px} px): {source.length} source and {target.length} target faces, "

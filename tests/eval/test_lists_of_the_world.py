@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.eval.pairs import pair_list, synthetic_pairs
 from lrfr.eval.protocols.celeba import read_celeba
 from lrfr.eval.protocols.identify import run_lists, run_tinyface
+from lrfr.eval.protocols.layout import int_table
 from lrfr.eval.protocols.pair_lists import read_lfw_list, read_pairs_tsv, run_bin_or_folder, run_tsv
 from lrfr.eval.protocols.scface import run_scface
 from lrfr.eval.protocols.survface import run_survface
@@ -317,3 +319,56 @@ def test_two_own_lists_under_one_name_have_tables_of_their_own(four):
     )
     titles = [section.title for section in build([*once, *run_tsv(four / "other.tsv", task)]).sections]
     assert sum(title.startswith("pairs-tsv: verification (") for title in titles) == 2
+
+
+INTEGERS = "1 20 1\n3 40 0\n5 60 1\n"
+WRITTEN = {
+    "mark": b"\xef\xbb\xbf" + INTEGERS.encode(),
+    "utf-16": INTEGERS.encode("utf-16"),
+    "utf-16 without mark": INTEGERS.encode("utf-16-le"),
+    "windows": INTEGERS.replace("\n", "\r\n").encode(),
+    "old macintosh": INTEGERS.replace("\n", "\r").encode(),
+    "header": b"TID1 TID2 SAME\n" + INTEGERS.encode(),
+    "header in latin-1": "gabar\xedt b c\n".encode("latin-1") + INTEGERS.encode(),
+    "commas": INTEGERS.replace(" ", ",").encode(),
+    "semicolons": INTEGERS.replace(" ", ";").encode(),
+    "tabs": INTEGERS.replace(" ", "\t").encode(),
+    "quotes": b'"1","20","1"\n"3","40","0"\n"5","60","1"',
+    "blank lines": b"\n\n" + INTEGERS.replace("\n", "\n\n").encode(),
+    "more columns": INTEGERS.replace("\n", " 9 9\n").encode(),
+    "no last line end": INTEGERS.strip().encode(),
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_long_lists_of_integers_are_read_however_they_are_written(tmp_path, form):
+    (tmp_path / "l.txt").write_bytes(WRITTEN[form])
+    assert int_table(tmp_path / "l.txt", 3).tolist() == [[1, 20, 1], [3, 40, 0], [5, 60, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("1 2 3\n\n1 x 3\n", 3, "'x'"),
+        ("1 2 3\n1\n", 2, "column"),
+        ("x 2 3\n1 2 3\n", 1, "'x'"),
+        ("1.5 2 3\n", 1, "'1.5'"),
+        ("1 2 99999999999999999999\n", 1, "9999"),
+        ("", None, "empty"),
+    ],
+)
+def test_a_fault_of_a_long_list_has_its_line(tmp_path, text, line, words):
+    (tmp_path / "l.txt").write_text(text)
+    with pytest.raises(DataError, match=words) as caught:
+        int_table(tmp_path / "l.txt", 3)
+    assert caught.value.line == line
+
+
+def test_a_list_of_lfw_finds_pictures_of_every_suffix(tmp_path):
+    for number, suffix in enumerate(sorted(IMAGE_SUFFIXES), 1):
+        (tmp_path / "A").mkdir(exist_ok=True)
+        (tmp_path / "A" / f"A_{number:04d}{suffix}").write_bytes(b"never opened")
+    count = len(IMAGE_SUFFIXES)
+    pairs = "".join(f"A\t{number}\t{number % count + 1}\n" for number in range(1, count + 1))
+    (tmp_path / "pairs.txt").write_text(pairs)
+    assert len(read_lfw_list(tmp_path / "pairs.txt", tmp_path, "lfw").images) == count

@@ -147,7 +147,7 @@ def test_a_missing_or_damaged_shard_is_named(tmp_path):
     (tmp_path / "s-1.tar").write_bytes(b"an error page" * 100)
     found = open_source(f"tar:{tmp_path}").listing()
     assert len(found.faces) == 1 and [(item.unit, item.why) for item in found.others] == [
-        ("archive", "E_FORMAT")
+        ("file", "E_FORMAT")
     ]
 
 

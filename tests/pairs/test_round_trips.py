@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,9 +129,35 @@ def parquet(root):
     return root / "x.parquet"
 
 
+def arrow(root):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"image": JPEGS, "celeb_id": [n // 2 - 1 for n in range(8)], "split": ["dev"] * 8})
+    with pa.OSFile(str(root / "x.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=3)
+    return root / "x.arrow"
+
+
+def zipped(root):
+    with zipfile.ZipFile(root / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for n, (key, data) in enumerate(zip(KEYS, JPEGS, strict=True)):
+            archive.writestr(key, data)
+            archive.writestr(key.replace(".jpg", ".json"), json.dumps({"label": f"p{n // 2}"}))
+    return root / "x.zip"
+
+
+def tinyface(root):
+    for n, data in enumerate(JPEGS):
+        folder = ("Testing_Set/Gallery_Match", "Testing_Set/Gallery_Distractor", "Training_Set")[n % 3]
+        name = f"{n}.jpg" if n % 3 == 1 else f"{n // 4}_{n}.jpg"
+        (root / "tinyface" / folder).mkdir(parents=True, exist_ok=True)
+        (root / "tinyface" / folder / name).write_bytes(data)
+    return root / "tinyface"
+
+
 # no guess of the channels' order: pictures of noise look like anything
 RGB = MakeOptions(ingest=IngestOptions(color="rgb"))
-MAKERS = [folders, imagefolder, table, text_list, celeba, lfw, tar, rec, mdb, bins, arrays, parquet]
+MAKERS = [folders, imagefolder, table, text_list, celeba, lfw, tinyface]
+MAKERS += [tar, zipped, rec, mdb, bins, arrays, parquet, arrow]
 
 
 def told(source):

@@ -14,6 +14,7 @@ import click
 from lrfr.cli import options as opt
 from lrfr.cli.output import Command, Output, command
 from lrfr.core.errors import SpecError
+from lrfr.core.progress import Hooks
 
 if TYPE_CHECKING:
     from lrfr.degrade.inspect.statistics import Summary
@@ -91,10 +92,13 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, o
     from lrfr.pairs.sources.embedded_faces import find_inputs
 
     folder, preview, stats = options["folder"], options["preview"], options["with_stats"]
-    faces = find_inputs(inputs, folder, options["limit"] or (SHEET_ROWS if preview and inputs else None))
+    notes: list[str] = []
+    most = options["limit"] or (SHEET_ROWS if preview and inputs else None)
+    faces = find_inputs(inputs, folder, most, Hooks(on_note=notes.append))
+    out.notes(notes)
     pipeline = Pipeline(spec)
     result: dict[str, object] = {"spec": spec.name, "digest": spec.digest}
-    result |= {"faces": len(faces), "variants": spec.variants}
+    result |= {"faces": len(faces), "variants": spec.variants, "notes": notes}
     if options["dry_run"]:
         work = f"{len(faces)} faces x {spec.variants} variants by '{spec.name}'"
         out.say(f"would degrade {work} into {folder}")

@@ -35,7 +35,8 @@ def figures(out: Output, checkpoint: Path | None, sizes: str, device: str, **giv
     from lrfr.experiment.models import block_outputs, open_chosen, open_recognizer
 
     opened = open_chosen(checkpoint, given["embedder"], device=device)
-    faces, target = some_faces(given["data"], given["count"], given["seed"]), given["target"]
+    faces = some_faces(given["data"], given["count"], given["seed"], out.hooks())
+    target = given["target"]
     shown = Shown(faces, parse_sizes(sizes), block_outputs, given["seed"])
     out.note(f"{opened.model.name}: {len(shown.faces)} faces at {sizes}")
     made = draw_figures(opened.embed, shown)

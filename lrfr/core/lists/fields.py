@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lrfr.core.errors import LrfrError, SpecError
+from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists.text import Line, lines_of, read_text
 
 # lines that are looked at to find out what separates fields
@@ -63,7 +65,10 @@ def read_rows(
     allowed = (fields,) if isinstance(fields, int) else fields
     text = read_text(path, names=names, error=error)
     if separator == "auto":
-        separator = _separator_of(text, allowed)
+        # a spreadsheet's own word on it
+        told = re.match(r'"?sep=([,;\t])"?(?=\r?\n)', text)
+        text = f"{' ' * len(told[0])}{text[told.end() :]}" if told else text
+        separator = told[1] if told else _separator_of(text, allowed)
     rows = list(quoted_rows(text, separator) if separator else _words(text))
     for index, row in enumerate(rows):
         if allowed and len(row.fields) not in ((*allowed, *header) if index == 0 else allowed):
@@ -145,12 +150,12 @@ class Shape:
         """Return whether a line that is none of the list's names its columns or counts its lines."""
         if len(fields) == 1:
             return first and fields[0].isdigit()
-        if PurePosixPath(fields[0]).suffix.lower() in _PICTURES or any(map(_is_number, fields)):
+        if PurePosixPath(fields[0]).suffix.lower() in IMAGE_SUFFIXES or any(map(_is_number, fields)):
             return False
-        return fields[0].lower() in self.headings or len(fields) in self.counts
-
-
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+        # names of columns are words, and no two are alike
+        words = len(set(fields)) == len(fields) and all(field.isidentifier() for field in fields)
+        whole = len(fields) - 1 in self.counts and words
+        return fields[0].lower() in self.headings or len(fields) in self.counts or whole
 
 
 def read_keyed(

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import SpecError
-from lrfr.core.image import IMAGE_SUFFIXES, ImageU8
+from lrfr.core.image import ImageU8
+from lrfr.core.lists.walk import pictures_below
+from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.analysis import pictures, signals
 from lrfr.eval.embeddings import Floats, embed_images, load_image, unit
 from lrfr.eval.low_res import LowRes, Size, size_label
-from lrfr.eval.protocols.seen import is_system
 from lrfr.eval.scoring.intervals import norm_test, pearson_maps
 from lrfr.eval.scoring.metrics import F64
 
@@ -53,8 +54,9 @@ class Shown:
         return LowRes().apply(faces, size, [b"row:%d" % row for row in range(len(faces))])
 
 
-def some_faces(data: Path | None, count: int, seed: int) -> list[ImageU8]:
-    """Return faces of a folder, drawn by the seed, or invented ones that no training uses.
+def some_faces(data: Path | None, count: int, seed: int, hooks: Hooks = SILENT) -> list[ImageU8]:
+    """Return faces of a folder, drawn by the seed, or invented ones that no training uses; ``hooks`` are told
+    of what else lies in the folder.
 
     Raises:
         SpecError: no picture below the folder.
@@ -64,12 +66,13 @@ def some_faces(data: Path | None, count: int, seed: int) -> list[ImageU8]:
         from lrfr.pairs.sources.synthetic import render_face
 
         return [render_face(number // 4, number % 4, 2**63 + seed)[0] for number in range(count)]
-    pictures = (path for path in data.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    found = sorted(path for path in pictures if not is_system(path.relative_to(data)))
+    found, rest = pictures_below(data)
+    for line in (*(f"left out {name}: {reason}" for name, _, reason in rest.refused), *rest.told()):
+        hooks.note(f"{data}: {line}")
     if not found:
         raise SpecError("no picture below this folder", file=str(data))
     chosen = np.random.default_rng(seed).permutation(len(found))[:count]
-    return [load_image(found[i]) for i in sorted(chosen)]
+    return [load_image(data / found[i]) for i in sorted(chosen)]
 
 
 def draw_figures(embed: Embedder, shown: Shown) -> dict[str, bytes]:

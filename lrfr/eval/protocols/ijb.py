@@ -226,7 +226,7 @@ def _subjects(path: Path) -> Ints:
         DataError: a template has two people.
 
     """
-    table = int_table(path, 2, delimiter=",")
+    table = int_table(path, 2)
     pairs = np.unique(table, axis=0)
     twice = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
     if len(twice):

@@ -5,17 +5,19 @@ beside it.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.core.lists import Line, Row, read_lines, read_rows
+from lrfr.core.lists import Line, Row, read_lines, read_rows, read_text
+from lrfr.core.lists.text import lines_of as text_lines
 from lrfr.eval.embeddings import Ints
 
 MAX_MAT_BYTES = 256 * 1024 * 1024
@@ -132,41 +134,43 @@ def integer(text: str, path: Path, line: int) -> int:
         raise DataError(f"'{text}' is not an integer", file=str(path), line=line) from None
 
 
-def int_table(path: Path, columns: int, *, delimiter: str | None = None) -> Ints:
+def int_table(path: Path, columns: int) -> Ints:
     """Return the first ``columns`` integer columns of a long list, [rows, columns], below a header where
-    there is one; fifteen million rows take seconds.
+    there is one; commas, semicolons, tabs or spaces between; fifteen million rows take seconds.
 
     Raises:
-        DataError: a field is no integer; the line is named.
+        DataError: it cannot be read, or a field is no integer; the line is named.
 
     """
-    first = next(iter(_first_lines(path)), "")
-    skip = 0 if first.split(delimiter)[0].strip().lstrip("+-").isdigit() else 1
+    text = read_text(path, error=DataError)
+    first = next(text_lines(text), Line(1, "")).text
+    if not first:
+        raise DataError("the list is empty", file=str(path))
+    mark = next((mark for mark in ",;" if mark in first), None)
+    # a line that names columns holds no number
+    skip = int(not any(field.strip(' "')[:1].isdigit() for field in first.split(mark)))
+    numbers = io.StringIO(text.lstrip(), newline=None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return np.loadtxt(
-                path,
+                numbers,
                 np.int64,
-                delimiter=delimiter,
+                delimiter=mark,
                 skiprows=skip,
                 usecols=range(columns),
                 ndmin=2,
-                encoding="utf-8-sig",
+                comments=None,
+                quotechar='"',
             )
     except (ValueError, IndexError, UserWarning, OverflowError) as error:
-        text = str(error).splitlines()[0]
-        row = re.search(r"at row (\d+)", text)
-        raise DataError(
-            f"not {columns} columns of integers: {text}",
-            file=str(path),
-            line=int(row.group(1)) + skip + 1 if row else None,
-        ) from None
-
-
-def _first_lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig", errors="replace") as handle:
-        yield from (line for line in handle if line.strip())
+        told = str(error).splitlines()[0]
+        row = re.search(r"at row (\d+)", told)
+        # numpy counts rows from 0, but from 1 where columns are missing
+        at = int(row.group(1)) - told.startswith("invalid column") if row else -1
+        numbers_at = [line.number for line in text_lines(text)][skip:] if row else []
+        line = numbers_at[at] if 0 <= at < len(numbers_at) else None
+        raise DataError(f"not {columns} columns of integers: {told}", file=str(path), line=line) from None
 
 
 def file_digest(*paths: Path) -> str:

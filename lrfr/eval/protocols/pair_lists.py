@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import DataError
+from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.eval.embeddings import Source
 from lrfr.eval.pairs import PairList, agrees, pair_list, synthetic_pairs
 from lrfr.eval.protocols.layout import integer, listed_file, need, own_rows
@@ -39,7 +40,8 @@ pairs.tsv               path_a <tab> path_b <tab> same [<tab> fold]; same is 1 o
                         false, same or different; without folds they are drawn, both kinds in each;
                         paths below the list's folder, images/ or aligned/; commas or spaces will do
 images/person/001.jpg   the folder above a file is taken as the person"""
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+# LFW's own suffix first
+_SUFFIXES = (".jpg", ".png", *sorted(IMAGE_SUFFIXES - {".jpg", ".png"}))
 
 
 def read_bin(path: Path, name: str) -> PairList:
@@ -69,7 +71,7 @@ def read_lfw_list(list_path: Path, root: Path, name: str) -> PairList:
     """
     listed = read_pairs_txt(list_path, DataError, names=True)
     found = {
-        key: listed_file(root, key, list_path, pair.line, IMAGE_SUFFIXES)
+        key: listed_file(root, key, list_path, pair.line, _SUFFIXES)
         for pair in listed.pairs
         for key in pair[:2]
     }

@@ -11,10 +11,10 @@ import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import IMAGE_SUFFIXES, ImageU8
+from lrfr.core.lists.walk import passed_over
 from lrfr.eval.embeddings import Ints, Source, load_image
 from lrfr.eval.protocols.layout import cell_strings, listed_file, load_mat
 from lrfr.eval.results import Files, Unused
-from lrfr.pairs.sources.walk import passed_over
 
 SYSTEM, NO_PICTURE = "file of the system", "not a picture"
 
@@ -64,11 +64,6 @@ class Ledger:
             self.used,
             {reason: Unused.of(names) for reason, names in self.unused.items()},
         )
-
-
-def is_system(path: Path) -> bool:
-    """Say whether a file, or a folder on the way to it, is one that systems leave behind, by its name."""
-    return any(passed_over(part) for part in path.parts)
 
 
 def _no_picture(path: Path) -> str:

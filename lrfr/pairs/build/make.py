@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from lrfr.core.errors import DataError, as_path, check_kind
-from lrfr.core.files import make_folder, sweep, write_if_other
+from lrfr.core.files import canonical, make_folder, sweep, write_if_other
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
 from lrfr.degrade.spec.model import Spec, load_spec
@@ -33,7 +33,7 @@ from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.executors.run_log import RunLog
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
-from lrfr.pairs.format.view_manifest import SourceReport, View
+from lrfr.pairs.format.view_manifest import Account, SourceReport, View
 from lrfr.pairs.sources.base import Source
 
 __all__ = ["MadeView", "MakeOptions", "Outcome", "ViewOptions", "make_pairs"]
@@ -153,7 +153,7 @@ def make_pairs(
     files.view_path(wished.name)
     refuse_other_layouts(files)
     loaded = _loaded(specs)
-    ingest = source if isinstance(source, Ingest) else open_ingest(source, options.ingest)
+    ingest = source if isinstance(source, Ingest) else _opened(source, files, wished.name, options)
     plan = wish(files, ingest, loaded, wished, options)
     with RunLog(files.root, wished.name) as log, store_lock(files.root), runner.session():
         make_folder(files.tmp)
@@ -165,6 +165,21 @@ def make_pairs(
         log.refused(made.done.report.seen, dict(made.done.report.refused))
         log.ended(hr_written=made.done.hr_written, lr_written=made.done.lr_written)
     return made
+
+
+def _opened(source: str | Path | Source, store: StoreFiles, name: str, options: MakeOptions) -> Ingest:
+    """Open a source; the report on one that is damaged as a whole says so."""
+    try:
+        return open_ingest(source, options.ingest)
+    except DataError as error:
+        told = {"kind": source.kind} if isinstance(source, Source) else {"name": Path(source).name}
+        why = {"E_READ": 1}
+        report = SourceReport(told, why, {}, 1, Account({"source": 1}, {}, why, {}, "source"))
+        line = {"code": "E_READ", "detail": str(error), "key": next(iter(told.values())), "unit": "source"}
+        make_folder(store.tmp)
+        with store_lock(store.root):
+            write_report(store, name, report, canonical(line) + b"\n", options.extend)
+        raise
 
 
 def _loaded(specs: str | Path | Spec | Iterable[str | Path | Spec]) -> list[Spec]:

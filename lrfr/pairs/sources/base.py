@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -55,6 +56,48 @@ def identity_name(text: str) -> str:
     """Return the name of an identity, "" where a label says that there is none: nothing, -1, none or null."""
     name = text.strip()
     return "" if name.lower() in NO_IDENTITY else name
+
+
+# columns and fields that name the identity, the surest first; ``id`` last, for it may number the row
+LABEL_NAMES = (
+    "identity",
+    "label",
+    "labels",
+    "cls",
+    "celeb_id",
+    "person_id",
+    "subject_id",
+    "identity_id",
+    "class_id",
+    "label_id",
+    "celebrity",
+    "celeb",
+    "person",
+    "subject",
+    "person_name",
+    "identity_name",
+    "id",
+)
+
+
+def label_name(names: Iterable[str], known: Sequence[str] = LABEL_NAMES) -> str | None:
+    """Return which of the names of columns is the identity's, None where none is; ``CelebID``, ``celeb id``
+    and ``celeb_id`` are one.
+    """
+    plain = {_snake(name): name for name in names}
+    return next((plain[word] for word in known if word in plain), None)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[\s-]+|(?<=[a-z])(?=[A-Z])", "_", name.strip()).lower()
+
+
+def no_identity_note(file: str, columns: Iterable[str]) -> str:
+    """Return the note that no column of a table names the identity."""
+    return (
+        f"no column of {file} names the identity, so the faces have none (columns: "
+        f"{', '.join(name[:40] for name in columns)}; known: {', '.join(LABEL_NAMES)})"
+    )
 
 
 # what a source passes over, and is no fault of a face

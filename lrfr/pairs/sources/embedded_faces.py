@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.apply_files import FaceFile, find_faces
 from lrfr.pairs.sources.synthetic import render_face
 
 EMBEDDED = 8
 
 
-def find_inputs(inputs: Sequence[str], out: Path, limit: int | None) -> list[FaceFile]:
+def find_inputs(inputs: Sequence[str], out: Path, limit: int | None, hooks: Hooks = SILENT) -> list[FaceFile]:
     """List the faces of ``inputs``; without any, ``limit`` embedded ones (default :data:`EMBEDDED`).
 
     Raises:
@@ -19,7 +20,7 @@ def find_inputs(inputs: Sequence[str], out: Path, limit: int | None) -> list[Fac
 
     """
     if inputs:
-        return find_faces(inputs, out, limit)
+        return find_faces(inputs, out, limit, hooks)
     return [
         FaceFile(
             f"face-{number:04d}",

@@ -15,12 +15,13 @@ from lrfr.core.errors import LrfrError, SpecError, did_you_mean
 from lrfr.core.files import read_bytes
 from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import Row, match_names, read_rows
+from lrfr.core.lists.walk import Walk
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp
 from lrfr.pairs.sources.places import place_options
-from lrfr.pairs.sources.walk import Walk
 
 IDENTITIES = ("first", "parent", "name")
 LINKS = ("inside", "all", "none")
+_FOLLOW = "; write folder:PATH,links=all to follow them"
 LFW_LISTS = (
     "pairs.txt",
     "pairsDevTrain.txt",
@@ -89,7 +90,7 @@ class FolderSource(FilesSource):
     def listing(self) -> Listing:
         """List every picture, with what else lies there."""
         tally = Tally("file")
-        for name in Walk(self.root, tally, self.links).pictures():
+        for name in Walk(self.root, tally, self.links, _FOLLOW).pictures():
             tally.faces.append(Face(name, self._label(name), name))
         if self.identity == "first":
             tally.notes += _deeper(self.root, tally.faces)
@@ -158,7 +159,7 @@ class LfwSource(FolderSource):
             if name not in chosen or "/" not in name:
                 tally.end("file", name, "not listed")
             else:
-                tally.faces.append(Face(name, name.split("/", 1)[0], name))
+                tally.faces.append(Face(name, name.split("/")[-2], name))
         for key in sorted((wanted or set()) - named.keys()):
             tally.see("file")
             tally.end("file", key, "E_READ", f"{self._list().name} names it, and it is not there")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.image import IMAGE_SUFFIXES
+from lrfr.core.lists.walk import head_of, passed_over
 from lrfr.core.registry import Registry, sentence_of_target
 from lrfr.pairs.sources.base import Source
-from lrfr.pairs.sources.walk import passed_over
 
 Opener = Callable[[str], Source]
 
@@ -89,7 +89,10 @@ _SUFFIXES = {
     ".bin": "bin",
     ".csv": "csv",
     ".tsv": "csv",
+    ".jsonl": "csv",
+    ".ndjson": "csv",
     ".parquet": "parquet",
+    ".feather": "parquet",
     ".arrow": "parquet",
     ".lst": "list",
     ".txt": "list",
@@ -102,7 +105,26 @@ _SUFFIXES = {
     ".npy": "arrays",
 }
 _TAR = re.compile(r"\.(tar(\.(gz|bz2|xz|zst))?|tgz|tbz2|txz|tzst)$", re.IGNORECASE)
-_HEADS = ((b"PAR1", "parquet"), (b"PK\x03\x04", "zip"), (b"\x1f\x8b", "tar"), (b"\x28\xb5\x2f\xfd", "tar"))
+_HEADS = (
+    (b"PAR1", "parquet"),
+    (b"ARROW1", "parquet"),
+    (b"PK\x03\x04", "zip"),
+    (b"\x1f\x8b", "tar"),
+    (b"\x28\xb5\x2f\xfd", "tar"),
+)
+_FOREIGN = (
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x04\x22\x4d\x18", "compressed by LZ4"),
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\x80\x02", "a pickle, which could run code"),
+    (b"\x80\x03", "a pickle, which could run code"),
+    (b"\x80\x04", "a pickle, which could run code"),
+    (b"\x80\x05", "a pickle, which could run code"),
+    (b"%PDF", "a PDF"),
+)
+_UNPACK = "unpack or convert it to a folder, a list, a tar, Parquet or arrays"
 # files that tell what kind of folder they lie in
 _MARKERS = {
     "lfw": r"(pairs|people)(DevTrain|DevTest)?\.txt",
@@ -115,6 +137,10 @@ _MARKERS = {
 # folders in which distributions keep such files, and those that tell by their own name
 _INNER = ("", "Anno", "train", "test", "validation", "Testing_Set", "tinyface", "tinyface/Testing_Set")
 _FOLDERS = {"tinyface": r"Gallery_Match|aligned_pad_.*"}
+
+
+# how far archives may lie below a folder, and how many folders are looked into to find out
+_DEPTH, _MOST_FOLDERS = 4, 1000
 
 
 def open_source(text: str) -> Source:
@@ -183,16 +209,20 @@ def _kinds_of_folder(path: Path) -> list[str]:
 
 
 def _kinds_by_content(path: Path) -> list[str]:
-    """Return the kinds of a folder, or its folder ``data``, that holds tables or archives and no pictures."""
-    try:
-        entries = [entry for entry in os.scandir(path) if not passed_over(entry.name)]
-    except OSError:
-        return []
-    folders = [entry.name for entry in entries if entry.is_dir()]
-    kinds = {_kind_by_name(entry.name) for entry in entries if entry.is_file()}
-    if folders == ["data"] and not kinds & {"tar", "zip", "parquet", "picture"}:
-        return _kinds_by_content(path / "data")
-    return [] if folders or "picture" in kinds else sorted(kinds & {"tar", "zip", "parquet"})
+    """Return the kinds of a folder that holds tables or archives, at any depth of a few, and no pictures."""
+    kinds: set[str] = set()
+    waiting, looked = [(path, 0)], 0
+    while waiting and "picture" not in kinds and looked < _MOST_FOLDERS:
+        folder, depth = waiting.pop()
+        looked += 1
+        try:
+            entries = [entry for entry in os.scandir(folder) if not passed_over(entry.name)]
+        except OSError:
+            continue
+        kinds |= {_kind_by_name(entry.name) for entry in entries if entry.is_file()}
+        if depth < _DEPTH:
+            waiting += [(Path(entry.path), depth + 1) for entry in entries if entry.is_dir()]
+    return [] if "picture" in kinds else sorted(kinds & {"tar", "zip", "parquet"})
 
 
 def _kind_by_name(name: str) -> str:
@@ -208,12 +238,15 @@ def _kind_of_file(path: Path) -> str:
         raise SpecError(
             "one image is no source", file=str(path), hint="name the folder of identities above it"
         )
+    head = b""
     if not kind and path.is_file():
-        with path.open("rb") as handle:
-            head = handle.read(512)
+        head = head_of(path)
         kind = next((name for mark, name in _HEADS if head.startswith(mark)), "")
         kind = "tar" if head[257:262] == b"ustar" else kind
     if not kind:
+        foreign = next((what for mark, what in _FOREIGN if head.startswith(mark)), "")
+        if foreign:
+            raise SpecError(f"this is {foreign}, which is not read", file=str(path), hint=_UNPACK)
         raise SpecError(
             "cannot tell what kind of source this is",
             file=str(path),

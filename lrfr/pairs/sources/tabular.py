@@ -14,15 +14,23 @@ from typing import Any
 from lrfr.core.errors import ImageFault, SpecError
 from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import read_lines, read_rows
-from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, identity_name
+from lrfr.pairs.sources.base import (
+    Content,
+    Face,
+    Listing,
+    Place,
+    Source,
+    Tally,
+    identity_name,
+    label_name,
+    no_identity_note,
+)
 from lrfr.pairs.sources.folder import FilesSource
 from lrfr.pairs.sources.listed.image_list import ImageListSource
-from lrfr.pairs.sources.packed.arrow_files import holds_images, text_columns
-from lrfr.pairs.sources.packed.columnar import ColumnarSource, columnar_paths
+from lrfr.pairs.sources.packed.arrow_files import PATH_NAMES, holds_images, text_columns
+from lrfr.pairs.sources.packed.columnar import SUFFIXES, ColumnarSource, columnar_paths
 from lrfr.pairs.sources.places import below, place_options
 
-PATH_NAMES = ("path", "file_name", "key", "file", "filename", "image", "image_id")
-LABEL_NAMES = ("identity", "label", "id", "person", "subject")
 SPLIT_NAMES = ("split", "partition", "set")
 _BINARY = {"": None, "0": 0, "1": 1, "-1": -1, "0.0": 0, "1.0": 1, "-1.0": -1, "true": 1, "false": 0}
 
@@ -67,8 +75,9 @@ class Columns:
 
     @cached_property
     def _others(self) -> dict[str, Sequence[str] | None]:
-        names = {"label": LABEL_NAMES, "split": SPLIT_NAMES, "key": ("key",)}
+        names = {"split": SPLIT_NAMES, "key": ("key",)}
         found = {word: _find(self.table.columns, some) for word, some in names.items()}
+        found["label"] = label_name(self.table.columns)
         return {word: self.table.columns[name] if name else None for word, name in found.items()}
 
     @cached_property
@@ -140,6 +149,8 @@ class TableSource(FilesSource):
                 tally.faces.append(Face(place, label, place, attributes, columns.split(row), fault))
             else:
                 tally.end("line", f"{self.path.name}, row {row + 1}", "E_LINE", "it names no file")
+        if not columns.labeled and len(table.columns) > 1:
+            tally.notes.append(no_identity_note(self.path.name, table.columns))
         table.refuse(tally, "line")
         return tally.listing()
 
@@ -163,14 +174,14 @@ def read_table(path: Path) -> Table:
 
     """
     suffix = path.suffix.lower()
-    if suffix in {".parquet", ".arrow"}:
+    if suffix in SUFFIXES:
         return Table(text_columns(path))
-    if suffix == ".jsonl":
+    if suffix in {".jsonl", ".ndjson"}:
         return _read_json_lines(path)
     separator = "\t" if suffix == ".tsv" else "auto"
     rows = read_rows(path, "a row of the list", separator=separator, names=True)
     header = [name.lstrip("#").strip() for name in rows[0].fields] if rows else []
-    known = _find(dict.fromkeys(header), (*PATH_NAMES, *LABEL_NAMES))
+    known = _find(dict.fromkeys(header), PATH_NAMES) or label_name(header)
     if header and not known and any(Path(word).suffix.lower() in IMAGE_SUFFIXES for word in header):
         return Table({}, headless=True)
     if len(header) < 1 or len(set(header)) != len(header):
@@ -216,7 +227,7 @@ def _find(table: Mapping[str, Any], names: Sequence[str]) -> str | None:
 def _column(table: Table, names: Sequence[str], path: Path) -> str:
     found = _find(table.columns, names)
     if found is None:
-        columns = ", ".join(table.columns)
+        columns = ", ".join(name[:40] for name in table.columns)[:400]
         raise SpecError(f"no column {' or '.join(names)}", file=str(path), line=1, hint=f"columns: {columns}")
     return found
 
@@ -228,8 +239,10 @@ def attributes_of(table: Table) -> dict[str, list[int | None]]:
     result: dict[str, list[int | None]] = {}
     for name, column in table.columns.items():
         distinct = set(column)
-        if name.lower() in {*PATH_NAMES, *LABEL_NAMES, *SPLIT_NAMES} or any(
-            value.lower() not in _BINARY for value in distinct
+        if (
+            name.lower() in {*PATH_NAMES, *SPLIT_NAMES}
+            or label_name([name])
+            or any(value.lower() not in _BINARY for value in distinct)
         ):
             continue
         meaning = {value: _BINARY[value.lower()] for value in distinct}

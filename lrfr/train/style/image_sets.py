@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.files import canonical, digest_of, read_bytes, sha256_hex
-from lrfr.core.image import IMAGE_SUFFIXES, ImageU8, decode
+from lrfr.core.image import ImageU8, decode
+from lrfr.core.lists.walk import pictures_below
 
 if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
@@ -38,7 +39,8 @@ class ImageSet:
         length: number of faces.
         digest: sha256 of what they are.
         read: rows to uint8 ``[n, S, S, 3]``.
-        refused: files that are no images, with the reason.
+        refused: files that are no images, and folders that cannot be read, with the reason.
+        notes: what else lies among them.
         former: digests under which runs of the first edition know the same faces.
 
     """
@@ -47,6 +49,7 @@ class ImageSet:
     digest: str
     read: Callable[[Sequence[int]], NDArray[np.uint8]]
     refused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
 
 
@@ -152,9 +155,11 @@ def _view(store: Path, name: str, size_px: int) -> ImageSet:
 
 def _folder(folder: Path, size_px: int) -> ImageSet:
     """Open a folder: every file is decoded once, so that none can stop the training later."""
-    total, good, refused = hashlib.sha256(), [], []
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
-        name = path.relative_to(folder).as_posix()
+    names, rest = pictures_below(folder)
+    total, good = hashlib.sha256(), []
+    refused = [f"{name}: {reason}" for name, _, reason in rest.refused]
+    for name in names:
+        path = folder / name
         try:
             data = read_bytes(path)
             decode(data)
@@ -166,7 +171,7 @@ def _folder(folder: Path, size_px: int) -> ImageSet:
     if not good:
         raise DataError("no image that can be read", file=str(folder), hint="; ".join(refused[:3]) or None)
     read = lambda rows: _fit([decode(read_bytes(good[row])) for row in rows], size_px)  # noqa: E731
-    return ImageSet(len(good), total.hexdigest(), read, tuple(refused))
+    return ImageSet(len(good), total.hexdigest(), read, tuple(refused), tuple(rest.told()))
 
 
 def _fit(images: list[ImageU8], size_px: int) -> NDArray[np.uint8]:

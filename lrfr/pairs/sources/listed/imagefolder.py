@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import SpecError
+from lrfr.core.lists.walk import Walk
 from lrfr.pairs.sources.base import Face, Listing, Tally
 from lrfr.pairs.sources.folder import FilesSource
 from lrfr.pairs.sources.places import below
 from lrfr.pairs.sources.tabular import Columns, read_table
-from lrfr.pairs.sources.walk import Walk
 
 NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _SPLITS = ("train", "validation", "val", "test", "dev")

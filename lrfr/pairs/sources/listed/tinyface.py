@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lrfr.core.errors import SpecError
+from lrfr.core.lists.walk import Walk
 from lrfr.pairs.sources.base import Face, Listing, Tally
 from lrfr.pairs.sources.folder import FilesSource
-from lrfr.pairs.sources.walk import Walk
 
 # folder of the distribution: split
 _PARTS = {

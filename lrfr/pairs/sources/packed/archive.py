@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.lists.walk import files_below
 from lrfr.pairs.sources.base import Content, Listing, Place, Source, Tally, file_stamp
 from lrfr.pairs.sources.packed.members import ARCHIVE_SUFFIXES, archive_stem, read_member
 from lrfr.pairs.sources.packed.samples import Sample, folder_labels, posix, samples_of
@@ -26,17 +27,15 @@ class TarSource(Source):
     path: Path
     kind = "tar"
 
-    def archives(self) -> list[Path]:
-        """Return the archives in order.
+    def archives(self, tally: Tally) -> list[Path]:
+        """Return the archives in order, also from folders below.
 
         Raises:
             SpecError: there is none.
 
         """
         if self.path.is_dir():
-            found = sorted(
-                path for path in self.path.iterdir() if path.name.lower().endswith(ARCHIVE_SUFFIXES)
-            )
+            found = files_below(self.path, tally, ARCHIVE_SUFFIXES)
         else:
             found = [self.path] if self.path.exists() else pattern_paths(str(self.path))
         if not found or not all(path.is_file() for path in found):
@@ -55,8 +54,8 @@ class TarSource(Source):
             DataError: the only archive is none.
 
         """
-        archives = self.archives()
         tally, found = Tally("member"), []
+        archives, counted = self.archives(tally), self.path.is_dir()
         for path in archives:
             name = os.path.relpath(path, self._folder())
             try:
@@ -64,8 +63,10 @@ class TarSource(Source):
             except DataError as error:
                 if len(archives) == 1:
                     raise
-                tally.see("archive")
-                tally.end("archive", name, "E_FORMAT", error.message)
+                tally.see("file", 0 if counted else 1)
+                tally.end("file", name, "E_FORMAT", error.message)
+            else:
+                tally.use("file", 1 if counted else 0)
         label_of = folder_labels({folder for _, samples in found for folder, _ in samples})
         for name, samples in found:
             prefix = f"{archive_stem(name)}/" if len(archives) > 1 else ""

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.lists.walk import head_of
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, file_stamp, identity_name
 
-_IMAGES = ("images", "X", "x", "data", "imgs", "faces", "image")
-_LABELS = ("y", "labels", "target", "label", "ids", "identities", "targets", "id")
+_IMAGES = ("images", "X", "x", "data", "imgs", "faces", "image", "fea")
+_LABELS = ("y", "labels", "target", "label", "ids", "identities", "targets", "id", "gnd")
 MAX_BYTES = 8 * 1024**3
 
 
@@ -26,9 +27,10 @@ MAX_BYTES = 8 * 1024**3
 class ArraySource(Source):
     """Digits and the like: images as one array in a ``.mat``, ``.npz`` or ``.npy`` file.
 
-    Images are ``[N, H, W]``, ``[N, H, W, 3]``, ``[N, 3, H, W]``, ``[N, H*H]`` or SVHN's ``[H, W, 3, N]``,
-    labels ``[N]``, numbers or text; without labels no image has an identity. Labels of ``images.npy`` stand
-    in ``labels.npy`` beside it.
+    Images are ``[N, H, W]``, ``[N, H, W, 3]``, ``[N, 3, H, W]``, ``[N, H*H]`` or SVHN's ``[H, W, 3, N]``; in
+    ``.mat`` also ``[H*H, N]``, and rows of pixels stand column by column, as MATLAB has them. Labels are
+    ``[N]``, numbers or text; without them no image has an identity. Those of ``images.npy`` stand in
+    ``labels.npy`` beside it.
     """
 
     path: Path
@@ -84,13 +86,37 @@ def _load(path: Path, stamp: tuple[int, ...]) -> tuple[NDArray[np.uint8], tuple[
     )
     last = images.ndim == 4 and images.shape[2] == 3 and images.shape[3] not in {1, 3}
     count = np.asarray(labels).size if labels is not None else images.shape[3] if last else len(images)
-    pixels = as_images(np.asarray(images), count, str(path))
+    images = np.asarray(images)
+    if images.dtype.kind not in "uifb":
+        raise DataError(f"images of type {images.dtype.str[:40]}, not numbers", file=str(path))
+    if path.suffix.lower() == ".mat" and images.ndim == 2:
+        images = _rows_of_matlab(images, labels is not None and count, str(path))
+        count = len(images)
+    pixels = as_images(images, count, str(path))
     if labels is None:
         return pixels, ("",) * len(pixels)
     flat = np.asarray(labels).reshape(-1)
     # SVHN writes the digit 0 as 10
     svhn = {"X", "y"} <= table.keys() and path.suffix.lower() == ".mat"
     return pixels, tuple("0" if svhn and text == "10" else text for text in map(_label_text, flat.tolist()))
+
+
+def _rows_of_matlab(images: NDArray[Any], count: int, file: str) -> NDArray[Any]:
+    """Return ``[N, H, W]`` from pixels in rows or columns, each picture column by column.
+
+    Without labels (``count`` 0) the axis of the pixels is the one whose length is a square.
+    """
+    square = [round(length**0.5) ** 2 == length for length in images.shape]
+    fits = [axis for axis in (0, 1) if square[axis] and count in (0, images.shape[1 - axis])]
+    if len(fits) != 1:
+        raise DataError(
+            f"images of shape {list(images.shape)}{f' for {count} labels' if count else ''}",
+            file=file,
+            hint="which axis holds the pixels? save them as [N, H, W]",
+        )
+    flat = images if fits[0] == 1 else images.T
+    side = round(flat.shape[1] ** 0.5)
+    return flat.reshape(-1, side, side).transpose(0, 2, 1)
 
 
 def _label_text(value: object) -> str:
@@ -116,6 +142,9 @@ def _tables(path: Path) -> dict[str, NDArray[Any]]:
         if path.suffix.lower() == ".mat":
             from scipy.io import loadmat
 
+            if b"MATLAB 7.3" in head_of(path)[:128]:
+                hint = "save it with -v7, or the images as .npz"
+                raise DataError("a MATLAB file of version 7.3 (HDF5) is not read", file=str(path), hint=hint)
             return {
                 name: value
                 for name, value in loadmat(path, verify_compressed_data_integrity=True).items()
@@ -125,6 +154,8 @@ def _tables(path: Path) -> dict[str, NDArray[Any]]:
             return {"images": np.load(path, allow_pickle=False, mmap_mode="r"), **_labels_beside(path)}
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"cannot be read: {type(error).__name__}: {error}", file=str(path)) from None
 
@@ -179,5 +210,7 @@ def as_images(images: NDArray[Any], count: int, file: str) -> NDArray[np.uint8]:
         values, top = (values + 1.0) / 2.0, 1.0
     if not np.isfinite(values).all() or values.min(initial=0.0) < 0 or top > 255:
         raise DataError("image values are not in [0, 255]", file=file)
-    scale = 255.0 if top <= 1.0 else 255.0 / 16.0 if top <= 16.0 else 1.0
+    # scikit-learn's digits hold 0 to 16; a larger picture with such a range is merely dark
+    digits = top <= 16.0 and images.shape[1:3] == (8, 8)
+    scale = 255.0 if top <= 1.0 else 255.0 / 16.0 if digits else 1.0
     return np.rint(values * scale).astype(np.uint8)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import DataError, SpecError, missing_extra
-from lrfr.pairs.sources.base import file_stamp
+from lrfr.pairs.sources.base import file_stamp, label_name
 
-LABELS = ("identity", "label", "labels", "cls", "id", "person", "subject")
+PATH_NAMES = ("path", "file_name", "key", "file", "filename", "image", "image_id")
 _IMAGES = ("image", "img", "hr", "jpg", "jpeg", "png", "webp", "picture", "face", "bytes", "data")
 # a row group is read as a whole; Hugging Face's hold 100 images
 _MOST_GROUP_BYTES = 4 * 1024**3
@@ -76,8 +76,8 @@ def image_group(path: Path, stamp: tuple[int, ...], column: str, group: int) -> 
     return opened.read_row_group(group, columns=[column]).column(column)
 
 
-def image_column(schema: Any) -> str:
-    """Return the column that holds images, "" where none does."""
+def image_columns(schema: Any) -> list[str]:
+    """Return the columns that hold images, the one that is meant first."""
     import pyarrow
 
     def holds(kind: Any) -> bool:
@@ -86,7 +86,17 @@ def image_column(schema: Any) -> str:
         return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
 
     found = [field.name for field in schema if holds(field.type) and field.name != "key"]
-    return min(found, key=lambda name: (rank(name, _IMAGES), found.index(name)), default="")
+    return sorted(found, key=lambda name: (rank(name, _IMAGES), found.index(name)))
+
+
+def no_images(path: Path, schema: Any) -> DataError:
+    """Return the fault of a table without a column of images, with the kinds of its columns."""
+    kinds = ", ".join(f"{field.name[:40]} ({str(field.type)[:40]})" for field in schema)
+    return DataError(
+        f"no column of images among {kinds}"[:600],
+        file=str(path),
+        hint="images are encoded bytes, or a struct of bytes and path; numbers of pixels are not read",
+    )
 
 
 def rank(name: str, names: Sequence[str]) -> int:
@@ -98,10 +108,14 @@ def holds_images(path: Path) -> bool:
     """Return whether a file holds images, and not the paths of some.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, or holds neither.
 
     """
-    return bool(image_column(schema_of(opened_table(path))))
+    schema = schema_of(opened_table(path))
+    found = bool(image_columns(schema))
+    if not found and not any(is_simple(field.type) for field in schema if field.name.lower() in PATH_NAMES):
+        raise no_images(path, schema)
+    return found
 
 
 def text_columns(path: Path) -> dict[str, list[str]]:
@@ -171,7 +185,7 @@ def class_names(schema: Any, simple: Sequence[str]) -> tuple[str, ...]:
     try:
         told = json.loads((schema.metadata or {})[b"huggingface"])
         features = told["info"]["features"]
-        label = min((name for name in simple if name.lower() in LABELS), key=lambda own: rank(own, LABELS))
-        return tuple(map(str, features[label].get("names") or ()))
+        label = label_name(simple)
+        return tuple(map(str, features[label].get("names") or ())) if label else ()
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return ()

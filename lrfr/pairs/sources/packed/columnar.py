@@ -7,18 +7,32 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
-from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp, identity_name
+from lrfr.core.lists.walk import Account, Leftovers, files_below
+from lrfr.pairs.sources.base import (
+    LABEL_NAMES,
+    Content,
+    Face,
+    Listing,
+    Place,
+    Source,
+    Tally,
+    file_stamp,
+    identity_name,
+    label_name,
+    no_identity_note,
+)
 from lrfr.pairs.sources.packed.archive import pattern_paths
 from lrfr.pairs.sources.packed.arrow_files import (
-    LABELS,
     arrow_package,
     class_names,
-    image_column,
+    image_columns,
     image_group,
     is_simple,
+    no_images,
     opened_table,
     rank,
     row_places,
@@ -28,9 +42,10 @@ from lrfr.pairs.sources.packed.arrow_files import (
     without_bytes,
 )
 
-SUFFIXES = (".parquet", ".arrow")
+SUFFIXES = (".parquet", ".arrow", ".feather")
 _SPLITS = ("split", "partition", "set")
-_SPLIT_FILE = re.compile(r"(train|test|validation|val|dev)-\d+(-of-\d+.*)?$")
+# data/train-00000-of-00002.parquet, default/train/0000.parquet, test/data-00000-of-00001.arrow
+_SPLIT_FILE = re.compile(r"(?:.*/)?(train|test|validation|val|dev)(-\d+(-of-\d+.*)?|/[^/]+)$")
 
 
 @dataclass(frozen=True)
@@ -53,23 +68,26 @@ class ColumnarSource(Source):
             DataError: the only file is damaged.
 
         """
-        paths = columnar_paths(self.path)
+        tally, tables = Tally("row"), []
+        paths, counted = columnar_paths(self.path, tally), self.path.is_dir()
         if not paths:
             raise SpecError("no .parquet or .arrow file here", file=str(self.path))
-        tally, tables = Tally("row"), []
         for path in paths:
             try:
                 tables.append(_Rows.of(path, os.path.relpath(path, self._folder())))
             except DataError as error:
                 if len(paths) == 1:
                     raise
-                tally.see("file")
+                tally.see("file", 0 if counted else 1)
                 tally.end("file", path.name, "E_FORMAT", error.message)
+            else:
+                tally.use("file", 1 if counted else 0)
         twice = Counter(name for table in tables for name in table.paths)
         unique = all(count == 1 and name for name, count in twice.items())
         for table in tables:
             tally.see(count=len(table.places))
             tally.faces += [table.face(row, unique) for row in range(len(table.places))]
+            tally.notes += table.notes
         return tally.listing()
 
     def _folder(self) -> Path:
@@ -107,16 +125,14 @@ class ColumnarSource(Source):
         return {"kind": self.kind, "name": self.path.resolve().name}
 
 
-def columnar_paths(path: Path) -> list[Path]:
-    """Return the Parquet and Arrow files that a path is, holds (also below ``data``) or stands for."""
+def columnar_paths(path: Path, account: Account | None = None) -> list[Path]:
+    """Return the Parquet and Arrow files that a path is, stands for, or holds at any depth."""
     if path.is_dir():
-        return sorted(
+        return [
             found
-            for suffix in SUFFIXES
-            for place in (path, path / "data")
-            for found in place.glob(f"*{suffix}")
-            if not found.name.startswith((".", "metadata."))
-        )
+            for found in files_below(path, account or Leftovers(), SUFFIXES)
+            if not found.name.startswith(("metadata.", "cache-"))
+        ]
     if path.suffix.lower() not in SUFFIXES:
         return []
     return [path] if path.exists() else [found for found in pattern_paths(str(path)) if found.exists()]
@@ -133,6 +149,7 @@ class _Rows:
         paths: of the image structs, "" where there are none.
         texts: the other columns as text.
         classes: names of the label's classes, none where the label is not a class.
+        further: other columns of images.
 
     """
 
@@ -142,18 +159,15 @@ class _Rows:
     paths: tuple[str, ...]
     texts: dict[str, list[str]]
     classes: tuple[str, ...]
+    further: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, path: Path, name: str) -> _Rows:
         opened = opened_table(path)
         schema = schema_of(opened)
-        column = image_column(schema)
+        column, *further = image_columns(schema) or [""]
         if not column:
-            raise DataError(
-                f"no column of images among {', '.join(schema.names)}",
-                file=str(path),
-                hint="bytes, or a struct",
-            )
+            raise no_images(path, schema)
         simple = [field.name for field in schema if is_simple(field.type) or field.name == "key"]
         arrow = arrow_package()
         try:
@@ -164,22 +178,35 @@ class _Rows:
             paths = struct_paths(table, column) if with_path else [""] * table.num_rows
         except (OSError, ValueError, KeyError, arrow.ArrowException) as error:
             raise DataError(f"cannot be read: {str(error).splitlines()[0][:200]}", file=str(path)) from None
-        return cls(
-            name, column, row_places(opened, len(paths)), tuple(paths), texts, class_names(schema, simple)
-        )
+        classes = class_names(schema, simple)
+        return cls(name, column, row_places(opened, len(paths)), tuple(paths), texts, classes, tuple(further))
 
     def _named(self, names: Sequence[str]) -> list[str] | None:
         found = [own for own in self.texts if own.lower() in names]
         best = min(found, key=lambda own: rank(own, names), default=None)
         return self.texts[best] if best is not None else None
 
+    @property
+    def notes(self) -> list[str]:
+        """What to tell about its columns."""
+        further = [f"{self.name}: images are taken from '{self.column}', not from {', '.join(self.further)}"]
+        unnamed = self.texts.keys() - {"key", *_SPLITS}
+        missing = [no_identity_note(self.name, self.texts)] if unnamed and not self.label_column else []
+        return [*(further if self.further else []), *missing]
+
+    @cached_property
+    def label_column(self) -> str | None:
+        """The column that names the identity."""
+        return label_name(self.texts)
+
     def face(self, row: int, unique_paths: bool) -> Face:
-        keys, labels, splits = self._named(("key",)), self._named(LABELS), self._named(_SPLITS)
+        keys, splits = self._named(("key",)), self._named(_SPLITS)
         stem = os.path.splitext(self.name)[0]
         key = keys[row] if keys else self.paths[row] if unique_paths else ""
-        of_file = _SPLIT_FILE.match(os.path.basename(stem))
+        of_file = _SPLIT_FILE.match(stem)
         split = splits[row] if splits else of_file[1] if of_file else ""
-        label, fault = self._label(labels[row]) if labels else ("", "")
+        named = self.label_column
+        label, fault = self._label(self.texts[named][row]) if named else ("", "")
         place = (self.name, self.column, *self.places[row])
         return Face(key or f"{stem}/{row:08d}", label, place, self._attributes(row), split, fault)
 
@@ -193,7 +220,7 @@ class _Rows:
         return (identity_name(self.classes[int(name)]), "") if inside else ("", "E_LABEL")
 
     def _attributes(self, row: int) -> dict[str, int]:
-        taken = {"key", *LABELS, *_SPLITS}
+        taken = {"key", *LABEL_NAMES, *_SPLITS, (self.label_column or "").lower()}
         known = {"0": 0, "1": 1, "true": 1, "false": 0}
         values = {name: column[row] for name, column in self.texts.items() if name.lower() not in taken}
         return {name: known[value] for name, value in values.items() if value in known}

@@ -164,14 +164,32 @@ def _tar_members(path: Path, kind: str) -> Iterator[Member]:
                 yield member
                 if member.fault == "E_TRUNCATED":
                     return
-            if archive.offset < size < archive.offset + tarfile.BLOCKSIZE:
-                yield Member(
-                    f"{path.name}, at its end", fault="E_TRUNCATED", detail="it ends inside a header"
-                )
+            end = archive.offset
+        behind = _behind_end(handle, end, size)
+        if behind:
+            yield Member(f"{path.name}, at its end", fault="E_TRUNCATED", detail=behind)
     except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
         if not count:
-            raise DataError(f"not a tar archive: {error}", file=str(path)) from None
+            raise DataError(f"not a tar archive{_inside(kind)}: {error}", file=str(path)) from None
         yield Member(f"{path.name}, behind member {count}", fault="E_TRUNCATED", detail=str(error))
+
+
+def _inside(kind: str) -> str:
+    return f" inside {kind}, and a compressed file of another kind must be unpacked first" * (kind != "tar")
+
+
+def _behind_end(handle: IO[bytes], end: int, size: int) -> str:
+    """Return what stands wrongly behind the end of a tar, "" where only zeros do."""
+    if end < size < end + tarfile.BLOCKSIZE:
+        return "it ends inside a header"
+    while end < size and (data := os.pread(handle.fileno(), _CHUNK, end)):
+        if data.strip(b"\0"):
+            joined = b"ustar" in data[: 64 * tarfile.BLOCKSIZE]
+            return (
+                "another archive is joined behind its end" if joined else "other bytes stand behind its end"
+            )
+        end += len(data)
+    return ""
 
 
 def _tar_member(info: tarfile.TarInfo, size: int) -> Member:

@@ -12,11 +12,14 @@ from pathlib import Path, PurePosixPath
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.image import IMAGE_SUFFIXES, looks_like_picture
-from lrfr.pairs.sources.base import Face, Tally, identity_name
+from lrfr.core.lists.walk import passed_over
+from lrfr.pairs.sources.base import LABEL_NAMES, Face, Tally, identity_name, label_name
 from lrfr.pairs.sources.packed.members import Member, members, read_member
-from lrfr.pairs.sources.walk import passed_over
 
-_LABELS = (".cls", ".cls.txt", ".label", ".identity", ".id", ".txt")
+_LABELS = (
+    *(f"{end}{text}" for end in (".cls", ".label", ".identity", ".id") for text in ("", ".txt")),
+    ".txt",
+)
 _MAX_LABEL_BYTES = 256
 _MAX_META_BYTES = 1 << 20
 # parts of a sample that stand before an image's suffix: 000.hr.jpg, 000.lr.png
@@ -208,12 +211,14 @@ def _from_json(text: str | None) -> _Label:
         return _Label(
             name, fault=fault, detail="its .json member is not an object" if fault else "", known=True
         )
-    raw = next((value[word] for word in ("label", "identity", "cls") if word in value), None)
+    # an id in JSON numbers the sample
+    named = label_name(value, ("label", *(word for word in LABEL_NAMES if word != "id")))
+    raw = value[named] if named else None
     name, fault = label_of(raw)
     attributes = {
         str(word): int(flag) for word, flag in value.get("attributes", {}).items() if flag in (0, 1)
     }
-    known = any(word in value for word in ("label", "identity", "cls"))
+    known = named is not None
     key, split = value.get("key"), value.get("split")
     return _Label(
         name,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import REASONS, SpecError
 from lrfr.core.image import IMAGE_SUFFIXES, looks_like_picture
-from lrfr.pairs.sources.base import Tally
 
 # in lower case; what a name begins with decides the rest
 _SYSTEM = frozenset(
@@ -68,17 +69,62 @@ def head_of(path: str | Path) -> bytes:
         os.close(descriptor)
 
 
+class Account(Protocol):
+    """What is told of everything that a walk meets."""
+
+    notes: list[str]
+
+    def see(self, unit: str = "", count: int = 1) -> None:
+        """Count something that was met."""
+
+    def use(self, unit: str, count: int = 1) -> None:
+        """Say that something is used."""
+
+    def end(self, unit: str, name: str, why: str, detail: str = "") -> None:
+        """Say why something is not used."""
+
+
+@dataclass
+class Leftovers:
+    """The :class:`Account` of those who only read pictures: what a walk met and did not give, by reason."""
+
+    notes: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def see(self, unit: str = "", count: int = 1) -> None:
+        """Count nothing: what is used is seen by its user."""
+
+    def use(self, unit: str, count: int = 1) -> None:
+        """Count nothing."""
+
+    def end(self, unit: str, name: str, why: str, detail: str = "") -> None:
+        """Keep what cannot be read by name, the rest by number."""
+        if why in REASONS:
+            self.refused.append((name, why, f"{REASONS[why]}: {detail}" if detail else REASONS[why]))
+        else:
+            self.reasons[why] += 1
+
+    def told(self) -> list[str]:
+        """Return one line on what was passed over, none where nothing was, and the notes of the walk."""
+        counts = ", ".join(f"{why} {count}" for why, count in sorted(self.reasons.items()))
+        return [*([f"passed over: {counts}"] if counts else []), *self.notes]
+
+
 @dataclass
 class Walk:
     """A walk below a root; everything met goes into a tally, pictures are yielded.
 
     Links to folders are followed where they lead to a folder inside the root, each of them once; with
-    ``links="all"`` also where they lead out, with ``links="none"`` not at all.
+    ``links="all"`` also where they lead out, with ``links="none"`` not at all. ``hint`` says how to follow
+    those that lead out. ``wanted`` chooses other files than pictures by their name.
     """
 
     root: Path
-    tally: Tally
+    tally: Account
     links: str = "inside"
+    hint: str = ""
+    wanted: Callable[[str], bool] | None = None
 
     def pictures(self) -> Iterator[str]:
         """Yield the path of every picture below the root, folders separated by ``/``, in a fixed order.
@@ -106,8 +152,8 @@ class Walk:
             waiting += reversed(folders)
         if self._out:
             self.tally.notes.append(
-                f"{self._out} links lead to folders outside '{self.root.name}' and were not followed; "
-                "write folder:PATH,links=all to follow them"
+                f"{self._out} links lead to folders outside '{self.root.name}' and were not followed"
+                f"{self.hint}"
             )
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
@@ -132,11 +178,14 @@ class Walk:
         if not why and folder and linked:
             why = self._link_fault(entry.path)
         elif not why and not folder:
-            why = _file_fault(entry, linked)
+            why = _file_fault(entry, linked) if self.wanted is None else self._other_fault(entry.name)
         if why:
             self.tally.end(unit, name, why)
             return ""
         return unit if folder else "picture"
+
+    def _other_fault(self, name: str) -> str:
+        return "" if self.wanted and self.wanted(name) else "not asked for"
 
     def _link_fault(self, path: str) -> str:
         if self.links == "none":
@@ -152,6 +201,23 @@ class Walk:
             return "link loop"
         self._linked.add(real)
         return ""
+
+
+def pictures_below(folder: Path) -> tuple[list[str], Leftovers]:
+    """Return the paths of all pictures below a folder, sorted folder by folder, and what else lies there.
+
+    Raises:
+        SpecError: no folder, or it cannot be read.
+
+    """
+    rest = Leftovers()
+    return sorted(Walk(folder, rest).pictures(), key=lambda name: name.split("/")), rest
+
+
+def files_below(folder: Path, account: Account, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the files below a folder whose names end so, sorted; their end is left to the caller."""
+    found = Walk(folder, account, wanted=lambda name: name.lower().endswith(suffixes)).pictures()
+    return sorted(folder / name for name in found)
 
 
 def _file_fault(entry: os.DirEntry[str], linked: bool) -> str:
