@@ -1,17 +1,21 @@
 """The public face: which names there are, their signatures, their documentation, and what an import costs."""
 
 import ast
+import copy
 import inspect
 import json
+import pickle
 import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lrfr
+from lrfr.pairs.executors.dispatch import Runner
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"core", "degrade", "pairs", "train", "eval", "experiment", "cli"}
@@ -27,16 +31,16 @@ SIGNATURES: dict[str, str] = {
     "Results": "(results: 'Sequence[Result]') -> 'None'",
     "Spec": "(name: 'str', seed: 'int', variants: 'int', image: 'ImageSpec', store: 'StoreSpec', steps: 'tuple[Step, ...]', license: 'str | dict[str, str] | None' = None) -> None",
     "Store": "(root: 'Path') -> None",
-    "align_images": "(images: 'Sequence[ImageU8 | str | Path]', *, size_px: 'int' = 112, detector: 'str | Detector' = 'mtcnn', face: \"Literal['largest', 'center', 'all']\" = 'largest', on_miss: \"Literal['keep-center', 'skip']\" = 'skip', weights: 'Path | None' = None, hooks: 'Hooks' = <lrfr.core.progress.Hooks>) -> 'list[Aligned]'",
+    "align_images": "(images: 'Sequence[ImageU8 | str | Path]', *, size_px: 'int' = 112, detector: 'str | Detector' = 'mtcnn', face: \"Literal['largest', 'center', 'all']\" = 'largest', on_miss: \"Literal['keep-center', 'skip']\" = 'skip', weights: 'Path | None' = None, hooks: 'Hooks' = Hooks()) -> 'list[Aligned]'",
     "collate": "(items: 'Sequence[PairItem]') -> 'Batch'",
     "degrade_images": "(images: 'Picture | Sequence[Picture]', spec: 'Spec | Pipeline | str | Path', *, keys: 'Key | Sequence[Key] | None' = None, variant: 'int' = 0, up: 'bool' = False, trace: 'bool' = False) -> 'Any'",
-    "evaluate": "(model: 'Measurable', benchmark: 'str | Benchmark' = 'synthetic', data: 'Path | str | None' = None, *, device: 'str' = 'cpu', name: 'str | None' = None, cost: 'bool' = False, hooks: 'Hooks' = <lrfr.core.progress.Hooks>, **settings: 'object') -> 'Results'",
+    "evaluate": "(model: 'Measurable', benchmark: 'str | Benchmark' = 'synthetic', data: 'Path | str | None' = None, *, device: 'str' = 'cpu', name: 'str | None' = None, cost: 'bool' = False, hooks: 'Hooks' = Hooks(), **settings: 'object') -> 'Results'",
     "load_model": "(path: 'Path | str', device: 'str' = 'cpu') -> 'Embedder'",
     "load_recipe": "(method: 'str', recipe: 'str' = 'tiny', set: 'Mapping[str, object] | Sequence[str]' = ()) -> 'Recipe'",
     "load_spec": "(source: 'str | Path', set: 'Overrides' = ()) -> 'Spec'",
     "make_pairs": "(source: 'str | Path | Source | Ingest', specs: 'str | Path | Spec | Iterable[str | Path | Spec]' = (), *, store: 'str | Path | StoreFiles', view: 'str | ViewOptions' = 'default', options: 'MakeOptions | None' = None, runner: 'Runner | None' = None, hooks: 'Hooks | None' = None) -> 'MadeView'",
     "presets": "() -> 'list[str]'",
-    "train_model": "(recipe: 'Recipe | str', view: 'View', run_dir: 'Path | str', *, parents: 'Mapping[str, Path | str] | None' = None, evaluate: 'Evaluate | None' = None, options: 'FitOptions | None' = None, hooks: 'Hooks' = <lrfr.core.progress.Hooks>) -> 'Run'",
+    "train_model": "(recipe: 'Recipe | str', view: 'View', run_dir: 'Path | str', *, parents: 'Mapping[str, Path | str] | None' = None, evaluate: 'Evaluate | None' = None, options: 'FitOptions | None' = None, hooks: 'Hooks' = Hooks()) -> 'Run'",
 }
 # these serve people and programs that have no torch at hand, or no time for it
 WITHOUT_TORCH = ["load_spec", "Spec", "Pipeline", "Hooks", "Store", "make_pairs", "SpecError", "registry"]
@@ -132,3 +136,31 @@ def test_a_spec_is_read_without_torch():
 def test_listings_of_the_registry_need_no_torch():
     code = "import lrfr; r = lrfr.registry; [t.names() for t in (r.ops, r.sources, r.methods)]"
     assert "torch" not in modules_after(code)
+
+
+def test_objects_are_readable_pickle_and_copy(tmp_path):
+    """What a notebook shows is short and says what it is; what goes to worker processes arrives."""
+    faces = np.full((2, 112, 112, 3), 90, np.uint8)
+    store, runner = tmp_path / "store", Runner(executor="serial")
+    lrfr.make_pairs("synthetic:ids=3,per_id=4,seed=0", ["fskd"], store=store, view="v", runner=runner)
+    dataset = lrfr.PairDataset(store, "v")
+    models = {name: lrfr.load_recipe(name).make() for name in ("baseline", "btnet-trunk", "maug", "fskd")}
+    embedders = {name: method.embedder(method.build(3)) for name, method in models.items()}
+    things = {
+        "Pipeline('fskd-paper'": lrfr.Pipeline("fskd"),
+        "Degrade('fskd-paper'": lrfr.Degrade("fskd"),
+        "12 faces of 3 identities": dataset,
+        "Batch(4 pairs: hr [4, 3, 112, 112]": next(iter(lrfr.PairLoader(dataset, 4))),
+        "Experiment('": lrfr.Experiment.load("demo"),
+        "Hooks()": lrfr.Hooks(),
+        "Registry(op: ": lrfr.registry.ops,
+        "lrfr.registry (ops, sources": lrfr.registry,
+        "SpecError('f.yaml: wrong (do this)')": lrfr.SpecError("wrong", file="f.yaml", hint="do this"),
+        **{f"Embedder({type(found.nets).__name__}": found for found in embedders.values()},
+    }
+    for words, thing in things.items():
+        text = repr(thing)
+        assert words in text and " object at 0x" not in text and len(text) < 1200, text
+        copied, arrived = copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))
+        if callable(thing) and words.startswith("Embedder"):
+            assert (copied(faces) == thing(faces)).all() and (arrived(faces) == thing(faces)).all()

@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 
@@ -107,10 +107,7 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
     try:
-        if any("\0" in word for word in arguments):
-            raise click.UsageError("a word of the command line holds a NUL")
-        if any(not word or (word.startswith("--") and word.endswith("=")) for word in arguments):
-            raise click.UsageError("a word or value of the command line is empty: an unset shell variable?")
+        _check(arguments)
         outcome = cli.main(list(arguments), prog_name="lrfr", standalone_mode=False, obj=tuple(arguments))
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as stop:
@@ -134,6 +131,18 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
         return _fail(fault.exit_code, fault.as_dict(), plainly(f"error: {fault}"), as_json)
     except Exception as error:
         return _bug(error, as_json)
+
+
+def _check(arguments: Sequence[str]) -> None:
+    """Refuse what no command can mean, and a folder in which libraries end the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise EnvironmentFault("the current folder has been deleted") from None
+    if any("\0" in word for word in arguments):
+        raise click.UsageError("a word of the command line holds a NUL")
+    if any(not word or (word.startswith("--") and word.endswith("=")) for word in arguments):
+        raise click.UsageError("a word or value of the command line is empty: an unset shell variable?")
 
 
 class Terminated(BaseException):

@@ -115,7 +115,9 @@ class Output:
         try:
             with stop_on_signal(say) as stop, self.progress(label, unit) as advance:
                 yield Hooks(advance, self.note, stop.asked)
-        except Stopped:
+        except (Stopped, EnvironmentFault):  # a signal to the group ends the workers too
+            if not stop.signum:
+                raise
             signal.raise_signal(stop.signum)
             raise click.Abort from None  # where the signal is ignored
 

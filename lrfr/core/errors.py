@@ -52,6 +52,9 @@ class LrfrError(Exception):
         text = ": ".join(parts)
         return f"{text} ({self.hint})" if self.hint else text
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the way back from a worker process with every attribute."""
         return (_rebuild, (type(self), self.message, self.as_dict()))

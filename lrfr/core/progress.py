@@ -41,6 +41,10 @@ class Hooks:
     ) -> None:
         self._on_progress, self._on_note, self._should_stop = on_progress, on_note, should_stop
 
+    def __repr__(self) -> str:
+        given = {"on_progress": self._on_progress, "on_note": self._on_note, "should_stop": self._should_stop}
+        return f"Hooks({', '.join(name for name, call in given.items() if call is not None)})"
+
     def progress(self, done: int, total: int, **info: Any) -> None:
         """Report that ``done`` of ``total`` items are done."""
         if self._on_progress is not None:

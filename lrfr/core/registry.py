@@ -128,6 +128,9 @@ class Registry(Mapping[str, T], Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
+    def __repr__(self) -> str:
+        return f"Registry({self.what}: {', '.join(self.names())})"
+
     def __len__(self) -> int:
         return len(self.names())
 

@@ -111,6 +111,9 @@ class Pipeline:
                 error.path = error.path or step.id
                 raise
 
+    def __repr__(self) -> str:
+        return f"Pipeline({self.spec.name!r})"
+
     @property
     def cost_ms(self) -> float:
         """Expected cost in milliseconds of one 112x112 image on one core (rough; for planning only)."""

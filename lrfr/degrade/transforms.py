@@ -147,6 +147,9 @@ class Degrade:
         # in memory that worker processes share, so that those that live on see the next epoch too
         self._epoch = multiprocessing.RawValue("q", -1)
 
+    def __repr__(self) -> str:
+        return f"Degrade({self.spec.name!r}, up={self.up}, p={self.p:g}, seed={self.spec.seed})"
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, from 0; call it before each pass. Workers that run already see it."""
         self._epoch.value = as_count(epoch, "epoch", most=MAX_VARIANT)

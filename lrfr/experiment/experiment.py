@@ -105,6 +105,9 @@ class Experiment:
         self.folder = folder or Path(declaration.name)
         self.steps = steps_of(declaration)
 
+    def __repr__(self) -> str:
+        return f"Experiment({self.declaration.name!r}, {len(self.steps)} steps in {str(self.folder)!r})"
+
     @classmethod
     def load(
         cls,

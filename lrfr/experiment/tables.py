@@ -26,6 +26,10 @@ class Tables:
     packages add to every table by entry points. There is one of these: ``lrfr.registry``.
     """
 
+    def __repr__(self) -> str:
+        tables = [name for name, found in vars(type(self)).items() if isinstance(found, property)]
+        return f"lrfr.registry ({', '.join(tables)})"
+
     @property
     def ops(self) -> Registry[type[Op]]:
         """Steps of a degradation spec (entry points ``lrfr.ops``)."""

@@ -216,6 +216,14 @@ def test_no_file_is_opened_under_the_number_of_a_closed_stream():
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("words", ["train fskd", "presets ls", "init", "make-pairs --json"])
+def test_a_deleted_folder_is_one_line(words, tmp_path):
+    (tmp_path / "gone").mkdir()
+    done = shell(f"cd gone && rmdir ../gone && {sys.executable} -m lrfr {words}", tmp_path)
+    assert done.returncode == 5 and "the current folder has been deleted" in done.stderr, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_names_that_the_encoding_lacks_are_shown_as_escapes(tmp_path):
     line = "$LRFR spec check $'caf\\xe9' ; $LRFR spec check $'caf\\xe9' --json 2>/dev/null"
     for encoding in ("utf-8", "ascii"):

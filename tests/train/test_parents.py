@@ -1,5 +1,7 @@
 """Training with what it needs: parents are given, found or trained; those that cannot work are refused at once."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -207,3 +209,12 @@ def test_what_cannot_be_trained_is_refused_before_anything_starts(unfit_store, t
     text = str(raised.value)
     assert all(word in text for word in words) and "\n" not in text, text
     assert not list(tmp_path.iterdir())
+
+
+def test_trainings_of_several_threads_take_turns(store, tmp_path):
+    def digest(name):
+        return train_model(recipe("baseline"), (store, "default"), tmp_path / name, options=ALONE).digest
+
+    alone = digest("alone")
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(digest, ["one", "two", "three"])) == {alone}

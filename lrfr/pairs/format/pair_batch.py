@@ -62,6 +62,11 @@ class Batch:
     row_b: torch.Tensor
     columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        columns = "".join(f", {name} {list(values.shape)}" for name, values in self.columns.items())
+        pictures = f"hr {list(self.hr_bchw.shape)}, lr {list(self.lr_bchw.shape)} {self.hr_bchw.dtype}"
+        return f"Batch({len(self)} pairs: {pictures}{columns})"
+
     def __len__(self) -> int:
         return len(self.row_b)
 

@@ -84,6 +84,10 @@ class PairDataset(Dataset[PairItem]):
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._columns = {name: self.column(name) for name in columns}
 
+    def __repr__(self) -> str:
+        of = f"{self.num_classes} identities, {self.size_px} px"
+        return f"PairDataset({str(self._place.root)!r}, {self.view.name!r}: {len(self)} faces of {of})"
+
     def __len__(self) -> int:
         return len(self.rows)
 

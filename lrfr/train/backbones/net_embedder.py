@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -46,7 +47,8 @@ class Embedder:
 
     Args:
         nets: modules to hold in evaluation mode during a call.
-        route: (height, width) of an image to (side of the input, network to run).
+        route: (height, width) of an image to (side of the input, network to run); no closure, so that an
+            embedder goes to worker processes.
         spec: filter of the resizing.
 
     """
@@ -55,6 +57,9 @@ class Embedder:
         self.nets, self.route, self.spec = nets, route, spec
         self.attribute_names: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Embedder({type(self.nets).__name__}, {self.spec})"
+
     def __call__(self, images: Sequence[ImageU8]) -> NDArray[np.float32]:
         """Return raw embeddings float32 [N, D] of uint8 HWC RGB images of any sizes, in their order.
 
@@ -62,7 +67,7 @@ class Embedder:
             ValueError: an image is not uint8 HWC RGB, or there is none.
 
         """
-        if not images:
+        if len(images) == 0:
             raise ValueError("expected at least one image")
         by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
         for index, image in enumerate(images):
@@ -100,4 +105,10 @@ def to_input(images_nhwc: NDArray[np.uint8]) -> Tensor:
 def single(net: nn.Module, spec: InputSpec, forward: Callable[[Tensor], Tensor] | None = None) -> Embedder:
     """Return the embedder of one network that takes one size; ``forward`` replaces the network's own."""
     run = forward or net
-    return Embedder(net, lambda height, width: (spec.size_px, run), spec)
+    return Embedder(net, partial(_one_side, spec.size_px, run), spec)
+
+
+def _one_side(
+    size_px: int, run: Callable[[Tensor], Tensor], height: int, width: int
+) -> tuple[int, Callable[[Tensor], Tensor]]:
+    return size_px, run

@@ -5,18 +5,31 @@ back.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from lrfr.core.machine import torch_threads, usable_cores
 
+# number of threads, choice of kernels and torch's random state are the process's: trainings take turns
+_TURN = threading.RLock()
 
-def threads(count: int) -> AbstractContextManager[None]:
-    """Return a block with ``count`` CPU threads (0 = all usable cores)."""
-    return torch_threads(count or usable_cores())
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run with ``count`` CPU threads (0 = all usable cores), while no other thread trains."""
+    with _TURN, torch_threads(count or usable_cores()):
+        yield
+
+
+@contextmanager
+def own_random_state() -> Iterator[None]:
+    """Draw from torch without a trace, while no other thread trains."""
+    with _TURN, torch.random.fork_rng():
+        yield
 
 
 @contextmanager
@@ -36,7 +49,7 @@ def deterministic() -> Iterator[None]:
     # vanishing activations and moments become denormal, on which a CPU is many times slower
     torch.set_flush_denormal(True)
     try:
-        with torch.random.fork_rng():
+        with own_random_state():
             yield
     finally:
         torch.set_flush_denormal(False)

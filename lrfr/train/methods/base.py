@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -103,7 +104,12 @@ class Method:
 
     def class_predictor(self, nets: Nets) -> Embedder:
         """Return ``predict(images) -> scores [N, C]`` of the head's classes (digits)."""
-        return single(nets, self.input, lambda x_bchw: nets["head"].cosine(nets["net"](x_bchw)))
+        return single(nets, self.input, partial(_class_cosines, nets))
+
+
+def _class_cosines(nets: Nets, x_bchw: Tensor) -> Tensor:
+    scores: Tensor = nets["head"].cosine(nets["net"](x_bchw))
+    return scores
 
 
 def revision_of(part: object) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -165,12 +166,11 @@ class BtnetBranch(Method):
         """Return ``embed(images)`` that routes each image to the net of its size."""
         net: BTNet = nets["net"]
         sides = (self.input.size_px, *self.branches_px)
+        return Embedder(net, partial(self._route, net, sides), self.input)
 
-        def route(height: int, width: int) -> tuple[int, IResNet]:
-            px = select_branch(height, width, sides, self.indicator, self.rule)
-            return px, net.net(px)
-
-        return Embedder(net, route, self.input)
+    def _route(self, net: BTNet, sides: tuple[int, ...], height: int, width: int) -> tuple[int, IResNet]:
+        px = select_branch(height, width, sides, self.indicator, self.rule)
+        return px, net.net(px)
 
 
 def _freeze_unnamed_bn(net: BTNet) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -168,11 +169,13 @@ class CatFace(Method):
     def attribute_predictor(self, nets: Nets) -> Embedder:
         """Return ``predict(images) -> logits [N, A]`` with ``attribute_names``."""
         branches: MultiBranch = nets["net"].branches if self.step == 2 else nets["net"]
-        predictor = single(
-            nets["net"], self.input, lambda x_bchw: branches.attribute_logits(branches.maps(x_bchw)[1])
-        )
+        predictor = single(nets["net"], self.input, partial(_logits, branches))
         predictor.attribute_names = tuple(nets["attributes"].names)
         return predictor
+
+
+def _logits(branches: MultiBranch, x_bchw: Tensor) -> Tensor:
+    return branches.attribute_logits(branches.maps(x_bchw)[1])
 
 
 class Attributes(nn.Module):

@@ -12,6 +12,7 @@ from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.backbones.nets import Backbone, Nets
 from lrfr.train.checkpoint import read_manifest, resolve
+from lrfr.train.engine.determinism import own_random_state
 from lrfr.train.methods.base import Method
 from lrfr.train.recipe import Recipe
 from lrfr.train.weights.model_identity import ModelIdentity
@@ -39,7 +40,7 @@ def check_networks(recipe: Recipe, given: Mapping[str, Path], dataset: PairDatas
     }
     makers |= {role: ModelIdentity.read(read_manifest(resolve(path)), path) for role, path in given.items()}
     method = recipe.make()
-    with torch.random.fork_rng(), torch.no_grad():
+    with own_random_state(), torch.no_grad():
         parents = {
             role: maker.make().build(maker.num_classes, None, maker.attribute_names)
             for role, maker in makers.items()
