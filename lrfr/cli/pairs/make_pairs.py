@@ -166,7 +166,7 @@ def _plan(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
     _remark(out, found.report, warnings)
     told = {**found.as_json(), "warnings": list(warnings)}
     if given["sheet"]:
-        contact_sheet(ingest, specs, given["sheet"])
+        contact_sheet(StoreFiles(given["store"]), ingest, specs, given["sheet"])
         told["sheet"] = str(given["sheet"])
     return told
 

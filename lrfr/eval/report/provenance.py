@@ -24,6 +24,8 @@ def chain(model: Model, store: Path | None = None) -> list[str]:
     lines += [f"    {role} {digest}" for role, digest in sorted(model.parents.items())]
     lines.append(f"  view {model.view_digest or '-'}")
     found = find_view(store, model.view_digest) if store else None
+    fate = StoreFiles(store).fate(model.view_digest) if store and model.view_digest and not found else ""
+    lines += [f"    faces of it were {fate}"] if fate else []
     return lines + (_below(StoreFiles(store), found) if store and found else [])
 
 

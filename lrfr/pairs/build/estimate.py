@@ -21,6 +21,7 @@ from lrfr.degrade.inspect.picture_grid import tile
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.pairs.build.growth import Growth, RowCounts, grow
 from lrfr.pairs.build.hr import Seen, look, plan_base
+from lrfr.pairs.build.ingest import Memory
 from lrfr.pairs.build.lr import Variant, variant_id
 from lrfr.pairs.build.plan import BasePlan
 from lrfr.pairs.build.scan import SCAN_MS, Ingest
@@ -220,7 +221,9 @@ def _try_lr(variant: Variant, plan: BasePlan, images: list[NDArray[np.uint8]]) -
     return float(np.mean([len(record.payload) + _RECORD_BYTES for record in records])), seconds
 
 
-def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int = 8) -> None:
+def contact_sheet(
+    store: StoreFiles, ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int = 8
+) -> None:
     """Write a PNG: a row per face, HR first and then one column a spec under its name, enlarged to the HR
     size by pixel repetition.
 
@@ -230,7 +233,7 @@ def contact_sheet(ingest: Ingest, specs: Sequence[Spec], path: Path, faces: int 
     """
     if path.suffix.lower() != ".png":
         raise SpecError("a contact sheet is a PNG", file=str(path))
-    listed = ingest.faces()
+    listed = Memory.of(store, ingest.allow_forgotten).without(ingest.listing()).faces
     spread = np.linspace(0, len(listed) - 1, min(faces, len(listed))).astype(int)
     picked = [listed[index] for index in spread.tolist()]
     marks = ingest.landmarks_of(picked) or (None,) * len(picked)

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.core.progress import Hooks, Stopped
+from lrfr.eval.report.provenance import chain
+from lrfr.eval.results import Model
 from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.care.forgetting.forget import finish
@@ -20,6 +23,8 @@ from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.reader import Folder, ShardSet
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
+from lrfr.train.engine.run_record import RunIdentity, RunRecord
+from lrfr.train.runs import trained_on
 from tests.pairs.faults import Shim, forked, injected, killed_at, moments
 from tests.pairs.test_growth import SPECS, Some, extend, shown, write
 from tests.pairs.toy import SIDE, ingest, tree
@@ -150,6 +155,8 @@ def test_old_ids_are_answered_and_an_open_reader_is_told(folder):
     again = store.forget(ids=["id009"])
     assert store.fate(old.id).endswith(f"by act {done.act}; now {store.view('default').id}")
     assert store.former_views(again.old_views) == {old.id, now}
+    lines = chain(Model("m", view_digest=old.id), folder / "s")
+    assert any(f"forgotten on {store.acts()[0].date[:10]}" in line for line in lines)
     REGISTRY.clear()
     with pytest.raises(DataError, match=f"forgotten on .* by act {done.act}"):
         reader.batch(np.arange(400), 0)
@@ -233,6 +240,62 @@ def test_a_later_build_does_not_bring_them_back(folder):
     assert other.id == forgotten and other.done.report.account.skipped == {"excluded": 4}
     assert grep(folder / "t", "Zoë", "same.png") == []
     assert any("1 ids to exclude are not in the source" in line for line in other.done.warnings)
+
+
+def test_faces_with_the_same_bytes_are_counted_and_stay(folder):
+    source = pictures(folder / "faces", NAMES)
+    for copy in ("p1/same.png", "p10/same.png"):
+        shutil.copy(source / NAMES[0], source / copy)
+    made(folder / "s", source)
+    done = Store(folder / "s").forget(keys=[NAMES[0], "p1/same.png"])
+    assert (done.faces, done.same_bytes) == (2, 1)
+    again = made(folder / "s", source)
+    assert again.id == Store(folder / "s").view("default").id and again.done.rows == 9
+    assert "p10/same.png" in {PairDataset(folder / "s").key(place).decode() for place in range(9)}
+    assert Store(folder / "s").forget(keys=["p10/same.png"]).same_bytes == 0
+    shutil.copy(source / NAMES[0], source / "p10/once more.png")
+    assert made(folder / "s", source).done.rows == 8
+
+
+def test_a_view_that_is_called_like_somebody_is_named_no_more(folder):
+    view = ViewOptions("id003", ids=("id003",))
+    make_pairs(ingest(Some()), SPECS, store=folder / "s", view=view, runner=Runner("serial"))
+    write(folder / "s", Some())
+    assert Store(folder / "s").forget(ids=["id003"]).views_removed == ("id003",)
+    assert grep(folder / "s", "id003") == [] and not [path for path in folder.rglob("*id003*")]
+
+
+def test_a_stop_between_two_shards_keeps_what_is_done(folder):
+    write(folder / "s", Some(ids=60))
+    old, asked = Store(folder / "s").view("default").id, iter([False] * 9 + [True] * 99)
+    with pytest.raises(Stopped):
+        Store(folder / "s").forget(keys=["id007/3"], hooks=Hooks(should_stop=lambda: next(asked)))
+    assert PairDataset(folder / "s").digest == old
+    before = inodes(folder / "s")
+    assert Store(folder / "s").forget(keys=["id007/3"]).faces == 1
+    assert len(inodes(folder / "s") - before) == 2, "of three shards one was written anew before the stop"
+    assert verify(Store(folder / "s"), deep=True) == []
+
+
+def test_runs_on_forgotten_faces_and_what_stands_on_them_are_listed(folder, monkeypatch):
+    write(folder / "s", Some(keep=(0,)))
+    ids = [Store(folder / "s").view("default").id]
+    for key in ("id000/0", "id001/2"):
+        done = Store(folder / "s").forget(keys=[key])
+        ids.append(Store(folder / "s").view("default").id)
+    old = Store(folder / "s").former_views(done.old_views)
+    assert old == set(ids[:2])
+    views = {"first": ids[0], "second": ids[1], "now": ids[2], "child": ids[2], "grandchild": "f" * 64}
+    parents = {"child": {"teacher": "digest of first"}, "grandchild": {"teacher": "digest of child"}}
+    for name, view in views.items():
+        (folder / "runs" / name).mkdir(parents=True)
+        identity = RunIdentity(view, "baseline", parents=parents.get(name, {}))
+        record = RunRecord(identity, {}, {}, 1, 1)
+        (folder / "runs" / name / "run.json").write_bytes(record.seal())
+    (folder / "runs" / "none").mkdir()
+    monkeypatch.setattr("lrfr.train.checkpoint.digest_of", lambda path: f"digest of {path.parent.name}")
+    found = [path.name for path in trained_on(folder / "runs", old)]
+    assert found == ["child", "first", "grandchild", "second"]
 
 
 def test_shards_that_were_taken_over_and_written_anew_are_mended(folder):

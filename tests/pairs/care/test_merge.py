@@ -18,6 +18,7 @@ from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
+from lrfr.pairs.views import ViewRows
 from tests.pairs.care.test_forget import died
 from tests.pairs.faults import Shim, injected, killed_at, moments
 from tests.pairs.test_growth import SPECS, Some, extend, shown, write
@@ -35,6 +36,13 @@ def two(folder):
         "other", "n", range(len(PairDataset(folder / "b", "other"))), producer="n"
     )
     return folder / "a", folder / "b"
+
+
+def view_rows(root, name):
+    """Return key and split of everything that the parts of a view show, before its filter."""
+    rows = ViewRows(Store(root), Store(root).view(name).parts)
+    splits = [rows.split_names[number] for number in rows.splits]
+    return [(rows.keys.key(row), split) for row, split in zip(rows.rows.tolist(), splits, strict=True)]
 
 
 def files(root):
@@ -159,6 +167,19 @@ def test_filters_and_the_order_of_variants_join_and_others_are_refused(folder):
         Store(folder / "s").join_views(["some", "plain"], "x")
     with pytest.raises(SpecError, match="two views"):
         Store(folder / "s").join_views(["some"], "x")
+
+
+def test_what_all_views_hold_out_stays_held_out(folder):
+    runner, held = Runner("serial"), {"holdout": 0.3}
+    for name, keep in (("one", (0, 1)), ("two", (2, 3)), ("whole", (0, 1, 2, 3))):
+        make_pairs(
+            ingest(Some(keep=keep)), SPECS, store=folder / "s", view=ViewOptions(name, **held), runner=runner
+        )
+    joined = Store(folder / "s").join_views(["one", "two"], "both")
+    whole = Store(folder / "s").view("whole")
+    assert (joined.id, joined.holdout, joined.filter) == (whole.id, 0.3, whole.filter)
+    rows = [view_rows(folder / "s", name) for name in ("both", "whole")]
+    assert rows[0] == rows[1] and {split for _, split in rows[0]} == {"test", "train"}
 
 
 def merged(root, two):

@@ -170,5 +170,5 @@ TestLife.settings = settings(
 )
 TestLongLife = pytest.mark.soak(pytest.mark.timeout(1500)(type("LongLife", (Life.TestCase,), {})))
 TestLongLife.settings = settings(
-    max_examples=300, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -191,7 +191,8 @@ def _act(store: StoreFiles, asked: Asked, found: Found, hooks: Hooks) -> Forgott
     make_folder(store.act_path(act.act).parent)
     _write(store, act)
     # while the names are known: what ends a killed act later does not know them
-    others = scrub(store, Names.of(found.keys, found.labels))
+    names = Names.of(found.keys, found.labels)
+    others = scrub(store, names)
     for path in sorted((store.root / "cache").glob("*")):
         remove(path)
     work = Work()
@@ -199,11 +200,13 @@ def _act(store: StoreFiles, asked: Asked, found: Found, hooks: Hooks) -> Forgott
     moved = moves_of(store, moves)
     data = array_bytes(found.digests(act.salt))
     write_atomic(store.act_path(act.act).with_suffix(".npy"), data, store.tmp)
-    act = replace(act, records=work.records, moved=moved, digests=sha256_hex(data), state="decided")
+    # a view may be called like somebody
+    kept = tuple(replace(move, name="") if names.found_in(move.name) else move for move in moved)
+    act = replace(act, records=work.records, moved=kept, digests=sha256_hex(data), state="decided")
     _write(store, act)
     finish(store)
     done = _worked(act.act, asked, found, work)
-    gone = _told(act, ()).views_removed
+    gone = _told(replace(act, moved=moved), ()).views_removed
     return replace(done, moved=moved, views_removed=gone, other_files=tuple(others))
 
 

@@ -5,16 +5,18 @@ that still hold them.
 from __future__ import annotations
 
 import json
+import mmap
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lrfr.core.errors import DataError
 from lrfr.core.files import canonical, read_sealed, seal, write_if_other
 from lrfr.pairs.format.store_files import StoreFiles
 
 PUT_IN_PLACE = "(forgotten)"
-# whatever else somebody has put into the folder is looked through up to this size
+# up to this size a name must stand alone to be found in a file that somebody has put into the folder
 MAX_BYTES = 1 << 28
 # holds no text, or text that the act itself writes anew
 _OWN = frozenset({"base", "lr", "columns", "masks", "views", "forgotten", "tmp", "cache", ".lock"})
@@ -36,6 +38,11 @@ class Names:
         """Return those that occur in a text at all."""
         return Names(tuple(name for name in self.texts if name in text))
 
+    def found_in(self, text: str) -> bool:
+        """Return whether a text names any of them."""
+        pattern = self.within(text).pattern()
+        return pattern is not None and pattern.search(text) is not None
+
     def pattern(self) -> re.Pattern[str] | None:
         """Return what matches any of them where it stands alone: ``p1`` in ``p1/03.png``, not in ``p10``."""
         if not self.texts:
@@ -47,8 +54,10 @@ class Names:
 def scrub(store: StoreFiles, names: Names) -> list[str]:
     """Take names out of every text of a store; return the paths of files that are not lrfr's and hold one."""
     for path in (store.root / "reports").glob("*"):
-        if path.is_file():
+        try:
             write_if_other(path, _clean(path, names), store.tmp)
+        except DataError:
+            path.unlink()  # damaged, and nobody can say what it names
     log = store.root / "run.log"
     if log.is_file():
         write_if_other(log, _clean(log, names), store.tmp)
@@ -118,8 +127,7 @@ def _put_out(value: object, pattern: re.Pattern[str]) -> object:
 
 
 def _holds(path: Path, names: Names) -> bool:
-    if path.stat().st_size > MAX_BYTES:
-        return False
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
-    pattern = names.within(text).pattern()
-    return pattern is not None and pattern.search(text) is not None
+    if path.stat().st_size <= MAX_BYTES:
+        return names.found_in(path.read_bytes().decode("utf-8", "surrogateescape"))
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return any(data.find(name.encode("utf-8", "surrogateescape")) >= 0 for name in names.texts)

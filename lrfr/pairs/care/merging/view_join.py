@@ -16,7 +16,7 @@ from lrfr.pairs.build.make import write_report
 from lrfr.pairs.build.view_file import FilledPart, ViewOptions, WrittenView, view_of, write_view
 from lrfr.pairs.format.manifests import BaseManifest
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
-from lrfr.pairs.format.view_manifest import View
+from lrfr.pairs.format.view_manifest import RowFilter, View
 from lrfr.pairs.views import ViewRows, select_rows
 
 
@@ -51,22 +51,35 @@ def join_views(store: StoreFiles, names: Sequence[str], new: str, replace_rows: 
         if len(set(names)) < 2:
             raise SpecError("two views or more are joined")
         first, parts = views[0], dict[str, _Part]()
-        drawn = _drawn(store, first)
+        drawn, wished = _drawn(store, first), _common(views, new)
         for view in views:
             order = _order(store, drawn, view, first)
-            _add(store, parts, view, order, replace_rows)
+            # what the joined view filters itself stays there for those who ask for another split
+            own = replace(view, filter=RowFilter()) if wished.filter.split else view
+            _add(store, parts, own, order, replace_rows)
         filled = [
             FilledPart(Held(part.base, part.shown), tuple(map(store.lr_manifest, part.lr)))
             for _, part in sorted(parts.items())
             if part.shown.any()
         ]
-        written = view_of(store, filled, first.variants, ViewOptions(new))
+        written = view_of(store, filled, first.variants, wished)
         if new in store.views() and store.view(new).id != written.view.id:
             path = str(store.view_path(new))
             raise SpecError(f"there is another view '{new}'", file=path, hint="--as another name")
-        write_view(store, filled, first.variants, ViewOptions(new))
+        write_view(store, filled, first.variants, wished)
         _join_reports(store, names, new)
     return written
+
+
+def _common(views: Sequence[View], new: str) -> ViewOptions:
+    """Return the name of the joined view, with the split that all of the views show and the share that they
+    hold out, where these are alike and they filter nothing else.
+    """
+    filters = {(view.filter, view.holdout) for view in views}
+    (chosen, holdout), *others = filters
+    if others or chosen != RowFilter(split=chosen.split):
+        return ViewOptions(new)
+    return ViewOptions(new, split=chosen.split, holdout=holdout or None)
 
 
 def _drawn(store: StoreFiles, view: View) -> list[str]:
