@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -29,6 +30,21 @@ FOLDER = _Path(path_type=Path, file_okay=False)
 FILE = _Path(path_type=Path, dir_okay=False)
 EXISTING = _Path(path_type=Path, exists=True)
 EXISTING_FILE = _Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class StorePlace(click.Path):
+    """A folder, or the address of a store, which becomes the folder that mirrors it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path."""
+        if isinstance(value, str) and "://" in value:
+            from lrfr.pairs.format.store_files import root_of
+
+            return root_of(value)
+        return super().convert(value, param, ctx)
+
+
+STORE = StorePlace(path_type=Path)
 
 
 class Wrap(Protocol):
@@ -71,7 +87,20 @@ def many(*names: str, metavar: str, text: str) -> Wrap:
 
 def store(text: str = "Folder of the store.", name: str = "store") -> Wrap:
     """Return ``--store``."""
-    return path("--store", name, default="store", help=text)
+    return path("--store", name, kind=STORE, default="store", help=text)
+
+
+def cache(body: Body) -> Body:
+    """Add the options of commands that read stores at addresses; they are read as the environment is."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        if value is not None:
+            os.environ["LRFR_CACHE_DIR" if param.name == "cache_dir" else "LRFR_CACHE_BYTES"] = str(value)
+
+    said: dict[str, Any] = {"expose_value": False, "is_eager": True, "callback": keep}
+    size = count("--cache-size", "cache_bytes", help="Most bytes of it.  [default: 64 GiB]", **said)
+    folder = path("--cache-dir", kind=FOLDER, help="Cache of a store at an address.  [~/.cache/lrfr]", **said)
+    return folder(size(body))
 
 
 def runs(name: str = "runs") -> Wrap:

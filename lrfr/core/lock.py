@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import LockedError
+from lrfr.core.errors import LockedError, SpecError
 from lrfr.core.files import is_alive, make_folder, write_fault
 
 ORPHAN_SECONDS = 10.0
+# lies in a folder that mirrors a store elsewhere
+ORIGIN = "origin.json"
 
 
 @contextmanager
@@ -24,9 +26,14 @@ def store_lock(store: Path) -> Iterator[None]:
 
     Raises:
         LockedError: another process holds it; names its pid and host.
+        SpecError: the folder mirrors a store at an address, which is only read.
         EnvironmentFault: the folder cannot be written.
 
     """
+    if (store / ORIGIN).exists():
+        url = json.loads((store / ORIGIN).read_bytes()).get("url")
+        hint = "change a store in a folder and copy it there"
+        raise SpecError("a store at an address is only read", file=url, hint=hint)
     make_folder(store)
     path = store / ".lock"
     try:

@@ -17,6 +17,7 @@ from lrfr.pairs.care import compact as compaction
 from lrfr.pairs.care import data_card, inventory
 from lrfr.pairs.care import repair as mending
 from lrfr.pairs.care import verify as verification
+from lrfr.pairs.care import verify_address as address_check
 from lrfr.pairs.care.forgetting import forget as forgetting
 from lrfr.pairs.care.forgetting.asked_rows import Asked
 from lrfr.pairs.care.forgetting.forget import Forgotten
@@ -27,11 +28,13 @@ from lrfr.pairs.columns.column_store import ColumnLine, ColumnWritten
 from lrfr.pairs.columns.column_write import ImageFunction
 from lrfr.pairs.columns.given_values import Values
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.remote.mirror import Mirror
 from lrfr.pairs.format.store_files import StoreFiles, open_store
 from lrfr.pairs.format.view_manifest import View
 
 if TYPE_CHECKING:
     from lrfr.pairs.export.formats import Exported, PairChoice
+    from lrfr.pairs.export.view_copy import Copied
 
 
 class Store(StoreFiles):
@@ -41,15 +44,41 @@ class Store(StoreFiles):
     :meth:`lr_manifest`), row tables (:meth:`rows`) and reports (:meth:`report`).
 
     Args:
-        root: the folder, as text or path.
+        root: the folder, as text or path; or an address (``s3://bucket/store``, ``https://host/store``, also
+            ``gs://``, ``file://``, ``memory://``), which is read through a cache on this machine's disk and
+            never written: ``LRFR_CACHE_DIR`` and ``LRFR_CACHE_BYTES`` say where and how large it may be.
 
     """
 
     def verify(self, deep: bool = False, hooks: Hooks = SILENT) -> list[verification.Finding]:
-        """Check every byte; with ``deep`` every record and pixel. No finding: all is as it was written."""
+        """Check every byte; with ``deep`` every record and pixel. No finding: all is as it was written.
+
+        Of a store at an address every file of its views is read there, and nothing of it is kept.
+        """
         check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
         check_flags(deep=deep)
+        mirror = Mirror.of(self.root)
+        if mirror:
+            return address_check.verify_address(self, mirror, deep, hooks)
         return verification.verify(open_store(self.root), deep, hooks)
+
+    def copy(
+        self,
+        view: str,
+        to: str | Path,
+        *,
+        dry_run: bool = False,
+        link: bool = False,
+        hooks: Hooks = SILENT,
+    ) -> Copied:
+        """Copy a view, with everything it needs and nothing else, to a folder or an address; see
+        :func:`lrfr.pairs.export.view_copy.copy_view`.
+        """
+        from lrfr.pairs.export.view_copy import copy_view
+
+        check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
+        check_flags(dry_run=dry_run, link=link)
+        return copy_view(self, view, to, dry_run=dry_run, link=link, hooks=hooks)
 
     def repair(
         self, ingest: Ingest | None = None, runner: Runner | None = None, hooks: Hooks | None = None

@@ -23,10 +23,9 @@ from lrfr.pairs.care.repair import repair
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.export.view_parts import parts_of
-from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import VariantManifest
 from lrfr.pairs.format.reader import Folder, ShardSet, open_base
-from lrfr.pairs.format.records import PNG, RAW, SAME_AS_HR, ZSTD, pack_block, read_block, unpack
+from lrfr.pairs.format.records import PNG, RAW, SAME_AS_HR, ZSTD, lr_record, pack_block, read_block, unpack
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SIDE, SPEC, ToySource, build, tree

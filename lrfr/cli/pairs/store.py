@@ -10,6 +10,7 @@ import click
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.cli.pairs.store_life import forget, merge
+from lrfr.cli.pairs.store_move import copy, index
 from lrfr.core.errors import DataError
 
 SHOWN_FAULTS = 20
@@ -28,6 +29,7 @@ def store_group() -> None:
 
 @command("ls", short_help="List views, bases and degraded variants.")
 @opt.store(name="root")
+@opt.cache
 def ls(out: Output, root: Path) -> dict[str, object]:
     """List what a store holds.
 
@@ -47,6 +49,7 @@ def ls(out: Output, root: Path) -> dict[str, object]:
 
 @command("info", short_help="Show one view, base or variant in full.")
 @opt.store(name="root")
+@opt.cache
 @click.argument("name", default="default")
 def info(out: Output, root: Path, name: str) -> dict[str, object]:
     """Show one view (by name) with the files that could not be used, or one base or variant (by id).
@@ -67,6 +70,7 @@ def info(out: Output, root: Path, name: str) -> dict[str, object]:
 
 @command("verify", short_help="Check every byte; exit 3 if one is damaged.")
 @opt.store(name="root")
+@opt.cache
 @opt.flag("--deep", text="Also decode every record.")
 def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
     """Check views, manifests, row tables, sidecars and shards against what was committed.
@@ -77,12 +81,11 @@ def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
       lrfr store verify --deep --store store
     """
     from lrfr.pairs.care.verify import unfinished
-    from lrfr.pairs.care.verify import verify as check
-    from lrfr.pairs.format.store_files import open_store
+    from lrfr.pairs.store import Store
 
-    store = open_store(root)
+    store = Store(root)
     with out.working("verify", "folders") as hooks:
-        findings = check(store, deep, hooks)
+        findings = store.verify(deep, hooks)
     left = [str(folder) for folder in unfinished(store)]
     going_on = "make-pairs goes on with it, gc removes it"
     out.notes(f"unfinished (no manifest): {folder}; {going_on}" for folder in left)
@@ -95,8 +98,8 @@ def verify(out: Output, root: Path, deep: bool) -> dict[str, object]:
 
 
 @command("diff", short_help="Compare two stores; exit 3 if they differ.")
-@click.argument("left", type=opt.PATH)
-@click.argument("right", type=opt.PATH)
+@click.argument("left", type=opt.STORE)
+@click.argument("right", type=opt.STORE)
 def diff(out: Output, left: Path, right: Path) -> dict[str, object]:
     """Compare what two stores, or two base or variant folders, hold.
 
@@ -188,6 +191,7 @@ def repair(
 
 @command("export", short_help="Write folders, tars, Parquet or a .bin.")
 @opt.store(name="root")
+@opt.cache
 @opt.option("--view", default="default", help="View to export.")
 @opt.choice("--to", "form", of="folders webdataset parquet bin", required=True)
 @opt.path("--out", "target", required=True, help="New folder, or file (bin).")
@@ -215,6 +219,7 @@ def export(
 
 @command("card", short_help="Write a data card.")
 @opt.store(name="root")
+@opt.cache
 @click.argument("view", default="default")
 @opt.path("--out", "target", help="File to write instead of the terminal.")
 def card(out: Output, root: Path, view: str, target: Path | None) -> dict[str, object]:
@@ -237,6 +242,7 @@ def card(out: Output, root: Path, view: str, target: Path | None) -> dict[str, o
 
 @command("columns", short_help="List the columns of numbers beside the faces.")
 @opt.store(name="root")
+@opt.cache
 def columns(out: Output, root: Path) -> dict[str, object]:
     """List columns (written by ``lrfr.Store.write_column``) with their base, type, width, rows and size.
 
@@ -278,5 +284,5 @@ def upgrade(out: Output, place: Path | None, root: Path, target: Path | None) ->
     return asdict(done)
 
 
-for _command in (ls, info, verify, diff, gc, compact, forget, merge, repair, export, card, columns, upgrade):
+for _command in (ls, info, verify, diff, gc, compact, forget, merge, repair, export, card, columns, copy, index, upgrade):
     store_group.add_command(_command)

@@ -27,8 +27,7 @@ from lrfr.pairs.build.plan import BasePlan
 from lrfr.pairs.build.scan import SCAN_MS, Ingest
 from lrfr.pairs.build.view_file import MakeOptions, ViewOptions, Wish, wish
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.lr_records import lr_record
-from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload
+from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload, lr_record
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import SourceReport
 from lrfr.pairs.sources.base import Face, Listing

@@ -22,10 +22,9 @@ from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.plan import Scanned
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
-from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import LR_CODEC, LrCodec
 from lrfr.pairs.format.reader import OpenBase, open_base
-from lrfr.pairs.format.records import JPEG, Record
+from lrfr.pairs.format.records import JPEG, Record, lr_record
 from lrfr.pairs.format.shard import ShardPlace, ShardWriter, write_shard
 from lrfr.pairs.sources.base import Content, Place, Source
 

@@ -14,10 +14,9 @@ from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.build.plan import base_identity, content_identity, variant_identity
 from lrfr.pairs.columns.column_carry import Origin, carry_columns
 from lrfr.pairs.format.lmdb_files import REGISTRY
-from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import LR_CODEC, BaseManifest, Sidecar, VariantManifest
 from lrfr.pairs.format.reader import ShardSet
-from lrfr.pairs.format.records import Record
+from lrfr.pairs.format.records import Record, lr_record
 from lrfr.pairs.format.rows import Rows, write_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, write_shard
 from lrfr.pairs.format.shard_layout import hr_row_bytes, lr_row_bytes, shard_spans

@@ -9,10 +9,9 @@ import numpy as np
 
 from lrfr.pairs.build.lr import variant_of
 from lrfr.pairs.build.tasks import Draw, HrRows, degraded_records
-from lrfr.pairs.format.lr_records import lr_record
 from lrfr.pairs.format.manifests import VariantManifest
 from lrfr.pairs.format.reader import OpenBase, ShardSet
-from lrfr.pairs.format.records import SAME_AS_HR, Record
+from lrfr.pairs.format.records import SAME_AS_HR, Record, lr_record
 from lrfr.pairs.format.shard import ShardPlace
 
 PROBE_ROWS = 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from lrfr.core.errors import DataError
 from lrfr.core.files import sha256_file
 from lrfr.pairs.columns.column_manifest import Chunk, ColumnManifest, ColumnPlace
+from lrfr.pairs.format.remote.mirror import keep
 
 Index = int | slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 _HINT = "lrfr store verify; remove the column's folder and write it again"
@@ -101,6 +103,7 @@ class BaseColumn:
 
     def _open(self, chunk: Chunk) -> NDArray[Any]:
         path = self.folder / chunk.file
+        held = keep(path, chunk.bytes, chunk.sha256)
         fault = chunk_fault(path, chunk, self.check)
         if fault:
             raise DataError(fault, file=str(path), hint=_HINT)
@@ -117,6 +120,8 @@ class BaseColumn:
                 file=str(path),
                 hint=_HINT,
             )
+        if held is not None:
+            weakref.finalize(found, os.close, held)
         return found
 
 

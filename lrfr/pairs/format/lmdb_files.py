@@ -12,7 +12,9 @@ import os
 import resource
 import threading
 import time
+import weakref
 from collections import OrderedDict
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
@@ -22,8 +24,9 @@ from weakref import WeakValueDictionary
 import lmdb
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import sha256_file
+from lrfr.core.files import discard, sha256_file
 from lrfr.pairs.format.records import Block, block_key, read_block
+from lrfr.pairs.format.remote.mirror import Mirror, keep
 
 FileKey = tuple[int, int]
 # each holds a file descriptor: what every process has of them, and what views of many variants take
@@ -38,12 +41,14 @@ class Expected:
         size: in bytes.
         sha256: where it is to be checked.
         folder_bytes: of all shards beside it, which tells whether to read ahead; 0 where nobody knows.
+        content: the sha256 all the same, by which a file of a store at an address is fetched.
 
     """
 
     size: int
     sha256: str | None = None
     folder_bytes: int = 0
+    content: str = ""
 
 
 class OpenFile:
@@ -51,8 +56,11 @@ class OpenFile:
     any more.
     """
 
-    def __init__(self, path: str, env: Any, stamp: tuple[int, ...]) -> None:
+    def __init__(self, path: str, env: Any, stamp: tuple[int, ...], held: int | None = None) -> None:
         self.path = path
+        self.fetched = held is not None
+        # what keeps it in the cache lives as long as its map
+        self._let_go = weakref.finalize(self, os.close, held) if held is not None else None
         self.env = env
         self.stamp = stamp
         self.names: set[str] = set()
@@ -95,6 +103,8 @@ class OpenFile:
         self.blocks.clear()
         self._transactions.clear()
         self.env.close()
+        if self._let_go:
+            self._let_go()
 
 
 class Registry:
@@ -124,8 +134,39 @@ class Registry:
         return self._names.get(path) or self._open(path, expected)
 
     def _open(self, path: str, expected: Expected) -> OpenFile:
-        """Check and open a file; another name of a file that is open already shares its environment."""
+        """Have a file fetched where its store lies elsewhere, check and open it."""
+        try:
+            return self._opened(path, expected, self._keep(path, expected))
+        except DataError:
+            if not self._drop(path):
+                raise
+        # it was damaged on this machine's disk: once more from where it came from
+        return self._opened(path, expected, self._keep(path, expected))
+
+    def _keep(self, path: str, expected: Expected) -> int | None:
+        """Return what keeps a fetched file in the cache; no lock is held, for it may take minutes."""
+        return keep(Path(path), expected.size, expected.content, self._let_go)
+
+    def _let_go(self) -> bool:
+        """Let go of the fetched file that was opened first; return whether there was one."""
         with self._lock:
+            first = next((key for key, opened in self._files.items() if opened.fetched), None)
+            if first is not None:
+                self._forget(first)
+            return first is not None
+
+    def _drop(self, path: str) -> bool:
+        """Remove a file that was fetched; return whether it was one."""
+        fetched = Mirror.of(Path(path)) is not None
+        if fetched:
+            discard(Path(path))
+        return fetched
+
+    def _opened(self, path: str, expected: Expected, held: int | None) -> OpenFile:
+        """Check and open a file; another name of a file that is open already shares its environment."""
+        with ExitStack() as unused, self._lock:
+            if held is not None:
+                unused.callback(os.close, held)
             stamp = _stamp(path)
             key = (stamp[0], stamp[1])
             # a file that was let go may still be in some reader's hand; it is taken back, for it cannot be
@@ -135,7 +176,8 @@ class Registry:
                 self._forget(key)
                 del opened
                 self._check(path, key, stamp, expected)
-                opened = self._alive[key] = OpenFile(path, _open_env(path, expected), stamp)
+                opened = self._alive[key] = OpenFile(path, _open_env(path, expected), stamp, held)
+                unused.pop_all()
             if len(self._files) >= self._limit and not self._fixed:
                 self._limit = max(self._limit, _most_open())
             while len(self._files) >= self._limit:

@@ -188,7 +188,7 @@ class Form:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
-# how each image is kept: see lrfr.pairs.format.lr_records
+# how each image is kept: see lrfr.pairs.format.records
 LrCodec = Literal["raw-png", "raw-zstd"]
 LR_CODEC: LrCodec = "raw-zstd"
 # the first lossless codec stands in ids for all: they give the same pixels

@@ -102,7 +102,8 @@ class ShardSet:
             size = sum(shard.bytes for shard in manifest.shards)
             for shard, origin in zip(manifest.shards, shard_origins(manifest), strict=True):
                 path = str(folder.path / f"{shard.shard}.mdb")
-                expected = Expected(shard.bytes, shard.sha256 if verify == "always" else None, size)
+                checked = shard.sha256 if verify == "always" else None
+                expected = Expected(shard.bytes, checked, size, shard.sha256)
                 first = self._rows + shard.start - origin.start
                 place = (first, manifest.block_rows, store_seed(origin.store), manifest.id)
                 self._shards.append(_Shard(path, expected, *place))
@@ -111,6 +112,12 @@ class ShardSet:
 
     def __len__(self) -> int:
         return self._rows
+
+    def shard_files(self, rows: NDArray[np.int64]) -> list[tuple[Path, int, str]]:
+        """Return (path, bytes, sha256) of the shards that hold some rows."""
+        places = np.unique(np.searchsorted(self._starts, rows, side="right") - 1).tolist()
+        found = [self._shards[place] for place in places]
+        return [(Path(item.path), item.expected.size, item.expected.content) for item in found]
 
     def record(self, row: int) -> Record:
         """Return one record as :meth:`stored`; one that is the same as HR has HR's payload.

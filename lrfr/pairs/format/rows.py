@@ -1,6 +1,4 @@
-"""The row table of a base: columns over all faces, in memory, as files that are mapped column by column, and
-as digests.
-"""
+"""The row table of a base: columns over all faces, in memory, as mapped files and as digests."""
 
 from __future__ import annotations
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import sha256_file, sha256_hex, write_if_other
+from lrfr.pairs.format.remote.mirror import ensure
 
 CROP_BYTES = 16
 # rows whose keys are gathered at once: eight bytes of index stand for every byte of a key
@@ -288,6 +287,7 @@ def _split(text: NDArray[np.uint8]) -> tuple[str, ...]:
 
 def check_file(path: Path, sha256: str) -> None:
     """Compare a file with its sha256, without holding it in memory; a DataError tells where it differs."""
+    ensure(path, sha256)
     try:
         same = sha256_file(path) == sha256
     except OSError as error:

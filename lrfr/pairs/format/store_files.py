@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError, SpecError, as_path, check_kind, did_you_mean
 from lrfr.core.files import make_folder, sha256_hex, write_if_other
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
+from lrfr.pairs.format.remote.address import is_address
+from lrfr.pairs.format.remote.mirror import open_address
 from lrfr.pairs.format.rows import StoredRows, check_file, map_array
 from lrfr.pairs.format.sealed import check_layout, read_head
 from lrfr.pairs.format.view_manifest import Forgetting, SourceReport, View, ViewPart
@@ -34,12 +36,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class StoreFiles:
-    """A store folder."""
+    """A store folder, or the mirror of a store at an address (``s3://``, ``https://``, ...): see
+    :mod:`lrfr.pairs.format.remote.mirror`.
+    """
 
     root: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", as_path(self.root, "a store"))
+        object.__setattr__(self, "root", root_of(self.root))
 
     def base(self, base_id: str) -> Path:
         """Folder of a base."""
@@ -216,6 +220,17 @@ class StoreFiles:
         make_folder(self.mask_path(sha256).parent)
         write_if_other(self.mask_path(sha256), packed.getvalue(), self.tmp)
         return sha256
+
+
+def root_of(place: Path | str) -> Path:
+    """Return the folder of a store, of one at an address that of its mirror.
+
+    Raises:
+        SpecError: no path or address, or no store at the address.
+        EnvironmentFault: the address cannot be reached, or a package is missing.
+
+    """
+    return open_address(place) if isinstance(place, str) and is_address(place) else as_path(place, "a store")
 
 
 def open_store(root: Path) -> StoreFiles:

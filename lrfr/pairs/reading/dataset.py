@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lrfr.core.errors import SpecError, as_count, as_path, check_kind, did_you_mean, shortly
+from lrfr.core.errors import SpecError, as_count, check_kind, did_you_mean, shortly
 from lrfr.pairs.columns.column_store import find_columns
 from lrfr.pairs.columns.row_array import RowArray, open_column
 from lrfr.pairs.format.pair_batch import Batch, PairItem
 from lrfr.pairs.format.reader import VERIFY
-from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.store_files import StoreFiles, root_of
 from lrfr.pairs.reading.hugging_face import to_hf
 from lrfr.pairs.reading.pair_reader import Images, PairReader, open_parts
 from lrfr.pairs.views import ViewRows, dense_labels, select_rows, view_id
@@ -35,7 +35,7 @@ class PairDataset(Dataset[PairItem]):
     ones too, see it. :meth:`batch` is the engine underneath, which reads many positions at once.
 
     Args:
-        store: the store's folder.
+        store: the store's folder, or its address (``s3://bucket/store``, ``https://host/store``).
         view: the view's name.
         split: rows of this split, also where the view itself keeps another; the rest of its filter holds.
         verify: ``always`` (file hash when opened, record check at every read), ``records`` or ``never``.
@@ -58,7 +58,7 @@ class PairDataset(Dataset[PairItem]):
     ) -> None:
         if verify not in VERIFY:
             raise SpecError(f"no verify mode '{verify}'", hint=did_you_mean(verify, VERIFY))
-        place = store if isinstance(store, StoreFiles) else StoreFiles(as_path(store, "a store"))
+        place = store if isinstance(store, StoreFiles) else StoreFiles(root_of(store))
         self._place, self._check = place, verify == "always"
         self.view = place.view(view)
         digest = self.view.digest

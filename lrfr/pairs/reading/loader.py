@@ -17,6 +17,7 @@ from lrfr.pairs.format.pair_batch import Batch
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.order import IDENTITY_DRAW_REVISION, Identities, epoch_order
 from lrfr.pairs.reading.read_pool import ReadPool
+from lrfr.pairs.reading.shard_fetch import with_fetching
 
 AHEAD_BATCHES = 4
 
@@ -189,6 +190,9 @@ class PairLoader:
 
         """
         wanted = [item for item in self.positions(epoch)[start:] if len(item)]
+        return with_fetching(self._read(wanted, epoch), self.dataset.reader, wanted, epoch)
+
+    def _read(self, wanted: Sequence[NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
         if self.workers:
             return self._by_processes(wanted, epoch)
         if self.threads:

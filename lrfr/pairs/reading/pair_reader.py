@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,15 @@ class PairReader:
         self._read_lr(positions, epoch, images)
         return images
 
+    def shard_files(self, positions: NDArray[np.int64], epoch: int) -> list[tuple[Path, int, str]]:
+        """Return (path, bytes, sha256) of the shards that positions are read from."""
+        rows, found = self.rows[positions], self.hr.shard_files(self.rows[positions])
+        if self.lr:
+            drawn = self._drawn(positions, epoch)
+            for number in np.unique(drawn).tolist():
+                found += self.lr[number].shard_files(rows[drawn == number])
+        return found
+
     def places(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return what draws go by: positions, which show the same in all views of one id, whatever base they
         lie in; rows of the base under an id of before an upgrade.
@@ -101,10 +111,14 @@ class PairReader:
         """Whether the view is read under an id of before its store was upgraded."""
         return self.digest in self.view.former
 
+    def _drawn(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        """Return the variant of every position."""
+        draw = draw_as_before if self.is_former else draw_variants
+        return draw(self.digest, epoch, self.places(positions), self.weights)
+
     def _read_lr(self, positions: NDArray[np.int64], epoch: int, images: Images) -> None:
         """Fill in LR and its native sides."""
-        draw = draw_as_before if self.is_former else draw_variants
-        drawn = draw(self.digest, epoch, self.places(positions), self.weights)
+        drawn = self._drawn(positions, epoch)
         rows = self.rows[positions]
         for number in np.unique(drawn).tolist():
             members = np.flatnonzero(drawn == number)

@@ -1,0 +1,1 @@
+"""Reading stores at addresses (``s3://``, ``https://``, ...) through a local cache."""
