@@ -155,6 +155,8 @@ def as_path(value: object, what: str) -> Path:
         SpecError: it is none.
 
     """
+    if isinstance(value, str) and "://" in value:
+        raise SpecError(f"expected the path of {what}, got an address, which is only read", file=value[:200])
     try:
         path = Path(value)  # type: ignore[arg-type]
         os.fsencode(path)

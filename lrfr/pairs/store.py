@@ -29,7 +29,7 @@ from lrfr.pairs.columns.column_write import ImageFunction
 from lrfr.pairs.columns.given_values import Values
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.remote.mirror import Mirror
-from lrfr.pairs.format.store_files import StoreFiles, open_store
+from lrfr.pairs.format.store_files import StoreFiles, open_store, root_of
 from lrfr.pairs.format.view_manifest import View
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Store(StoreFiles):
 
     def diff(self, other: str | Path | StoreFiles) -> list[str]:
         """Return the differences to another store as lines; none means equal data."""
-        root = other.root if isinstance(other, StoreFiles) else as_path(other, "a store")
+        root = other.root if isinstance(other, StoreFiles) else root_of(other)
         return inventory.diff(self.root, root)
 
     def write_column(

@@ -1,5 +1,6 @@
 """A store that was copied, a web server on loopback, and caches of their own."""
 
+import contextlib
 import http.server
 import threading
 import time
@@ -35,7 +36,7 @@ class Site:
 
 def _handler(site):
     class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        protocol_version = "HTTP/1.0"  # no connection outlives the server
 
         def do_HEAD(self):
             self._serve(False)
@@ -59,7 +60,7 @@ def _handler(site):
                 time.sleep(0.2)
             wanted = self.headers.get("Range")
             if site.ranges and wanted:
-                first, last = (wanted.split("=")[1].split("-") + [""])[:2]
+                first, last = wanted.split("=")[1].split("-")
                 part = data[int(first) : int(last) + 1 if last else None]
                 self.send_response(206)
                 self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(data)}")
@@ -79,7 +80,8 @@ def _handler(site):
                 self.close_connection = True
                 return None
             site.sent += len(data)
-            self.wfile.write(data)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(data)
             return None
 
         def log_message(self, *args):
@@ -129,6 +131,11 @@ def batches(store, **options):
     dataset = lrfr.PairDataset(store, columns=("score",))
     loader = lrfr.PairLoader(dataset, 32, seed=5, **options)
     return [
-        (b.hr_bchw.numpy().tobytes(), b.lr_bchw.numpy().tobytes(), b.row_b.tolist(), b.columns["score"].tolist())
+        (
+            b.hr_bchw.numpy().tobytes(),
+            b.lr_bchw.numpy().tobytes(),
+            b.row_b.tolist(),
+            b.columns["score"].tolist(),
+        )
         for b in loader
     ]

@@ -1,7 +1,5 @@
 """The same over S3, by moto on loopback."""
 
-import os
-
 import pytest
 
 from lrfr.core.errors import EnvironmentFault, SpecError
@@ -45,7 +43,9 @@ def test_copy_read_verify_and_back(copied, bucket):
     assert Store(bucket).verify() == []
     Store(bucket).copy("default", copied / "back")
     assert tree(copied / "back") == tree(copied / "store")
-    secrets = [p for p in (copied / "cache").rglob("*") if p.is_file() and b"secret-of-a-test" in p.read_bytes()]
+    secrets = [
+        p for p in (copied / "cache").rglob("*") if p.is_file() and b"secret-of-a-test" in p.read_bytes()
+    ]
     assert secrets == []
 
 
@@ -55,6 +55,3 @@ def test_faults(copied, bucket):
     with pytest.raises((EnvironmentFault, SpecError)) as error:
         Store(copied / "store").copy("default", "s3://no-such-bucket/store")
     assert "secret" not in str(error.value)
-
-
-_ = os

@@ -137,8 +137,8 @@ def read_small(address: Address, name: str, most: int, tries: int = TRIES) -> by
     """
     url = address.of(name)
 
-    # a web server sends what it has in one go
-    block = {"block_size": 0} if address.kind in ("http", "https") else {}
+    # a web server sends what it has in one go, and is not asked for the size first
+    block = {"block_size": 0, "size": 1} if address.kind in ("http", "https") else {}
 
     def read() -> bytes:
         # one byte more than allowed tells that there is more
