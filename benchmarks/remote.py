@@ -72,10 +72,13 @@ def main() -> None:
             os.environ["LRFR_CACHE_DIR"] = str(root / f"cache-{share}")
             os.environ["LRFR_CACHE_BYTES"] = str(int(share * sum(sizes)))
             print(f"http, every request {options.delay_ms:g} ms late, a cache of {share:g} x the store")
-            epochs(url, 2)
-            REGISTRY.clear()
-            print("  the same, opened again")
-            epochs(url, 1)
+            try:
+                epochs(url, 2)
+                REGISTRY.clear()
+                print("  the same, opened again")
+                epochs(url, 1)
+            except lrfr.LrfrError as error:
+                print(f"  {error.message}")
             REGISTRY.clear()
         server.shutdown()
 

@@ -32,7 +32,7 @@ EXISTING = _Path(path_type=Path, exists=True)
 EXISTING_FILE = _Path(path_type=Path, exists=True, dir_okay=False)
 
 
-class StorePlace(click.Path):
+class StorePlace(_Path):
     """A folder, or the address of a store, which becomes the folder that mirrors it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

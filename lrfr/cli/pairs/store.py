@@ -284,5 +284,6 @@ def upgrade(out: Output, place: Path | None, root: Path, target: Path | None) ->
     return asdict(done)
 
 
-for _command in (ls, info, verify, diff, gc, compact, forget, merge, repair, export, card, columns, copy, index, upgrade):
+_CARE = (ls, info, verify, diff, gc, compact, forget, merge, copy, index, repair)
+for _command in (*_CARE, export, card, columns, upgrade):
     store_group.add_command(_command)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.core.errors import DataError, EnvironmentFault, SpecError, as_path
 from lrfr.core.files import (
     check_space,
     discard,
@@ -245,7 +245,7 @@ def place_of(place: Path | str) -> CopyPlace:
 
     """
     if not (isinstance(place, str) and is_address(place)):
-        return _folder(Path(place))
+        return _folder(as_path(place, "a store"))
     address = Address(place)
     if address.kind == "file":
         return _folder(Path(place.removeprefix("file://")))
