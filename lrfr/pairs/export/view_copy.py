@@ -82,7 +82,9 @@ def copy_view(
             place.remove(path)
         _put_all(place, source, plan.missing, link, hooks)
         _put_all(place, source, plan.manifests, False, SILENT)
-        _put_all(place, source, list(_reports(store, view)), False, SILENT)
+        reports = list(_reports(store, view))
+        there = place.has(reports)
+        _put_all(place, source, [item for item in reports if item.path not in there], False, SILENT)
         place.put(source, small(store, f"views/{view}.json"), False)
         place.seal()
     return _copied(place, shown, plan, False)
@@ -172,7 +174,9 @@ def _refuse_other_view(place: CopyPlace, view: View, name: str) -> None:
 
 
 def _reports(store: StoreFiles, view: str) -> Iterator[Needed]:
-    for path in (store.report_path(view), store.quarantine_path(view)):
+    # what was forgotten stays so in the copy
+    acts = sorted((store.root / "forgotten").glob("*"))
+    for path in (*acts, store.report_path(view), store.quarantine_path(view)):
         if path.exists():
             yield small(store, path.relative_to(store.root).as_posix())
 

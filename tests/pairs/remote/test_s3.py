@@ -28,7 +28,7 @@ def bucket(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("faces")
+    s3fs.S3FileSystem().makedirs("faces", exist_ok=True)
     yield "s3://faces/a/store"
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()

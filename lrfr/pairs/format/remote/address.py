@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import threading
 import time
@@ -22,7 +23,7 @@ CONNECT_S, SILENCE_S = 20, 60
 _FORM = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.DOTALL)
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 # what no repetition mends
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError)
+_FINAL = (IsADirectoryError, NotADirectoryError, ValueError)
 
 
 def is_address(value: object) -> bool:
@@ -200,19 +201,18 @@ def patiently(url: str, work: Callable[[], T], tries: int = TRIES) -> T:
         except (TooLong, EnvironmentFault, FileNotFoundError):
             raise
         except Exception as error:  # each library behind fsspec has its own
-            if _is_missing(error):
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise  # of this disk: whoever writes here says so
+            status = getattr(error, "status", None) or 0
+            if status in (404, 410):
                 raise FileNotFoundError(url) from None
-            if attempt == tries or isinstance(error, _FINAL) or getattr(error, "errno", None) == 28:
-                raise EnvironmentFault(
-                    f"cannot be reached: {_told(error)}", file=url, hint="what is cached needs no network"
-                ) from None
+            denied = isinstance(error, PermissionError) or status in (401, 403)
+            if attempt == tries or denied or isinstance(error, _FINAL):
+                hint = "look at the credentials in the environment" if denied else "what is cached is read"
+                raise EnvironmentFault(f"cannot be reached: {_told(error)}", file=url, hint=hint) from None
         # apart from those that failed at the same moment
         time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) * (0.75 + threading.get_ident() % 97 / 194))
     raise AssertionError
-
-
-def _is_missing(error: BaseException) -> bool:
-    return getattr(error, "status", None) in (404, 410)
 
 
 def _told(error: BaseException) -> str:
