@@ -176,6 +176,7 @@ class AddressPlace:
     def opened(self, needed: int) -> Iterator[None]:
         """Make the folder for what is on its way."""
         make_folder(self.scratch)
+        sweep(self.scratch)
         yield
 
     def read(self, path: str) -> bytes | None:
@@ -211,16 +212,18 @@ class AddressPlace:
             EnvironmentFault: the address cannot be written.
 
         """
-        self._put(source.stage(item, temp_name(self.scratch, item.path.rpartition("/")[2]), True), item.path)
+        scratch = temp_name(self.scratch, item.path.rpartition("/")[2])
+        try:
+            self._upload(source.stage(item, scratch, link=True), item.path)
+        finally:
+            discard(scratch)
 
-    def _put(self, staged: Path, path: str) -> None:
+    def _upload(self, staged: Path, path: str) -> None:
         url = self.address.of(path)
         try:
             patiently(url, lambda: self.address.files().put_file(str(staged), url))
         except FileNotFoundError:
             raise EnvironmentFault("there is no such bucket or folder", file=self.address.url) from None
-        finally:
-            discard(staged)
 
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
@@ -233,8 +236,11 @@ class AddressPlace:
     def seal(self) -> None:
         """Write the index anew, of all that the address holds."""
         staged = temp_name(self.scratch, INDEX)
-        staged.write_bytes(listed_anew(self.address).seal())
-        self._put(staged, INDEX)
+        try:
+            staged.write_bytes(listed_anew(self.address).seal())
+            self._upload(staged, INDEX)
+        finally:
+            discard(staged)
 
 
 def place_of(place: Path | str) -> CopyPlace:
