@@ -90,6 +90,10 @@ class Address:
             # listings that are remembered would hide what was written since
             return fsspec.filesystem(self.kind, **_options(self.kind))
         except ImportError:
+            if self.kind == "gs":  # untested, so in no extra
+                raise EnvironmentFault(
+                    "this needs the package 'gcsfs'", hint="pip install 'lrfr[remote]' gcsfs"
+                ) from None
             raise missing_extra(package or "fsspec", "remote") from None
 
 
