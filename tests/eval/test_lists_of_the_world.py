@@ -367,8 +367,20 @@ def test_a_fault_of_a_long_list_has_its_line(tmp_path, text, line, words):
 def test_a_list_of_lfw_finds_pictures_of_every_suffix(tmp_path):
     for number, suffix in enumerate(sorted(IMAGE_SUFFIXES), 1):
         (tmp_path / "A").mkdir(exist_ok=True)
-        (tmp_path / "A" / f"A_{number:04d}{suffix}").write_bytes(b"never opened")
+        spelled = suffix.upper() if number % 2 else suffix
+        (tmp_path / "A" / f"A_{number:04d}{spelled}").write_bytes(b"never opened")
     count = len(IMAGE_SUFFIXES)
     pairs = "".join(f"A\t{number}\t{number % count + 1}\n" for number in range(1, count + 1))
     (tmp_path / "pairs.txt").write_text(pairs)
     assert len(read_lfw_list(tmp_path / "pairs.txt", tmp_path, "lfw").images) == count
+
+
+@pytest.mark.parametrize("word", ["-1", "none", "NULL"])
+def test_a_picture_of_nobody_is_no_person_of_a_search(tmp_path, word):
+    for name in ("a", "b"):
+        save(tmp_path / "images" / f"{name}.png", identity_picture(ord(name), 0, 32))
+    (tmp_path / "gallery.tsv").write_text(f"a.png\tann\nb.png\t{word}\n")
+    (tmp_path / "probe.tsv").write_text("a.png\tann\n")
+    with pytest.raises(DataError, match="no identity") as caught:
+        run_lists(tmp_path, quick_task())
+    assert caught.value.line == 2 and "distractor" in str(caught.value)

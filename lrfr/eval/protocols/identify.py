@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lrfr.core.errors import DataError
 from lrfr.eval.embeddings import Bools, Ints, embedding_remarks
 from lrfr.eval.low_res import Size
 from lrfr.eval.pairs import SearchList, arranged_search, numbered
@@ -19,6 +20,7 @@ from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
 from lrfr.eval.scoring.search import F32, Search, search, tpir_at_fpir
 from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells, with_draws
+from lrfr.pairs.sources.base import identity_name
 
 REVISION = 2
 TINYFACE_RANKS = (1, 5, 10, 20)
@@ -192,6 +194,14 @@ def _own_list(path: Path, root: Path, *, named: bool = True) -> tuple[list[Path]
     rows = own_rows(path, ("path", "identity"), optional=0 if named else 1)
     files = [listed_file(root, row[0], path, number) for number, row in rows]
     check_there(files, [number for number, _ in rows], path)
+    nobody = next((number for number, row in rows if named and not identity_name(row[1])), None)
+    if nobody is not None:
+        raise DataError(
+            "this picture has no identity",
+            file=str(path),
+            line=nobody,
+            hint="pictures of strangers belong to distractor.tsv",
+        )
     return files, [row[1] if named else "" for _, row in rows]
 
 

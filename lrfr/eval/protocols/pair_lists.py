@@ -40,8 +40,10 @@ pairs.tsv               path_a <tab> path_b <tab> same [<tab> fold]; same is 1 o
                         false, same or different; without folds they are drawn, both kinds in each;
                         paths below the list's folder, images/ or aligned/; commas or spaces will do
 images/person/001.jpg   the folder above a file is taken as the person"""
+_LFW_FOLDERS = ("lfw", "lfw_aligned_112", "lfw-deepfunneled", "lfw_funneled", "images")
 # LFW's own suffix first
-_SUFFIXES = (".jpg", ".png", *sorted(IMAGE_SUFFIXES - {".jpg", ".png"}))
+_LOWER = (".jpg", ".png", *sorted(IMAGE_SUFFIXES - {".jpg", ".png"}))
+_SUFFIXES = (*_LOWER, *map(str.upper, _LOWER))
 
 
 def read_bin(path: Path, name: str) -> PairList:
@@ -145,7 +147,11 @@ def run_bin_or_folder(data: Path, task: Task, *, name: str) -> list[Result]:
     stem = name.replace("-", "_")
     listed = data if data.is_file() else data / "pairs.txt"
     if name == "lfw" and listed.suffix.lower() == ".txt" and listed.exists():
-        folder = need(listed.parent, ("lfw", "lfw_aligned_112", "lfw-deepfunneled", "images"), PAIRS_TREE)
+        folder = need(
+            listed.parent,
+            ("lfw", "lfw_aligned_112", "lfw-deepfunneled", "lfw_funneled", "images"),
+            PAIRS_TREE,
+        )
         return verify(task, read_lfw_list(listed, folder, name))
     if data.is_file():
         return verify(task, read_bin(data, name))
