@@ -15,7 +15,7 @@ from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.sources.base import LABEL_NAMES, label_name
-from lrfr.pairs.sources.table import kind_of, open_source
+from lrfr.pairs.sources.table import SOURCES, kind_of, open_source
 from tests.pairs.zoo import picture, save
 
 IMAGES = [save(picture(seed, 24), "PNG") for seed in range(6)]
@@ -249,6 +249,12 @@ def test_numbers_in_a_table_are_no_pictures(tmp_path):
     parquet.write_table(pa.table({"image": [[1, 2, 3]], "label": [0]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"image \(list<"):
         open_source(str(tmp_path / "x.parquet"))
+
+
+def test_every_kind_is_told_in_words_of_its_own():
+    kinds = ["csv", "parquet", "list", "tar", "zip", "arrays", "lmdb", "recordio", "bin"]
+    told = [SOURCES.help(kind) for kind in kinds]
+    assert all(told) and len(set(told)) == len(told) and "Parquet or Arrow files" in told[1]
 
 
 def test_a_long_header_is_shown_in_short(tmp_path):

@@ -34,11 +34,12 @@ class _Opener:
     source: str
     function: str = ""
     example: str = ""
+    told_by: str = ""
 
     @property
     def help(self) -> str:
         """One sentence, read from the source's docstring."""
-        return sentence_of_target(f"{__package__}.{self.module}:{self.source}")
+        return sentence_of_target(f"{__package__}.{self.told_by or f'{self.module}:{self.source}'}")
 
     def __call__(self, place: str) -> Source:
         """Open the source."""
@@ -69,7 +70,13 @@ SOURCES: Registry[Opener] = Registry(
         "celeba": _Opener("listed.celeba_lists", "CelebaSource", example="celeba:CelebA"),
         "tinyface": _Opener("listed.tinyface", "TinyFaceSource", example="tinyface:tinyface"),
         "csv": _Opener("tabular", "TableSource", "open_table", "faces.csv or csv:faces.csv,root=images"),
-        "parquet": _Opener("tabular", "TableSource", "open_table", "train-00000-of-00002.parquet or data/"),
+        "parquet": _Opener(
+            "tabular",
+            "TableSource",
+            "open_table",
+            "train-00000-of-00002.parquet or data/",
+            "packed.columnar:ColumnarSource",
+        ),
         "list": _Opener(
             "listed.image_list", "ImageListSource", "open_list", "train.lst or list:a.txt,root=img"
         ),
