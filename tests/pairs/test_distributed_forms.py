@@ -212,6 +212,20 @@ def test_arrays_that_are_no_pictures(tmp_path, name):
         open_source(str(file)).listing()
 
 
+def test_nobody_is_advised_to_run_a_pickle(tmp_path):
+    (tmp_path / "text.npz").write_text("an error page")
+    np.savez(tmp_path / "objects.npz", images=np.array([{}], object))
+    np.save(tmp_path / "objects.npy", np.array([{}], object))
+    for name, words in (
+        ("text.npz", "no file of NumPy"),
+        ("objects.npz", "objects"),
+        ("objects.npy", "objects"),
+    ):
+        with pytest.raises(DataError, match=words) as caught:
+            open_source(str(tmp_path / name)).listing()
+        assert "unsafely" not in str(caught.value)
+
+
 def test_dark_pictures_are_no_digits(tmp_path):
     np.savez(tmp_path / "dark.npz", images=np.full((2, 24, 24), 12.0, np.float32))
     np.savez(tmp_path / "digits.npz", images=np.full((2, 8, 8), 16.0))

@@ -157,6 +157,11 @@ def _tables(path: Path) -> dict[str, NDArray[Any]]:
     except DataError:
         raise
     except Exception as error:
+        if "pickle" in str(error):
+            # NumPy's own words advise to run it
+            numpy_file = head_of(path).startswith((b"PK", b"\x93NUMPY"))
+            what = "holds Python objects, which are never run" if numpy_file else "no file of NumPy"
+            raise DataError(what, file=str(path)) from None
         raise DataError(f"cannot be read: {type(error).__name__}: {error}", file=str(path)) from None
 
 
