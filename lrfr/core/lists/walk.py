@@ -214,10 +214,17 @@ def pictures_below(folder: Path) -> tuple[list[str], Leftovers]:
     return sorted(Walk(folder, rest).pictures(), key=lambda name: name.split("/")), rest
 
 
-def files_below(folder: Path, account: Account, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files below a folder whose names end so, sorted; their end is left to the caller."""
-    found = Walk(folder, account, wanted=lambda name: name.lower().endswith(suffixes)).pictures()
-    return sorted(folder / name for name in found)
+def files_below(
+    folder: Path, account: Account, suffixes: tuple[str, ...], *, but: tuple[str, ...] = ()
+) -> list[Path]:
+    """Return the files below a folder whose names end so and do not begin as ``but`` says, sorted; their end
+    is left to the caller.
+    """
+
+    def wanted(name: str) -> bool:
+        return name.lower().endswith(suffixes) and not name.startswith(but)
+
+    return sorted(folder / name for name in Walk(folder, account, wanted=wanted).pictures())
 
 
 def _file_fault(entry: os.DirEntry[str], linked: bool) -> str:

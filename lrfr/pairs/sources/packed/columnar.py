@@ -128,11 +128,8 @@ class ColumnarSource(Source):
 def columnar_paths(path: Path, account: Account | None = None) -> list[Path]:
     """Return the Parquet and Arrow files that a path is, stands for, or holds at any depth."""
     if path.is_dir():
-        return [
-            found
-            for found in files_below(path, account or Leftovers(), SUFFIXES)
-            if not found.name.startswith(("metadata.", "cache-"))
-        ]
+        # metadata of image folders, and what the library datasets keeps for itself
+        return files_below(path, account or Leftovers(), SUFFIXES, but=("metadata.", "cache-", "tmp"))
     if path.suffix.lower() not in SUFFIXES:
         return []
     return [path] if path.exists() else [found for found in pattern_paths(str(path)) if found.exists()]
