@@ -104,7 +104,7 @@ def test_data_sets_of_hugging_face_as_they_are_saved(tmp_path):
         part.to_parquet(str(tmp_path / "hub/default" / split / "0000.parquet"))
     (tmp_path / "hub/README.md").write_text("card")
     (tmp_path / "disk/train/cache-0123.arrow").write_bytes(b"of a map")
-    (tmp_path / "hub/metadata.parquet").write_bytes(b"of a viewer")
+    (tmp_path / "hub/default/metadata.parquet").write_bytes(b"of a viewer")
     for name, others in (("disk", 6), ("hub", 2)):
         source = open_source(str(tmp_path / name))
         listing = seen_is_ended(source.listing())
