@@ -18,7 +18,6 @@ import xxhash
 from lrfr.core.errors import DataError
 from lrfr.core.files import (
     discard,
-    publish,
     sha256_file,
     sha256_hex,
     temp_name,
@@ -170,8 +169,9 @@ class ShardWriter:
             if self._moved != self._built:
                 copy_synced(self._built, self._moved)
             size, sha256 = self._moved.stat().st_size, sha256_file(self._moved)
-            # data first: a file without sidecar is not there, a sidecar without its file would be a lie
-            publish(self._moved, place.data)
+            # data first: a file without sidecar is not there. The folder is synced once, behind the sidecar;
+            # should its rename alone outlive a crash, no file of its size is there, and it is written again
+            os.replace(self._moved, place.data)
             records = self._logical.hexdigest()
             kept = (place.name, place.store_id, place.start, place.stop - place.start)
             sidecar = Sidecar(*kept, size, sha256, records, self._same)

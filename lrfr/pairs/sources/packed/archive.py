@@ -85,6 +85,13 @@ class TarSource(Source):
         found = file_stamp(self._folder() / place[0])
         return (*found, *place[1:]) if found else None
 
+    def stamps(self, places: Sequence[Place]) -> list[tuple[int, ...] | None]:
+        """Return the stamps of many members; each archive is asked once."""
+        folder = self._folder()
+        asked = {name: file_stamp(folder / name) for name in {place[0] for place in places}}
+        known = ((asked[place[0]], place) for place in places)
+        return [(*found, *place[1:]) if found else None for found, place in known]
+
     def describe(self) -> dict[str, str | int]:
         """Name the archive or folder."""
         return {"kind": self.kind, "name": self.path.resolve().name}

@@ -67,6 +67,11 @@ class ArraySource(Source):
         found = file_stamp(self.path)
         return (*found, place) if found else None
 
+    def stamps(self, places: Sequence[Place]) -> list[tuple[int, ...] | None]:
+        """Return the stamps of many; the file is asked once."""
+        found = file_stamp(self.path)
+        return [(*found, place) if found else None for place in places]
+
     def describe(self) -> dict[str, str | int]:
         """Name the file."""
         return {"kind": self.kind, "name": self.path.name}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -65,6 +66,11 @@ class RecordIOSource(Source):
         """Return the stamp of the file and where the record lies in it."""
         found = file_stamp(self.path)
         return (*found, int(place)) if found else None
+
+    def stamps(self, places: Sequence[Place]) -> list[tuple[int, ...] | None]:
+        """Return the stamps of many; the file is asked once."""
+        found = file_stamp(self.path)
+        return [(*found, int(place)) if found else None for place in places]
 
     def read(self, place: Place) -> Content:
         """Read one record's image bytes."""

@@ -1,0 +1,135 @@
+"""What a store costs beside what it must reach: one table, measured in one run.
+
+``python -m benchmarks.shards_table [--faces N] [--rows N] [--rounds R] [--json FILE]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import cv2
+
+from benchmarks.shards import write_faces
+from benchmarks.shards_build import cpu, eight_variants, floor
+from benchmarks.shards_scale import SPEC, _ingest, measure
+from benchmarks.shards_write import build
+
+MANY_ROWS, ROWS_A_SHARD = 20_032, {"10": 2048, "313": 64}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table: what is done, the most it may take, what it took."""
+
+    work: str
+    most: float
+    unit: str
+    measured: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether it took no more."""
+        return self.measured <= self.most
+
+
+def folders(source: Path, folder: Path, rounds: int) -> list[Line]:
+    """Measure a build from a folder, and the same command again."""
+    count = sum(1 for _ in source.rglob("*.jpg"))
+    ratios, again = [], []
+    for number in range(rounds + 1):
+        least = cpu(partial(floor, source, folder / f"floor{number}"))
+        work = partial(build, source, folder / f"out{number}", (14,), "default", executor="serial")
+        ratios.append(cpu(work) / least)
+        again.append(1e6 * cpu(work) / count)
+    # what is imported once does not count
+    return [
+        Line(
+            f"make-pairs, {count} faces in folders -> HR and one LR",
+            1.35,
+            "x floor",
+            statistics.median(ratios[1:]),
+        ),
+        Line("the same command again, folder", 10, "us a row", statistics.median(again[1:])),
+    ]
+
+
+def many_shards(folder: Path, rounds: int) -> Line:
+    """Measure reading a view of eight variants over 313 shards each beside the same rows in ten."""
+    from lrfr.degrade.spec.model import parse_spec
+    from lrfr.pairs.build.make import MakeOptions, make_pairs
+    from lrfr.pairs.executors.dispatch import Runner
+    from lrfr.pairs.reading.dataset import PairDataset
+    from lrfr.pairs.reading.loader import PairLoader
+
+    views = {}
+    for name, rows in ROWS_A_SHARD.items():
+        with mock.patch("lrfr.pairs.format.shard_layout.rows_per_shard", lambda *_, rows=rows: rows):
+            made = {"options": MakeOptions(variants=8), "runner": Runner("serial")}
+            make_pairs(_ingest(0, MANY_ROWS), [parse_spec(SPEC)], store=folder / name, **made)
+        views[name] = PairDataset(folder / name)
+
+    def epoch(name: str, number: int) -> float:
+        loader = PairLoader(views[name], 64, threads=0)
+        loader.set_epoch(number)
+        return cpu(lambda: [None for _ in loader])
+
+    for name in views:
+        epoch(name, 0)
+    ratios = [epoch("313", number) / epoch("10", number) for number in range(1, rounds + 1)]
+    return Line("an epoch of 8 variants over 313 shards each", 1.2, "x 10 shards", statistics.median(ratios))
+
+
+def scale(rows: int) -> list[Line]:
+    """Measure growth and memory at a number of small rows."""
+    found = measure(rows)
+    share = 100 * found["extend_byte_share"]
+    work = 100 * found["extend_s"] / found["build_s"]
+    return [
+        Line("the same command again, faces with fingerprints", 10, "us a row", found["again_us_per_row"]),
+        Line("+1 % faces: bytes", 2, "% of the build", share),
+        Line("+1 % faces: work, with what a command costs at least", 2, "% of the build", work),
+        Line("memory of the driver", 300, "bytes a row", found["driver_bytes_per_row"]),
+        Line("memory of an LR worker", 40, "bytes a row", found["worker_bytes_per_row"]),
+        Line("memory of a reader", 60, "bytes a row", found["reader_bytes_per_row"]),
+    ]
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=20_000)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_faces(folder / "faces", arguments.faces)
+        lines = folders(folder / "faces", folder, arguments.rounds)
+        few = folder / "few"
+        write_faces(few, min(arguments.faces, 5000))
+        eight = eight_variants(few, folder, arguments.rounds)
+        lines.append(Line("eight variants of one base (maug)", 1.2, "x decode and ops", eight["ratio"]))
+        lines.append(many_shards(folder / "many", arguments.rounds))
+        lines += scale(arguments.rows)
+    for line in lines:
+        told = f"{line.measured:8.2f} {line.unit}"
+        print(f"{line.work:58} <= {line.most:<5g} {told:26} {'reached' if line.reached else 'NOT reached'}")
+    if arguments.json:
+        told = [asdict(line) | {"reached": line.reached} for line in lines]
+        found = {"wall_s": round(time.perf_counter() - start, 1), "table": told}
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
