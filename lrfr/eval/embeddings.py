@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,33 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Source = Path | bytes | ImageU8
 
+
+class StoredImages(Protocol):
+    """Where the degraded images of faces in a store are read, by the name of their variant."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the variants."""
+
+    def image(self, name: str, place: int) -> ImageU8:
+        """Return a face's image of one variant, at its native size."""
+
+
+class StoredFace(bytes):
+    """The encoded HR crop of a face in a store, which knows its key and where its degraded images are."""
+
+    key: bytes
+    place: int
+    store: StoredImages
+
+    @classmethod
+    def of(cls, crop: bytes, key: bytes, place: int, store: StoredImages) -> StoredFace:
+        """Return the face of a place."""
+        face = cls(crop)
+        face.key, face.place, face.store = key, place, store
+        return face
+
+
 FUSIONS = ("none", "sum", "mean", "norm", "concat", "concat-unit")
 _TINY = 1e-12
 # images decoded by a thread in one go: enough to pay for its hand-over, few enough to be bounded in memory
@@ -36,14 +64,14 @@ DECODE_CHUNK = 16
 DECODE_THREADS = 4
 
 
-def load_image(source: Source) -> ImageU8:
-    """Return uint8 HWC RGB; a file that cannot be decoded raises ``ImageFault`` with its name and reason
-    code.
+def load_image(source: Source, size: Size = None) -> ImageU8:
+    """Return uint8 HWC RGB, of a face in a store that of the variant ``size`` where it has one; a file that
+    cannot be decoded raises ``ImageFault`` with its name and reason code.
     """
     if isinstance(source, np.ndarray):
         return check_image(source)
     if isinstance(source, bytes):
-        return decode(source)
+        return source.store.image(str(size), source.place) if is_stored(source, size) else decode(source)
     data = read_bytes(source)
     try:
         return decode(data)
@@ -52,8 +80,17 @@ def load_image(source: Source) -> ImageU8:
         raise
 
 
+def is_stored(source: Source, size: Size) -> TypeGuard[StoredFace]:
+    """Return whether a face's images of this size lie in a store."""
+    return isinstance(source, StoredFace) and size in source.store.names
+
+
 def image_key(source: Source, row: int) -> bytes:
-    """Return a name that stays the same wherever the data lie: folder and file of a path, else the row."""
+    """Return a name that stays the same wherever the data lie: folder and file of a path, the key of a face
+    in a store, else the row.
+    """
+    if isinstance(source, StoredFace):
+        return source.key
     return "/".join(source.parts[-2:]).encode() if isinstance(source, Path) else b"row:%d" % row
 
 
@@ -150,14 +187,15 @@ def embed_images(
     chunks = [sources[start : start + chunk] for start in range(0, len(sources), chunk)]
     threads = min(DECODE_THREADS, usable_cores())
     decoded = chain.from_iterable(
-        ahead(_load_images, chunks, threads=threads, depth=1 + 2 * -(-batch // chunk))
+        ahead(partial(_load_images, size=size), chunks, threads=threads, depth=1 + 2 * -(-batch // chunk))
     )
     for start in range(0, len(sources), batch):
         if hooks.stopping():
             raise Stopped
         part = sources[start : start + batch]
         keys = [image_key(source, row) for row, source in enumerate(part, start)]
-        images = shrink.apply(list(islice(decoded, len(part))), size, keys)
+        images = list(islice(decoded, len(part)))
+        images = images if all(is_stored(face, size) for face in part) else shrink.apply(images, size, keys)
         names = [key.decode("utf-8", "replace") for key in keys]
         plain.append(checked_embedding(embed, images, names))
         if mirror:
@@ -167,8 +205,8 @@ def embed_images(
     return Embedded(np.concatenate(plain), np.concatenate(mirrored) if mirror else None)
 
 
-def _load_images(sources: Sequence[Source]) -> list[ImageU8]:
-    return [load_image(source) for source in sources]
+def _load_images(sources: Sequence[Source], size: Size) -> list[ImageU8]:
+    return [load_image(source, size) for source in sources]
 
 
 def checked_embedding(

@@ -153,13 +153,14 @@ class Task:
     """What a benchmark's runner is given: who is evaluated, how, and where progress goes.
 
     ``embed`` is the benchmark's callable: embeddings for most, attribute logits or class scores for those
-    that say so.
+    that say so. ``stored`` has the digest of each size whose images lie in a store.
     """
 
     embed: Embedder
     settings: Settings = field(default_factory=Settings)
     model: Model = field(default_factory=lambda: Model("embedder"))
     hooks: Hooks = SILENT
+    stored: Mapping[str, str] = field(default_factory=dict)
 
     def embedded(self, sources: Sequence[Source], size: Size, fusion: str = "none") -> NDArray[np.float32]:
         """Return the fused embeddings (or logits) of images at one size, [N, D]."""
@@ -188,11 +189,15 @@ class Task:
             flip=flip,
             interpolation=settings.low_res.filter,
             antialias=settings.low_res.antialias,
-            spec_digests=spec_digests(sizes),
+            spec_digests=self._digests(sizes),
             settings=settings.changed(),
             settings_digest=settings.digest(),
             finetuned=settings.finetuned,
         )
+
+    def _digests(self, sizes: Sequence[Size]) -> dict[str, str]:
+        kept = {size: self.stored[size] for size in sizes if isinstance(size, str) and size in self.stored}
+        return {**spec_digests([size for size in sizes if size not in kept]), **kept}
 
 
 def with_draws(pixels: str, sources: Sequence[Source], cell: SizeCell) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +194,30 @@ def results_file(name: str, benchmark: str) -> Path:
     return Path("results") / f"{''.join(letters).strip('.-') or 'model'}-{benchmark}.json"
 
 
+def view_data(
+    benchmark: str,
+    data: Path | None,
+    store: Path | str,
+    *,
+    view: str | None = None,
+    split: str | None = None,
+    trials: Path | None = None,
+) -> Path | None:
+    """Return the data of a benchmark where the faces of a view may be named in place of it.
+
+    Raises:
+        SpecError: a view is named for another benchmark, or besides its data.
+
+    """
+    named = {"view": view, "split": split, "trials": trials}
+    asked = [f",{name}={value}" for name, value in named.items() if value is not None]
+    if asked and benchmark != "view":
+        raise SpecError("--view, --split and --trials need --benchmark view")
+    if asked and data is not None:
+        raise SpecError("--data names the store and the view already", hint="leave it, or --view, out")
+    return Path(f"{store}{''.join(asked)}") if benchmark == "view" and data is None else data
+
+
 def check_data(name: str, benchmark: Benchmark, data: Path | str | None) -> Path | None:
     """Return where the data lie.
 
@@ -206,6 +231,6 @@ def check_data(name: str, benchmark: Benchmark, data: Path | str | None) -> Path
             raise SpecError(f"benchmark '{name}' needs --data", hint=tree)
         return None
     path = as_path(data, "the data of a benchmark")
-    if not (path.exists() or Path(str(data).split(",")[0]).is_file()):  # list.csv,root=FOLDER
+    if not (path.exists() or Path(re.split(r",\w+=", str(data))[0]).exists()):  # list.csv,root=FOLDER
         raise SpecError("no such file or folder", file=str(data))
     return path

@@ -27,6 +27,7 @@ from tests.eval.test_cli import write_pairs
 from tests.eval.test_identify import write_scface, write_survface, write_tinyface
 from tests.eval.test_ijb import write_ijb
 from tests.eval.world import color_embed
+from tests.pairs.toy import ToySource, build
 
 FILE = Path(__file__).parents[1] / "data" / "eval_golden.json"
 Golden = Mapping[str, list[object]]
@@ -71,6 +72,12 @@ def _write_lists(folder: Path) -> None:
     (folder / "distractor.tsv").write_text("\n".join(f"p{row}/a.png" for row in range(0, 20, 2)))
 
 
+def _view(folder: Path) -> list[Result]:
+    build(folder / "store", ToySource(30, 3))
+    data = Path(f"{folder / 'store'},pairs=120,hard=Odd")
+    return BENCHMARKS["view"].run(data, Task(color_embed, Settings(replicates=20)))
+
+
 RUNS: dict[str, Callable[[Path], list[Result]]] = {
     "synthetic": _verification,
     "pairs-tsv": _run("pairs-tsv", lambda folder: write_pairs(folder)),
@@ -81,6 +88,7 @@ RUNS: dict[str, Callable[[Path], list[Result]]] = {
     "ijbc": _run("ijbc", write_ijb),
     "celeba": _run("celeba", write_celeba, RedAndBright()),
     "celeba-pairs": _run("celeba-pairs", _write_people),
+    "view": _view,
     "svhn": _run("svhn", _write_svhn, gray_classes),
 }
 

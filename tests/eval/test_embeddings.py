@@ -65,7 +65,7 @@ def test_no_more_than_two_batches_are_decoded_ahead(files, monkeypatch):
 
     begun, taken = [], []
     real = module.load_image
-    monkeypatch.setattr(module, "load_image", lambda path: begun.append(path) or real(path))
+    monkeypatch.setattr(module, "load_image", lambda path, size: begun.append(path) or real(path, size))
 
     def watched(images):
         taken.extend(images)

@@ -7,8 +7,8 @@ from scipy.io import savemat
 from lrfr.core.errors import DataError
 from lrfr.eval.protocols.identify import run_lists, run_tinyface
 from lrfr.eval.protocols.layout import need
-from lrfr.eval.protocols.scface import run_scface
-from lrfr.eval.protocols.survface import run_survface, templates
+from lrfr.eval.protocols.surveillance.scface import run_scface
+from lrfr.eval.protocols.surveillance.survface import run_survface, templates
 from tests.eval.world import identity_picture, quick_task, save
 
 

@@ -10,8 +10,8 @@ from lrfr.eval.protocols.celeba import read_celeba
 from lrfr.eval.protocols.identify import run_lists, run_tinyface
 from lrfr.eval.protocols.layout import int_table
 from lrfr.eval.protocols.pair_lists import read_lfw_list, read_pairs_tsv, run_bin_or_folder, run_tsv
-from lrfr.eval.protocols.scface import run_scface
-from lrfr.eval.protocols.survface import run_survface
+from lrfr.eval.protocols.surveillance.scface import run_scface
+from lrfr.eval.protocols.surveillance.survface import run_survface
 from lrfr.eval.protocols.verification import verify_pairs
 from lrfr.eval.report.report import build, to_json
 from lrfr.eval.scoring.metrics import roc, same_labels

@@ -20,6 +20,10 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 @click.argument("checkpoint", required=False, type=opt.PATH)
 @opt.option("--benchmark", default="synthetic", help="What to run; --list names them all.")
 @opt.path("--data", help="The benchmark's folder or file, as distributed.")
+@opt.option("--view", help="With --benchmark view: a view of --store.")
+@opt.option("--split", help="With --benchmark view: the split to measure, as test; else what the view shows.")
+@opt.store("With --benchmark view: folder of the store.")
+@opt.path("--trials", help="With --benchmark view: a list of lrfr make-list, else trials are drawn.")
 @opt.embedder("Evaluate a function of your own instead of a checkpoint.")
 @opt.option("--name", help="Name of the model in tables and plots (default: the checkpoint's folder).")
 @opt.option("--sizes", help=_SIZES)
@@ -55,6 +59,7 @@ def evaluate(
       lrfr eval runs/fskd
       lrfr eval runs/fskd --benchmark agedb-30 --data agedb_30.bin --sizes 112,28,14 --convention B
       lrfr eval --embedder my_model:embed --benchmark pairs-tsv --data faces/splits/dev_pairs.tsv
+      lrfr eval runs/fskd --benchmark view --view default --split test
       lrfr eval --list
     """
     dry_run, target = given.pop("dry_run"), given.pop("target")
@@ -62,17 +67,27 @@ def evaluate(
         return _list(out)
     from lrfr.eval.protocols.table import find_benchmark
     from lrfr.eval.result_files import as_json
-    from lrfr.experiment.evaluate import check_data, measure, results_file, settings_of_words, with_cost
+    from lrfr.experiment.evaluate import (
+        check_data,
+        measure,
+        results_file,
+        settings_of_words,
+        view_data,
+        with_cost,
+    )
     from lrfr.experiment.models import open_chosen
 
     wanted = find_benchmark(benchmark)
+    view = {key: given.pop(key) for key in ("store", "view", "split", "trials")}
+    data = view_data(benchmark, data, **view)
+    label = "-".join([benchmark, *(view[key] for key in ("view", "split") if view[key])])
     place = check_data(benchmark, wanted, data)
     opening = {key: given.pop(key) for key in ("embedder", "name", "device")}
     cost = given.pop("cost")
     settings = settings_of_words(given)
     opened = open_chosen(checkpoint, **opening, needs=wanted.needs)
     name = opened.model.name
-    target = target or results_file(name, benchmark)
+    target = target or results_file(name, label)
     if dry_run:
         out.say(f"would measure {name} on {benchmark} ({wanted.help}) and write {target}")
         return {"file": str(target), "benchmark": benchmark, "model": name, "results": []}

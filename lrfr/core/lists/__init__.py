@@ -2,7 +2,7 @@
 
 from lrfr.core.lists.fields import Keyed, Row, Shape, read_keyed, read_rows
 from lrfr.core.lists.holdout import is_held_out
-from lrfr.core.lists.names import Matched, match_names
+from lrfr.core.lists.names import Matched, match_names, spelled
 from lrfr.core.lists.text import Line, read_lines, read_text
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "read_lines",
     "read_rows",
     "read_text",
+    "spelled",
 ]

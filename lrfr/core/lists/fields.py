@@ -35,6 +35,10 @@ class Keyed(NamedTuple):
     values: list[str]
 
 
+# how the first line of a list begins that lrfr wrote
+MADE = "# lrfr "
+
+
 def read_rows(
     path: Path,
     expected: str,
@@ -64,6 +68,10 @@ def read_rows(
     """
     allowed = (fields,) if isinstance(fields, int) else fields
     text = read_text(path, names=names, error=error)
+    if text.startswith(
+        MADE
+    ):  # the line that says what made it; its end stays, so that lines keep their numbers
+        text = text[text.find("\n") :] if "\n" in text else ""
     if separator == "auto":
         # a spreadsheet's own word on it
         told = re.match(r'"?sep=([,;\t])"?(?=\r?\n)', text)

@@ -14,7 +14,7 @@ from lrfr.eval.embeddings import Bools, Ints, embedding_remarks
 from lrfr.eval.low_res import Size
 from lrfr.eval.pairs import SearchList, arranged_search, numbered
 from lrfr.eval.protocols.layout import listed_file, need, own_rows
-from lrfr.eval.protocols.pair_lists import images_root
+from lrfr.eval.protocols.pair_lists import images_root, rooted
 from lrfr.eval.protocols.seen import Ledger, check_there, listed_in_mat, unaligned_remark
 from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
@@ -32,7 +32,9 @@ Testing_Set/gallery_match_img_ID_pairs.mat     variables gallery_set, gallery_id
 Testing_Set/probe_img_ID_pairs.mat             variables probe_set, probe_ids"""
 LISTS_TREE = """
 gallery.tsv, probe.tsv [, distractor.tsv]     path <tab> identity; paths below the lists'
-                                              folder, images/ or aligned/; commas or spaces will do"""
+                                              folder, images/ or aligned/; commas or spaces will do;
+                                              a folder of lrfr make-list gallery is one; FOLDER,root=IMAGES
+                                              where the pictures are elsewhere"""
 
 
 def identify(
@@ -164,9 +166,11 @@ def digest_of(*parts: Sequence[str]) -> str:
 def run_lists(data: Path, task: Task) -> list[Result]:
     """Evaluate plain 1:N lists."""
     found = {}
+    place, given = rooted(data)
     for part in ("gallery", "probe"):
-        found[part] = need(data, (f"{part}.tsv", f"dev_{part}.tsv", f"splits/dev_{part}.tsv"), LISTS_TREE)
-    root, folder = images_root(found["gallery"]), found["gallery"].parent
+        found[part] = need(place, (f"{part}.tsv", f"dev_{part}.tsv", f"splits/dev_{part}.tsv"), LISTS_TREE)
+    folder = found["gallery"].parent
+    root = given or images_root(found["gallery"])
     optional = [path for name in ("distractor.tsv", "dev_distractor.tsv") if (path := folder / name).exists()]
     gallery, people = _own_list(found["gallery"], root)
     probe, others = _own_list(found["probe"], root)

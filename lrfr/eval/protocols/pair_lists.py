@@ -5,14 +5,18 @@ embedded faces.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.image import IMAGE_SUFFIXES
+from lrfr.core.lists import Row
 from lrfr.eval.embeddings import Source
 from lrfr.eval.pairs import PairList, agrees, pair_list, synthetic_pairs
+from lrfr.eval.pairs.list_files import PAIR_COLUMNS, made_by_lrfr
 from lrfr.eval.protocols.layout import integer, listed_file, need, own_rows
 from lrfr.eval.protocols.seen import check_there
 from lrfr.eval.protocols.verification import verify
@@ -23,6 +27,7 @@ from lrfr.eval.scoring.metrics import LabelFault, same_labels
 from lrfr.eval.settings import Task
 from lrfr.pairs.sources.bin_file import read_bin as read_images
 from lrfr.pairs.sources.folder import read_pairs_txt
+from lrfr.pairs.sources.places import place_options
 
 BIN_TREE = (
     "{name}.bin            pickle of (list of encoded images, list of bool), images 2i and 2i+1 form pair i"
@@ -38,6 +43,8 @@ pairs.txt                          (optional, with lfw_aligned_112/: LFW beside 
 TSV_TREE = """
 pairs.tsv               path_a <tab> path_b <tab> same [<tab> fold]; same is 1 or 0, 1 or -1, true or
                         false, same or different; without folds they are drawn, both kinds in each;
+                        a list of lrfr make-list pairs is one; pairs.tsv,root=FOLDER where the pictures are
+                        elsewhere;
                         paths below the list's folder, images/ or aligned/; commas or spaces will do
 images/person/001.jpg   the folder above a file is taken as the person"""
 _LFW_FOLDERS = ("lfw", "lfw_aligned_112", "lfw-deepfunneled", "lfw_funneled", "images")
@@ -97,37 +104,65 @@ def read_lfw_list(list_path: Path, root: Path, name: str) -> PairList:
 
 
 def _person(key: str) -> str:
-    return key.rpartition("/")[0]
+    return str(PurePath(key).parent)
+
+
+@dataclass(frozen=True)
+class ListedPairs:
+    """The lines of a tab-separated list: two names first, then what is said of the pair.
+
+    Attributes:
+        rows: with their numbers.
+        same: whether both show one person.
+        folds: of the pairs, None where the list has none.
+        people: of a list that lrfr made, those of each pair; else the folders above the files.
+
+    """
+
+    rows: Sequence[Row]
+    same: Sequence[bool]
+    folds: Sequence[int] | None
+    people: Sequence[tuple[str, str]]
+
+
+def listed_pairs(path: Path) -> ListedPairs:
+    """Read ``path_a, path_b, same[, fold]`` lines, or a list of ``lrfr make-list pairs``.
+
+    Raises:
+        DataError: a line is none; named with its number.
+
+    """
+    ours = made_by_lrfr(path)
+    rows = own_rows(path, PAIR_COLUMNS if ours else PAIR_COLUMNS[:4], optional=0 if ours else 1)
+    try:
+        same = same_labels(row[2] for _, row in rows)
+    except LabelFault as fault:
+        raise DataError(fault.message, file=str(path), line=rows[fault.row].number, hint=fault.hint) from None
+    folds = [integer(row[3], path, number) for number, row in rows] if len(rows[0].fields) > 3 else None
+    people = [(row[4], row[5]) if ours else (_person(row[0]), _person(row[1])) for _, row in rows]
+    return ListedPairs(rows, same.tolist(), folds, people)
 
 
 def read_pairs_tsv(list_path: Path, root: Path, name: str = "pairs-tsv") -> PairList:
     """Read ``path_a, path_b, same[, fold]`` lines; the folder above each file names the person, unless that
     contradicts the labels.
     """
-    rows = own_rows(list_path, ("path_a", "path_b", "same", "fold"), optional=1)
+    listed = listed_pairs(list_path)
     pairs: list[tuple[Source, Source]] = [
         (listed_file(root, row[0], list_path, number), listed_file(root, row[1], list_path, number))
-        for number, row in rows
+        for number, row in listed.rows
     ]
-    try:
-        same = same_labels(row[2] for _, row in rows)
-    except LabelFault as fault:
-        raise DataError(
-            fault.message, file=str(list_path), line=rows[fault.row].number, hint=fault.hint
-        ) from None
-    folds = [integer(row[3], list_path, number) for number, row in rows] if len(rows[0].fields) > 3 else None
     check_there(
         [path for pair in pairs for path in pair if isinstance(path, Path)],
-        [number for number, _ in rows for _ in range(2)],
+        [number for number, _ in listed.rows for _ in range(2)],
         list_path,
     )
-    people = [(str(Path(row[0]).parent), str(Path(row[1]).parent)) for _, row in rows]
     return _with_list_digest(
         pair_list(
             pairs,
-            same.tolist(),
-            identities=people if agrees(people, same.tolist()) else None,
-            folds=folds,
+            listed.same,
+            identities=listed.people if agrees(listed.people, listed.same) else None,
+            folds=listed.folds,
             name=name,
             alignment=f"as in {root.name}",
         ),
@@ -179,13 +214,30 @@ def run_xqlfw(data: Path, task: Task) -> list[Result]:
 
 
 def run_tsv(data: Path, task: Task) -> list[Result]:
-    """Evaluate a tab-separated list, given as a file or as a folder that has one."""
+    """Evaluate a tab-separated list, given as a file or as a folder that has one, with ``,root=FOLDER`` where
+    its pictures lie elsewhere.
+    """
+    place, root = rooted(data)
     path = (
-        data
-        if data.is_file()
-        else need(data, ("pairs.tsv", "splits/dev_pairs.tsv", "dev_pairs.tsv"), TSV_TREE)
+        place
+        if place.is_file()
+        else need(place, ("pairs.tsv", "splits/dev_pairs.tsv", "dev_pairs.tsv"), TSV_TREE)
     )
-    return verify(task, read_pairs_tsv(path, images_root(path)))
+    return verify(task, read_pairs_tsv(path, root or images_root(path)))
+
+
+def rooted(data: Path) -> tuple[Path, Path | None]:
+    """Split ``LIST,root=FOLDER`` into the list and the folder of its pictures, None where it is not named.
+
+    Raises:
+        DataError: there is no such folder.
+
+    """
+    place, more = place_options(str(data), ("root",))
+    root = Path(more["root"][-1]) if more else None
+    if root is not None and not root.is_dir():
+        raise DataError("no such folder", file=str(root), hint="root=FOLDER is where the listed paths start")
+    return place, root
 
 
 def images_root(list_path: Path) -> Path:

@@ -8,7 +8,7 @@ from functools import partial
 
 from lrfr.core.errors import EnvironmentFault, LrfrError, SpecError
 from lrfr.core.registry import Registry
-from lrfr.eval.protocols import attributes, identify, ijb, survface, verification
+from lrfr.eval.protocols import attributes, identify, ijb, verification, view_faces
 from lrfr.eval.protocols.attributes import (
     LFWA_TREE,
     LIST_TREE,
@@ -36,9 +36,11 @@ from lrfr.eval.protocols.pair_lists import (
     run_tsv,
     run_xqlfw,
 )
-from lrfr.eval.protocols.scface import SCFACE_TREE, run_scface
-from lrfr.eval.protocols.survface import TREE as SURVFACE_TREE
-from lrfr.eval.protocols.survface import run_survface
+from lrfr.eval.protocols.surveillance import survface
+from lrfr.eval.protocols.surveillance.scface import SCFACE_TREE, run_scface
+from lrfr.eval.protocols.surveillance.survface import TREE as SURVFACE_TREE
+from lrfr.eval.protocols.surveillance.survface import run_survface
+from lrfr.eval.protocols.view_faces import VIEW_TREE, run_view
 from lrfr.eval.results import Result
 
 Run = Callable[..., list[Result]]
@@ -137,6 +139,12 @@ BENCHMARKS: Registry[Benchmark] = Registry(
             run_lists,
             LISTS_TREE,
             revision=identify.REVISION,
+        ),
+        "view": Benchmark(
+            "verification and 1:N search on a view of your own: its HR and each of its variants",
+            run_view,
+            VIEW_TREE,
+            revision=view_faces.REVISION,
         ),
         "attributes-csv": Benchmark(
             "attribute accuracy on a list of your own",

@@ -5,7 +5,7 @@ its interval.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -54,11 +54,11 @@ def verify_pairs(
     return verify(Task(embed, settings or Settings(), model or Model("embedder"), hooks), pairs)
 
 
-def verify(task: Task, pairs: PairList) -> list[Result]:
-    """Verify a list of pairs for a benchmark's runner."""
+def verify(task: Task, pairs: PairList, sizes: Sequence[Size] = DEFAULT_SIZES) -> list[Result]:
+    """Verify a list of pairs for a benchmark's runner, at these sizes unless the settings name others."""
     listed = arranged(pairs)
     check_folds(listed.fold, listed.pairs.same)
-    cells = size_cells(task.settings, DEFAULT_SIZES)
+    cells = size_cells(task.settings, sizes)
     embedded = _embed_sizes(task, listed.pairs, cells)
     unaligned = unaligned_remark(listed.pairs.images, pairs.alignment)
     listed = replace(listed, remarks=(*listed.remarks, *unaligned))

@@ -1,0 +1,214 @@
+"""The benchmark ``view``: the store's own pixels, in lists drawn or given, of one part or many."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import lrfr
+from lrfr.cli.main import cli
+from lrfr.core.errors import DataError, SpecError
+from lrfr.degrade.spec.model import parse_spec
+from lrfr.eval.embeddings import load_image
+from lrfr.eval.pairs.face_table import table_of_view
+from lrfr.eval.pairs.list_files import write_gallery, write_pairs
+from lrfr.eval.pairs.made_lists import GalleryPlan, PairPlan, make_gallery, make_pair_list
+from lrfr.eval.protocols.view_faces import ViewFaces
+from lrfr.eval.results import Model
+from lrfr.experiment.models import Recognizer
+from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
+from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.reading.dataset import PairDataset
+from tests.pairs.toy import SPEC, ToySource, WithSplits, ingest
+
+SERIAL = Runner("serial")
+TWO = [parse_spec(SPEC), parse_spec(SPEC.replace("name: toy", "name: other").replace("[5, 7]", "[6]"))]
+
+
+def embed(images):
+    return np.stack(
+        [np.r_[image.reshape(-1, 3).mean(0), image[0, 0], image[-1, -1]] for image in images]
+    ).astype(np.float32)
+
+
+def quick(data, benchmark="view", model=embed, **settings):
+    return lrfr.evaluate(model, benchmark, data, **{"replicates": 0, **settings})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("view") / "s"
+    make_pairs(ingest(ToySource(24, 4)), TWO, store=folder, view=ViewOptions(holdout=0.4), runner=SERIAL)
+    extend = MakeOptions(extend="default")
+    make_pairs(ingest(ToySource(30, 4)), store=folder, options=extend, runner=SERIAL)
+    return folder
+
+
+def cells(results, protocol="verification"):
+    return [(one.matching, one.sizes) for one in results if one.protocol == protocol]
+
+
+def test_hr_and_each_variant_meet_in_both_protocols(store):
+    found = quick(f"{store},split=test,pairs=200")
+    wanted = [
+        ("same", (16, 16)),
+        ("cross", (16, "toy.v0")),
+        ("cross", (16, "other.v0")),
+        ("same", ("toy.v0", "toy.v0")),
+        ("same", ("other.v0", "other.v0")),
+    ]
+    assert cells(found) == cells(found, "identification") == wanted
+    rows = PairDataset(store, split="test")
+    more = found[0].more
+    assert (more["rows_digest"], more["split"]) == (rows.digest, "test") != (more["view_digest"], "train")
+    assert found[-1].counts["n_gallery"] + found[-1].counts["n_probe"] == len(rows)
+    assert set(found[1].spec_digests) == {"toy.v0"} and found[0].revision == 1
+
+
+def test_the_pixels_are_the_stores(store):
+    faces = ViewFaces.open(store, "default", "test")
+    for place in range(0, len(faces.dataset), 5):
+        face = faces.face(faces.dataset.key(place).decode())
+        assert np.array_equal(load_image(face), faces.dataset[place]["hr"].permute(1, 2, 0).numpy())
+        for number, name in enumerate(faces.names):
+            row = int(faces.dataset.rows[place])
+            (stored,) = faces.dataset.lr[number].images([row])
+            assert np.array_equal(load_image(face, name), stored)
+
+
+def test_a_variant_gives_what_its_spec_gives_and_the_numbers_are_those_by_hand(store, tmp_path):
+    (tmp_path / "toy.yaml").write_text(SPEC)
+    spec = str(tmp_path / "toy.yaml")
+    results = quick(f"{store},split=test,pairs=200", sizes=(16, "toy.v0", spec))
+    found = {one.sizes: one for one in results if one.protocol == "verification"}
+    stored, fresh = found[16, "toy.v0"], found[16, spec]
+    assert {n: m.value for n, m in stored.metrics.items()} == {n: m.value for n, m in fresh.metrics.items()}
+    # the scores once more, from the data set and the list alone
+    made = make_pair_list(table_of_view(store, split="test"), PairPlan(200))
+    rows = PairDataset(store, split="test")
+    place = {rows.key(row).decode(): row for row in range(len(rows))}
+    low = [next(iter(rows.lr[0].images([int(row)]))) for row in rows.rows]
+    high = [rows[row]["hr"].permute(1, 2, 0).numpy() for row in range(len(rows))]
+    cosines = []
+    for a, b, *_ in made.rows():
+        x, y = embed([high[place[a]]])[0].astype(float), embed([low[place[b]]])[0].astype(float)
+        cosines.append(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+    same = made.same
+    wins = np.subtract.outer(np.array(cosines)[same], np.array(cosines)[~same])
+    assert stored.metrics["AUC"].value == pytest.approx(((wins > 0) + 0.5 * (wins == 0)).mean(), abs=1e-4)
+
+
+def test_lists_that_are_given_are_those_that_are_drawn(store, tmp_path):
+    faces = table_of_view(store, split="test")
+    pairs = write_pairs(make_pair_list(faces, PairPlan(200)), tmp_path / "p.tsv")
+    lists = write_gallery(make_gallery(faces), tmp_path / "lists")
+    drawn = {(one.protocol, one.sizes): one for one in quick(f"{store},split=test,pairs=200")}
+    for trials, protocol in ((pairs, "verification"), (lists, "identification")):
+        given = quick(f"{store},split=test,trials={trials}")
+        assert {one.protocol for one in given} == {protocol} and len(given) == 5
+        for one in given:
+            twin = drawn[protocol, one.sizes]
+            assert one.metrics == twin.metrics and one.list_digest == twin.list_digest
+            assert one.protocol_digest == twin.protocol_digest
+    strangers = write_gallery(make_gallery(faces, GalleryPlan(strangers=0.3)), tmp_path / "open")
+    assert "TPIR@FPIR=0.1" in quick(f"{store},split=test,trials={strangers}")[0].metrics
+    with pytest.raises(DataError, match=r"p\.tsv:3: .* listed keys are not in the view default"):
+        quick(f"{store},trials={pairs}")
+    with pytest.raises(SpecError, match="pairs and hard are for drawn trials"):
+        quick(f"{store},trials={pairs},hard=Odd")
+
+
+def test_one_build_and_a_grown_view_give_equal_results(store, tmp_path):
+    at_once = ViewOptions(holdout=0.4)
+    make_pairs(ingest(ToySource(30, 4)), TWO, store=tmp_path / "s", view=at_once, runner=SERIAL)
+    model = Recognizer(embed, Model("m", digest="d" * 64))
+    grown, once = (quick(f"{root},split=test,pairs=200", model=model) for root in (store, tmp_path / "s"))
+    assert [one.id for one in grown] == [one.id for one in once] and grown[0].id
+    assert [one.metrics for one in grown] == [one.metrics for one in once]
+
+
+def test_what_a_model_was_trained_on_is_said(store):
+    model = Recognizer(embed, Model("m", view_digest=PairDataset(store).digest))
+    assert "the model was trained on these very faces" in quick(f"{store},pairs=200", model=model)[0].remarks
+    assert (
+        "the model was trained on these very faces"
+        not in quick(f"{store},split=test,pairs=200", model=model)[0].remarks
+    )
+
+
+def test_a_view_without_variants_is_measured_at_sides(tmp_path):
+    make_pairs(ingest(), store=tmp_path / "s", runner=SERIAL)
+    assert cells(quick(f"{tmp_path / 's'},pairs=100"))[0] == ("same", (16, 16))
+    assert len(quick(f"{tmp_path / 's'},pairs=100,hard=Odd")) == len(quick(f"{tmp_path / 's'},pairs=100"))
+
+
+def test_faces_without_identity_need_a_list(tmp_path):
+    class Nameless(ToySource):
+        def faces(self):
+            return [replace(face, label="") for face in super().faces()]
+
+    make_pairs(ingest(Nameless(6, 2)), store=tmp_path / "s", runner=SERIAL)
+    with pytest.raises(
+        DataError, match=r"none of 12 faces of view default has an identity.*a list of your own"
+    ):
+        quick(tmp_path / "s")
+    rows = [f"id{n:03d}/0\tid{(n + d) % 6:03d}/1\t{int(not d)}" for n in range(6) for d in (0, 1)]
+    (tmp_path / "own.tsv").write_text("\n".join(rows))
+    found = quick(f"{tmp_path / 's'},trials={tmp_path / 'own.tsv'}")
+    assert found[0].counts["n_pos"] == found[0].counts["n_neg"] == 6
+
+
+def test_a_split_of_the_source_is_read_too(tmp_path):
+    keys = [face.key for face in ToySource().faces()]
+    source = WithSplits(ToySource(), {key: "dev" if key < "id012" else "train" for key in keys})
+    make_pairs(ingest(source), store=tmp_path / "s", runner=SERIAL)
+    assert quick(f"{tmp_path / 's'},split=dev,pairs=100")[-1].counts["n_gallery"] == 12
+    with pytest.raises(SpecError, match="no split 'tset'"):
+        quick(f"{tmp_path / 's'},split=tset")
+
+
+def test_the_command_measures_writes_and_is_reproduced(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = ["eval", "--embedder", "tests.eval.test_view_faces:embed", "--replicates", "0"]
+    line += ["--benchmark", "view", "--store", str(store)]
+    done = CliRunner().invoke(cli, [*line, "--view", "default", "--split", "test"], obj=())
+    assert done.exit_code == 0, done.output
+    (file,) = Path("results").iterdir()
+    assert file.name.endswith("-view-default-test.json")
+    again = CliRunner().invoke(cli, ["reproduce", str(file), "--check", "--json"])
+    states = {link["name"]: link["state"] for link in json.loads(again.stdout)["result"]["links"]}
+    assert states["list"] == states["revision"] == states["metric"] == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"benchmark": "synthetic", "view": "v"}, "need --benchmark view"),
+        ({"benchmark": "view", "data": Path("s"), "split": "test"}, "names the store and the view already"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(words, message):
+    from lrfr.experiment.evaluate import view_data
+
+    given = {"data": None, **words}
+    with pytest.raises(SpecError, match=message):
+        view_data(given.pop("benchmark"), given.pop("data"), "store", **given)
+
+
+def test_real_faces_held_out_and_measured(faces_dir, tmp_path):
+    people = sorted((faces_dir / "aligned").iterdir())[:60]
+    for person in people:
+        (tmp_path / "faces" / person.name).mkdir(parents=True)
+        for picture in sorted(person.iterdir())[:4]:
+            (tmp_path / "faces" / person.name / picture.name).symlink_to(picture)
+    made = make_pairs(
+        tmp_path / "faces", "fskd", store=tmp_path / "s", view=ViewOptions(holdout=0.3), runner=SERIAL
+    )
+    splits = made.done.splits
+    assert splits["train"].identities + splits["test"].identities == 60
+    found = quick(f"{tmp_path / 's'},split=test,pairs=200")
+    assert found[0].counts["n_pos"] == found[0].counts["n_neg"] > 0
+    assert found[0].metrics["AUC"].value > 0.5
