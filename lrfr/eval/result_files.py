@@ -5,6 +5,7 @@ as well.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
@@ -169,6 +170,11 @@ class AbsentFile(DataError):
     """What a result names lies nowhere."""
 
 
+def without_options(data: Path | str) -> str:
+    """Return the path of ``list.csv,root=FOLDER`` or ``STORE,view=NAME``."""
+    return re.split(r",\w+=", str(data))[0]
+
+
 def find_named(named: Path | str, result: Path, option: str) -> Path:
     """Return where a path of a result file lies: here, or beside the file or a folder above it, as where
     the file lies in the ``results`` of the folder in which it was written.
@@ -179,8 +185,8 @@ def find_named(named: Path | str, result: Path, option: str) -> Path:
     """
     where = [Path(), *result.absolute().parents][: 1 if Path(named).is_absolute() else None]
     for folder in where:
-        whole, first = folder / named, folder / str(named).split(",", maxsplit=1)[0]  # list.csv,root=FOLDER
-        if whole.exists() or first.is_file():
+        whole, first = folder / named, folder / without_options(named)
+        if whole.exists() or first.exists():
             return whole
     looked = f"in {Path.cwd()} and the folders of {result.name}" if len(where) > 1 else "there"
     raise AbsentFile(f"'{named}' is not {looked}", hint=f"give it with {option}")

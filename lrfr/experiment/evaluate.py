@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from lrfr.eval.low_res import LowRes, parse_sizes
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
 from lrfr.eval.report.summary import NOT_RESOLVABLE, remarks_of, resolvable, summaries
 from lrfr.eval.report.text_table import aligned
-from lrfr.eval.result_files import write_results
+from lrfr.eval.result_files import without_options, write_results
 from lrfr.eval.results import Result
 from lrfr.eval.settings import DEFAULT_SIZES, Settings, Task, settings_from
 from lrfr.experiment.models import Measurable, Recognizer, open_recognizer
@@ -231,6 +230,6 @@ def check_data(name: str, benchmark: Benchmark, data: Path | str | None) -> Path
             raise SpecError(f"benchmark '{name}' needs --data", hint=tree)
         return None
     path = as_path(data, "the data of a benchmark")
-    if not (path.exists() or Path(re.split(r",\w+=", str(data))[0]).exists()):  # list.csv,root=FOLDER
+    if not (path.exists() or Path(without_options(path)).exists()):
         raise SpecError("no such file or folder", file=str(data))
     return path
