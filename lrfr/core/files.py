@@ -13,6 +13,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +152,9 @@ def write_atomic(path: Path, data: bytes, tmp: Path) -> None:
 
 def write_if_other(path: Path, data: bytes, tmp: Path) -> None:
     """Write ``data`` like :func:`write_atomic` unless the file holds it already."""
-    try:
+    with suppress(OSError):  # missing or unreadable: written anew
         if path.read_bytes() == data:
             return
-    except OSError:
-        pass  # missing or unreadable: written anew
     write_atomic(path, data, tmp)
 
 
@@ -163,7 +162,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file under a temporary name beside it and rename it, in folders made as needed; it is not
     synced, as fits what the same command makes again.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     scratch = temp_name(path.parent, path.name)
     try:
         scratch.write_bytes(data)
@@ -190,16 +189,18 @@ def sync_folder(folder: Path) -> None:
 
 def discard(path: Path) -> None:
     """Remove a temporary file if it is there; failing to is no reason to hide the first error."""
-    try:
+    with suppress(OSError):
         path.unlink(missing_ok=True)
-    except OSError:
-        return
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents."""
+    """Create a folder and its parents, durably."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        for folder in reversed([path, *path.parents]):
+            if not folder.is_dir():
+                folder.mkdir(exist_ok=True)
+                # else a file in it may reach the disk, and the folder not
+                sync_folder(folder.parent)
     except OSError as error:
         raise write_fault(error, path, 0) from error
 

@@ -175,3 +175,16 @@ def test_what_never_ends_is_no_list(tmp_path, name):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SpecError, match="not a regular file"):
         read_text(tmp_path / name)
+
+
+def test_known_names_are_gone_through_once_however_long_the_list_is():
+    walks = []
+
+    class Names(list):
+        def __iter__(self):
+            walks.append(1)
+            return super().__iter__()
+
+    known = Names(f"{number}.jpg" for number in range(100))
+    assert len(match_names(list(known), known).known) == 100
+    assert len(walks) < 10

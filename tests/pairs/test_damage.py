@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lrfr.pairs.care.repair import repair
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.manifests import shard_origins
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SPEC, build, ingest, tree
@@ -216,3 +218,27 @@ def test_malformed_manifests_are_one_clear_error(store, text):
     with pytest.raises(DataError, match=r"manifest\.json"):
         PairDataset(store)
     assert str(path) in {finding.file for finding in verify(Store(store))}
+
+
+def test_a_damaged_report_is_named(folder):
+    build(folder / "s")
+    store = Store(folder / "s")
+    path = store.report_path("default")
+    path.write_bytes(path.read_bytes()[:-9])
+    (found,) = verify(store)
+    assert found.file == str(path)
+
+
+def test_a_manifest_that_says_too_few_origins_hides_no_shard(folder):
+    build(folder / "s")
+    store = Store(folder / "s")
+    (base,) = map(store.base_manifest, store.bases())
+    assert len(base.shards) == 3
+    forged = replace(base, origins=shard_origins(base)[:1])
+    (store.base(base.id) / "manifest.json").write_bytes(forged.seal())
+    flip(store.base(base.id) / f"{base.shards[-1].shard}.mdb", 9000, 1)
+    found = verify(store)
+    assert [(item.file, item.fault) for item in found if "manifest.json" in item.file] == [
+        (str(store.base(base.id) / "manifest.json"), "1 origins of 3 shards")
+    ]
+    assert str(store.base(base.id) / "manifest.json") in store.repair(ingest()).removed

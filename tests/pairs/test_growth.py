@@ -15,6 +15,7 @@ import pytest
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.degrade.spec.model import parse_spec
+from lrfr.pairs.build import make
 from lrfr.pairs.build.estimate import estimate
 from lrfr.pairs.build.lr import lr_task
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
@@ -460,3 +461,19 @@ def test_a_store_of_before_the_form_was_settled_is_read_as_it_is(folder):
     assert (again.done.hr_written, again.done.lr_written, again.id) == (0, 0, made.id)
     assert len(extend(folder / "s", ToySource(ids=25, per_id=8)).parts) == 2
     assert json.loads((folder / "s" / "views" / "default.json").read_bytes())["parts"]
+
+
+def test_what_another_process_added_before_the_lock_was_taken_stays(folder, monkeypatch):
+    write(folder / "s", Some(keep=(0, 1, 2)))
+    resolved, others = make.wish, [Some(keep=(3, 4))]
+
+    def late(*asked):
+        found = resolved(*asked)
+        while others:
+            extend(folder / "s", others.pop())
+        return found
+
+    monkeypatch.setattr(make, "wish", late)
+    made = extend(folder / "s", Some(keep=(5,)))
+    assert made.id == write(folder / "whole", Some(keep=(0, 1, 2, 3, 4, 5))).id
+    assert shown(folder / "s") == shown(folder / "whole")

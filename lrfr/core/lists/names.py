@@ -48,7 +48,8 @@ def match_names(listed: Collection[str], known: Collection[str], *, loosely: boo
         loosely: whether folders and suffixes may be left out.
 
     """
-    exact = {name: name for name in listed if name in _as_set(known)}
+    there = _as_set(known)
+    exact = {name: name for name in listed if name in there}
     if len(exact) == len(listed):
         return Matched(exact)
     own = _unique(known, spelled)

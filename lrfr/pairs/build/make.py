@@ -24,6 +24,7 @@ from lrfr.pairs.build.view_file import (
     SplitCount,
     ViewOptions,
     Wish,
+    view_before,
     wish,
     write_account,
     write_view,
@@ -159,6 +160,9 @@ def make_pairs(
         make_folder(files.tmp)
         # what a killed run left; the lock says that nobody else is writing
         sweep(files.tmp)
+        if plan.before != view_before(files, wished.name, options.extend):
+            # another process has written the view since
+            plan = wish(files, ingest, loaded, wished, options)
         log.start()
         made = _write(files, plan, replace(runner, on_phase=log.phase))
         sweep(files.tmp)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -141,12 +140,10 @@ def wish(
     """
     asked = wanted_variants(specs, view.weights, options.variants, options.traces)
     wanted = [wanted_of(variant) for variant in asked]
-    if options.extend is None:
-        if options.replace:
-            raise SpecError("replace goes with extend", hint="a view of the source alone shows its bytes")
-        before = _view_there(store, view.name)
-    else:
-        before = store.view(options.extend)
+    before = view_before(store, view.name, options.extend)
+    if options.extend is None and options.replace:
+        raise SpecError("replace goes with extend", hint="a view of the source alone shows its bytes")
+    if options.extend is not None and before is not None:
         if not specs and (options.variants is not None or options.traces):
             raise SpecError("a view that is extended keeps its own variants", hint="or name all of its specs")
         wanted = wanted or wanted_by(store, before)
@@ -165,8 +162,15 @@ def wish(
     return Wish(ingest, tuple(wanted), view, options, before)
 
 
-def _view_there(store: StoreFiles, name: str) -> View | None:
-    """Return the view that is about to be written anew, None where there is none that can be read."""
+def view_before(store: StoreFiles, name: str, extend: str | None) -> View | None:
+    """Return the view that is extended, or that is about to be written anew (None where none can be read).
+
+    Raises:
+        SpecError, DataError: the view to extend is not there, or damaged.
+
+    """
+    if extend is not None:
+        return store.view(extend)
     try:
         return View.read(store.view_path(name))
     except DataError:
@@ -201,7 +205,10 @@ def write_view(
     written = view_of(store, filled, refs, wished)
     path = store.view_path(wished.name)
     make_folder(path.parent)
-    view = replace(written.view, former=_former(path, written.view.id))
+    there = view_before(store, wished.name, None)
+    # what shows something else now is no longer what it was
+    former = there.former if there and there.id == written.view.id else ()
+    view = replace(written.view, former=former)
     write_if_other(path, view.seal(), store.tmp)
     return replace(written, view=view)
 
@@ -285,12 +292,3 @@ def _left_out(rows: ViewRows, chosen: RowFilter) -> dict[str, int]:
         kept = len(select_rows(rows, step))
         left_out[reason], before = before - kept, kept
     return left_out
-
-
-def _former(path: Path, view_id: str) -> tuple[str, ...]:
-    """Return the older ids of a view that is there already; one that shows something else has none."""
-    try:
-        there = View.read(path)
-    except DataError:  # missing, or damaged and about to be written anew
-        return ()
-    return there.former if there.id == view_id else ()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.files import differences, read_sealed, write_fault
+from lrfr.core.files import differences, read_sealed
 from lrfr.core.lock import store_lock
 from lrfr.pairs.columns.column_manifest import columns_of, unfinished_columns
 from lrfr.pairs.format.manifests import ShardEntry
-from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
 from lrfr.pairs.format.view_manifest import View
 
 if TYPE_CHECKING:  # a listing needs no image library
@@ -209,18 +208,6 @@ def _used(store: StoreFiles) -> set[Path]:
 
 
 def _size_of(path: Path) -> int:
-    if not path.is_dir():
-        return path.stat().st_size
-    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
-
-
-def remove(path: Path) -> None:
-    """Remove a file or folder; the manifest goes first, so that a half-removed folder never looks whole."""
-    try:
-        if path.is_dir():
-            (path / "manifest.json").unlink(missing_ok=True)
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_fault(error, path, 0) from error
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    return sum(item.lstat().st_size for item in path.rglob("*") if item.is_file())

@@ -25,6 +25,7 @@ from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.manifests import BaseManifest, shard_origins
+from lrfr.pairs.format.reader import Folder
 from lrfr.pairs.format.rows import row_files
 from lrfr.pairs.format.shard import ShardPlace
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
@@ -97,7 +98,7 @@ def _bad_places(folder: Path, manifest: AnyManifest) -> list[ShardPlace]:
         ShardPlace(
             folder, shard.shard, origin.store, origin.start, origin.start + shard.rows, rows, shard.start
         )
-        for shard, origin in zip(manifest.shards, shard_origins(manifest), strict=False)
+        for shard, origin in zip(manifest.shards, shard_origins(manifest), strict=True)
         if check_shard(folder, shard, (origin, rows))
     ]
 
@@ -108,6 +109,7 @@ def _repair_base(store: StoreFiles, key: str, ingest: Ingest | None, runner: Run
         return
     try:
         manifest = store.base_manifest(key)
+        Folder(folder, manifest)
     except DataError:
         _drop(folder / "manifest.json", done)
         return
@@ -152,6 +154,7 @@ def _repair_lr(store: StoreFiles, folder: Path, runner: Runner, done: Repaired) 
         return
     try:
         manifest = store.lr_manifest(folder.name)
+        Folder(folder, manifest)
     except DataError:
         _drop(folder / "manifest.json", done)
         return

@@ -11,12 +11,13 @@ from pathlib import Path
 import xxhash
 
 from lrfr.core.errors import DataError, LrfrError
-from lrfr.core.files import sha256_file, sha256_hex
+from lrfr.core.files import sha256_file
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.columns.column_manifest import unfinished_columns
 from lrfr.pairs.columns.column_store import column_faults
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
 from lrfr.pairs.format.manifests import BaseManifest, Origin, ShardEntry, VariantManifest, shard_origins
+from lrfr.pairs.format.reader import Folder
 from lrfr.pairs.format.records import Block, decodes, store_seed, unpack
 from lrfr.pairs.format.rows import check_file
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
@@ -93,6 +94,7 @@ def _check_views(store: StoreFiles) -> list[Finding]:
         try:
             view = store.view(name)
             findings += [Finding(str(path), "", fault) for fault in _view_faults(store, view)]
+            store.report(name)
         except LrfrError as error:
             findings.append(Finding.of(error))
     return findings
@@ -167,7 +169,7 @@ def read_folder(folder: Path) -> AnyManifest:
 def check_folder(folder: Path, deep: bool = False) -> list[Finding]:
     """Check one base or LR folder of a store."""
     try:
-        manifest = read_folder(folder)
+        manifest = Folder(folder, read_folder(folder)).manifest
     except DataError as error:
         return [Finding.of(error)]
     findings = []
@@ -175,7 +177,7 @@ def check_folder(folder: Path, deep: bool = False) -> list[Finding]:
     for name, sha256 in files.items():
         fault = _check_file(folder / name, None, sha256)
         findings += [Finding(str(folder / name), "", fault)] if fault else []
-    for shard, origin in zip(manifest.shards, shard_origins(manifest), strict=False):
+    for shard, origin in zip(manifest.shards, shard_origins(manifest), strict=True):
         findings += check_shard(folder, shard, (origin, manifest.block_rows), deep)
     return findings
 
@@ -202,7 +204,7 @@ def _check_file(path: Path, size: int | None, sha256: str) -> str:
         found = path.stat().st_size
         if size is not None and found != size:
             return f"{found} bytes where {size} were written"
-        same = sha256_file(path) == sha256 if size is not None else sha256_hex(path.read_bytes()) == sha256
+        same = sha256_file(path) == sha256
     except OSError as error:
         return f"cannot read: {error.strerror}"
     return "" if same else "the content does not match its sha256"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError, LrfrError, SpecError, did_you_mean
-from lrfr.core.files import write_fault
 from lrfr.core.lock import store_lock
 from lrfr.pairs.columns.column_manifest import (
     ColumnManifest,
@@ -23,7 +21,7 @@ from lrfr.pairs.columns.column_write import ImageFunction, write_function
 from lrfr.pairs.columns.given_values import Values
 from lrfr.pairs.columns.row_array import chunk_fault, open_column
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.store_files import StoreFiles, open_store
+from lrfr.pairs.format.store_files import StoreFiles, open_store, remove
 
 
 @dataclass(frozen=True)
@@ -195,20 +193,11 @@ def drop_column(store: StoreFiles, bases: Sequence[str], name: str, producer: st
             if folder.name.rsplit("-", 1)[0] == name and (wanted is None or folder in wanted)
         ]
         for folder in doomed:
-            remove_column(folder)
+            remove(folder)
     if not doomed:
         known = sorted({other for base in bases for other in names_of(store, base)})
         raise SpecError(f"no column '{name}'", file=str(store.root), hint=did_you_mean(name, known))
     return len(doomed)
-
-
-def remove_column(folder: Path) -> None:
-    """Remove a column's folder; its manifest goes first, so that half of it never looks whole."""
-    try:
-        (folder / "manifest.json").unlink(missing_ok=True)
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise write_fault(error, folder, 0) from error
 
 
 def column_faults(store: StoreFiles) -> Iterator[tuple[Path, str]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, as_path, check_kind, did_you_mean
-from lrfr.core.files import make_folder, sha256_hex, write_if_other
+from lrfr.core.files import make_folder, sha256_hex, write_fault, write_if_other
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.remote.address import is_address
 from lrfr.pairs.format.remote.mirror import open_address
@@ -168,8 +169,9 @@ class StoreFiles:
             return ""
         act, new = found[-1][0], found[-1][1].new
         later = {move.old: move.new for _, move in moves}
+        # each once: a file of somebody else's may move things in a circle
         while new in later:
-            new = later[new]
+            new = later.pop(new)
         now = f"now {new}" if new else "nothing of it is left"
         return f"forgotten on {act.date[:10]} by act {act.act}; {now}"
 
@@ -274,3 +276,17 @@ def refuse_other_layouts(store: StoreFiles) -> None:
                 file=str(store.act_path(act.act)),
                 hint=f"lrfr store forget --store {store.root} goes on with it",
             )
+
+
+def remove(path: Path) -> None:
+    """Remove a file, folder or link, never what a link leads to; the manifest goes first, so that a
+    half-removed folder never looks whole.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            (path / "manifest.json").unlink(missing_ok=True)
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_fault(error, path, 0) from error

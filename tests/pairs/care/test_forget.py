@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -464,3 +464,53 @@ def test_real_faces(folder, faces_dir):
     done = store.forget(ids=[label])
     assert done.faces == len(keys) and grep(folder / "s", *gone, *keys) == []
     assert store.view("default").id != made_view.id and verify(store, deep=True) == []
+
+
+def test_a_face_that_has_another_label_in_another_base_goes_there_too(folder):
+    write(folder / "s", Some())
+    # the same crops under other names: one content, so both bases share the variants
+    write(folder / "s", Some(names="x"), view="second")
+    store = Store(folder / "s")
+    gone = payloads(folder / "s", {face.key for face in Some().faces() if face.label == "id003"})
+    assert len({store.base_manifest(key).content for key in store.bases()}) == 1
+    assert store.forget(ids=["id003"]).same_bytes == 0
+    assert verify(store, deep=True) == [] and grep(folder / "s", *gone) == []
+    write(folder / "w", Without(gone=("id003",)))
+    assert shown(folder / "s") == shown(folder / "w") and len(PairDataset(store, "second")) == 184
+    assert store.forget(ids=["x005"]).faces == 8 and len(PairDataset(store)) == 176
+
+
+def test_faces_that_lie_behind_a_link_are_refused_before_anything_goes(folder):
+    write(folder / "s", Some(keep=(0, 1)))
+    store = Store(folder / "s")
+    (key,) = store.bases()
+    os.rename(store.base(key), folder / "elsewhere")
+    store.base(key).symlink_to(folder / "elsewhere")
+    before = tree(folder / "elsewhere" / "..")
+    with pytest.raises(SpecError, match="a link"):
+        store.forget(ids=["id003"])
+    assert tree(folder / "elsewhere" / "..") == before and verify(store) == []
+
+
+def test_collecting_removes_a_link_and_not_what_it_leads_to(folder):
+    write(folder / "s", Some(keep=(0, 1)), view="a")
+    write(folder / "s", Some(keep=(2, 3)), view="b")
+    store = Store(folder / "s")
+    key = store.view("b").parts[0].base
+    os.rename(store.base(key), folder / "elsewhere")
+    store.base(key).symlink_to(folder / "elsewhere")
+    (store.tmp / "dangling").symlink_to(folder / "nowhere")
+    store.view_path("b").unlink()
+    removed = store.gc().removed
+    assert {f"base/{key}", "tmp/dangling"} <= set(removed) and key not in store.bases()
+    assert (folder / "elsewhere" / "manifest.json").exists() and verify(store) == []
+
+
+def test_moves_in_a_circle_have_an_end(folder):
+    write(folder / "s", Some(keep=(0, 1)))
+    store = Store(folder / "s")
+    store.forget(keys=["id000/0"])
+    (act,) = store.acts()
+    moved = tuple(replace(act.moved[0], old=old, new=new) for old, new in (("a", "b"), ("b", "a")))
+    store.act_path(act.act).write_bytes(replace(act, moved=moved).seal())
+    assert store.fate("a").endswith("now a") or store.fate("a").endswith("now b")

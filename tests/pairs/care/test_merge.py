@@ -12,6 +12,7 @@ from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.files import seal
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.build.view_file import ViewOptions
+from lrfr.pairs.care.merging import merge as merging
 from lrfr.pairs.care.merging.merge import MergeOptions
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
@@ -117,6 +118,12 @@ def test_what_was_forgotten_does_not_come_in(folder, two):
     Store(b).forget(ids=["id003"])
     assert Store(a).merge(b).came and verify(Store(a), deep=True) == []
     assert len(Store(a).acts()) == 2
+    # whoever finds a word on a list finds the list: the order of the files after a power cut
+    files = merging._small_files(Store(folder / "new"), Store(b), MergeOptions())
+    order = [path.source.name for path in files]
+    (act,) = Store(b).acts()
+    assert order.index(f"{act.act}.npy") < order.index(f"{act.act}.json")
+    assert order.index("first.quarantine.jsonl") < order.index("first.json")
     write(folder / "d", Some(keep=(0, 1, 2)), view="old")
     assert Store(a).merge(folder / "d", options=MergeOptions(allow_forgotten=True)).came
 

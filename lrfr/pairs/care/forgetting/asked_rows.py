@@ -101,12 +101,23 @@ def find_rows(store: StoreFiles, asked: Asked) -> Found:
     names = _spelled_as_here(asked, set(asked.names) - met, tables)
     unknown = sorted(set(asked.names) - met - set(names.values()))
     full = Asked(asked.kind, (*sorted(met), *sorted(names)))
-    doomed = []
+    doomed = _doomed(full, bases, tables)
+    if asked.kind == "ids" and doomed:
+        # another base may have the same face under another label, and shares its variants
+        keys = {_text(item.table.key(row)) for item in doomed for row in np.flatnonzero(item.rows).tolist()}
+        doomed = _doomed(Asked("keys", tuple(sorted(keys))), bases, tables)
+    return _found(doomed, tables, tuple(unknown))
+
+
+def _doomed(
+    asked: Asked, bases: Mapping[str, BaseManifest], tables: Mapping[str, StoredRows]
+) -> tuple[Doomed, ...]:
+    found = []
     for key, table in tables.items():
-        rows, _ = _meant(full, table, bases[key].permutation_seed)
+        rows, _ = _meant(asked, table, bases[key].permutation_seed)
         if rows.any():
-            doomed.append(Doomed(bases[key], table, rows))
-    return _found(tuple(doomed), tables, tuple(unknown))
+            found.append(Doomed(bases[key], table, rows))
+    return tuple(found)
 
 
 def _found(doomed: tuple[Doomed, ...], tables: Mapping[str, StoredRows], unknown: tuple[str, ...]) -> Found:

@@ -10,17 +10,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from lrfr.core.files import make_folder, sha256_hex, sweep, write_atomic
+from lrfr.core.errors import SpecError
+from lrfr.core.files import make_folder, sha256_hex, sweep, sync_folder, write_atomic
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.care.forgetting.asked_rows import Asked, Found, find_rows
 from lrfr.pairs.care.forgetting.name_scrub import Names, scrub
 from lrfr.pairs.care.forgetting.shard_rewrite import Rewriter, Work, cuts
 from lrfr.pairs.care.forgetting.view_move import Moves, array_bytes, moves_of, settle
-from lrfr.pairs.care.inventory import remove
 from lrfr.pairs.executors.run_log import RunLog
 from lrfr.pairs.format.lmdb_files import REGISTRY
-from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
 from lrfr.pairs.format.view_manifest import Forgetting, Moved
 
 SHOWN_NAMES = 20
@@ -105,7 +105,7 @@ def forget(store: StoreFiles, asked: Asked, dry_run: bool = False, hooks: Hooks 
         hooks: told of shards done, asked whether to stop.
 
     Raises:
-        SpecError: there is no store.
+        SpecError: there is no store, or a part of it is a link to elsewhere.
         DataError: something is damaged, so what it holds cannot be known; nothing was done.
         EnvironmentFault: the disk is full; everything old is there, the same call goes on.
         LockedError: another process writes this store.
@@ -118,6 +118,7 @@ def forget(store: StoreFiles, asked: Asked, dry_run: bool = False, hooks: Hooks 
         sweep(store.tmp)
         ended = [] if dry_run else finish(store)
         refuse_other_layouts(store)
+        _refuse_links(store)
         found = find_rows(store, asked)
         if not found.doomed:
             nothing = Forgotten("", asked.kind, len(asked.names), found.unknown, 0, dry_run=dry_run)
@@ -128,6 +129,17 @@ def forget(store: StoreFiles, asked: Asked, dry_run: bool = False, hooks: Hooks 
         done = _act(store, asked, found, hooks)
         log.ended(act=done.act, asked=done.asked, names=done.names, faces=done.faces, records=done.records)
     return done
+
+
+def _refuse_links(store: StoreFiles) -> None:
+    for kind in ("base", "lr", "columns"):
+        for path in sorted((store.root / kind).glob("*")):
+            if path.is_symlink():
+                raise SpecError(
+                    "a link: the faces lie elsewhere, where nothing is removed",
+                    file=str(path),
+                    hint="put the folder itself in its place",
+                )
 
 
 def _before(store: StoreFiles, ended: Sequence[Forgetting], asked: Asked) -> Forgotten | None:
@@ -260,6 +272,10 @@ def finish(store: StoreFiles) -> list[Forgetting]:
         settle(store, act)
         # maps of files that are gone would keep their bytes on disk
         REGISTRY.clear()
+        for kind in ("base", "lr", "columns", "masks"):
+            if (store.root / kind).is_dir():
+                # what is said to be gone may not come back after a power cut
+                sync_folder(store.root / kind)
         _write(store, replace(act, state="done"))
     return open_
 

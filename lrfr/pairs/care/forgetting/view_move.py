@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import write_if_other
 from lrfr.pairs.build.growth import find_hashes
-from lrfr.pairs.care.inventory import remove
 from lrfr.pairs.care.verify import unfinished
 from lrfr.pairs.columns.column_manifest import columns_of
-from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.store_files import StoreFiles, remove
 from lrfr.pairs.format.view_manifest import Forgetting, Moved, View, ViewPart
 from lrfr.pairs.views import ViewRows, select_rows, view_id
 

@@ -249,7 +249,8 @@ def _small_files(target: StoreFiles, other: StoreFiles, options: MergeOptions) -
         new = options.name(name, other)
         pairs.append((other.quarantine_path(name), target.quarantine_path(new)))
         pairs.append((other.report_path(name), target.report_path(new)))
-    for source, there in sorted(pairs):
+    # what is told of a list comes behind the list
+    for source, there in sorted(pairs, key=lambda pair: (pair[0].suffix == ".json", pair)):
         if source.exists() and not there.exists():
             found = _sealed(source, there)
             # a mask is called by its sha256

@@ -250,15 +250,3 @@ def _drop(path: Path) -> None:
     path.unlink(missing_ok=True)
     if path.name == "manifest.json":
         shutil.rmtree(path.parent, ignore_errors=True)
-
-
-def refuse_mirror(root: Path, what: str) -> None:
-    """Refuse what cannot be done to a store at an address.
-
-    Raises:
-        SpecError: it is one.
-
-    """
-    mirror = Mirror.of(root)
-    if mirror:
-        raise SpecError(f"{what} needs a store in a folder", file=mirror.address.url, hint="lrfr store copy")

@@ -127,9 +127,3 @@ def _alternatives(piece: str) -> list[str]:
     if last - first >= 1_000_000:
         raise SpecError("more than a million archives", path=piece)
     return [f"{number:0{len(ends[1])}d}" for number in range(first, last + 1)]
-
-
-def archive_suffix(names: Sequence[str]) -> str:
-    """Return ``tar`` or ``zip`` when one of the names is an archive's, "" when none is."""
-    ends = [name.lower() for name in names if name.lower().endswith(ARCHIVE_SUFFIXES)]
-    return ("zip" if ends[0].endswith(".zip") else "tar") if ends else ""
