@@ -170,6 +170,8 @@ def two_sides(words: Iterable[str], name: str, form: str, example: str) -> dict[
 
 
 def picked(kind: type[T], given: Mapping[str, object], **more: object) -> T:
-    """Return the dataclass ``kind`` of those values of the command line that bear its fields' names."""
-    names = [item.name for item in fields(kind) if item.name in given]  # type: ignore[arg-type]
+    """Return the dataclass ``kind`` of those values of the command line that bear its fields' names; what was
+    not given (None) keeps the field's default.
+    """
+    names = [item.name for item in fields(kind) if given.get(item.name) is not None]  # type: ignore[arg-type]
     return kind(**{name: given[name] for name in names}, **more)
