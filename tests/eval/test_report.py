@@ -105,6 +105,24 @@ def test_every_form_tells_the_same_numbers(page, results):
     assert "2.5 M" in html and "0.109 G" in html
 
 
+def test_rates_that_a_list_cannot_resolve_are_named_and_make_room(results):
+    few = [
+        replace(
+            result,
+            metrics={
+                key: replace(m, resolvable=not key.startswith("TAR@FAR=0.0"))
+                for key, m in result.metrics.items()
+            },
+        )
+        for result in results
+        if "TAR@FAR=0.01" in result.metrics
+    ]
+    (section,) = [found for found in build(few).sections if "n/a at all sizes" in str(found)]
+    names = {table.caption.partition(",")[0] for table in section.tables}
+    assert "TAR@FAR=0.1" in names and not names & {"TAR@FAR=0.01", "TAR@FAR=0.001"}
+    assert any("TAR@FAR=0.01" in line for line in section.text)
+
+
 def test_the_same_results_give_the_same_page(results):
     assert to_html(build(results[:1])) == to_html(build(results[:1]))
 

@@ -17,7 +17,7 @@ from lrfr.eval.report.blocks import Image, Section, TableBlock
 from lrfr.eval.report.compare import gain_rows, paired_rows, size_pair, test_key, test_titles
 from lrfr.eval.report.curves import curves
 from lrfr.eval.report.provenance import chain
-from lrfr.eval.report.summary import remarks_of, value_text
+from lrfr.eval.report.summary import counted, remarks_of, value_text
 from lrfr.eval.results import Result
 
 MAIN_METRICS = (
@@ -28,6 +28,7 @@ MAIN_METRICS = (
     "rank-5",
     "TPIR@FPIR=0.1",
     "AUC",
+    "TAR@FAR=0.1",
     "EER",
 )
 
@@ -63,10 +64,9 @@ def compared(results: list[Result]) -> Section:
     return Section(
         "What was compared",
         [
-            f"{len(models)} model(s) on {len(titles)} test(s). All values are percentages; brackets hold 95 "
-            f"% intervals. Resampling is over "
-            "people where the list names them, because pairs that share a person are not independent. The "
-            "thresholds of the accuracy are "
+            f"{counted(len(models), 'model')} on {counted(len(titles), 'test')}. All values are "
+            "percentages; brackets hold 95 % intervals. Resampling is over people where the list names "
+            "them, because pairs that share a person are not independent. The thresholds of the accuracy are "
             "held fixed in it.",
             "n/a stands for a rate below 1 / (number of impostor trials): there are too few to tell it from "
             "zero.",
@@ -99,7 +99,11 @@ def one_test(key: tuple[str, str, str], title: str, results: list[Result]) -> Se
     """Show one test: its main metrics at every pair of sizes, what was remarked, and its curves."""
     own = [result for result in results if test_key(result) == key]
     metrics = list(dict.fromkeys(name for result in own for name in result.metrics))
-    shown = [name for name in MAIN_METRICS if name in metrics] or metrics
+    main = [name for name in MAIN_METRICS if name in metrics] or metrics
+    told = {name for r in own for name, metric in r.metrics.items() if metric.resolvable}
+    shown = [name for name in main if name in told] or main
+    blank = [name for name in main if name not in shown]
+    remarks = remarks_of(own) + ([f"n/a at all sizes: {', '.join(blank)}."] if blank else [])
     tables = []
     for matching, word in (
         ("cross", "cross-resolution: first image (gallery) large, second (probe) small"),
@@ -114,7 +118,7 @@ def one_test(key: tuple[str, str, str], title: str, results: list[Result]) -> Se
         alone = len({size_pair(result) for result in own}) == 1 and (own[0].matching or "same") == matching
         if len({size_pair(result) for result in part}) > 1 or alone:
             tables += [_metric_table(part, name, word) for name in shown[: 4 if part[0].sizes else 1]]
-    return Section(title, remarks_of(own), tables, curves(own))
+    return Section(title, remarks, tables, curves(own))
 
 
 def _metric_table(results: list[Result], metric: str, word: str) -> TableBlock:

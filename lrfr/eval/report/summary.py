@@ -57,6 +57,11 @@ def _summary(results: list[Result]) -> TableBlock:
     return TableBlock(f"{first.benchmark} ({first.protocol}; {'; '.join(how)})", ["sizes", *metrics], rows)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return ``1 model`` or ``2 models``."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
 def value_text(found: Metric | None) -> str:
     """Return ``94.70 [94.0, 95.4]``, in percent, ``n/a`` where the list cannot resolve such a rate."""
     if found is None:
