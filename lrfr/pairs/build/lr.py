@@ -95,7 +95,7 @@ def wanted_by(store: StoreFiles, view: View) -> list[Wanted]:
 
     """
     return [
-        Wanted(variant_of(store.lr_manifest(key)), ref)
+        Wanted(variant_of(store.lr_manifest(key), ref.spec), ref)
         for key, ref in zip(view.parts[0].lr, view.variants, strict=True)
     ]
 
@@ -245,9 +245,9 @@ def pixel_spec(spec: Spec) -> Mapping[str, object]:
     return {key: full[key] for key in ("version", "seed", "image", "pipeline")}
 
 
-def variant_of(manifest: VariantManifest) -> Variant:
-    """Return the variant that a manifest describes, with a weight of no account (and, where it is stored at
-    its native size, the default way up).
+def variant_of(manifest: VariantManifest, name: str = "unnamed") -> Variant:
+    """Return the variant that a manifest describes, its spec under a name, with a weight of no account (and,
+    where it is stored at its native size, the default way up).
 
     Raises:
         SpecError: the spec in it is none that this version reads.
@@ -257,7 +257,7 @@ def variant_of(manifest: VariantManifest) -> Variant:
     if manifest.form.up:
         up = manifest.form.up
         store["up"] = {"size": up.size_px, "filter": up.filter, "antialias": up.antialias}
-    spec = {**manifest.spec, "store": store}
+    spec = {**manifest.spec, "name": name, "store": store}
     return Variant(
         parse_spec(canonical(spec), "the stored spec"), manifest.variant, 1.0, manifest.form.traces
     )
