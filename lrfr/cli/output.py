@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -73,6 +74,11 @@ class Output:
 
         text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=width, allow_unicode=True)
         self.say(text.rstrip())
+
+    def next_step(self, *words: object, more: str = "") -> None:
+        """Print the command that comes next as it can be typed, and where others are found."""
+        line = f"next: {shlex.join(map(str, words))}"
+        self.say(f"{line}    ({more})" if more else line)
 
     def of_first_process(self) -> Output:
         """Return this voice, or a mute one in the other processes of ``torchrun``."""

@@ -47,6 +47,11 @@ def test_the_tutorial_works_as_typed(lrfr, tmp_path):
     assert "0 HR images" in again, "the second spec found HR in the store"
     grown = next(text for words, text in said.items() if words.endswith("--source new_faces"))
     assert "new 3, kept 72" in grown and "75 faces of 9 identities" in grown
+    following = [
+        shlex.split(line.split("    ")[0])[2]
+        for line in re.findall(r"^next: .*", "".join(said.values()), re.M)
+    ]
+    assert set(following) == {"degrade", "make-pairs", "train", "eval", "report"}, "no stage is a dead end"
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "maug" in page and "fskd" in page and not re.search(r"(src|href)=[\"']?(https?:)?//", page)
     assert decode((tmp_path / "look" / "contact.png").read_bytes()).shape[0] > 8 * 50, "a row for every face"

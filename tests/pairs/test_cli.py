@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from lrfr.core.errors import DataError
 from lrfr.pairs.reading.dataset import PairDataset
@@ -37,6 +38,31 @@ def test_second_run_writes_nothing(made):
     assert (again["hr_written"], again["lr_written"], again["rows"]) == (0, 0, 24)
 
 
+@pytest.mark.parametrize(("option", "rows"), [("ids", 20), ("keys", 23)])
+def test_one_list_of_exclusions_is_enough(lrfr, tmp_path, option, rows):
+    face = open_source("synthetic:ids=6,per_id=4").faces()[0]
+    (tmp_path / "out.txt").write_text((face.label if option == "ids" else face.key) + "\n")
+    found = result(lrfr("make-pairs", *SMALL, f"--exclude-{option}", "out.txt", "--json"))
+    assert found["rows"] == rows
+
+
+def test_the_plan_of_an_extension_names_the_specs_of_the_view(made):
+    plan = made("make-pairs", "--extend", "default", "--source", "synthetic:ids=2,per_id=2,seed=5", "--plan")
+    assert plan[0] == 0 and "fskd-paper.v0" in plan[1] and "unnamed" not in plan[1]
+
+
+def test_a_source_without_faces_of_the_view_says_how_to_keep_them(made):
+    code, out, error = made("make-pairs", *SMALL[2:], "--source", "synthetic:ids=3,per_id=4")
+    assert code == 0 and "gone 12" in out and "--extend default" in error
+
+
+def test_each_build_ends_with_the_command_that_comes_next(lrfr):
+    out = lrfr("make-pairs", *SMALL)[1]
+    assert "next: lrfr train fskd    (" in out
+    out = lrfr("make-pairs", *SMALL, "--view", "mine", "--store", "two words")[1]
+    assert "next: lrfr train fskd --view mine --store 'two words'    (" in out
+
+
 def test_plan_writes_nothing(lrfr, tmp_path):
     plan = result(lrfr("make-pairs", *SMALL, "--plan", "--json"))
     assert [row["images"] for row in plan["estimate"]] == [0, 24, 24]
@@ -63,6 +89,10 @@ def test_listing_and_info(made):
     assert [view["view"] for view in listed["views"]] == ["default"]
     assert sorted(row["kind"] for row in listed["stores"]) == ["base", "lr"]
     view = result(made("store", "info", "--json"))
+    shown = yaml.safe_load(made("store", "info")[1])
+    assert {key: shown[key] for key in ("id", "parts", "variants", "rows")} == {
+        key: view[key] for key in ("id", "parts", "variants", "rows")
+    }
     (part,) = view["parts"]
     assert part["base"] == result(made("store", "info", part["base"], "--json"))["id"]
     code, _, error = made("store", "info", "defualt")

@@ -33,5 +33,6 @@ def init(out: Output, path: Path, preset: str | None, force: bool, dry_run: bool
     if path.exists() and not force:
         raise SpecError("exists already", file=str(path), hint="--force overwrites it")
     path.write_text(text, "utf-8")
-    out.say(f"wrote {path}; look at it with: lrfr degrade --spec {path} --preview")
+    out.say(f"wrote {path}; look at it:")
+    out.next_step("lrfr", "degrade", "--spec", path, "--preview")
     return {"path": str(path), "written": True}

@@ -97,7 +97,8 @@ def evaluate(
         results = measure(opened, wanted, place, settings, test=benchmark, hooks=hooks).made_by(line)
     results.save(target)
     out.say(f"{results!r}\n")
-    out.say(f"results: {target}\nnext: lrfr report {target} --out report.html")
+    out.say(f"results: {target}")
+    out.next_step("lrfr", "report", target, "--out", "report.html")
     return {"file": str(target), "results": [as_json(result, heavy=False) for result in results]}
 
 

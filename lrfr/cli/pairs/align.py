@@ -80,6 +80,6 @@ def _show(out: Output, options: AlignOptions, report: AlignReport) -> dict[str, 
         out.note(f"{report.removed} crops whose photographs or landmarks are gone were removed")
     out.say(f"look at {options.sheet}; every file is accounted for in {options.out / 'align.json'}")
     if report.crops:
-        out.say(f"next: lrfr make-pairs --source {options.out}")
+        out.next_step("lrfr", "make-pairs", "--source", options.out)
     where = {"out": str(options.out), "sheet": str(options.sheet)}
     return {**where, **report.counts(), "made": report.made, "removed": report.removed}

@@ -141,6 +141,12 @@ def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
     _remark(out, done.report, done.warnings)
     if done.report.refused or done.report.account.skipped:
         out.say(f"reasons: {quarantine}")
+    if done.counts.gone:
+        out.note(f"gone: the view showed faces that this source lacks; to keep such: --extend {made.name}")
+    given_names = {"--view": (made.name, "default"), "--store": (str(given["store"]), "store")}
+    words = [word for name, (value, usual) in given_names.items() if value != usual for word in (name, value)]
+    if count:
+        out.next_step("lrfr", "train", "fskd", *words, more="other methods: lrfr train ls")
     return made.told() | {"store": str(store.root), "quarantine": quarantine}
 
 

@@ -61,7 +61,7 @@ def info(out: Output, root: Path, name: str) -> dict[str, object]:
     from lrfr.pairs.care.view_summary import full_description
 
     found, faults = full_description(root, name)
-    out.lines(f"{key:<16} {value}" for key, value in found.items() if key != "faults")
+    out.yaml({key: value for key, value in found.items() if key != "faults"})
     out.lines(f"refused: {fault.key}: {fault.code} {fault.reason}" for fault in faults[:SHOWN_FAULTS])
     if len(faults) > SHOWN_FAULTS:
         out.say(f"refused: {len(faults) - SHOWN_FAULTS} more, listed in {found['list_path']}")

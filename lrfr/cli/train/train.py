@@ -142,6 +142,8 @@ def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, obje
     with out.working(folder.name) as hooks:
         run = train_here(recipe, folder, wishes, parents, hooks)
     out.say(str(run))
+    if run.steps == run.total_steps:
+        out.next_step("lrfr", "eval", run.path, more="on embedded faces; yours and others: lrfr eval --list")
     steps = {"steps": run.steps, "total_steps": run.total_steps, "started_at": run.started_at}
     found = {"checkpoint": run.digest, "loss": list(run.losses), "metrics": dict(run.metrics)}
     return {"run": str(run.path), **steps, **found}

@@ -116,7 +116,8 @@ def route_command(
     from lrfr.train.weights.router import write_routes
 
     digest = write_routes(target, runs)
-    out.say(f"{target}: {len(runs)} members, routes {digest[:12]}\nnext: lrfr eval {target}")
+    out.say(f"{target}: {len(runs)} members, routes {digest[:12]}")
+    out.next_step("lrfr", "eval", target)
     return {"folder": str(target), "digest": digest}
 
 
