@@ -114,14 +114,14 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, o
             f"degrades the JPEG (quality 95) of their HR, a few levels off this preview"
         )
     out.say(f"wrote {', '.join(done.written)} to {folder}")
-    if preview and inputs and len(faces) == most:
-        out.note(f"a preview shows the first {most} faces; name files or folders to see others")
-    _say_next(out, inputs, options)
+    _say_next(out, inputs, options, len(faces) == most)
     refused = [fault._asdict() for fault in done.refused]
     return {**result, "written": done.written, "refused": refused, "recoded": done.recoded}
 
 
-def _say_next(out: Output, inputs: tuple[str, ...], options: Mapping[str, Any]) -> None:
+def _say_next(out: Output, inputs: tuple[str, ...], options: Mapping[str, Any], full: bool) -> None:
+    if full and options["preview"]:
+        out.note("the sheet shows the first faces; name files or folders to see others")
     where = ["--source", inputs[0]] if len(inputs) == 1 and Path(inputs[0]).is_dir() else []
     changes = [word for change in options["overrides"] for word in ("--set", change)]
     out.say(f"look at {options['folder'] / 'contact.png'}")
