@@ -170,8 +170,6 @@ def two_sides(words: Iterable[str], name: str, form: str, example: str) -> dict[
 
 
 def picked(kind: type[T], given: Mapping[str, object], **more: object) -> T:
-    """Return the dataclass ``kind`` of those values of the command line that bear its fields' names; what was
-    not given (None) keeps the field's default.
-    """
+    """Return the dataclass ``kind`` of those values that were given (not None) and bear its fields' names."""
     names = [item.name for item in fields(kind) if given.get(item.name) is not None]  # type: ignore[arg-type]
     return kind(**{name: given[name] for name in names}, **more)

@@ -77,8 +77,7 @@ class Output:
 
     def next_step(self, *words: object, more: str = "") -> None:
         """Print the command that comes next as it can be typed, and where others are found."""
-        line = f"next: {shlex.join(map(str, words))}"
-        self.say(f"{line}    ({more})" if more else line)
+        self.say(f"next: {shlex.join(map(str, words))}" + (f"    ({more})" if more else ""))
 
     def of_first_process(self) -> Output:
         """Return this voice, or a mute one in the other processes of ``torchrun``."""

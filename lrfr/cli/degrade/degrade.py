@@ -100,8 +100,7 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, o
     result: dict[str, object] = {"spec": spec.name, "digest": spec.digest}
     result |= {"faces": len(faces), "variants": spec.variants, "notes": notes}
     if options["dry_run"]:
-        work = f"{len(faces)} faces x {spec.variants} variants by '{spec.name}'"
-        out.say(f"would degrade {work} into {folder}")
+        out.say(f"would degrade {len(faces)} faces x {spec.variants} variants by '{spec.name}' into {folder}")
         return {**result, "dry_run": True}
     with out.working("degrade") as hooks:
         done = apply_files(faces, pipeline, folder, preview=preview, stats=stats, hooks=hooks)
@@ -113,19 +112,12 @@ def degrade(out: Output, inputs: tuple[str, ...], **options: Any) -> dict[str, o
             f"{done.recoded} of {len(faces)} faces are no JPEG of {spec.image.size_px} px: a store holds and "
             f"degrades the JPEG (quality 95) of their HR, a few levels off this preview"
         )
-    out.say(f"wrote {', '.join(done.written)} to {folder}")
-    _say_next(out, inputs, options, len(faces) == most)
-    refused = [fault._asdict() for fault in done.refused]
-    return {**result, "written": done.written, "refused": refused, "recoded": done.recoded}
-
-
-def _say_next(out: Output, inputs: tuple[str, ...], options: Mapping[str, Any], full: bool) -> None:
-    if full and options["preview"]:
-        out.note("the sheet shows the first faces; name files or folders to see others")
+    out.say(f"wrote {', '.join(done.written)} to {folder}; look at {folder / 'contact.png'}")
     where = ["--source", inputs[0]] if len(inputs) == 1 and Path(inputs[0]).is_dir() else []
     changes = [word for change in options["overrides"] for word in ("--set", change)]
-    out.say(f"look at {options['folder'] / 'contact.png'}")
     out.next_step("lrfr", "make-pairs", *where, "--spec", options["source"], *changes)
+    refused = [fault._asdict() for fault in done.refused]
+    return {**result, "written": done.written, "refused": refused, "recoded": done.recoded}
 
 
 def _say_stats(out: Output, summary: Summary) -> None:
