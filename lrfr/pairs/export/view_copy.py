@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.core.files import unseal
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.export.copy_place import CopyPlace, CopySource, FolderPlace, place_of
-from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View
 from lrfr.pairs.reading.view_files import Needed, NeededFolder, small, view_folders, view_masks
 
@@ -65,12 +65,13 @@ def copy_view(
 
     Raises:
         SpecError: there is no such view, or the place has another one of this name.
-        DataError: a file of the store is damaged.
+        DataError: a file of the store is damaged, or forgetting in it has not ended.
         LockedError: another process writes to the place.
         EnvironmentFault: the place cannot be written or reached, or has no room.
 
     """
     place, shown = place_of(to), store.view(view)
+    refuse_other_layouts(store)
     _refuse_other_view(place, shown, view)
     folders = list(view_folders(store, [view]))
     if dry_run:
@@ -82,9 +83,11 @@ def copy_view(
             place.remove(path)
         _put_all(place, source, plan.missing, link, hooks)
         _put_all(place, source, plan.manifests, False, SILENT)
-        reports = list(_reports(store, view))
-        there = place.has(reports)
-        _put_all(place, source, [item for item in reports if item.path not in there], False, SILENT)
+        lists, reports = _lists(store, view), _reports(store, view)
+        there = place.has([*lists, *reports])
+        # what is told of a list comes behind the list
+        for items in (lists, reports):
+            _put_all(place, source, [item for item in items if item.path not in there], False, SILENT)
         place.put(source, small(store, f"views/{view}.json"), False)
         place.seal()
     return _copied(place, shown, plan, False)
@@ -173,12 +176,21 @@ def _refuse_other_view(place: CopyPlace, view: View, name: str) -> None:
         raise SpecError(f"another view '{name}' is there already", file=str(place), hint=hint)
 
 
-def _reports(store: StoreFiles, view: str) -> Iterator[Needed]:
-    # what was forgotten stays so in the copy
-    acts = sorted((store.root / "forgotten").glob("*"))
-    for path in (*acts, store.report_path(view), store.quarantine_path(view)):
-        if path.exists():
-            yield small(store, path.relative_to(store.root).as_posix())
+def _lists(store: StoreFiles, view: str) -> list[Needed]:
+    """Return the digests of what was forgotten, which stays so in the copy, and the refused faces."""
+    return _small(store, [*(path.with_suffix(".npy") for path in _acts(store)), store.quarantine_path(view)])
+
+
+def _reports(store: StoreFiles, view: str) -> list[Needed]:
+    return _small(store, [*_acts(store), store.report_path(view)])
+
+
+def _acts(store: StoreFiles) -> list[Path]:
+    return [store.act_path(act.act) for act in store.acts() if act.state == "done"]
+
+
+def _small(store: StoreFiles, paths: Sequence[Path]) -> list[Needed]:
+    return [small(store, path.relative_to(store.root).as_posix()) for path in paths if path.exists()]
 
 
 def _put_all(place: CopyPlace, source: CopySource, items: Sequence[Needed], link: bool, hooks: Hooks) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -426,8 +427,12 @@ def test_an_act_that_did_not_end_is_told_and_ended(folder, grown, lrfr):
         states.add(state)
         if state == "begun":
             assert any("has not ended" in finding.fault for finding in verify(store))
+            # what only this store can end is no act of its copy
+            store.copy("default", folder / "early")
+            assert verify(Store(folder / "early"), deep=True) == []
         if state == "decided":
-            for refused in (store.gc, store.verify, store.compact):
+            copying = partial(store.copy, "default", folder / "copy")
+            for refused in (store.gc, store.verify, store.compact, copying):
                 with pytest.raises(DataError, match="has not ended"):
                     refused()
             with pytest.raises(DataError, match="has not ended"):
