@@ -283,6 +283,13 @@ def _numbers_of(rows: ViewRows, ids: Sequence[str]) -> list[int]:
     return [place[near[name]] for name in ids]
 
 
+def known_attributes(rows: ViewRows, chosen: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int8]]:
+    """Return the names of the attributes that any chosen row has, and int8 ``[chosen, a]`` of these alone."""
+    values = rows.attributes[chosen]
+    known = np.flatnonzero((values >= 0).any(0))
+    return tuple(rows.attribute_names[column] for column in known.tolist()), np.take(values, known, axis=1)
+
+
 def dense_labels(rows: ViewRows, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the label of every chosen row and the names of all: the identities that occur, numbered from 0
     on in the order of their names; -1 for none.

@@ -477,3 +477,37 @@ def test_what_another_process_added_before_the_lock_was_taken_stays(folder, monk
     made = extend(folder / "s", Some(keep=(5,)))
     assert made.id == write(folder / "whole", Some(keep=(0, 1, 2, 3, 4, 5))).id
     assert shown(folder / "s") == shown(folder / "whole")
+
+
+@dataclass(frozen=True)
+class Uneven(Some):
+    """Faces with bytes under two keys, without label, of several splits, and an attribute of some alone."""
+
+    first: int = 0
+
+    def faces(self):
+        found = []
+        for face in super().faces():
+            number = face.place[0] * 8 + face.place[1]
+            label = "" if number % 7 == 0 else face.label
+            split = ("train", "test", "")[number % 3]
+            place = (0, 0, False) if number % 11 == 0 else face.place
+            known = {"Rare": number % 2} if face.place[0] < 5 else {}
+            if face.place[0] >= self.first:
+                found.append(replace(face, label=label, split=split, place=place, attributes=known))
+        return found
+
+
+def test_what_hidden_rows_have_is_seen_nowhere(folder):
+    made = write(folder / "s", Uneven())
+    assert PairDataset(folder / "s").attribute_names == ("Rare",)
+    parts = write(folder / "p", Uneven(keep=(0, 1, 2, 3)))
+    for keep in ((4, 5, 6), (7, 8, 9)):
+        parts = extend(folder / "p", Uneven(keep=keep))
+    assert parts.id == made.id and shown(folder / "p") == shown(folder / "s")
+    made = write(folder / "s", Uneven(first=5))
+    whole = write(folder / "w", Uneven(first=5))
+    assert made.id == whole.id and PairDataset(folder / "s").attribute_names == ()
+    assert shown(folder / "s") == shown(folder / "w")
+    # a split is known by the id of a view of its rows, and shows the same
+    assert PairDataset(folder / "s", split="test").digest == PairDataset(folder / "w", split="test").digest

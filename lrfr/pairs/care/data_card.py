@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lrfr.pairs.care.inventory import bytes_of
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import SourceReport, View
-from lrfr.pairs.views import ViewRows, select_rows
+from lrfr.pairs.views import ViewRows, known_attributes, select_rows
 
 
 def card(store: StoreFiles, name: str) -> str:
@@ -30,7 +30,7 @@ def card(store: StoreFiles, name: str) -> str:
     counts = np.bincount(labels[labels >= 0]) if (labels >= 0).any() else np.zeros(1, int)
     report = store.report(name) or SourceReport({"kind": "unknown"}, {}, {}, len(rows))
     lines = [f"# Data card of the view `{name}`", ""]
-    lines += _sources(rows, report, len(chosen), counts[counts > 0])
+    lines += _sources(rows, report, chosen, counts[counts > 0])
     lines += _variants(store, view, str(report.source.get("kind")))
     lines += ["## Identity", "", f"- view: `{view.id}`"]
     lines += [f"- base: `{base.id}`, manifest `{base.sealed}`" for base in rows.manifests]
@@ -43,8 +43,10 @@ def card(store: StoreFiles, name: str) -> str:
     return "\n".join(lines)
 
 
-def _sources(stored: ViewRows, report: SourceReport, rows: int, counts: NDArray[np.int64]) -> list[str]:
-    crop = stored.manifests[0].crop
+def _sources(
+    stored: ViewRows, report: SourceReport, chosen: NDArray[np.int64], counts: NDArray[np.int64]
+) -> list[str]:
+    crop, rows, attributes = stored.manifests[0].crop, len(chosen), known_attributes(stored, chosen)[0]
     lines = ["## Faces", ""]
     for told in report.told:
         source = told.source
@@ -62,7 +64,7 @@ def _sources(stored: ViewRows, report: SourceReport, rows: int, counts: NDArray[
         f"- HR: {crop.size_px} px, JPEG (original bytes where they fit, else quality {crop.quality})"
     )
     lines.append(f"- aligned by landmarks: {'yes' if crop.aligned else 'no'}; channels: {crop.color}")
-    lines.append(f"- attributes: {', '.join(stored.attribute_names) or 'none'}")
+    lines.append(f"- attributes: {', '.join(attributes) or 'none'}")
     return [*lines, ""]
 
 

@@ -21,7 +21,7 @@ from lrfr.pairs.format.reader import VERIFY
 from lrfr.pairs.format.store_files import StoreFiles, root_of
 from lrfr.pairs.reading.hugging_face import to_hf
 from lrfr.pairs.reading.pair_reader import Images, PairReader, open_parts
-from lrfr.pairs.views import ViewRows, dense_labels, select_rows, view_id
+from lrfr.pairs.views import ViewRows, dense_labels, known_attributes, select_rows, view_id
 
 if TYPE_CHECKING:
     import datasets
@@ -74,8 +74,7 @@ class PairDataset(Dataset[PairItem]):
         self.rows = stored.rows[chosen]  # row of the parts, one after another, of every position
         self.reader = PairReader(self.view, digest, self.hr, self.lr, self.rows, self.size_px)
         self._labels, self.label_names = dense_labels(stored, chosen)
-        self.attribute_names = stored.attribute_names
-        self._attributes = np.asarray(stored.attributes[chosen])
+        self.attribute_names, self._attributes = known_attributes(stored, chosen)
         self._keys = stored.keys
         self.split_names = stored.split_names
         self._splits = np.asarray(stored.splits[chosen])
