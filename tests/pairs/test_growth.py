@@ -201,8 +201,11 @@ def test_splits_and_attributes_join_by_name(folder):
     assert both.attribute_names == ("Odd", "Smiling")
     for split, column, count in (("train", 0, 40), ("dev", 1, 19)):
         part = PairDataset(folder / "s", split=split)
-        assert len(part) == count and (part.attributes[:, column] >= 0).all()
-        assert (part.attributes[:, 1 - column] == -1).all()
+        assert len(part) == count and part.attribute_names == (both.attribute_names[column],)
+        assert (part.attributes >= 0).all()
+        rows = np.isin(both.rows, part.rows)
+        assert (both.attributes[rows][:, [column]] == part.attributes).all()
+        assert (both.attributes[rows][:, 1 - column] == -1).all()
     alone = write(folder / "dev", Told(keep=(2,), split="dev", attribute="Smiling"))
     assert PairDataset(folder / "s", split="dev").digest == alone.id
 

@@ -160,6 +160,7 @@ def make_pairs(
         make_folder(files.tmp)
         # what a killed run left; the lock says that nobody else is writing
         sweep(files.tmp)
+        refuse_other_layouts(files)
         if plan.before != view_before(files, wished.name, options.extend):
             # another process has written the view since
             plan = wish(files, ingest, loaded, wished, options)

@@ -57,8 +57,8 @@ def compact(store: StoreFiles, name: str, hooks: Hooks = SILENT) -> Compacted:
         Stopped: a stop was asked for; finished shards are kept.
 
     """
-    refuse_other_layouts(store)
     with store_lock(store.root):
+        refuse_other_layouts(store)
         make_folder(store.tmp)
         sweep(store.tmp)
         view = store.view(name)

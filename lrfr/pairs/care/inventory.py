@@ -180,8 +180,8 @@ def gc(root: Path, dry_run: bool = False) -> Collected:
 
     """
     store = open_store(root)
-    refuse_other_layouts(store)
     with store_lock(root):
+        refuse_other_layouts(store)
         used = _used(store)
         found = [
             path for kind in ("base", "lr", "masks", "columns") for path in sorted((root / kind).glob("*"))

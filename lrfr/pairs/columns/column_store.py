@@ -21,7 +21,7 @@ from lrfr.pairs.columns.column_write import ImageFunction, write_function
 from lrfr.pairs.columns.given_values import Values
 from lrfr.pairs.columns.row_array import chunk_fault, open_column
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.store_files import StoreFiles, open_store, remove
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def write_column(
 
     Raises:
         SpecError: the name or type cannot be one, or the values do not fit the rows.
-        DataError: a record is damaged.
+        DataError: a record is damaged, or forgetting has not ended.
         LockedError: another process writes this store.
 
     """
@@ -89,6 +89,7 @@ def write_column(
     places = [ColumnPlace(open_store(store.root), base, name, producer) for base in bases]
     written = start = 0
     with store_lock(store.root):
+        refuse_other_layouts(store)
         for place in places:
             count = place.store.base_manifest(place.base).rows
             if isinstance(values, Values):
@@ -186,6 +187,7 @@ def drop_column(store: StoreFiles, bases: Sequence[str], name: str, producer: st
     """
     wanted = {ColumnPlace(store, base, name, producer).folder for base in bases} if producer else None
     with store_lock(store.root):
+        refuse_other_layouts(store)
         doomed = [
             folder
             for base in bases

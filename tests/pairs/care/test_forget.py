@@ -432,7 +432,8 @@ def test_an_act_that_did_not_end_is_told_and_ended(folder, grown, lrfr):
             assert verify(Store(folder / "early"), deep=True) == []
         if state == "decided":
             copying = partial(store.copy, "default", folder / "copy")
-            for refused in (store.gc, store.verify, store.compact, copying):
+            writing = partial(store.write_column, "default", "n", np.mean, producer="n")
+            for refused in (store.gc, store.verify, store.compact, copying, writing):
                 with pytest.raises(DataError, match="has not ended"):
                     refused()
             with pytest.raises(DataError, match="has not ended"):

@@ -43,8 +43,8 @@ def join_views(store: StoreFiles, names: Sequence[str], new: str, replace_rows: 
         DataError: their bases are not made alike, or a key has other bytes or labels in two of them.
 
     """
-    refuse_other_layouts(store)
     with store_lock(store.root):
+        refuse_other_layouts(store)
         make_folder(store.tmp)
         sweep(store.tmp)
         views = [store.view(name) for name in names]
