@@ -16,6 +16,7 @@ from lrfr.eval.report.compare import paired_rows
 from lrfr.eval.report.plots import OKABE_ITO
 from lrfr.eval.report.report import ReportOptions, build, to_html, to_json, to_markdown, write_report
 from lrfr.eval.report.seeds import over_seeds
+from lrfr.eval.report.text_table import aligned
 from lrfr.eval.results import Cost
 from tests.eval.test_results import toy_results
 from tests.eval.world import identity_picture, save
@@ -121,6 +122,16 @@ def test_rates_that_a_list_cannot_resolve_are_named_and_make_room(results):
     names = {table.caption.partition(",")[0] for table in section.tables}
     assert "TAR@FAR=0.1" in names and not names & {"TAR@FAR=0.01", "TAR@FAR=0.001"}
     assert any("TAR@FAR=0.01" in line for line in section.text)
+
+
+def test_text_tables_have_numbers_to_the_right_and_words_to_the_left():
+    text = aligned(["kind", "what", "n"], [["a", "of it", 5], ["b", "much more", 1200]])
+    assert text.splitlines() == [
+        "kind  what          n",
+        "----  ---------  ----",
+        "a     of it         5",
+        "b     much more  1200",
+    ]
 
 
 def test_the_same_results_give_the_same_page(results):
