@@ -134,6 +134,6 @@ def pillow_resize(images):
     from PIL import Image
 
     return lambda: [
-        np.asarray(Image.fromarray(image).resize((SIZES[i % 5],) * 2, Image.BICUBIC))
+        np.asarray(Image.fromarray(image).resize((SIZES[i % 5],) * 2, Image.Resampling.BICUBIC))
         for i, image in enumerate(images)
     ]

@@ -280,9 +280,9 @@ def _code_lines(text: str, tree: ast.Module) -> list[str]:
     """Return the stripped lines of code: no blanks, comments, docstrings or imports."""
     skipped: set[int] = set()
     for node in ast.walk(tree):
-        said = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if (said and isinstance(node.value.value, str)) or isinstance(node, ast.Import | ast.ImportFrom):
-            skipped.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())) | ast.Import() | ast.ImportFrom():
+                skipped.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     numbered = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
     return [line for number, line in numbered if line and line[0] != "#" and number not in skipped]
 

@@ -95,7 +95,7 @@ def overhead(root: Path, spec: Any, jpegs: list[bytes], rounds: int) -> dict[str
     tasks[0].run()
     both = [(cpu(lambda task=task: operation(task)), cpu(task.run)) for _ in range(rounds) for task in tasks]
     shutil.rmtree(places[0].folder)
-    images = tasks[0].place.stop - tasks[0].place.start
+    images = len(tasks[0].places[0].rows)
     return {
         "operation_ms": round(1e3 * statistics.median(pure for pure, _ in both) / images, 3),
         "shard_ms": round(1e3 * statistics.median(whole for _, whole in both) / images, 3),
@@ -118,7 +118,7 @@ def scaling(source: Path, folder: Path) -> dict[str, float]:
     from lrfr.pairs.store import Store
 
     store, ingest, spec = Store(folder / "p"), Ingest(FolderSource(source)), load_spec(SLOW_SPEC)
-    images = make_pairs(ingest, store=store).done.base.rows
+    images = make_pairs(ingest, store=store).done.stored_rows
     times: dict[str, list[float]] = {}
     for workers in (1, 2, 1, 2, 1, 2):
         shutil.rmtree(folder / "p" / "lr", ignore_errors=True)

@@ -99,7 +99,7 @@ def _list_sources(out: Output) -> dict[str, object]:
     from lrfr.pairs.sources.table import SOURCES, example_of
 
     kinds = {kind: SOURCES.help(kind) for kind in SOURCES}
-    rows = [[kind, text, example_of(kind)] for kind, text in kinds.items()]
+    rows = [[kind, text.replace("``", ""), example_of(kind)] for kind, text in kinds.items()]
     out.table(["kind", "what it reads", "--source"], rows)
     return {"sources": kinds, "examples": {kind: example_of(kind) for kind in kinds}}
 
