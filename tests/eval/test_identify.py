@@ -47,7 +47,8 @@ def test_tinyface_counts_come_from_the_files(tmp_path):
         8,
         15,
     )
-    assert list(result.metrics) == ["rank-1", "rank-5", "rank-10", "rank-20"]
+    assert list(result.metrics) == ["rank-1", "rank-5", "rank-10", "rank-20", "mAP"]
+    assert 0.5 < result.metrics["mAP"].value <= 1
     assert result.metrics["rank-1"].value > 0.8
     assert (result.flip, result.sizes, result.finetuned) == ("mean", (None, None), "no")
 

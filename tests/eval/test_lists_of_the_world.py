@@ -1,10 +1,13 @@
 """Lists and folders of benchmarks as people have them: labels, headers, separators, and what systems leave there."""
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.image import IMAGE_SUFFIXES
+from lrfr.core.image import IMAGE_SUFFIXES, encode_png
 from lrfr.eval.pairs import pair_list, synthetic_pairs
 from lrfr.eval.protocols.celeba import read_celeba
 from lrfr.eval.protocols.identify import run_lists, run_tinyface
@@ -384,3 +387,37 @@ def test_a_picture_of_nobody_is_no_person_of_a_search(tmp_path, word):
     with pytest.raises(DataError, match="no identity") as caught:
         run_lists(tmp_path, quick_task())
     assert caught.value.line == 2 and "distractor" in str(caught.value)
+
+
+@pytest.mark.parametrize("start", ["/data/faces/", "C:\\\\faces\\\\", "D:/old/faces/"])
+def test_paths_of_another_machine_are_answered_with_what_to_cut(four, start):
+    write_rows(four, ["1", "0"] * 2)
+    path = four / "pairs.tsv"
+    text = path.read_text()
+    path.write_text("".join(f"{start}{line}\n" for line in text.splitlines()))
+    first = text.split("\t")[0]
+    with pytest.raises(DataError) as caught:
+        run_tsv(path, quick_task(sizes=(24,)))
+    assert f"'{first}' is there: cut '{start}' from each line" in str(caught.value)
+    assert (caught.value.line, caught.value.file) == (1, str(path))
+
+
+def test_pictures_elsewhere_are_answered_with_root(four):
+    write_rows(four, ["1", "0"] * 2)
+    (four / "images").rename(four / "elsewhere")
+    with pytest.raises(DataError, match=r"pairs\.tsv:1: .*the names start at .*add ,root=FOLDER"):
+        run_tsv(four / "pairs.tsv", quick_task(sizes=(24,)))
+    assert run_tsv(Path(f"{four}/pairs.tsv,root={four}/elsewhere"), quick_task(sizes=(24,)))
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_lists_of_one_kind_of_pairs_are_refused_with_their_file(four, label):
+    write_rows(four, [str(int(label))] * 4)
+    with pytest.raises(DataError, match=r"pairs\.tsv: .*no folds can be drawn"):
+        run_tsv(four / "pairs.tsv", quick_task(sizes=(24,)))
+    images = [encode_png(identity_picture(person, 0)) for person in range(80)]
+    path = four / "cfp_fp.bin"
+    path.write_bytes(pickle.dumps((images, [label] * 40), protocol=2))
+    for data in (four, path):
+        with pytest.raises(DataError, match=r"cfp_fp\.bin: .*no folds can be drawn"):
+            run_bin_or_folder(data, quick_task(sizes=(24,)), name="cfp-fp")

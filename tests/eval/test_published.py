@@ -247,3 +247,46 @@ def test_identification_and_fractions():
     assert side_by_side(find_table("maug-2"), ours)[1][-1][:2] == ["ours: mine", "0.46"]
     assert side_by_side(find_table("fskd-3"), ours)[0][-1] != "ours: mine"  # wide: a row, not a column
     assert side_by_side(find_table("btnet-2"), ours)[1] == find_table("btnet-2").rows
+
+
+def test_another_backbone_stands_beside_no_row_and_says_so():
+    def beside(backbone, method="fskd", side=None):
+        one = result("agedb-30", "accuracy", 0.5, (14, 14))
+        one = replace(one, model=Model("mine", method=method, side=side, backbone=backbone))
+        columns, rows, remarks = side_by_side(find_table("fskd-1"), [one])
+        return {row[2] for row in rows if len(columns) == 5 and row[-1]}, " ".join(remarks)
+
+    every = {"iResNet50", "iResNet50+Dec", "iResNet50+CBAM"}
+    assert beside(None)[0] == every and "backbone" not in beside(None)[1]  # unknown: nothing is guessed
+    rows, told = beside("iresnet50")
+    assert rows == {"iResNet50", "iResNet50+Dec"}
+    assert "mine: backbone iresnet50, the paper's is iResNet50+CBAM: stands beside no row of it" in told
+    assert beside("iresnet50-cbam")[0] == {"iResNet50+CBAM"}
+    rows, told = beside("iresnet18")
+    assert rows == set()
+    assert "backbone iresnet18, the paper's is iResNet50+CBAM" in told
+    # a row that leaves the network open is about one of the table's
+    assert beside("iresnet50", "baseline", "lr")[0] == {"-"}
+    assert beside("iresnet18", "baseline", "lr")[0] == set()
+    assert "backbone" not in beside("iresnet18", "octuplet")[1]
+
+
+def test_a_row_of_our_own_says_where_its_backbone_is_another():
+    for backbone, told in (("iresnet18", True), ("lrfr-resnet34", False), (None, False)):
+        one = replace(result("lfw", "accuracy", 0.9), model=Model("mine", backbone=backbone))
+        _, rows, remarks = side_by_side(find_table("maug-4"), [one])
+        assert rows[-1][0] == "ours: mine"
+        words = "mine: backbone iresnet18, the paper's is ResNet34: the row is not like for like"
+        assert (words in remarks) == told
+
+
+def test_networks_of_the_tables_are_backbones():
+    from lrfr.train.backbones.table import BACKBONES
+
+    named = [table for table in tables().values() if table.networks]
+    assert len(named) >= 6
+    for table in named:
+        assert set(table.networks.values()) <= set(BACKBONES.names())
+        if table.network_column is not None:
+            words = {row[table.columns.index(table.network_column)] for row in table.rows}
+            assert words - {"-"} <= set(table.networks)

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from lrfr.eval.scoring.search import hit_scores, official_sweep, open_set_auc, search, tpir_at_fpir
+from lrfr.eval.scoring.search import (
+    average_precisions,
+    hit_scores,
+    official_sweep,
+    open_set_auc,
+    search,
+    tpir_at_fpir,
+)
 
 
 def world(seed=0, people=12, per_person=3, probes=40, dim=8, strangers=30):
@@ -124,3 +131,43 @@ def test_official_sweep_equals_its_loop():
         assert values[target] == pytest.approx(tpir[np.argmin(np.abs(fpir - target))])
     assert area == pytest.approx(np.trapezoid(tpir[::-1], fpir[::-1]))
     assert math.isclose(values[0.3], tpir_at_fpir(mated, unmated, 0.3, 20).tpir, abs_tol=0.1)
+
+
+def plain_average_precision(scores, own):
+    """The published script's loop: trapezoids under precision over recall, until the last mate is found."""
+    order = sorted(range(len(scores)), key=lambda place: (-scores[place], own[place]))
+    area, old_recall, old_precision, hits = 0.0, 0.0, 1.0, 0
+    for place, index in enumerate(order, 1):
+        hits += own[index]
+        recall, precision = hits / sum(own), hits / place
+        area += (recall - old_recall) * (old_precision + precision) / 2
+        old_recall, old_precision = recall, precision
+    return area
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+@pytest.mark.parametrize("seed", range(4))
+def test_average_precision_equals_the_published_loop(block, seed):
+    rng = np.random.default_rng(seed)
+    gallery, probe = rng.normal(size=(90, 6)).astype(np.float32), rng.normal(size=(25, 6)).astype(np.float32)
+    label = rng.integers(0, 12, 90)  # between two and a dozen mates each
+    label[60:] = -100  # distractors
+    who = rng.integers(0, 12, 25)
+    found = average_precisions(probe, who, gallery, label, gallery_block=block)
+    scores = cosines(probe, gallery)
+    wanted = [
+        plain_average_precision(row.tolist(), (label == one).tolist())
+        for row, one in zip(scores, who, strict=True)
+    ]
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_average_precision_of_a_perfect_a_collapsed_and_a_mateless_probe():
+    gallery = np.array([[1, 0], [1, 0.1], [0, 1], [-1, 0]], np.float32)
+    label = np.array([5, 5, 6, -100])
+    probe = np.array([[1, 0], [1, 0]], np.float32)
+    assert average_precisions(probe, np.array([5, 7]), gallery, label)[0] == 1
+    assert np.isnan(average_precisions(probe, np.array([5, 7]), gallery, label)[1])
+    # all alike: the two strangers come first, so that the mates stand at 3 and 4 of 4
+    alike = average_precisions(probe[:1], np.array([5]), np.ones((4, 2), np.float32), label)[0]
+    assert alike == pytest.approx(((0 / 2 + 1 / 3) / 2 + (1 / 3 + 2 / 4) / 2) / 2)

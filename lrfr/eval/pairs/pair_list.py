@@ -31,6 +31,7 @@ class PairList:
         alignment: how the crops were made, as far as known.
         digest: sha256 over the list as it was distributed (not the pixels).
         files: what was seen in the folders, where somebody looked.
+        place: the file that it was read from, for messages; "" where there is none.
 
     """
 
@@ -44,6 +45,7 @@ class PairList:
     alignment: str = "as distributed"
     digest: str = field(default="")
     files: Files | None = None
+    place: str = ""
 
     def __post_init__(self) -> None:
         """Check the lengths and fill in the digest."""

@@ -18,11 +18,12 @@ from lrfr.eval.protocols.pair_lists import images_root, rooted
 from lrfr.eval.protocols.seen import Ledger, check_there, listed_in_mat, unaligned_remark
 from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
-from lrfr.eval.scoring.search import F32, Search, search, tpir_at_fpir
+from lrfr.eval.scoring.metrics import F64
+from lrfr.eval.scoring.search import F32, Search, average_precisions, search, tpir_at_fpir
 from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells, with_draws
 from lrfr.pairs.sources.base import identity_name
 
-REVISION = 2
+REVISION = 3
 TINYFACE_RANKS = (1, 5, 10, 20)
 DISTRACTOR = -100  # TinyFace's own label of a distractor; no person has a negative number
 TINYFACE_TREE = """
@@ -111,8 +112,22 @@ def _closed_set(parts: _Parts, cell: SizeCell, ranks: Sequence[int]) -> dict[str
     gallery, strangers = parts.get("gallery", gallery_size), parts.get("distractor", gallery_size)
     everyone = np.concatenate([gallery, strangers.reshape(-1, gallery.shape[1])])
     label = np.concatenate([lists.gallery_id, np.full(len(strangers), DISTRACTOR)])
-    found = search(parts.get("probe", probe_size), lists.probe_id, everyone, label)
-    return rank_metrics(found, lists.probe_id, ranks, parts.task)
+    probe = parts.get("probe", probe_size)
+    found = search(probe, lists.probe_id, everyone, label)
+    body = rank_metrics(found, lists.probe_id, ranks, parts.task)
+    precision = average_precisions(probe, lists.probe_id, everyone, label)
+    return body | {"mAP": _mean(precision, lists.probe_id, parts.task)}
+
+
+def _mean(values: F64 | Bools, probe_id: Ints, task: Task) -> Metric:
+    """Return a mean over the probes with a bootstrap interval over their people."""
+    settings = task.settings
+    resampling = Resampling(len(values), probe_id, None, settings.replicates, settings.seed)
+    return metric(
+        float(values.mean()),
+        len(values),
+        bootstrap_mean(values, resampling) if settings.replicates else None,
+    )
 
 
 def _open_set(parts: _Parts, cell: SizeCell, fpirs: Sequence[float]) -> dict[str, Metric]:
@@ -128,14 +143,7 @@ def _open_set(parts: _Parts, cell: SizeCell, fpirs: Sequence[float]) -> dict[str
 
 def rank_metrics(found: Search, probe_id: Ints, ranks: Sequence[int], task: Task) -> dict[str, Metric]:
     """Return rank-k accuracies with bootstrap intervals over the probes' people."""
-    resampling = Resampling(len(found.rank), probe_id, None, task.settings.replicates, task.settings.seed)
-    body = {}
-    for k in ranks:
-        hit: Bools = np.asarray(found.rank <= k)
-        body[f"rank-{k}"] = metric(
-            float(hit.mean()), len(hit), bootstrap_mean(hit, resampling) if task.settings.replicates else None
-        )
-    return body
+    return {f"rank-{k}": _mean(np.asarray(found.rank <= k), probe_id, task) for k in ranks}
 
 
 def open_set_metrics(
@@ -197,7 +205,7 @@ def _own_list(path: Path, root: Path, *, named: bool = True) -> tuple[list[Path]
     """Return the pictures of a list and, where it must name them, their people."""
     rows = own_rows(path, ("path", "identity"), optional=0 if named else 1)
     files = [listed_file(root, row[0], path, number) for number, row in rows]
-    check_there(files, [number for number, _ in rows], path)
+    check_there(files, [number for number, _ in rows], path, root)
     nobody = next((number for number, row in rows if named and not identity_name(row[1])), None)
     if nobody is not None:
         raise DataError(

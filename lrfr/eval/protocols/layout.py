@@ -16,10 +16,14 @@ from typing import Any
 import numpy as np
 
 from lrfr.core.errors import DataError
+from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import Line, Row, read_lines, read_rows, read_text
 from lrfr.core.lists.text import lines_of as text_lines
 from lrfr.eval.embeddings import Ints
 
+# LFW's own suffix first
+_LOWER = (".jpg", ".png", *sorted(IMAGE_SUFFIXES - {".jpg", ".png"}))
+PICTURE_SUFFIXES = (*_LOWER, *map(str.upper, _LOWER))
 MAX_MAT_BYTES = 256 * 1024 * 1024
 
 
@@ -183,10 +187,21 @@ def file_digest(*paths: Path) -> str:
 
 
 def inside(root: Path, name: str) -> Path:
-    """Join a name from a list to ``root``; a name that leads out of it is refused."""
+    """Join a name from a list to ``root``; a name that leads out of it is refused, and where its end is a
+    file below ``root`` (a path of another machine), the message says what to cut.
+    """
     parts = PurePosixPath(PureWindowsPath(name).as_posix())
     if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
-        raise DataError(f"the list names '{name}', which is not below the folder", file=str(root))
+        hint = None
+        if parts.is_absolute() or PureWindowsPath(name).is_absolute():
+            tails = ["/".join(parts.parts[start:]) for start in range(1, len(parts.parts))]
+            there = next((tail for tail in tails if (root / tail).is_file()), None)
+            hint = (
+                f"a path of another machine? '{there}' is there: cut '{name[: -len(there)]}' from each line"
+                if there
+                else f"expected paths below {root}, such as '{tails[-1] if tails else 'a.jpg'}'"
+            )
+        raise DataError(f"the list names '{name}', which is not below the folder", file=str(root), hint=hint)
     return root / parts
 
 
@@ -202,7 +217,7 @@ def listed_file(root: Path, name: str, list_path: Path, line: int, suffixes: Seq
     try:
         path = inside(root, name)
     except DataError as fault:
-        raise DataError(fault.message, file=str(list_path), line=line) from None
+        raise DataError(fault.message, file=str(list_path), line=line, hint=fault.hint) from None
     plain = path.relative_to(root).as_posix()
     old = plain.encode("utf-8", "surrogateescape").decode("latin-1")
     forms = [plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD")), old]

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import Row
 from lrfr.eval.embeddings import Source
 from lrfr.eval.pairs import PairList, agrees, pair_list, synthetic_pairs
 from lrfr.eval.pairs.list_files import PAIR_COLUMNS, made_by_lrfr
-from lrfr.eval.protocols.layout import integer, listed_file, need, own_rows
+from lrfr.eval.pairs.official_lists import CFP_TREE, TWO_LINES_TREE, official_pairs
+from lrfr.eval.protocols.layout import PICTURE_SUFFIXES, integer, listed_file, need, own_rows
 from lrfr.eval.protocols.seen import check_there
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result
@@ -47,10 +47,9 @@ pairs.tsv               path_a <tab> path_b <tab> same [<tab> fold]; same is 1 o
                         elsewhere;
                         paths below the list's folder, images/ or aligned/; commas or spaces will do
 images/person/001.jpg   the folder above a file is taken as the person"""
+# the second is the name of its unaligned pictures as they are distributed
+_XQLFW_FOLDERS = ("xqlfw_aligned_112", "lfw_original_imgs_min_qual0.85variant11", "xqlfw")
 _LFW_FOLDERS = ("lfw", "lfw_aligned_112", "lfw-deepfunneled", "lfw_funneled", "images")
-# LFW's own suffix first
-_LOWER = (".jpg", ".png", *sorted(IMAGE_SUFFIXES - {".jpg", ".png"}))
-_SUFFIXES = (*_LOWER, *map(str.upper, _LOWER))
 
 
 def read_bin(path: Path, name: str) -> PairList:
@@ -68,7 +67,14 @@ def read_bin(path: Path, name: str) -> PairList:
     except DataError:
         fold = None
     return PairList(
-        name, list(images), 2 * places, 2 * places + 1, same, fold=fold, alignment="as in the .bin file"
+        name,
+        list(images),
+        2 * places,
+        2 * places + 1,
+        same,
+        fold=fold,
+        alignment="as in the .bin file",
+        place=str(path),
     )
 
 
@@ -80,7 +86,7 @@ def read_lfw_list(list_path: Path, root: Path, name: str) -> PairList:
     """
     listed = read_pairs_txt(list_path, DataError, names=True)
     found = {
-        key: listed_file(root, key, list_path, pair.line, _SUFFIXES)
+        key: listed_file(root, key, list_path, pair.line, PICTURE_SUFFIXES)
         for pair in listed.pairs
         for key in pair[:2]
     }
@@ -89,6 +95,7 @@ def read_lfw_list(list_path: Path, root: Path, name: str) -> PairList:
         [path for pair in listed.pairs for path in (found[pair.first], found[pair.second])],
         [pair.line for pair in listed.pairs for _ in range(2)],
         list_path,
+        root if name == "lfw" else None,
     )
     return _with_list_digest(
         pair_list(
@@ -156,6 +163,7 @@ def read_pairs_tsv(list_path: Path, root: Path, name: str = "pairs-tsv") -> Pair
         [path for pair in pairs for path in pair if isinstance(path, Path)],
         [number for number, _ in listed.rows for _ in range(2)],
         list_path,
+        root,
     )
     return _with_list_digest(
         pair_list(
@@ -171,27 +179,38 @@ def read_pairs_tsv(list_path: Path, root: Path, name: str = "pairs-tsv") -> Pair
 
 
 def _with_list_digest(pairs: PairList, path: Path) -> PairList:
-    object.__setattr__(pairs, "digest", hashlib.sha256(path.read_bytes()).hexdigest())
-    return pairs
+    return replace(pairs, digest=hashlib.sha256(path.read_bytes()).hexdigest(), place=str(path))
+
+
+def bin_tree(name: str) -> str:
+    """Return the files of a benchmark that comes as ``.bin`` and in its authors' own form."""
+    own = {
+        "lfw": PAIRS_TREE,
+        "calfw": TWO_LINES_TREE.format(name="CALFW"),
+        "cplfw": TWO_LINES_TREE.format(name="CPLFW"),
+        "cfp-ff": CFP_TREE.format(kinds="FF"),
+        "cfp-fp": CFP_TREE.format(kinds="FP"),
+    }
+    return BIN_TREE.format(name=name.replace("-", "_")) + (f"\nor{own[name]}" if name in own else "")
 
 
 def run_bin_or_folder(data: Path, task: Task, *, name: str) -> list[Result]:
-    """Evaluate a benchmark distributed as ``NAME.bin``; LFW also as ``pairs.txt`` (or the list of another
-    view, by its name) beside a folder of pictures.
+    """Evaluate a benchmark distributed as ``NAME.bin`` or as its authors give it: LFW as ``pairs.txt`` (or
+    the list of another view, by its name), CALFW and CPLFW as two lines a pair, CFP as a ``Protocol`` folder.
     """
-    stem = name.replace("-", "_")
-    listed = data if data.is_file() else data / "pairs.txt"
+    place, root = rooted(data)
+    tree, stem = bin_tree(name), name.replace("-", "_")
+    listed = place if place.is_file() else place / "pairs.txt"
     if name == "lfw" and listed.suffix.lower() == ".txt" and listed.exists():
-        folder = need(
-            listed.parent,
-            ("lfw", "lfw_aligned_112", "lfw-deepfunneled", "lfw_funneled", "images"),
-            PAIRS_TREE,
+        return verify(
+            task, read_lfw_list(listed, root or need(listed.parent, _LFW_FOLDERS, PAIRS_TREE), name)
         )
-        return verify(task, read_lfw_list(listed, folder, name))
-    if data.is_file():
-        return verify(task, read_bin(data, name))
-    tree = BIN_TREE.format(name=stem) + (f"\nor{PAIRS_TREE}" if name == "lfw" else "")
-    return verify(task, read_bin(need(data, (f"{stem}.bin", f"{name}.bin"), tree), name))
+    own = official_pairs(name, place, root, tree)
+    if own is not None:
+        return verify(task, own)
+    if place.is_file():
+        return verify(task, read_bin(place, name))
+    return verify(task, read_bin(need(place, (f"{stem}.bin", f"{name}.bin"), tree), name))
 
 
 def run_xqlfw(data: Path, task: Task) -> list[Result]:
@@ -202,7 +221,7 @@ def run_xqlfw(data: Path, task: Task) -> list[Result]:
         (
             "xqlfw",
             need(data, "xqlfw_pairs.txt", XQLFW_TREE),
-            need(data, ("xqlfw_aligned_112", "xqlfw"), XQLFW_TREE),
+            need(data, _XQLFW_FOLDERS, XQLFW_TREE),
         )
     ]
     if (data / "pairs.txt").exists():

@@ -105,8 +105,12 @@ def numbers_in(path: Path, pattern: re.Pattern[str], expected: str) -> tuple[int
     return tuple(map(int, found.groups()))
 
 
-def check_there(paths: Sequence[Path], lines: Sequence[int], list_path: Path) -> None:
-    """Raise DataError when pictures that a list names are not there: how many, and the first one's line."""
+def check_there(
+    paths: Sequence[Path], lines: Sequence[int], list_path: Path, root: Path | None = None
+) -> None:
+    """Raise DataError when pictures that a list names are not there: how many, and the first one's line; with
+    the folder where the names start, for benchmarks that take ``,root=FOLDER``.
+    """
     known: dict[Path, bool] = {}
     missing = []
     for path, line in zip(paths, lines, strict=True):
@@ -119,6 +123,9 @@ def check_there(paths: Sequence[Path], lines: Sequence[int], list_path: Path) ->
             f"{len(missing)} of {len(known)} pictures that the list names are not there, the first is {path}",
             file=str(list_path),
             line=line,
+            hint=f"the names start at {root}; add ,root=FOLDER to --data where the pictures are elsewhere"
+            if root
+            else None,
         )
 
 

@@ -27,10 +27,9 @@ from lrfr.eval.protocols.identify import (
 from lrfr.eval.protocols.ijb import TREE as IJB_TREE
 from lrfr.eval.protocols.ijb import run_ijb
 from lrfr.eval.protocols.pair_lists import (
-    BIN_TREE,
-    PAIRS_TREE,
     TSV_TREE,
     XQLFW_TREE,
+    bin_tree,
     run_bin_or_folder,
     run_synthetic,
     run_tsv,
@@ -106,9 +105,8 @@ def listing() -> dict[str, dict[str, str]]:
 
 
 def _bin(name: str, text: str) -> Benchmark:
-    tree = BIN_TREE.format(name=name.replace("-", "_"))
-    tree += f"\nor{PAIRS_TREE}" if name == "lfw" else ""
-    return Benchmark(text, partial(run_bin_or_folder, name=name), tree, revision=verification.REVISION)
+    run = partial(run_bin_or_folder, name=name)
+    return Benchmark(text, run, bin_tree(name), revision=verification.REVISION)
 
 
 def _ijb(name: str, letters: tuple[str, str]) -> Benchmark:
@@ -154,10 +152,10 @@ BENCHMARKS: Registry[Benchmark] = Registry(
             revision=attributes.REVISION,
         ),
         "lfw": _bin("lfw", "LFW verification, .bin or pairs.txt folder"),
-        "cfp-fp": _bin("cfp-fp", "CFP frontal-profile verification, .bin"),
-        "cfp-ff": _bin("cfp-ff", "CFP frontal-frontal verification, .bin"),
-        "cplfw": _bin("cplfw", "Cross-Pose LFW verification, .bin"),
-        "calfw": _bin("calfw", "Cross-Age LFW verification, .bin"),
+        "cfp-fp": _bin("cfp-fp", "CFP frontal-profile verification, .bin or its Protocol folder"),
+        "cfp-ff": _bin("cfp-ff", "CFP frontal-frontal verification, .bin or its Protocol folder"),
+        "cplfw": _bin("cplfw", "Cross-Pose LFW verification, .bin or pairs_CPLFW.txt"),
+        "calfw": _bin("calfw", "Cross-Age LFW verification, .bin or pairs_CALFW.txt"),
         "agedb-30": _bin("agedb-30", "AgeDB-30 verification, .bin"),
         "xqlfw": Benchmark(
             "Cross-Quality LFW verification, with LFW beside it where present",
@@ -166,7 +164,10 @@ BENCHMARKS: Registry[Benchmark] = Registry(
             revision=verification.REVISION,
         ),
         "tinyface": Benchmark(
-            "TinyFace identification, rank 1/5/10/20", run_tinyface, TINYFACE_TREE, revision=identify.REVISION
+            "TinyFace identification, rank 1/5/10/20 and mAP",
+            run_tinyface,
+            TINYFACE_TREE,
+            revision=identify.REVISION,
         ),
         "scface": Benchmark(
             "SCface identification at 4.2, 2.6 and 1.0 m", run_scface, SCFACE_TREE, revision=identify.REVISION

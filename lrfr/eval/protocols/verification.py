@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from lrfr.core.embedder import Embedder
+from lrfr.core.errors import DataError
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.embeddings import Bools, Embedded, embed_images, embedding_remarks
 from lrfr.eval.low_res import Size
@@ -56,8 +57,11 @@ def verify_pairs(
 
 def verify(task: Task, pairs: PairList, sizes: Sequence[Size] = DEFAULT_SIZES) -> list[Result]:
     """Verify a list of pairs for a benchmark's runner, at these sizes unless the settings name others."""
-    listed = arranged(pairs)
-    check_folds(listed.fold, listed.pairs.same)
+    try:
+        listed = arranged(pairs)
+        check_folds(listed.fold, listed.pairs.same)
+    except DataError as fault:
+        raise DataError(fault.message, file=fault.file or pairs.place or None, hint=fault.hint) from None
     cells = size_cells(task.settings, sizes)
     embedded = _embed_sizes(task, listed.pairs, cells)
     unaligned = unaligned_remark(listed.pairs.images, pairs.alignment)

@@ -34,7 +34,7 @@ from lrfr.pairs.sources.places import place_options
 if TYPE_CHECKING:
     from lrfr.pairs.reading.dataset import PairDataset
 
-REVISION = 1
+REVISION = 2
 RANKS = (1, 5, 10, 20)
 FPIRS = (0.1, 0.01)
 VIEW_TREE = """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lrfr.core import strict_yaml
 from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.eval.published.conditions import fits, is_other_network, network_remarks, other_conditions
 
 if TYPE_CHECKING:  # a list of tables needs no numpy
     from lrfr.eval.results import Result
@@ -59,6 +60,8 @@ class Table:
         methods: from that column's words to method names of ``lrfr train``.
         hr_size: in tables whose rows name a size, that at which "Base" is the HR network; a row of a smaller
             size is one trained on LR.
+        networks: backbones of ``lrfr train`` by the words of the table.
+        network_column: the label column that has such a word; None where all rows are of one network.
         notes: errata and conditions.
 
     """
@@ -74,6 +77,8 @@ class Table:
     method_column: str | None = None
     methods: dict[str, str] = field(default_factory=dict)
     hr_size: int | None = None
+    networks: dict[str, str] = field(default_factory=dict)
+    network_column: str | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -121,8 +126,9 @@ def side_by_side(table: Table, results: Sequence[Result]) -> tuple[list[str], li
     """Return (columns, rows, remarks): the printed table with our numbers, and how they were made.
 
     A number of ours stands in a column only if benchmark (as large as it is distributed), metric, matching
-    and sizes are the paper's; and beside a row only if method and role are the row's. Nothing stands in for
-    another. Models of one name, or one model under several conditions, have rows of their own
+    and sizes are the paper's; and beside a row only if method, role and, where both are known, backbone are
+    the row's. Nothing stands in for another; a row of our own says in a remark where its backbone is none of
+    the table's. Models of one name, or one model under several conditions, have rows of their own
     (:func:`lrfr.eval.report.compare.told_apart`).
     """
     from lrfr.eval.report.compare import told_apart
@@ -143,6 +149,7 @@ def side_by_side(table: Table, results: Sequence[Result]) -> tuple[list[str], li
         else:
             below = _below(table, own, differences)
             if any(below):
+                differences += network_remarks(table, None, own)
                 rows.append([f"ours: {name}", *[""] * (table.labels - 1), *[text or "-" for text in below]])
         for text in dict.fromkeys(differences):
             remarks.setdefault(text, []).append(name)
@@ -177,9 +184,13 @@ def own_lists(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 def _beside(table: Table, row: list[str], results: list[Result], differences: list[str]) -> str:
     """Fill one row of a long table, if its method is the model's."""
     results = [result for result in results if _is_of_row(table, row, result)]
+    others = [result for result in results if is_other_network(table, row, result)]
+    results = [result for result in results if result not in others]
     found = []
     for column, cell in table.cells.items():
         filled = _fill(cell, table, row)
+        if filled and any(fits(filled, name, one) for name in filled.benchmarks for one in others):
+            differences += network_remarks(table, row, others)
         ours = lookup(filled, results) if filled else None
         if ours is not None:
             differences += ours.differs
@@ -251,8 +262,8 @@ def lookup(cell: Cell, results: Sequence[Result]) -> Ours | None:
     """
     found = []
     for name in cell.benchmarks:
-        fitting = [result for result in results if _fits(cell, name, result)]
-        values = {(result.metrics[cell.metric].value, _other_conditions(result)) for result in fitting}
+        fitting = [result for result in results if fits(cell, name, result)]
+        values = {(result.metrics[cell.metric].value, other_conditions(result)) for result in fitting}
         if not fitting:
             return None
         if len(values) > 1:
@@ -261,40 +272,10 @@ def lookup(cell: Cell, results: Sequence[Result]) -> Ours | None:
                 hint="give one of them, or tell them apart by --name",
             )
         found.append(fitting[0])
-    conditions = {_other_conditions(result) for result in found}
+    conditions = {other_conditions(result) for result in found}
     if len(conditions) > 1:
         return None
     made = found[0].metrics[cell.metric]
     parts = [result.metrics[cell.metric] for result in found]
     value = sum(part.value for part in parts) / len(parts) if all(part.resolvable for part in parts) else None
     return Ours(made.value if len(parts) == 1 and made.resolvable else value, conditions.pop())
-
-
-# pairs of the lists as they are distributed: a part of one is another list
-_DISTRIBUTED = dict.fromkeys(("lfw", "xqlfw", "calfw", "cplfw", "agedb-30"), 6000)
-_DISTRIBUTED |= {"cfp-fp": 7000, "cfp-ff": 7000, "celeba-pairs": 10_000}
-# their images are 112 px, so that this size leaves them as they are
-_ALIGNED = {*_DISTRIBUTED, "ijbb", "ijbc"}
-
-
-def _fits(cell: Cell, benchmark: str, result: Result) -> bool:
-    if result.benchmark != benchmark or cell.metric not in result.metrics:
-        return False
-    pairs = result.counts.get("n_pos", 0) + result.counts.get("n_neg", 0)
-    if pairs and pairs != _DISTRIBUTED.get(benchmark, pairs):
-        return False
-    if cell.sizes is not None:
-        return list(result.sizes or ()) == cell.sizes and result.matching == (cell.matching or "same")
-    return result.matching in {None, "same"} and (
-        result.sizes in {None, (None, None)} or (benchmark in _ALIGNED and result.sizes == (112, 112))
-    )
-
-
-def _other_conditions(result: Result) -> tuple[str, ...]:
-    """Say how ours was made, since every paper differs in these."""
-    words = [f"convention {result.convention}"] if result.convention else []
-    words.append(f"flip {result.flip or 'none'}")
-    if result.interpolation:
-        words.append(f"{result.interpolation}, {'antialiased' if result.antialias else 'not antialiased'}")
-    words.append(f"fine-tuned: {result.finetuned}")
-    return ("; ".join(words),)
