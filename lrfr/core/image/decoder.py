@@ -22,7 +22,7 @@ from lrfr.core.image.encoder import ImageU8
 from lrfr.core.image.jpeg_header import JpegHeader, decode_plain, read_jpeg_header
 from lrfr.core.image.netpbm import decode_netpbm, read_netpbm_header
 from lrfr.core.image.orientation import orientation_of, upright
-from lrfr.core.image.silence import may_silence, silent_stderr
+from lrfr.core.image.silence import may_silence, mute_libtiff, silent_stderr
 from lrfr.core.image.to_rgb import to_rgb
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _by_pillow(kind: str, bare: Bare) -> _Decoded:
 
 def _load(picture: ImageFile, kind: str) -> None:
     # of Pillow's libraries libtiff alone speaks
-    if kind != "TIFF" or not may_silence():
+    if kind != "TIFF" or mute_libtiff() or not may_silence():
         picture.load()
         return
     with silent_stderr():

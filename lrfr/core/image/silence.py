@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
 
 
 def may_silence() -> bool:
@@ -31,3 +34,33 @@ def silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@lru_cache(maxsize=1)
+def mute_libtiff() -> bool:
+    """Take from Pillow's own copy of libtiff the handler that prints; False where that copy is not found.
+
+    Unlike a file descriptor it can be done beside other threads: the handler serves printing alone, and
+    Pillow hears of errors by what a call returns.
+    """
+    from PIL import Image
+
+    for path in _libtiffs(Path(Image.__file__).parent):
+        with suppress(OSError, AttributeError):
+            library = ctypes.CDLL(str(path))
+            for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+                handler = getattr(library, name)
+                handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                handler(None)
+            return True
+    return False
+
+
+def _libtiffs(package: Path) -> list[Path]:
+    """Return the copies of libtiff of Pillow's wheels, of Linux and macOS, or else those that are loaded."""
+    found = [*package.parent.glob("pillow.libs/libtiff*"), *package.glob(".dylibs/libtiff*")]
+    if not found:
+        with suppress(OSError):
+            lines = Path("/proc/self/maps").read_text("utf-8", "replace").splitlines()
+            found = [Path(line.split(maxsplit=5)[5]) for line in lines if "/libtiff" in line]
+    return sorted(set(found))

@@ -126,7 +126,8 @@ def read_cfp(folder: Path, kinds: str) -> OfficialList:
     folders = sorted(path for path in split.glob("*") if path.name.isdecimal() and path.is_dir())
     if not folders:
         raise DataError("no folders of folds, such as 01", file=str(split))
-    pairs, fold = [], []
+    pairs: list[OfficialPair] = []
+    fold: list[int] = []
     files = [folder / f"Pair_list_{kind}.txt" for kind in pictures]
     for place, one in enumerate(folders):
         for name, same in (("same.txt", True), ("diff.txt", False)):
@@ -210,7 +211,7 @@ def _pairs_of(listed: OfficialList, root: Path, name: str) -> PairList:
     for path in dict.fromkeys(path for path, _ in told.values()):
         own = sorted((line, part) for part, (other, line) in told.items() if other == path)
         check_there([known[part] for _, part in own], [line for line, _ in own], path, root)
-    people = [tuple(part.split("/")[0].rsplit("_", 1)[0] for part in pair.names) for pair in listed.pairs]
+    people = [(_person(pair.names[0]), _person(pair.names[1])) for pair in listed.pairs]
     same = [pair.same for pair in listed.pairs]
     made = pair_list(
         [(known[pair.names[0]], known[pair.names[1]]) for pair in listed.pairs],
@@ -221,6 +222,10 @@ def _pairs_of(listed: OfficialList, root: Path, name: str) -> PairList:
         alignment=f"as in {root.name}",
     )
     return replace(made, digest=file_digest(*listed.files))
+
+
+def _person(name: str) -> str:
+    return name.split("/", maxsplit=1)[0].rsplit("_", 1)[0]
 
 
 def _found(root: Path, name: str, list_path: Path, line: int) -> Path:
