@@ -389,7 +389,7 @@ def test_a_picture_of_nobody_is_no_person_of_a_search(tmp_path, word):
     assert caught.value.line == 2 and "distractor" in str(caught.value)
 
 
-@pytest.mark.parametrize("start", ["/data/faces/", "C:\\\\faces\\\\", "D:/old/faces/"])
+@pytest.mark.parametrize("start", ["/data/faces/", "C:\\faces\\", "D:/old/faces/"])
 def test_paths_of_another_machine_are_answered_with_what_to_cut(four, start):
     write_rows(four, ["1", "0"] * 2)
     path = four / "pairs.tsv"

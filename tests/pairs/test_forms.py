@@ -93,6 +93,28 @@ def test_whole_paths_into_the_folder_are_taken(tmp_path):
     assert [face.key for face in source.faces()] == ["a/1.png"] and source.read("a/1.png") == IMAGES[0]
 
 
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        ("/data/old/p1/a.png", "'p1/a.png' is: cut '/data/old/' from each line"),
+        ("D:\\old\\p1\\a.png", "'p1/a.png' is: cut 'D:/old/' from each line"),
+        ("/data/old/p9/z.png", "cut from each line what stands before its folder and write list:"),
+        ("p9/z.png", "the folder in which 'p9/z.png' is"),
+        ("p1/a.png", ""),
+    ],
+)
+def test_a_list_of_another_machine_says_what_to_write(tmp_path, listed, told):
+    (tmp_path / "p1").mkdir()
+    (tmp_path / "p1" / "a.png").write_bytes(save(picture(1), "PNG"))
+    (tmp_path / "l.txt").write_text(f"{listed} 7\n")
+    notes = " ".join(open_source(f"list:{tmp_path}/l.txt").listing().notes)
+    assert (told in notes) if told else not notes
+    if told:
+        with pytest.raises(DataError) as caught:
+            make_pairs(f"list:{tmp_path}/l.txt", [], store=tmp_path / "s")
+        assert notes in str(caught.value)
+
+
 def test_a_csv_with_commas_in_its_path_semicolons_and_bad_rows(tmp_path):
     folder = tmp_path / "a,b=c, d"
     lay(folder, "x/1.png", "y, z/2.png")

@@ -95,10 +95,11 @@ class Seen:
         some = sorted((name, detail) for name, end, detail in ends if end == why)[:3]
         told = "; ".join(f"{shown(name)} ({detail})" if detail else shown(name) for name, detail in some)
         meaning = REASONS.get(why) or SKIPS[why]
+        report = "all of them stand in reports/VIEW.quarantine.jsonl of the store"
         return DataError(
             f"no usable face in the source: {count} of {sum(reasons.values())} things: {why}, {meaning}; "
             f"such as {told}",
-            hint="all of them stand in reports/VIEW.quarantine.jsonl of the store",
+            hint="; ".join([*self.listing.notes, report]),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from lrfr.pairs.sources.folder import FilesSource
 from lrfr.pairs.sources.places import below, place_options
 
 _SAMPLE = 2000
+_LOOKED_AT = 64
 _HEADINGS = frozenset(
     {"path", "file", "filename", "file_name", "image", "image_id", "img", "img_path", "image_path"}
 )
@@ -62,7 +64,23 @@ class ImageListSource(FilesSource):
                 tally.end("line", text[:200], "E_LINE", said)
             else:
                 tally.faces.append(self._face(form, fields, number))
+        tally.notes += self._elsewhere([face.key for face in tally.faces[:_LOOKED_AT]])
         return tally.listing()
+
+    def _elsewhere(self, names: Sequence[str]) -> list[str]:
+        """Say what to write where none of the first pictures is there."""
+        if not names or any(os.path.isfile(os.path.join(self.root, name)) for name in names):
+            return []
+        name = names[0].replace("\\", "/")
+        tails = [name.split("/", start)[-1] for start in range(1, name.count("/") + 1)]
+        there = next((tail for tail in tails if os.path.isfile(os.path.join(self.root, tail))), None)
+        if there:
+            told = f"'{there}' is: cut '{names[0][: -len(there)]}' from each line"
+        elif re.match(r"/|\w:/", name):
+            told = f"cut from each line what stands before its folder and write list:{self.path},root=FOLDER"
+        else:
+            told = f"write list:{self.path},root=FOLDER, the folder in which '{name}' is"
+        return [f"none of the first {len(names)} pictures of the list is below {self.root}; {told}"]
 
     def _face(self, form: _Form, fields: list[str], number: int) -> Face:
         name = below(fields[form.path], self.root)
