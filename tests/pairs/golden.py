@@ -34,7 +34,8 @@ def _hash(*parts: bytes | np.ndarray) -> str:
 
 def _ids() -> str:
     """The ids of a fixed plan: they move only with the layout's number and the revisions within them."""
-    from lrfr.pairs.build.plan import Scanned, variant_identity
+    from lrfr.pairs.build.look.scan_table import Scanned
+    from lrfr.pairs.build.plan import variant_identity
 
     faces = ToySource(ids=3, per_id=2).faces()
     scanned = [Scanned(hashlib.sha256(face.key_bytes).hexdigest(), 10) for face in faces]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from lrfr.core.errors import DataError, ImageFault, LrfrError, SpecError
 from lrfr.core.image import decode
-from lrfr.pairs.build.hr import distinct
 from lrfr.pairs.build.look.channel_order import looks_swapped
+from lrfr.pairs.build.look.distinct import distinct
 from lrfr.pairs.sources.bin_file import BinSource, read_bin, write_bin
 from lrfr.pairs.sources.folder import FolderSource, LfwSource, read_pairs_txt
 from lrfr.pairs.sources.packed.recordio import MAGIC, RecordIOSource, read_record, scan

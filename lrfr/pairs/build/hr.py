@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
+
+import numpy as np
 
 from lrfr.core.errors import REASONS, DataError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
 from lrfr.core.image import REMARKS
 from lrfr.pairs.build.ingest import Memory, leave_out
-from lrfr.pairs.build.plan import BasePlan, Scanned, make_plan
+from lrfr.pairs.build.look.distinct import distinct
+from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
+from lrfr.pairs.build.plan import BasePlan, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
 from lrfr.pairs.build.tasks import HrTask
 from lrfr.pairs.executors.dispatch import Runner
@@ -42,7 +46,7 @@ class Seen:
     """
 
     faces: tuple[Face, ...]
-    found: tuple[Scanned, ...]
+    found: ScanTable
     listing: Listing = field(default_factory=lambda: Listing(()))
     repeated: tuple[Face, ...] = ()
     again: int = 0
@@ -51,13 +55,14 @@ class Seen:
     def report(self, source: Mapping[str, object]) -> SourceReport:
         """Return where the faces came from, with the counts of refused and remarked ones."""
         others = self.listing.others
-        refused = Counter(item.code for item in self.found if item.code)
+        odd = [item for _, item in self.found.odd()]
+        refused = Counter(item.code for item in odd if item.code)
         refused.update(other.why for other in others if other.refused)
         skipped = Counter(other.why for other in others if not other.refused)
         skipped.update(self.listing.left_out)
         skipped.update({"duplicate": len(self.repeated)} if self.repeated else {})
-        flagged = Counter(flag for item in self.found for flag in item.flags)
-        kept = {self.listing.unit: sum(not item.code for item in self.found)}
+        flagged = Counter(flag for item in odd for flag in item.flags)
+        kept = {self.listing.unit: int(self.found.usable.sum())}
         used = Counter(self.listing.used) + Counter(kept)
         account = Account(
             dict(self.listing.seen), dict(used), dict(refused), dict(skipped), self.listing.unit
@@ -68,7 +73,8 @@ class Seen:
     def quarantine(self) -> bytes:
         """Return one sorted JSON line per refused or remarked face, and for whatever else was passed over."""
         lines = []
-        for face, item in zip(self.faces, self.found, strict=True):
+        for row, item in self.found.odd():
+            face = self.faces[row]
             if item.code:
                 lines.append(_refusal(face.key, item.code, item.detail))
             lines += [
@@ -145,52 +151,17 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
     faces, repeated = distinct(listing.faces)
     looked = scan(ingest, faces, store.root, runner, memory.has_content)
     found = looked.found
-    stays = [not memory.has_content(item.sha256) for item in found]
-    if not all(stays):
-        faces, found = tuple(compress(faces, stays)), tuple(compress(found, stays))
-        listing = leave_out(listing, "forgotten", stays.count(False))
+    if memory:
+        stays = np.fromiter((not memory.has_content(item.sha256) for item in found), bool, len(found))
+        if not stays.all():
+            faces, found = tuple(compress(faces, stays)), found.only(stays)
+            listing = leave_out(listing, "forgotten", int((~stays).sum()))
     if listing.left_out.get("forgotten"):
         runner.hooks.note(memory.told(listing.left_out["forgotten"]))
-    found = tuple(
-        Scanned(code="E_CHANGED") if face.key in changed else item
-        for face, item in zip(faces, found, strict=True)
-    )
+    for row, face in enumerate(faces) if changed else ():
+        if face.key in changed:
+            found.put(row, Scanned(code="E_CHANGED"))
     return Seen(faces, found, listing, repeated, looked.again, looked.note)
-
-
-def distinct(faces: Sequence[Face]) -> tuple[tuple[Face, ...], tuple[Face, ...]]:
-    """Return the faces of which each usable one has a key of its own, and the repeated ones.
-
-    A face that is listed again with the same place, label and all is passed over. Faces that differ under one
-    key are refused, every one of them: whichever was kept would depend on the order of the list.
-    """
-    # names stand in the store with a NUL between them
-    torn = [any("\0" in name for name in (face.label, face.split, *face.attributes)) for face in faces]
-    faces = (
-        [
-            replace(face, label="", split="", attributes={}, fault="E_LABEL", detail="a NUL in a name")
-            if bad
-            else face
-            for face, bad in zip(faces, torn, strict=True)
-        ]
-        if any(torn)
-        else faces
-    )
-    first: dict[str, Face] = {}
-    clashing: set[str] = set()
-    kept, repeated = [], []
-    for face in faces:
-        if face.key not in first:
-            first[face.key] = face
-            kept.append(face)
-        elif first[face.key] == face:
-            repeated.append(face)
-        else:
-            clashing.add(face.key)
-            kept.append(face)
-    if clashing:
-        kept = [replace(face, fault="E_KEY") if face.key in clashing else face for face in kept]
-    return tuple(kept), tuple(repeated)
 
 
 def plan_base(seen: Seen, ingest: Ingest) -> BasePlan:
@@ -200,7 +171,7 @@ def plan_base(seen: Seen, ingest: Ingest) -> BasePlan:
         DataError: nothing usable; says why, with examples.
 
     """
-    if all(item.code for item in seen.found):
+    if not seen.found.usable.any():
         raise seen.nothing()
     return make_plan(seen.faces, seen.found, ingest.options, ingest.landmarks)
 

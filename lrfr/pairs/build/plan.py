@@ -7,14 +7,17 @@ time, worker or order enters.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import digest_of
+from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, Form
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, order_of
@@ -22,18 +25,7 @@ from lrfr.pairs.format.sealed import LAYOUT
 from lrfr.pairs.format.shard_layout import BLOCK_ROWS, hr_row_bytes, shard_spans
 from lrfr.pairs.sources.base import Face
 
-
-@dataclass(frozen=True, slots=True)
-class Scanned:
-    """What one look at a face's bytes told: its digest and size, or the reason why it is refused, and
-    remarks.
-    """
-
-    sha256: str = ""
-    size: int = 0
-    code: str = ""
-    detail: str = ""
-    flags: tuple[str, ...] = ()
+_PICKED = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ class BasePlan:
 
     def part(self, rows: NDArray[np.int64]) -> BasePlan:
         """Return the plan of a base of some rows."""
-        faces = tuple(self.faces[row] for row in rows.tolist())
+        faces = tuple(_picked(self.faces, rows))
         return _planned(faces, self.rows.take(rows), self.options)
 
     def shards(self) -> list[tuple[str, int, int]]:
@@ -92,7 +84,7 @@ class BasePlan:
 
 def make_plan(
     faces: Sequence[Face],
-    scanned: Sequence[Scanned],
+    scanned: ScanTable | Sequence[Scanned],
     options: BaseOptions,
     landmarks: Mapping[str, Landmarks] | None = None,
 ) -> BasePlan:
@@ -102,14 +94,23 @@ def make_plan(
         DataError: nothing is left.
 
     """
-    kept = [index for index, item in enumerate(scanned) if not item.code]
-    if not kept:
+    table = scanned if isinstance(scanned, ScanTable) else ScanTable.of(scanned)
+    kept = np.flatnonzero(table.usable)
+    if not len(kept):
         raise DataError("no usable face in the source", hint="see the quarantine report")
-    order = order_of(options.seed, (faces[index].key_bytes for index in kept))
+    used = faces if len(kept) == len(faces) else compress(faces, table.usable)
+    order = order_of(options.seed, (face.key_bytes for face in used))
     ways = np.lexsort((order[:, 1], order[:, 0]))
-    chosen = [kept[way] for way in ways.tolist()]
-    rows = _row_table([faces[index] for index in chosen], [scanned[index] for index in chosen], landmarks)
-    return _planned(tuple(faces[index] for index in chosen), replace(rows, order=order[ways]), options)
+    order, chosen = order[ways], kept[ways]
+    picked = tuple(_picked(faces, chosen))
+    rows = _row_table(picked, table.digests[chosen], table.sizes[chosen], landmarks)
+    return _planned(picked, replace(rows, order=order), options)
+
+
+def _picked(faces: Sequence[Face], rows: NDArray[np.int64]) -> Iterator[Face]:
+    """Yield faces by their numbers, of which few are objects at a time."""
+    for start in range(0, len(rows), _PICKED):
+        yield from map(faces.__getitem__, rows[start : start + _PICKED].tolist())
 
 
 def _planned(faces: tuple[Face, ...], rows: Rows, options: BaseOptions) -> BasePlan:
@@ -150,40 +151,42 @@ def landmark_hash(landmarks: Landmarks | None) -> bytes:
     return hashlib.blake2b(points.tobytes(), digest_size=CROP_BYTES).digest()
 
 
-def _numbers(names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
-    """Return the number of each name among the sorted distinct names."""
-    distinct = tuple(sorted(set(names)))
-    place = {name: number for number, name in enumerate(distinct)}
-    return [place[name] for name in names], distinct
+def _numbers(names: Iterator[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Return the number of each name, -1 for one that is not known."""
+    place = {name: number for number, name in enumerate(known)}
+    return np.fromiter((place.get(name, -1) for name in names), np.int64)
 
 
 def _row_table(
-    faces: Sequence[Face], scanned: Sequence[Scanned], landmarks: Mapping[str, Landmarks] | None
+    faces: Sequence[Face],
+    digests: NDArray[np.uint8],
+    sizes: NDArray[np.uint32],
+    landmarks: Mapping[str, Landmarks] | None,
 ) -> Rows:
-    keys, digests, crops, ends = bytearray(), bytearray(), bytearray(), np.empty(len(faces), np.int64)
-    for index, (face, item) in enumerate(zip(faces, scanned, strict=True)):
+    keys, crops, ends = bytearray(), bytearray(), array("q")
+    for face in faces:
         keys += face.key_bytes
-        ends[index] = len(keys)
-        digests += bytes.fromhex(item.sha256)
-        crops += landmark_hash(landmarks.get(face.key)) if landmarks is not None else b""
-    labeled = tuple(sorted({face.label for face in faces if face.label}))
-    label_of = {name: number for number, name in enumerate(labeled)}
-    splits, split_names = _numbers([face.split for face in faces])
-    attribute_names = tuple(sorted({name for face in faces for name in face.attributes}))
+        ends.append(len(keys))
+        if landmarks is not None:
+            crops += landmark_hash(landmarks.get(face.key))
+    labeled = tuple(sorted({face.label for face in faces} - {""}))
+    split_names = tuple(sorted({face.split for face in faces}))
+    described = [face for face in faces if face.attributes]
+    attribute_names = tuple(sorted({name for face in described for name in face.attributes}))
     attributes = np.full((len(faces), len(attribute_names)), -1, np.int8)
     for column, name in enumerate(attribute_names):
         attributes[:, column] = [face.attributes.get(name, -1) for face in faces]
     return Rows(
         key_blob=np.frombuffer(keys, np.uint8),
-        key_ends=ends,
+        key_ends=np.frombuffer(ends, np.int64),
         order=np.zeros((0, 2), np.uint64),
-        labels=np.array([label_of.get(face.label, -1) for face in faces], np.int32),
+        labels=_numbers((face.label for face in faces), labeled).astype(np.int32),
         label_names=labeled,
         attributes=attributes,
         attribute_names=attribute_names,
-        splits=np.array(splits, np.int16),
+        splits=_numbers((face.split for face in faces), split_names).astype(np.int16),
         split_names=split_names,
-        digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
+        digests=digests,
         crops=np.frombuffer(crops, np.uint8).reshape(len(faces), -1 if crops else 0),
-        sizes=np.array([min(item.size, 2**32 - 1) for item in scanned], np.uint32),
+        sizes=sizes,
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from lrfr.core.files import digest_of
 from lrfr.pairs.build.look.scan_cache import FLAGS, ScanCache, is_settled, ticket_of
-from lrfr.pairs.build.plan import BaseOptions, Scanned
+from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
+from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks
 from lrfr.pairs.build.tasks import ScanReport, ScanTask
 from lrfr.pairs.executors.dispatch import Runner
@@ -17,6 +21,8 @@ from lrfr.pairs.sources.base import Face, Listing, Source
 
 # faces a task: long enough to pay for its way to a worker, short enough for a stop to be prompt
 CHUNK = 512
+# faces whose stamps are held at once
+STAMPED = 1 << 14
 # reading, hashing and decoding one 112 px JPEG on one core; only chooses the executor
 SCAN_MS = 0.4
 LandmarkTable = dict[str, Landmarks] | None
@@ -80,7 +86,7 @@ class Looked:
 
     """
 
-    found: tuple[Scanned, ...]
+    found: ScanTable
     again: int = 0
     note: str = ""
 
@@ -98,46 +104,61 @@ def scan(
     cache are not read again; the cache never enters an id, and bytes are compared once more when the record
     is written. What is ``secret`` by its digest is not remembered.
     """
-    found = [_without_look(ingest.source, face) for face in faces]
-    missing = [index for index, item in enumerate(found) if item is None]
+    table = _without_look(ingest.source, faces)
     if not ingest.cached:
-        _look(ingest, faces, found, runner)
-        return Looked(tuple(_mark_duplicates(faces, _all(found))), len(missing))
+        looked = _look(ingest, faces, table, runner)
+        _mark_duplicates(faces, table)
+        return Looked(table, len(looked))
     with ScanCache(ingest.cache_file(store)) as cache:
-        now_ns = time.time_ns()
-        stamps = ingest.source.stamps([faces[index].place for index in missing])
-        tickets = [
-            ticket_of(faces[index].key_bytes, stamp) if stamp else b""
-            for index, stamp in zip(missing, stamps, strict=True)
-        ]
-        known = cache.find(b"".join(ticket or bytes(16) for ticket in tickets))
-        for index, ticket, item in zip(missing, tickets, known, strict=True):
-            found[index] = Scanned(item[0], item[1], flags=item[2]) if ticket and item else None
+        kept = _remembered(ingest.source, faces, table, cache)
         cache.prune(store / "tmp")
-        kept = {
-            index: ticket
-            for index, stamp, ticket in zip(missing, stamps, tickets, strict=True)
-            if stamp and is_settled(stamp, now_ns)
-        }
-        missing = [index for index in missing if found[index] is None]
-        _look(ingest, faces, found, runner, lambda seen: cache.add(_entries(seen, kept, secret)))
-        done = _all(found)
-        again = sum(index not in kept or bool(done[index].code) for index in missing)
-        return Looked(tuple(_mark_duplicates(faces, done)), again, cache.note)
+        missing = _look(ingest, faces, table, runner, lambda seen: cache.add(_entries(seen, kept, secret)))
+        again = sum(row not in kept or not table.usable[row] for row in missing)
+        _mark_duplicates(faces, table)
+        return Looked(table, again, cache.note)
 
 
-def _without_look(source: Source, face: Face) -> Scanned | None:
-    # a face that is refused by its list is never read, one with a fingerprint need not be
-    if face.fault:
-        return Scanned(code=face.fault, detail=face.detail)
-    named = source.fingerprint(face.place)
-    return Scanned(named) if named else None
+def _without_look(source: Source, faces: Sequence[Face]) -> ScanTable:
+    """Return the table of what is known without the bytes: a face that is refused by its list is never read,
+    one with a fingerprint need not be.
+    """
+    table, rows, digests = ScanTable(len(faces)), array("q"), bytearray()
+    for row, face in enumerate(faces):
+        if face.fault:
+            table.put(row, Scanned(code=face.fault, detail=face.detail))
+        elif named := source.fingerprint(face.place):
+            rows.append(row)
+            digests += bytes.fromhex(named)
+    named_rows = np.frombuffer(rows, np.int64)
+    table.fill(named_rows, np.frombuffer(digests, np.uint8).reshape(-1, 32), np.zeros(len(rows), np.int64))
+    return table
 
 
-def _all(found: Sequence[Scanned | None]) -> list[Scanned]:
-    done = [item for item in found if item is not None]
-    assert len(done) == len(found)
-    return done
+def _remembered(
+    source: Source, faces: Sequence[Face], table: ScanTable, cache: ScanCache
+) -> dict[int, bytes]:
+    """Fill what the cache knows; return the tickets of the other faces whose stamps are settled."""
+    now_ns = time.time_ns()
+    missing, kept = np.flatnonzero(~table.known), dict[int, bytes]()
+    for start in range(0, len(missing), STAMPED):
+        rows = missing[start : start + STAMPED]
+        numbers = rows.tolist()
+        stamps = source.stamps([faces[row].place for row in numbers])
+        tickets = [
+            ticket_of(faces[row].key_bytes, stamp) if stamp else b""
+            for row, stamp in zip(numbers, stamps, strict=True)
+        ]
+        stamped = np.flatnonzero(np.fromiter(map(bool, tickets), bool))
+        hits = cache.hits(b"".join(tickets))
+        found = rows[stamped[hits.at]]
+        table.fill(found, hits.digests, hits.sizes)
+        for number, flags in hits.flags.items():
+            table.flag(int(found[number]), flags)
+        for at in np.flatnonzero(~table.known[rows]).tolist():
+            stamp = stamps[at]
+            if stamp and is_settled(stamp, now_ns):
+                kept[numbers[at]] = tickets[at]
+    return kept
 
 
 def _entries(
@@ -151,12 +172,14 @@ def _entries(
 def _look(
     ingest: Ingest,
     faces: Sequence[Face],
-    found: list[Scanned | None],
+    table: ScanTable,
     runner: Runner,
     keep: Callable[[Mapping[int, Scanned]], None] | None = None,
-) -> None:
-    """Fill what is not known yet, in parallel; ``keep`` is given what each task saw, as it ends."""
-    missing = [index for index, item in enumerate(found) if item is None]
+) -> list[int]:
+    """Fill what is not known yet, in parallel, and return its rows; ``keep`` is given what each task saw, as
+    it ends.
+    """
+    missing = np.flatnonzero(~table.known).tolist()
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     tasks = []
     for chunk in chunks:
@@ -168,23 +191,23 @@ def _look(
 
     def told(number: int, report: ScanReport) -> None:
         seen = dict(zip(chunks[number], report.scanned, strict=True))
-        for index, item in seen.items():
-            found[index] = item
+        for row, item in seen.items():
+            table.put(row, item)
         if keep:
             keep(seen)
 
     runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing), each=told)
+    assert table.known.all()
+    return missing
 
 
-def _mark_duplicates(faces: Sequence[Face], found: list[Scanned]) -> list[Scanned]:
+def _mark_duplicates(faces: Sequence[Face], table: ScanTable) -> None:
     """Flag every face whose bytes a face before it has, in the order of the keys (a source may list them in
     any).
     """
-    seen: set[str] = set()
-    marked = list(found)
-    for index in sorted(range(len(faces)), key=lambda index: faces[index].key_bytes):
-        sha256 = found[index].sha256
-        if sha256 and sha256 in seen:
-            marked[index] = replace(found[index], flags=(*found[index].flags, "W_DUPLICATE"))
-        seen.add(sha256)
-    return marked
+    seen: set[bytes] = set()
+    for row in sorted(table.twice().tolist(), key=lambda row: faces[row].key_bytes):
+        content = table.digests[row].tobytes()
+        if content in seen:
+            table.flag(row, (*table[row].flags, "W_DUPLICATE"))
+        seen.add(content)

@@ -19,7 +19,7 @@ from lrfr.core.files import canonical, sha256_hex
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.plan import Scanned
+from lrfr.pairs.build.look.scan_table import Scanned
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.format.manifests import LR_CODEC, LrCodec

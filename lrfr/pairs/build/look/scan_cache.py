@@ -10,7 +10,9 @@ import fcntl
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,24 @@ def is_settled(stamp: Sequence[int], now_ns: int) -> bool:
     return last + tick <= now_ns
 
 
+@dataclass(frozen=True)
+class Hits:
+    """The tickets that are known.
+
+    Attributes:
+        at: int64 ``[k]``, which of those that were asked for.
+        digests: uint8 ``[k, 32]``.
+        sizes: uint64 ``[k]``, bytes.
+        flags: remarks by the number of the hit, of those that have some.
+
+    """
+
+    at: NDArray[np.int64]
+    digests: NDArray[np.uint8]
+    sizes: NDArray[np.uint64]
+    flags: Mapping[int, tuple[str, ...]]
+
+
 class ScanCache:
     """The entries of one cache file; use as a context manager.
 
@@ -71,8 +91,8 @@ class ScanCache:
                 "what it lacks is read again"
             )
         table = np.concatenate([np.zeros(0, _ENTRY), *(np.frombuffer(chunk, _ENTRY) for chunk in chunks)])
-        high = table["ticket"][:, 0]
-        self._table = table[np.argsort(high, kind="stable")]
+        self._table = table[np.argsort(table["ticket"][:, 0], kind="stable")]
+        self._high = np.ascontiguousarray(self._table["ticket"][:, 0])
         self._hits = [np.zeros(0, np.int64)]
         self._handle: Any = None
 
@@ -87,22 +107,23 @@ class ScanCache:
     def __len__(self) -> int:
         return len(self._table)
 
+    def hits(self, tickets: bytes) -> Hits:
+        """Return what is known under every 16 bytes of ``tickets``."""
+        at = _find(np.frombuffer(tickets, "<u8").reshape(-1, 2), self._table["ticket"], self._high)
+        known = np.flatnonzero(at >= 0)
+        self._hits.append(at[known])
+        hit = self._table[at[known]]
+        odd = np.flatnonzero(hit["flags"])
+        remarks = dict(zip(odd.tolist(), map(_flags, hit["flags"][odd].tolist()), strict=True))
+        return Hits(known, hit["sha256"], hit["size"], remarks)
+
     def find(self, tickets: bytes) -> list[tuple[str, int, tuple[str, ...]] | None]:
         """Return (sha256, size, flags) of every 16 bytes of ``tickets``, None where nothing is known."""
-        wanted = np.frombuffer(tickets, "<u8").reshape(-1, 2)
-        at = _find(wanted, self._table["ticket"])
-        self._hits.append(at[at >= 0])
-        hit = self._table[self._hits[-1]]
-        shas, sizes, flags = hit["sha256"].tobytes().hex(), hit["size"].tolist(), hit["flags"].tolist()
-        known = iter(range(len(hit)))
-        found: list[tuple[str, int, tuple[str, ...]] | None] = []
-        for place in at.tolist():
-            if place < 0:
-                found.append(None)
-                continue
-            number = next(known)
-            sha256 = shas[64 * number : 64 * number + 64]
-            found.append((sha256, sizes[number], _flags(flags[number]) if flags[number] else ()))
+        hits = self.hits(tickets)
+        found: list[tuple[str, int, tuple[str, ...]] | None] = [None] * (len(tickets) // 16)
+        for number, at in enumerate(hits.at.tolist()):
+            sha256 = hits.digests[number].tobytes().hex()
+            found[at] = (sha256, int(hits.sizes[number]), hits.flags.get(number, ()))
         return found
 
     def add(self, entries: Iterable[tuple[bytes, str, int, tuple[str, ...]]]) -> None:
@@ -186,13 +207,16 @@ def _sound(data: bytes) -> tuple[int, list[memoryview]]:
     return place, chunks
 
 
+@lru_cache(maxsize=256)
 def _flags(mask: int) -> tuple[str, ...]:
     return tuple(name for bit, name in enumerate(FLAGS) if mask >> bit & 1)
 
 
-def _find(wanted: NDArray[np.uint64], table: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _find(
+    wanted: NDArray[np.uint64], table: NDArray[np.uint64], high: NDArray[np.uint64]
+) -> NDArray[np.int64]:
     """Return the place of every wanted ticket in a table that is sorted by its first words, -1 for none."""
-    at = np.searchsorted(np.ascontiguousarray(table[:, 0]), wanted[:, 0])
+    at = np.searchsorted(high, wanted[:, 0])
     found = np.full(len(wanted), -1, np.int64)
     inside = np.flatnonzero(at < len(table))
     # two tickets of one first word do not happen by chance; whoever makes them is looked at again
