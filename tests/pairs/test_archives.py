@@ -8,10 +8,13 @@ import lzma
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.pairs.build.make import make_pairs
+from lrfr.pairs.sources.packed.members import members
+from lrfr.pairs.sources.packed.tar_headers import PlainInfo
 from lrfr.pairs.sources.table import open_source
 from tests.pairs.zoo import picture, save
 
@@ -212,3 +215,45 @@ def test_samples_are_those_of_webdataset(tmp_path):
         theirs[sample["__key__"]] = (label, sample.get("jpg") or sample.get("png"))
     source = open_source(str(tmp_path / "w.tar"))
     assert {face.key: (face.label, source.read(face.place)) for face in source.faces()} == theirs
+
+
+def _header_of(kind, block):
+    try:
+        info = kind.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        return type(error), str(error)
+    return info.name, info.size, info.type, info.chksum
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_are_read_as_tarfile_reads_them(form):
+    names = ["a/1.jpg", "a" * 120 + "/" + "b" * 60, "p/\u00e9.jpg", "d/"]
+    blocks = []
+    for name in names:
+        info = tarfile.TarInfo(name)
+        info.size, info.mtime = 12345, 1.5 if form == tarfile.PAX_FORMAT else 1
+        for info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE):
+            data = info.tobuf(form)
+            blocks += [data[at : at + 512] for at in range(0, len(data), 512)]
+    random = np.random.default_rng(0)
+    for block in blocks:
+        assert _header_of(PlainInfo, block) == _header_of(tarfile.TarInfo, block)
+        for _ in range(60):
+            torn = bytearray(block)
+            torn[random.integers(512)] = random.integers(256)
+            if random.random() < 0.7:  # a sum that is right again
+                torn[148:156] = b" " * 8
+                torn[148:156] = b"%06o\0 " % sum(torn)
+            assert _header_of(PlainInfo, bytes(torn)) == _header_of(tarfile.TarInfo, bytes(torn))
+
+
+def test_a_long_archive_lists_as_tarfile_does(tmp_path):
+    names = [f"{'x' * (1 + number % 139)}/{number:04d}.jpg" for number in range(300)]
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        path = tmp_path / f"{form}.tar"
+        path.write_bytes(tar_bytes([(name, b"%d" % at) for at, name in enumerate(names)], format=form))
+        with tarfile.open(path) as archive:
+            told = [(info.name, info.offset_data, info.size) for info in archive]
+        found = list(members(path))
+        assert [(item.start, item.size) for item in found] == [item[1:] for item in told]
+        assert [item.name for item in found] == [name for name, _, _ in told] == names

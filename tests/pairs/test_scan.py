@@ -6,11 +6,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lrfr.pairs.build.estimate import estimate
 from lrfr.pairs.build.ingest import open_ingest
 from lrfr.pairs.build.look.scan_cache import FLAGS, ScanCache, is_settled, ticket_of
+from lrfr.pairs.build.look.scan_table import MOST_BYTES, Scanned, ScanTable
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.build.scan import scan
 from lrfr.pairs.executors.dispatch import Runner
@@ -216,3 +218,31 @@ def test_refused_faces_are_looked_at_again(faces, tmp_path, reads):
     reads.clear()
     assert scan(ingest, ingest.faces(), tmp_path / "s", SERIAL).again == 1
     assert reads == ["id0/bad.png"]
+
+
+def test_a_table_gives_back_what_was_put():
+    items = [
+        Scanned("0a" * 32, 7),
+        Scanned(code="E_READ", detail="gone"),
+        Scanned("0b" * 32, 2**40, flags=("W_CONSTANT",)),
+        Scanned("0a" * 32, 7),
+    ]
+    table = ScanTable.of(items)
+    assert list(table) == [*items[:2], replace(items[2], size=MOST_BYTES), items[3]]
+    assert table.usable.tolist() == [True, False, True, True] and table.twice().tolist() == [0, 3]
+    assert [row for row, _ in table.odd()] == [1, 2]
+    some = table.only(np.array([False, True, True, False]))
+    assert list(some) == list(table)[1:3] and [row for row, _ in some.odd()] == [0, 1]
+    table.put(1, items[0])
+    table.put(2, Scanned(code="E_CHANGED"))
+    assert list(table) == [items[0], items[0], Scanned(code="E_CHANGED"), items[0]]
+
+
+def test_every_digest_that_is_there_twice_is_found():
+    random = np.random.default_rng(1)
+    pool = random.integers(0, 256, (700, 32), np.uint8)
+    pool[:300, :24] = 0  # fingerprints may differ in their last bytes alone
+    table, rows = ScanTable(1000), np.arange(1000)
+    table.fill(rows, pool[random.integers(0, 700, 1000)], np.zeros(1000, np.int64))
+    contents = [line.tobytes() for line in table.digests]
+    assert table.twice().tolist() == [row for row in rows.tolist() if contents.count(contents[row]) > 1]

@@ -52,6 +52,9 @@ def passed_over(name: str) -> str:
 
 def has_image_suffix(name: str) -> bool:
     """Return whether a name ends as a picture's does."""
+    cut = name.rfind(".")
+    if cut > 0 and name[cut - 1] not in "./":
+        return name[cut:].lower() in IMAGE_SUFFIXES
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 

@@ -70,8 +70,10 @@ class TarSource(Source):
         label_of = folder_labels({folder for _, samples in found for folder, _ in samples})
         for name, samples in found:
             prefix = f"{archive_stem(name)}/" if len(archives) > 1 else ""
-            for (folder, stem), parts in samples.items():
-                sample = Sample(self._folder() / name, posix(folder, stem), label_of[folder], parts)
+            path = self._folder() / name
+            for folder, stem in list(samples):
+                parts = samples.pop((folder, stem))
+                sample = Sample(path, posix(folder, stem), label_of[folder], parts)
                 tally.faces += sample.faces(name, prefix, tally)
         return tally.listing()
 

@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
 from lrfr.core.files import MAX_FILE_BYTES
 from lrfr.pairs.sources.base import file_stamp
+from lrfr.pairs.sources.packed.tar_headers import PlainInfo
 
 ARCHIVE_SUFFIXES = (
     ".tar",
@@ -36,6 +37,7 @@ ARCHIVE_SUFFIXES = (
     ".tzst",
     ".zip",
 )
+_NO_PARTS = frozenset({"", ".", ".."})
 _CHUNK = 1 << 20
 # what decompresses to more than this many times its size, above a gigabyte, was made to fill a disk
 _MOST_RATIO = 200
@@ -81,6 +83,9 @@ def members(path: Path) -> Iterator[Member]:
     kind = _kind(path)
     found = _zip_members(path) if kind == "zip" else _tar_members(path, kind)
     for member in found:
+        if _is_plain(member.name):
+            yield member
+            continue
         name = PurePosixPath(member.name.replace("\\", "/"))
         parts = [part for part in name.parts if part != "."]
         leads_out = name.is_absolute() or ".." in parts or not parts or parts[0].endswith(":")
@@ -89,6 +94,12 @@ def members(path: Path) -> Iterator[Member]:
         yield Member(
             member.name if leads_out else plain, member.start, member.size, *fault, folder=member.folder
         )
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a name is a relative path as it would be written anew."""
+    parts = name.split("/")
+    return _NO_PARTS.isdisjoint(parts) and "\\" not in name and not parts[0].endswith(":")
 
 
 def read_member(path: Path, start: int, size: int) -> bytes:
@@ -157,8 +168,9 @@ def _tar_members(path: Path, kind: str) -> Iterator[Member]:
     handle.seek(0)
     count = 0
     try:
-        with tarfile.open(fileobj=handle, mode="r:") as archive:
-            for info in archive:
+        with tarfile.open(fileobj=handle, mode="r:", tarinfo=PlainInfo) as archive:
+            while (info := archive.next()) is not None:
+                cast("Any", archive).members.clear()  # tarfile remembers every one
                 count += 1
                 member = _tar_member(info, size)
                 yield member

@@ -8,7 +8,8 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import Path
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.image import IMAGE_SUFFIXES, looks_like_picture
@@ -20,6 +21,7 @@ _LABELS = (
     *(f"{end}{text}" for end in (".cls", ".label", ".identity", ".id") for text in ("", ".txt")),
     ".txt",
 )
+_LABEL_ENDS = (".json", *_LABELS)
 _MAX_LABEL_BYTES = 256
 _MAX_META_BYTES = 1 << 20
 # parts of a sample that stand before an image's suffix: 000.hr.jpg, 000.lr.png
@@ -32,7 +34,7 @@ def posix(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-@dataclass
+@dataclass(slots=True)
 class _Parts:
     """The members of one sample by suffix, as the archive spells it; ``more`` repeats a name."""
 
@@ -57,10 +59,9 @@ def samples_of(path: Path, tally: Tally, prefix: str) -> Samples:
     found: list[tuple[str, str, Member]] = []
     for member in members(path):
         tally.see("folder" if member.folder else "member")
-        why = member.fault or next(filter(None, map(passed_over, PurePosixPath(member.name).parts)), "")
         if member.folder:
             tally.use("folder")
-        elif why:
+        elif why := member.fault or next(filter(None, map(passed_over, member.name.split("/"))), ""):
             tally.end("member", prefix + member.name, why, member.detail)
         else:
             folder, _, name = member.name.rpartition("/")
@@ -76,7 +77,9 @@ def samples_of(path: Path, tally: Tally, prefix: str) -> Samples:
 def _label_stem(name: str) -> str | None:
     """Return the stem of a member that labels a sample, None for others."""
     lower = name.lower()
-    ends = [end for end in (".json", *_LABELS) if lower.endswith(end) and len(lower) > len(end)]
+    if not lower.endswith(_LABEL_ENDS):
+        return None
+    ends = [end for end in _LABEL_ENDS if lower.endswith(end) and len(lower) > len(end)]
     return name[: len(name) - len(max(ends, key=len))] if ends else None
 
 
@@ -143,6 +146,8 @@ class Sample:
         return sorted(own for own, part in unknown.items() if looks_like_picture(_head(self.path, part)))
 
     def _label(self) -> _Label:
+        if not any(suffix.lower() in _LABEL_ENDS for suffix in self.parts.by_suffix):
+            return _of_folder(self.folder_label)
         meta = self.parts.label(".json")
         found = _from_json(read_text_member(self.path, meta, _MAX_META_BYTES)) if meta else _Label()
         used = {suffix for suffix in self.parts.by_suffix if suffix.lower() == ".json"}
@@ -158,10 +163,8 @@ class Sample:
                 name = text
                 used |= {own for own in self.parts.by_suffix if own.lower() == suffix}
                 break
-        fault = "E_LABEL" if name.strip().lower() in {"nan", "inf", "-inf"} else ""
-        return _Label(
-            identity_name(name), found.key, found.attributes, found.split, fault, used=frozenset(used)
-        )
+        named = replace(_of_folder(name), used=frozenset(used))
+        return replace(named, key=found.key, attributes=found.attributes, split=found.split)
 
 
 def _head(path: Path, member: Member) -> bytes:
@@ -171,6 +174,7 @@ def _head(path: Path, member: Member) -> bytes:
         return b""
 
 
+@lru_cache(maxsize=256)
 def _is_image(suffix: str) -> bool:
     return os.path.splitext(f"x{suffix}")[1].lower() in IMAGE_SUFFIXES
 
@@ -198,6 +202,12 @@ def read_text_member(path: Path, member: Member, limit: int) -> str | None:
         return read_member(path, member.start, member.size).decode("utf-8-sig", "replace")
     except ImageFault:
         return None
+
+
+@lru_cache(maxsize=4096)
+def _of_folder(name: str) -> _Label:
+    fault = "E_LABEL" if name.strip().lower() in {"nan", "inf", "-inf"} else ""
+    return _Label(identity_name(name), fault=fault)
 
 
 def _from_json(text: str | None) -> _Label:
