@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.image import ImageU8, decode
-from lrfr.pairs.sources.base import Face, Source
+from lrfr.pairs.sources.base import Face, Source, in_key_order
 
 SAMPLE = 64
 SIDE_PX = 28
@@ -46,7 +46,7 @@ def unaligned_warning(source: Source, listed: Sequence[Face]) -> str:
 
     A source that renders its faces is not looked at.
     """
-    faces = sorted(listed, key=lambda face: face.key_bytes)
+    faces = in_key_order(listed)
     if not faces or source.fingerprint(faces[0].place) is not None:
         return ""
     images = []

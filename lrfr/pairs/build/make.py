@@ -240,7 +240,9 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
         report = seen.report(ingest.source.describe())
         write_report(store, name, report, seen.quarantine(), wish.options.extend)
         check_bad(report, wish.options.max_bad)
-        growth = grow(store, plan_base(seen, ingest), wish.rule(store))
+        plan, note = plan_base(seen, ingest), seen.note
+        del seen  # of many faces it takes as much as the plan
+        growth = grow(store, plan, wish.rule(store))
         try:
             fresh = write_base(store, ingest, growth.fresh, runner) if growth.fresh else None
         except SourceChanged as moved:
@@ -248,7 +250,7 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
             continue
         parts = shown_by(growth.held, fresh.manifest if fresh else None)
         written = fresh.written if fresh else 0
-        return _Grown(tuple(parts.values()), growth.counts, report, written, seen.note)
+        return _Grown(tuple(parts.values()), growth.counts, report, written, note)
     raise DataError(
         f"{len(changed)} source files keep changing", hint="run again when nothing writes to the source"
     )

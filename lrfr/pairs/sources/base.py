@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -43,10 +45,21 @@ class Face:
     fault: str = ""
     detail: str = ""
 
+    def __post_init__(self) -> None:
+        if type(self.label) is str:
+            # one object for all faces of an identity
+            object.__setattr__(self, "label", sys.intern(self.label))
+
     @property
     def key_bytes(self) -> bytes:
         """The key as bytes: the sample key of every random stream."""
         return self.key.encode("utf-8", "surrogateescape")
+
+
+def in_key_order(faces: Sequence[Face]) -> list[Face]:
+    """Return faces sorted by the bytes of their keys."""
+    plain = all(map(str.isascii, map(attrgetter("key"), faces)))
+    return sorted(faces, key=attrgetter("key" if plain else "key_bytes"))
 
 
 NO_IDENTITY = frozenset({"", "-1", "-1.0", "none", "null"})

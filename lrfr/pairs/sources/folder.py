@@ -112,7 +112,7 @@ class FolderSource(FilesSource):
 
 def _deeper(root: Path, faces: Sequence[Face]) -> list[str]:
     """Say so where the folders below the first ones look like the identities."""
-    parents = {PurePosixPath(name).parts for name in {os.path.dirname(face.key) for face in faces}}
+    parents = {PurePosixPath(name).parts for name in {face.key.rpartition("/")[0] for face in faces}}
     first = {parts[0] for parts in parents if parts}
     if not parents or min(map(len, parents)) < 2 or len(parents) < max(2, 2 * len(first)):
         return []

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.image import decode
-from lrfr.pairs.sources.base import Face, Source
+from lrfr.pairs.sources.base import Face, Source, in_key_order
 
 SAMPLE = 64
 MARGIN = 4.0
@@ -57,7 +57,7 @@ def looks_swapped(images: Sequence[NDArray[np.uint8]]) -> bool:
 
 def source_looks_swapped(source: Source, listed: Sequence[Face]) -> bool:
     """Look at evenly spaced faces of a source (at none of a source that renders its faces)."""
-    faces = sorted(listed, key=lambda face: face.key_bytes)
+    faces = in_key_order(listed)
     if faces and source.fingerprint(faces[0].place) is not None:
         return False
     images = []
