@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -170,6 +170,12 @@ def two_sides(words: Iterable[str], name: str, form: str, example: str) -> dict[
 
 
 def picked(kind: type[T], given: Mapping[str, object], **more: object) -> T:
-    """Return the dataclass ``kind`` of those values that were given (not None) and bear its fields' names."""
-    names = [item.name for item in fields(kind) if given.get(item.name) is not None]  # type: ignore[arg-type]
-    return kind(**{name: given[name] for name in names}, **more)
+    """Return the dataclass ``kind`` of the values that bear its fields' names; what was not given (None)
+    keeps the field's default where there is one.
+    """
+    values = {}
+    for item in fields(kind):  # type: ignore[arg-type]
+        needed = item.default is MISSING and item.default_factory is MISSING
+        if item.name in given and (needed or given[item.name] is not None):
+            values[item.name] = given[item.name]
+    return kind(**values, **more)

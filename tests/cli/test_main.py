@@ -156,8 +156,17 @@ def test_commands_compute_nothing():
 
 
 def test_the_room_stays_thin():
+    """It grows by commands only: so many lines for each, options and help with them."""
+
+    def count(command, context):
+        if not isinstance(command, click.Group):
+            return 1
+        found = (command.get_command(context, name) for name in command.list_commands(context))
+        return sum(count(each, click.Context(each, parent=context)) for each in found)
+
     room = Path(main.__file__).parent
-    assert sum(len(path.read_text("utf-8").splitlines()) for path in room.rglob("*.py")) <= 2961
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in room.rglob("*.py"))
+    assert lines <= 56 * count(main.cli, click.Context(main.cli))
 
 
 def test_doctor_says_how_to_get_what_is_missing(lrfr, monkeypatch):

@@ -229,7 +229,7 @@ def test_align_images_says_something_about_every_picture():
         align_images(pictures, detector=Fixed([]), face="bigest")
     with pytest.raises(SpecError, match="on_miss"):
         align_images(pictures, detector=Fixed([]), on_miss="keep")
-    with pytest.raises(SpecError, match="4 px"):
+    with pytest.raises(SpecError, match="8 or more, got int 4"):
         align_images(pictures, detector=Fixed([]), size_px=4)
 
 
