@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
-from lrfr.core.lists import Shape, read_keyed
+from lrfr.core.lists import Shape, is_number, read_keyed
 
 # raised by hand when :func:`align` may give other pixels: it names bases
 ALIGN_REVISION = 1
@@ -103,16 +103,8 @@ def _with_mouth_corners(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.vstack([points[:3], points[3] + offset])
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 _FIVE_OF = {
     68: (range(36, 42), range(42, 48), (30,), (48,), (54,)),
     98: ((96,), (97,), (54,), (76,), (82,)),
 }
-_SHAPE = Shape("key x1 y1 x2 y2 x3 y3 x4 y4 x5 y5", (8, 10, 136, 196), _is_number, more=True)
+_SHAPE = Shape("key x1 y1 x2 y2 x3 y3 x4 y4 x5 y5", (8, 10, 136, 196), is_number, more=True)

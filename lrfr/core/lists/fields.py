@@ -158,7 +158,7 @@ class Shape:
         """Return whether a line that is none of the list's names its columns or counts its lines."""
         if len(fields) == 1:
             return first and fields[0].isdigit()
-        if PurePosixPath(fields[0]).suffix.lower() in IMAGE_SUFFIXES or any(map(_is_number, fields)):
+        if PurePosixPath(fields[0]).suffix.lower() in IMAGE_SUFFIXES or any(map(is_number, fields)):
             return False
         # names of columns are words, and no two are alike
         words = len(set(fields)) == len(fields) and all(field.isidentifier() for field in fields)
@@ -214,7 +214,7 @@ def _way_of(lines: Sequence[Line], shape: Shape, known: Collection[str]) -> tupl
         for split in _splitters(count):
             keys = [found[0] for line in some if (found := shape.parse(split(line.text), count))]
             # "a.png 1" is hardly a name: its number belongs to the values
-            plain = sum(not (tail := key.rsplit(None, 1)[1:]) or not _is_number(tail[0]) for key in keys)
+            plain = sum(not (tail := key.rsplit(None, 1)[1:]) or not is_number(tail[0]) for key in keys)
             score = (sum(key in known for key in keys), plain, len(keys))
             if best is None or score > best[0]:
                 best = (score, split, count)
@@ -231,7 +231,8 @@ def _splitters(count: int) -> list[Splitter]:
     ]
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a field of a list reads as a number."""
     try:
         float(text)
     except ValueError:
