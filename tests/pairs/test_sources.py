@@ -22,7 +22,7 @@ from lrfr.pairs.build.look.distinct import distinct
 from lrfr.pairs.sources.bin_file import BinSource, read_bin, write_bin
 from lrfr.pairs.sources.folder import FolderSource, LfwSource, read_pairs_txt
 from lrfr.pairs.sources.packed.recordio import MAGIC, RecordIOSource, read_record, scan
-from lrfr.pairs.sources.table import SOURCES, open_source
+from lrfr.pairs.sources.table import SOURCES, kind_of, open_source
 from tests.pairs.zoo import picture, save
 
 DATA = Path(__file__).parent.parent / "data"
@@ -645,3 +645,13 @@ def test_every_source_says_what_it_is_in_one_sentence():
     for kind in SOURCES:
         text = SOURCES.help(kind)
         assert 10 < len(text) <= 100 and not text.startswith("Open"), kind
+
+
+def test_what_is_not_there_is_not_called_a_source_of_unknown_kind(tmp_path):
+    with pytest.raises(SpecError, match="no such file or folder"):
+        kind_of(tmp_path / "nowhere")
+    with pytest.raises(SpecError, match="no such source"):
+        open_source(str(tmp_path / "nowhere"))
+    (tmp_path / "odd").write_bytes(b"\x01\x02")
+    with pytest.raises(SpecError, match="cannot tell what kind"):
+        open_source(str(tmp_path / "odd"))

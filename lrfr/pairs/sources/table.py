@@ -255,7 +255,7 @@ def _kind_of_file(path: Path) -> str:
         if foreign:
             raise SpecError(f"this is {foreign}, which is not read", file=str(path), hint=_UNPACK)
         raise SpecError(
-            "cannot tell what kind of source this is",
+            "cannot tell what kind of source this is" if path.exists() else "no such file or folder",
             file=str(path),
             hint=f"write kind:path; kinds: {', '.join(SOURCES)}",
         )
