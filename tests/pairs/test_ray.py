@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import DataError, EnvironmentFault
+from lrfr.core.files import is_alive
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.executors.dispatch import Runner
 from tests.pairs.toy import ToySource, build, tree
@@ -204,7 +205,17 @@ def kill_driver(folder: Path, after_s: float) -> bool:
     while any(mine(name) for name in left) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not any(mine(name) for name in left), "orphans after the driver's death"
+    # workers go by other names; they end soon after their node's process
+    while (working := owners(folder / "tmp")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not working, "workers after the driver's death"
     return hit
+
+
+def owners(tmp: Path) -> set[int]:
+    """Living processes that have files in a store's folder for unfinished ones."""
+    pids = {int(path.name.rsplit(".", 3)[2]) for path in tmp.glob("*.*.*.*")}
+    return {pid for pid in pids if is_alive(pid)}
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(30, marks=[pytest.mark.soak, pytest.mark.timeout(1500)])])

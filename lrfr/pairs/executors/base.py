@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from lrfr.core.files import is_alive
+
 Stopping = Callable[[], bool]
+
+_WATCHER = "lrfr-watch-parent"
 
 _BY_IMPORT = (
     "this script does its work when it is imported, as worker processes do: put what it runs under\n"
@@ -69,6 +76,22 @@ def prepare_worker() -> None:
     if "torch" in sys.modules:
         # not imported here for it: most tasks need no torch
         sys.modules["torch"].set_num_threads(1)
+
+
+def end_with(parent: int, leave: ctypes.c_byte | None = None) -> None:
+    """End this worker process, in the middle of a task, soon after process ``parent`` has gone or ``leave``
+    is set. A second call adds nothing.
+    """
+    if not any(thread.name == _WATCHER for thread in threading.enumerate()):
+        threading.Thread(target=_watch, args=(parent, leave), name=_WATCHER, daemon=True).start()
+
+
+def _watch(parent: int, leave: ctypes.c_byte | None) -> None:
+    # polled: a parent that was killed cannot tell its workers
+    while is_alive(parent) and not (leave is not None and leave.value):
+        time.sleep(0.2)
+    # at once: a shard without sidecar is written again
+    os._exit(1)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import EnvironmentFault, LrfrError, SpecError
-from lrfr.core.files import is_alive
 from lrfr.core.progress import Stopped
-from lrfr.pairs.executors.base import R, Stopping, Task, one_opencv_thread, prepare_worker
+from lrfr.pairs.executors.base import R, Stopping, Task, end_with, one_opencv_thread, prepare_worker
 
 # what tasks import when they first run, loaded once by the server so that every further worker starts at once
 _PRELOAD = ("torch", "lrfr.degrade.pipeline", "lrfr.degrade.ops.resize")
@@ -108,15 +105,7 @@ def _start_worker(parent: int, started: ctypes.c_byte, leave: ctypes.c_byte) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prepare_worker()
-    threading.Thread(target=_watch, args=(parent, leave), daemon=True).start()
-
-
-def _watch(parent: int, leave: ctypes.c_byte) -> None:
-    # polled: a parent that was killed cannot tell its workers
-    while is_alive(parent) and not leave.value:
-        time.sleep(0.2)
-    # at once, in the middle of a task: a shard without sidecar is written again
-    os._exit(1)
+    end_with(parent, leave)
 
 
 def why_broken(started: bool, start: str, hint: str = "run the same command again to go on") -> LrfrError:

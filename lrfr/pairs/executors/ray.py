@@ -14,7 +14,7 @@ from typing import Any
 
 from lrfr.core.errors import EnvironmentFault, LrfrError, missing_extra
 from lrfr.core.progress import Stopped
-from lrfr.pairs.executors.base import R, Stopping, Task, prepare_worker
+from lrfr.pairs.executors.base import R, Stopping, Task, end_with, prepare_worker
 
 # only small reports pass through it; left to itself Ray takes about a third of the memory
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
@@ -170,6 +170,8 @@ def _fetch(ray: Any, reference: Any) -> Any:
 def _work(task: Task[R]) -> R | LrfrError:
     """Run one task in a Ray worker; errors come back as values, so that their fields survive."""
     prepare_worker()
+    # the node's own process: it goes with the driver's, and would leave a running task behind
+    end_with(os.getppid())
     try:
         return task.run()
     except LrfrError as error:
