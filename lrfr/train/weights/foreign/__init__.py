@@ -1,0 +1,1 @@
+"""Models of other programs: what they take, and how they are run."""
