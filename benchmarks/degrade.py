@@ -91,6 +91,7 @@ PARAMETERS = {
     "color_cast": "blue: 0.8",
     "grayscale": "",
     "occlude": "area: 0.2",
+    "misalign": "landmark_share: 0.05",
     "identity": "",
 }
 

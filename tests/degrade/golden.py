@@ -50,6 +50,7 @@ STEPS = {
     "color_cast": "red: {uniform: [0.5, 1.5]}, blue: {uniform: [0.5, 1.5]}",
     "grayscale": "",
     "occlude": "area: {uniform: [0, 0.6]}, x: {uniform: [0, 1]}, y: {uniform: [0, 1]}, fill: {randint: [0, 255]}",
+    "misalign": "landmark_px: {uniform: [0, 3]}, roll: {uniform: [-20, 20]}, scale: {uniform: [0.6, 1.5]}, shift_x: 0.05, size: {choice: [20, 112]}, border: {choice: [black, edge, reflect]}",
     "identity": "",
 }
 # the same bytes are promised on one kind of processor only

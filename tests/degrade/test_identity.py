@@ -111,7 +111,7 @@ OTHERS = {
     **{"electrons": 3, "full_well": 500, "quality": 33, "times": 3, "subsampling": "444", "fill": 9},
     **{"direction": 3, "mode": "exact", "calibration": "p2s2021", "optics": "none", "pixel_m": 0.00201},
     **{"range_m": 801.0, "wavelength_nm": 501.0, "aperture_m": 0.101, "exposure": 0.31},
-    **{"transform": "ISONoise", "params": {}},
+    **{"transform": "ISONoise", "params": {}, "border": "reflect"},
 }
 
 

@@ -21,7 +21,7 @@ from tests.degrade.samples import faces, keys
 REQUIRED = {
     *("maug-paper", "maug-official", "fskd-paper", "fskd-official", "fskd-random", "fskd-eval", "btnet-v1", "btnet-v2", "btnet-v3", "btnet-eval"),
     *("waveresnet-aa", "waveresnet-noaa", "waveresnet-eval", "catface", "realesrgan-1", "realesrgan-2", "bsrgan", "adaface-aug", "sensor"),
-    *("surveillance", "digits"),
+    *("surveillance", "digits", "aroface", "detected", "webcam"),
 }  # fmt: skip
 LEARNED = {
     name for name in preset_names() if "turbulence" in preset_text(name) or "op: style" in preset_text(name)

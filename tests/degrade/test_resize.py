@@ -10,7 +10,7 @@ from PIL import Image
 
 from lrfr.core.errors import SpecError
 from lrfr.degrade.ops.resize import ANTIALIASED, resize_batch
-from lrfr.degrade.ops.srgb_curve import light_to_srgb, srgb_to_light
+from lrfr.degrade.ops.resize_kernels import light_to_srgb, srgb_to_light
 from tests.degrade.samples import face, faces, keys, one, pipeline
 
 SIZES = (7, 14, 20, 28, 56)

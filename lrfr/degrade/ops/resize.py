@@ -29,8 +29,9 @@ from lrfr.degrade.ops.resize_kernels import (
     by_torch,
     floats_by_pillow,
     floats_by_torch,
+    light_to_srgb,
+    srgb_to_light,
 )
-from lrfr.degrade.ops.srgb_curve import light_to_srgb, srgb_to_light
 from lrfr.degrade.values.distributions import Choice, Value
 from lrfr.degrade.values.params import Real, Whole, Word
 

@@ -1,4 +1,6 @@
-"""The libraries' kernels behind the resizing ops, each called with its own names of filters."""
+"""The libraries' kernels behind the resizing ops, each called with its own names of filters, and the sRGB
+curve around them.
+"""
 
 from __future__ import annotations
 
@@ -72,3 +74,15 @@ def floats_by_pillow(image: NDArray[np.float32], height: int, width: int, filter
         for c in range(3)
     ]
     return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+
+def srgb_to_light(value: NDArray[Any]) -> NDArray[Any]:
+    """Decode sRGB values in [0, 1] to linear light (IEC 61966-2-1)."""
+    return np.asarray(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4))
+
+
+def light_to_srgb(light: NDArray[Any]) -> NDArray[Any]:
+    """Encode linear light in [0, 1] to sRGB values (IEC 61966-2-1)."""
+    return np.asarray(
+        np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+    )

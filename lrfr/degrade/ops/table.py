@@ -9,6 +9,7 @@ from lrfr.degrade.ops.albumentation import Albumentations
 from lrfr.degrade.ops.base import Op
 from lrfr.degrade.ops.blur import Defocus, GaussianBlur, KernelMix, MotionBlur, Sharpen
 from lrfr.degrade.ops.codec import Jpeg, Webp
+from lrfr.degrade.ops.misalign import Misalign
 from lrfr.degrade.ops.noise import GaussianNoise, LowLight, PoissonNoise, ReadNoise, Speckle
 from lrfr.degrade.ops.resize import Down, DownUp, Resize, Up
 from lrfr.degrade.ops.style import Style
@@ -53,6 +54,7 @@ OPS: Registry[type[Op]] = Registry(
         "color_cast": ColorCast,
         "grayscale": Grayscale,
         "occlude": Occlude,
+        "misalign": Misalign,
         "identity": Identity,
         "turbulence": Turbulence,
         "style": Style,
