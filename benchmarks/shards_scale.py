@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.base import Content, Face, FaceList, Place, Source
 
 SIDE = 8
 SPEC = """
@@ -49,12 +49,12 @@ class TinySource(Source):
     first: int = 0
     kind = "tiny"
 
-    def faces(self) -> list[Face]:
+    def faces(self) -> FaceList:
         """List them."""
-        return [
+        return FaceList(
             Face(f"{index // 100:06d}/{index:08d}", f"{index // 100:06d}", index)
             for index in range(self.first, self.first + self.rows)
-        ]
+        )
 
     def read(self, place: Place) -> Content:
         """Return one of 256 different images."""

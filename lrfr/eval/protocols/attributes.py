@@ -146,11 +146,12 @@ def read_list(data: Path, wanted: Sequence[str]) -> AttributeList:
 
     """
     source = open_list_table(str(data))
-    faces = source.faces()
-    split = next((name for name in ("test", "dev", "val") if any(face.split == name for face in faces)), None)
+    listed = source.faces()
+    splits = {face.split for face in listed}
+    split = next((name for name in ("test", "dev", "val") if name in splits), None)
     faces = [
         face
-        for face in faces
+        for face in listed
         if split in {None, face.split} and any(name in face.attributes for name in wanted)
     ]
     names = tuple(name for name in wanted if any(name in face.attributes for face in faces))

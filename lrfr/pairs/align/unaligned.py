@@ -46,9 +46,9 @@ def unaligned_warning(source: Source, listed: Sequence[Face]) -> str:
 
     A source that renders its faces is not looked at.
     """
-    faces = in_key_order(listed)
-    if not faces or source.fingerprint(faces[0].place) is not None:
+    if not listed or source.fingerprint(listed[0].place) is not None:
         return ""
+    faces = in_key_order(listed)
     images = []
     for face in faces[:: max(1, len(faces) // SAMPLE)][:SAMPLE]:
         try:

@@ -30,7 +30,7 @@ from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.records import HEAD_BYTES, JPEG, decode_payload, lr_record
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import SourceReport
-from lrfr.pairs.sources.base import Face, Listing
+from lrfr.pairs.sources.base import FaceList, Listing
 
 if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
@@ -173,8 +173,8 @@ def _parts(store: StoreFiles, asked: Wish, plan: BasePlan, growth: Growth, scale
 
 def _some(listing: Listing, count: int) -> Listing:
     """Return a listing of ``count`` of its faces, evenly spaced."""
-    at = np.unique(np.linspace(0, max(0, len(listing.faces) - 1), count).astype(int)).tolist()
-    faces = tuple(listing.faces[index] for index in at if listing.faces)
+    at = np.unique(np.linspace(0, len(listing.faces) - 1, count).astype(int))
+    faces = listing.faces.take(at) if listing.faces else listing.faces
     seen = Counter(listing.seen) - Counter({listing.unit: len(listing.faces) - len(faces)})
     return replace(listing, faces=faces, seen=dict(seen))
 
@@ -183,11 +183,12 @@ def _scaled(count: int, scale: float) -> int:
     return round(count * scale)
 
 
-def _identities(seen: Seen, faces: Sequence[Face], plan: BasePlan) -> int:
+def _identities(seen: Seen, faces: FaceList, plan: BasePlan) -> int:
     """Return how many identities there are; of a sample, all that are listed."""
     if len(seen.faces) == len(faces):
         return len(plan.rows.label_names)
-    return len({face.label for face in faces if face.label})
+    numbers, names = faces.labels()
+    return len({names[number] for number in np.unique(numbers).tolist()} - {""})
 
 
 def _part(name: str, images: int, bytes_each: float, seconds_each: float) -> Part:

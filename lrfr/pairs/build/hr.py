@@ -6,7 +6,6 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from lrfr.pairs.format.rows import write_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import Account, SourceReport
-from lrfr.pairs.sources.base import SKIPS, Face, Listing
+from lrfr.pairs.sources.base import SKIPS, FaceList, Listing
 
 # a 112 px face at JPEG quality 95, with its part of the pages
 HR_BYTES = 6200
@@ -45,10 +44,10 @@ class Seen:
 
     """
 
-    faces: tuple[Face, ...]
+    faces: FaceList
     found: ScanTable
-    listing: Listing = field(default_factory=lambda: Listing(()))
-    repeated: tuple[Face, ...] = ()
+    listing: Listing = field(default_factory=lambda: Listing(FaceList()))
+    repeated: FaceList = field(default_factory=FaceList)
     again: int = 0
     note: str = ""
 
@@ -154,7 +153,7 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
     if memory:
         stays = np.fromiter((not memory.has_content(item.sha256) for item in found), bool, len(found))
         if not stays.all():
-            faces, found = tuple(compress(faces, stays)), found.only(stays)
+            faces, found = faces.take(np.flatnonzero(stays)), found.only(stays)
             listing = leave_out(listing, "forgotten", int((~stays).sum()))
     if listing.left_out.get("forgotten"):
         runner.hooks.note(memory.told(listing.left_out["forgotten"]))
@@ -248,8 +247,8 @@ def hr_task(
 ) -> HrTask:
     """Return the task that writes one HR shard."""
     rows = place.rows
-    marks = ingest.landmarks_of([plan.faces[row] for row in rows])
-    places = tuple(plan.faces[row].place for row in rows)
+    marks = ingest.landmarks_of(plan.faces[rows.start : rows.stop])
+    places = tuple(plan.faces.places(rows))
     digests = plan.rows.digests[rows.start : rows.stop].tobytes()
     return HrTask(place, store.tmp, scratch, ingest.source, places, digests, plan.options.prepare, marks)
 

@@ -21,7 +21,7 @@ from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import Forgetting, salted
-from lrfr.pairs.sources.base import Face, Listing, Source
+from lrfr.pairs.sources.base import FaceList, Listing, Source
 from lrfr.pairs.sources.table import open_source
 
 
@@ -71,8 +71,9 @@ def open_ingest(source: str | Path | Source, options: IngestOptions | None = Non
         listing = _without_excluded(listing, options, notes)
     if options.split_file:
         listing = replace(listing, faces=_with_splits(listing.faces, options.split_file, notes))
-    keys = [face.key for face in listing.faces]
-    marks = _landmarks(options.landmarks, keys, notes) if options.landmarks else None
+    marks = None
+    if options.landmarks:
+        marks = _landmarks(options.landmarks, [face.key for face in listing.faces], notes)
     unaligned = "" if marks is not None else unaligned_warning(opened, listing.faces)
     swapped = options.color != "bgr" and source_looks_swapped(opened, listing.faces)
     order = "bgr" if options.color == "bgr" or (options.color == "auto" and swapped) else "rgb"
@@ -102,7 +103,7 @@ def _landmarks(path: Path, keys: Sequence[str], notes: list[str]) -> dict[str, L
 _SPLIT = Shape("key<tab>split", (1,))
 
 
-def _with_splits(faces: Sequence[Face], path: Path, notes: list[str]) -> tuple[Face, ...]:
+def _with_splits(faces: FaceList, path: Path, notes: list[str]) -> FaceList:
     """Give faces the split that a file says; a key of the file that the source lacks is an error."""
     keys = {face.key for face in faces}
     rows = read_keyed(path, _SPLIT, keys)
@@ -121,7 +122,10 @@ def _with_splits(faces: Sequence[Face], path: Path, notes: list[str]) -> tuple[F
             raise SpecError(f"{name!r} is given two splits", file=str(path), line=line)
     if match.how:
         notes.append(f"{len(match.known)} keys of {path.name} match {match.how}")
-    return tuple(replace(face, split=splits.get(face.key, "")) for face in faces)
+    names = sorted({"", *splits.values()})
+    number = {name: place for place, name in enumerate(names)}
+    numbers = np.fromiter((number[splits.get(face.key, "")] for face in faces), np.int32, len(faces))
+    return faces.with_splits(numbers, names)
 
 
 def leave_out(listing: Listing, reason: str, count: int) -> Listing:
@@ -130,7 +134,8 @@ def leave_out(listing: Listing, reason: str, count: int) -> Listing:
 
 
 def _only(listing: Listing, reason: str, stays: Callable[[str], bool], ids: frozenset[str]) -> Listing:
-    faces = tuple(face for face in listing.faces if face.label not in ids and stays(face.key))
+    rows = [row for row, face in enumerate(listing.faces) if face.label not in ids and stays(face.key)]
+    faces = listing.faces.take(np.array(rows, np.int64))
     others = tuple(other for other in listing.others if stays(other.name))
     gone = len(listing.faces) + len(listing.others) - len(faces) - len(others)
     return leave_out(replace(listing, faces=faces, others=others), reason, gone)
@@ -227,22 +232,27 @@ def hold_out(ingest: Ingest, share: float) -> Ingest:
 
     """
     listing = ingest.listing()
-    given = Counter(face.split for face in listing.faces if face.split not in {"", TRAIN})
+    faces = listing.faces
+    numbers, names = faces.splits()
+    counts = np.bincount(numbers, minlength=len(names)).tolist()
+    given = {name: count for name, count in zip(names, counts, strict=True) if count}
+    given = {name: count for name, count in given.items() if name not in {"", TRAIN}}
     if given:
         found = ", ".join(f"{name} {count}" for name, count in sorted(given.items()))
         raise SpecError(
             f"the source gives its faces a split already ({found}), a hold-out would cut through it",
             hint="leave out --holdout; --split keeps one of them",
         )
-    people = {label: is_held_out(label, share) for label in {face.label for face in listing.faces}}
-    held = [
-        people[face.label] if face.label else is_held_out(face.key, share, "key") for face in listing.faces
-    ]
+    numbers, names = faces.labels()
+    people = np.unique(numbers)
+    sides = np.zeros(len(names), bool)
+    sides[people] = [is_held_out(names[number], share) for number in people.tolist()]
+    held = sides[numbers]
+    for row in np.flatnonzero(numbers == names.index("")).tolist() if "" in names else ():
+        held[row] = is_held_out(faces[row].key, share, "key")
     warnings = ingest.warnings
-    if len(set(held)) < 2:
-        side = f"all are on the side '{TEST if any(held) else TRAIN}'"
+    if held.all() or not held.any():
+        side = f"all are on the side '{TEST if held.any() else TRAIN}'"
         warnings = (*warnings, f"{len(people)} identities are too few to hold {share:g} of them out: {side}")
-    faces = tuple(
-        replace(face, split=TEST if out else TRAIN) for face, out in zip(listing.faces, held, strict=True)
-    )
-    return replace(ingest, listed=replace(listing, faces=faces), warnings=warnings)
+    told = replace(listing, faces=faces.with_splits(held, (TRAIN, TEST)))
+    return replace(ingest, listed=told, warnings=warnings)

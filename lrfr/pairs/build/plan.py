@@ -7,10 +7,8 @@ time, worker or order enters.
 from __future__ import annotations
 
 import hashlib
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +21,7 @@ from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, Form
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, order_of
 from lrfr.pairs.format.sealed import LAYOUT
 from lrfr.pairs.format.shard_layout import BLOCK_ROWS, hr_row_bytes, shard_spans
-from lrfr.pairs.sources.base import Face
-
-_PICKED = 1 << 14
+from lrfr.pairs.sources.base import Face, FaceList
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class BasePlan:
 
     base_id: str
     content_id: str
-    faces: tuple[Face, ...]
+    faces: FaceList
     rows: Rows
     options: BaseOptions
 
@@ -74,8 +70,7 @@ class BasePlan:
 
     def part(self, rows: NDArray[np.int64]) -> BasePlan:
         """Return the plan of a base of some rows."""
-        faces = tuple(_picked(self.faces, rows))
-        return _planned(faces, self.rows.take(rows), self.options)
+        return _planned(self.faces.take(rows), self.rows.take(rows), self.options)
 
     def shards(self) -> list[tuple[str, int, int]]:
         """Return (name, first row, stop) of every HR shard."""
@@ -98,22 +93,17 @@ def make_plan(
     kept = np.flatnonzero(table.usable)
     if not len(kept):
         raise DataError("no usable face in the source", hint="see the quarantine report")
-    used = faces if len(kept) == len(faces) else compress(faces, table.usable)
-    order = order_of(options.seed, (face.key_bytes for face in used))
+    listed = FaceList.of(faces)
+    keys = listed.keys() if len(kept) == len(listed) else map(listed.key_at, kept.tolist())
+    order = order_of(options.seed, keys)
     ways = np.lexsort((order[:, 1], order[:, 0]))
     order, chosen = order[ways], kept[ways]
-    picked = tuple(_picked(faces, chosen))
+    picked = listed.take(chosen)
     rows = _row_table(picked, table.digests[chosen], table.sizes[chosen], landmarks)
     return _planned(picked, replace(rows, order=order), options)
 
 
-def _picked(faces: Sequence[Face], rows: NDArray[np.int64]) -> Iterator[Face]:
-    """Yield faces by their numbers, of which few are objects at a time."""
-    for start in range(0, len(rows), _PICKED):
-        yield from map(faces.__getitem__, rows[start : start + _PICKED].tolist())
-
-
-def _planned(faces: tuple[Face, ...], rows: Rows, options: BaseOptions) -> BasePlan:
+def _planned(faces: FaceList, rows: Rows, options: BaseOptions) -> BasePlan:
     content = content_identity(rows, options.prepare.describe(), options.seed)
     base_id = base_identity(content, rows, BLOCK_ROWS[options.access])
     return BasePlan(base_id, content, faces, rows, options)
@@ -151,40 +141,40 @@ def landmark_hash(landmarks: Landmarks | None) -> bytes:
     return hashlib.blake2b(points.tobytes(), digest_size=CROP_BYTES).digest()
 
 
-def _numbers(names: Iterator[str], known: Sequence[str]) -> NDArray[np.int64]:
-    """Return the number of each name, -1 for one that is not known."""
-    place = {name: number for number, name in enumerate(known)}
-    return np.fromiter((place.get(name, -1) for name in names), np.int64)
+def _numbers(
+    column: tuple[NDArray[np.int32], tuple[str, ...]], unnamed: frozenset[str] = frozenset()
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return a column of names numbered in the order of the names that occur, -1 for those that are none."""
+    numbers, names = column
+    present = {names[number]: number for number in np.unique(numbers).tolist()}
+    known = tuple(sorted(present.keys() - unnamed))
+    place = np.full(len(names), -1, np.int64)
+    place[[present[name] for name in known]] = np.arange(len(known))
+    return place[numbers], known
 
 
 def _row_table(
-    faces: Sequence[Face],
+    faces: FaceList,
     digests: NDArray[np.uint8],
     sizes: NDArray[np.uint32],
     landmarks: Mapping[str, Landmarks] | None,
 ) -> Rows:
-    keys, crops, ends = bytearray(), bytearray(), array("q")
-    for face in faces:
-        keys += face.key_bytes
-        ends.append(len(keys))
-        if landmarks is not None:
-            crops += landmark_hash(landmarks.get(face.key))
-    labeled = tuple(sorted({face.label for face in faces} - {""}))
-    split_names = tuple(sorted({face.split for face in faces}))
-    described = [face for face in faces if face.attributes]
-    attribute_names = tuple(sorted({name for face in described for name in face.attributes}))
-    attributes = np.full((len(faces), len(attribute_names)), -1, np.int8)
-    for column, name in enumerate(attribute_names):
-        attributes[:, column] = [face.attributes.get(name, -1) for face in faces]
+    crops = bytearray()
+    for face in faces if landmarks is not None else ():
+        crops += landmark_hash(landmarks.get(face.key) if landmarks else None)
+    key_blob, key_ends = faces.key_columns()
+    labels, label_names = _numbers(faces.labels(), frozenset({""}))
+    splits, split_names = _numbers(faces.splits())
+    attributes, attribute_names = faces.attributes()
     return Rows(
-        key_blob=np.frombuffer(keys, np.uint8),
-        key_ends=np.frombuffer(ends, np.int64),
+        key_blob=key_blob,
+        key_ends=key_ends,
         order=np.zeros((0, 2), np.uint64),
-        labels=_numbers((face.label for face in faces), labeled).astype(np.int32),
-        label_names=labeled,
+        labels=labels.astype(np.int32),
+        label_names=label_names,
         attributes=attributes,
         attribute_names=attribute_names,
-        splits=_numbers((face.split for face in faces), split_names).astype(np.int16),
+        splits=splits.astype(np.int16),
         split_names=split_names,
         digests=digests,
         crops=np.frombuffer(crops, np.uint8).reshape(len(faces), -1 if crops else 0),

@@ -17,7 +17,7 @@ from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks
 from lrfr.pairs.build.tasks import ScanReport, ScanTask
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.sources.base import Face, Listing, Source
+from lrfr.pairs.sources.base import Face, FaceList, Listing, Source
 
 # faces a task: long enough to pay for its way to a worker, short enough for a stop to be prompt
 CHUNK = 512
@@ -55,7 +55,7 @@ class Ingest:
         """List the source, once."""
         return self.source.listing() if self.listed is None else self.listed
 
-    def faces(self) -> Sequence[Face]:
+    def faces(self) -> FaceList:
         """List the faces of the source, once."""
         return self.listing().faces
 
@@ -93,7 +93,7 @@ class Looked:
 
 def scan(
     ingest: Ingest,
-    faces: Sequence[Face],
+    faces: FaceList,
     store: Path,
     runner: Runner,
     secret: Callable[[str], bool] = lambda sha256: False,
@@ -118,34 +118,35 @@ def scan(
         return Looked(table, again, cache.note)
 
 
-def _without_look(source: Source, faces: Sequence[Face]) -> ScanTable:
+def _without_look(source: Source, faces: FaceList) -> ScanTable:
     """Return the table of what is known without the bytes: a face that is refused by its list is never read,
     one with a fingerprint need not be.
     """
     table, rows, digests = ScanTable(len(faces)), array("q"), bytearray()
-    for row, face in enumerate(faces):
-        if face.fault:
-            table.put(row, Scanned(code=face.fault, detail=face.detail))
-        elif named := source.fingerprint(face.place):
-            rows.append(row)
-            digests += bytes.fromhex(named)
+    for row, (code, detail) in faces.faults.items():
+        table.put(row, Scanned(code=code, detail=detail))
+    named = type(source).fingerprint is not Source.fingerprint
+    for start in range(0, len(faces) if named else 0, STAMPED):
+        some = range(start, min(start + STAMPED, len(faces)))
+        for row, place in zip(some, faces.places(some), strict=True):
+            if not table.known[row] and (content := source.fingerprint(place)):
+                rows.append(row)
+                digests += bytes.fromhex(content)
     named_rows = np.frombuffer(rows, np.int64)
     table.fill(named_rows, np.frombuffer(digests, np.uint8).reshape(-1, 32), np.zeros(len(rows), np.int64))
     return table
 
 
-def _remembered(
-    source: Source, faces: Sequence[Face], table: ScanTable, cache: ScanCache
-) -> dict[int, bytes]:
+def _remembered(source: Source, faces: FaceList, table: ScanTable, cache: ScanCache) -> dict[int, bytes]:
     """Fill what the cache knows; return the tickets of the other faces whose stamps are settled."""
     now_ns = time.time_ns()
     missing, kept = np.flatnonzero(~table.known), dict[int, bytes]()
     for start in range(0, len(missing), STAMPED):
         rows = missing[start : start + STAMPED]
         numbers = rows.tolist()
-        stamps = source.stamps([faces[row].place for row in numbers])
+        stamps = source.stamps(faces.places(numbers))
         tickets = [
-            ticket_of(faces[row].key_bytes, stamp) if stamp else b""
+            ticket_of(faces.key_at(row), stamp) if stamp else b""
             for row, stamp in zip(numbers, stamps, strict=True)
         ]
         stamped = np.flatnonzero(np.fromiter(map(bool, tickets), bool))
@@ -171,7 +172,7 @@ def _entries(
 
 def _look(
     ingest: Ingest,
-    faces: Sequence[Face],
+    faces: FaceList,
     table: ScanTable,
     runner: Runner,
     keep: Callable[[Mapping[int, Scanned]], None] | None = None,
@@ -183,11 +184,8 @@ def _look(
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     tasks = []
     for chunk in chunks:
-        some = [faces[index] for index in chunk]
-        marks = ingest.landmarks_of(some)
-        tasks.append(
-            ScanTask(ingest.source, tuple(face.place for face in some), ingest.options.prepare, marks)
-        )
+        marks = ingest.landmarks_of(faces.take(np.array(chunk)))
+        tasks.append(ScanTask(ingest.source, tuple(faces.places(chunk)), ingest.options.prepare, marks))
 
     def told(number: int, report: ScanReport) -> None:
         seen = dict(zip(chunks[number], report.scanned, strict=True))
@@ -201,12 +199,12 @@ def _look(
     return missing
 
 
-def _mark_duplicates(faces: Sequence[Face], table: ScanTable) -> None:
+def _mark_duplicates(faces: FaceList, table: ScanTable) -> None:
     """Flag every face whose bytes a face before it has, in the order of the keys (a source may list them in
     any).
     """
     seen: set[bytes] = set()
-    for row in sorted(table.twice().tolist(), key=lambda row: faces[row].key_bytes):
+    for row in sorted(table.twice().tolist(), key=faces.key_at):
         content = table.digests[row].tobytes()
         if content in seen:
             table.flag(row, (*table[row].flags, "W_DUPLICATE"))

@@ -4,64 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Place = Any
-# one for all faces without attributes: there may be millions
-_NONE: Mapping[str, int] = MappingProxyType({})
+from lrfr.pairs.sources.listing.face_columns import Place
+from lrfr.pairs.sources.listing.face_list import Face, FaceList, in_key_order
+
+__all__ = ["Content", "Face", "FaceList", "Listing", "Other", "Place", "Source", "Tally", "in_key_order"]
+
 Content = bytes | NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Face:
-    """One face of a source.
-
-    Attributes:
-        key: its name, unique in the source and stable (a relative path, never only a base name).
-        label: the identity's name; "" where unknown.
-        place: whatever the source needs to find the bytes (plain data).
-        attributes: binary attributes, 1 or 0; a missing name means unknown.
-        split: name of the split it belongs to; "" for none.
-        fault: reason code when the source already knows that it cannot be used.
-        detail: more about the fault: file and line, or what was found.
-
-    """
-
-    key: str
-    label: str
-    place: Place = None
-    attributes: Mapping[str, int] = field(default_factory=lambda: _NONE)
-    split: str = ""
-    fault: str = ""
-    detail: str = ""
-
-    def __post_init__(self) -> None:
-        if type(self.label) is str:
-            # one object for all faces of an identity
-            object.__setattr__(self, "label", sys.intern(self.label))
-
-    @property
-    def key_bytes(self) -> bytes:
-        """The key as bytes: the sample key of every random stream."""
-        return self.key.encode("utf-8", "surrogateescape")
-
-
-def in_key_order(faces: Sequence[Face]) -> list[Face]:
-    """Return faces sorted by the bytes of their keys."""
-    plain = all(map(str.isascii, map(attrgetter("key"), faces)))
-    return sorted(faces, key=attrgetter("key" if plain else "key_bytes"))
-
-
 NO_IDENTITY = frozenset({"", "-1", "-1.0", "none", "null"})
 
 
@@ -165,7 +121,7 @@ class Listing:
     """Everything that a look into a source found.
 
     Attributes:
-        faces: in any order.
+        faces: in any order; a listing keeps any sequence in columns.
         unit: what a face is there: ``file``, ``line``, ``member``, ...
         seen: number of things by unit, counted as they were met.
         used: number of things by unit that gave no face and were used: folders that were walked, labels.
@@ -175,7 +131,7 @@ class Listing:
 
     """
 
-    faces: tuple[Face, ...]
+    faces: FaceList
     unit: str = "face"
     seen: Mapping[str, int] = field(default_factory=dict)
     used: Mapping[str, int] = field(default_factory=dict)
@@ -183,13 +139,16 @@ class Listing:
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "faces", FaceList.of(self.faces))
+
 
 class Tally:
     """Collects a :class:`Listing`; whatever is seen must be given an end."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
-        self.faces: list[Face] = []
+        self.faces = FaceList()
         self.notes: list[str] = []
         self._seen: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
@@ -210,7 +169,7 @@ class Tally:
     def listing(self) -> Listing:
         """Return everything."""
         return Listing(
-            tuple(self.faces),
+            self.faces,
             self.unit,
             dict(self._seen),
             dict(self._used),
@@ -228,7 +187,7 @@ class Source:
     # rough cost of reading one face, for choosing an executor
     cost_ms = 0.15
 
-    def faces(self) -> list[Face]:
+    def faces(self) -> Sequence[Face]:
         """List all faces (in any order; keys must be unique).
 
         Raises:
@@ -236,7 +195,7 @@ class Source:
             DataError: an index of the source is damaged.
 
         """
-        return list(self.listing().faces)
+        return self.listing().faces
 
     def listing(self) -> Listing:
         """List all faces and account for everything else that was seen.
@@ -249,7 +208,7 @@ class Source:
         """
         if type(self).faces is Source.faces:
             raise NotImplementedError
-        faces = tuple(self.faces())
+        faces = FaceList.of(self.faces())
         return Listing(faces, seen={"face": len(faces)})
 
     def read(self, place: Place) -> Content:

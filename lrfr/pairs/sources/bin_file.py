@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
-from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, file_stamp
+from lrfr.pairs.sources.base import Content, Face, FaceList, Listing, Place, Source, file_stamp
 
 MAX_BYTES = 2 * 1024**3
 
@@ -270,12 +270,12 @@ class BinSource(Source):
     def listing(self) -> Listing:
         """List both images of every pair."""
         _, same = self._content()
-        faces = []
+        faces = FaceList()
         for pair, together in enumerate(same):
             for side in (0, 1):
                 label = f"{pair:06d}" if together else f"{pair:06d}{'ab'[side]}"
                 faces.append(Face(f"{pair:06d}/{side}", label, 2 * pair + side))
-        return Listing(tuple(faces), "image", {"image": len(faces)})
+        return Listing(faces, "image", {"image": len(faces)})
 
     def read(self, place: Place) -> Content:
         """Return one image's bytes."""

@@ -71,14 +71,14 @@ class FolderSource(FilesSource):
     links: str = "inside"
     kind = "folder"
 
-    def faces(self) -> list[Face]:
+    def faces(self) -> Sequence[Face]:
         """List every picture.
 
         Raises:
             SpecError: there is none.
 
         """
-        found = list(self.listing().faces)
+        found = self.listing().faces
         if not found:
             raise SpecError(
                 "no image files here",

@@ -18,7 +18,7 @@ from lrfr.pairs.faces.light import shading
 from lrfr.pairs.faces.parts import draw_face
 from lrfr.pairs.faces.people import appearance_of, identity_of
 from lrfr.pairs.faces.pose import Camera, Head
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.base import Content, Face, FaceList, Place, Source
 
 SIZE = 112
 # raised whenever a pixel of any face changes, so that stores never mix two renderers
@@ -26,9 +26,9 @@ RENDERER = 1
 ATTRIBUTES = ("Male", "Bald", "Big_Nose", "Chubby", "Narrow_Eyes")
 
 
-def invented(prefix: str, ids: int, per_id: int, seed: int) -> list[Face]:
+def invented(prefix: str, ids: int, per_id: int, seed: int) -> FaceList:
     """Return the rows of invented people, named by number, with their soft-biometric labels."""
-    return [
+    return FaceList(
         Face(
             f"{prefix}{seed}/p{person:06d}/{image:04d}",
             f"p{person:06d}",
@@ -37,7 +37,7 @@ def invented(prefix: str, ids: int, per_id: int, seed: int) -> list[Face]:
         )
         for person in range(ids)
         for image in range(per_id)
-    ]
+    )
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SyntheticSource(Source):
     kind = "synthetic"
     cost_ms = 10.0
 
-    def faces(self) -> list[Face]:
+    def faces(self) -> FaceList:
         """List the faces without rendering them."""
         return invented("s", self.ids, self.per_id, self.seed)
 

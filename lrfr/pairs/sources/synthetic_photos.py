@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lrfr.core.files import digest_of
 from lrfr.core.landmarks import TEMPLATE
 from lrfr.core.streams import Stream, stream
-from lrfr.pairs.sources.base import Content, Face, Place, Source
+from lrfr.pairs.sources.base import Content, FaceList, Place, Source
 from lrfr.pairs.sources.synthetic import RENDERER, SIZE, invented, read_counts, render_face
 
 # raised whenever a pixel of any photograph changes
@@ -59,7 +59,7 @@ class SyntheticPhotosSource(Source):
     kind = "synthetic-photos"
     cost_ms = 15.0
 
-    def faces(self) -> list[Face]:
+    def faces(self) -> FaceList:
         """List the photographs without rendering them."""
         return invented("photos", self.ids, self.per_id, self.seed)
 

@@ -57,9 +57,9 @@ def looks_swapped(images: Sequence[NDArray[np.uint8]]) -> bool:
 
 def source_looks_swapped(source: Source, listed: Sequence[Face]) -> bool:
     """Look at evenly spaced faces of a source (at none of a source that renders its faces)."""
-    faces = in_key_order(listed)
-    if faces and source.fingerprint(faces[0].place) is not None:
+    if listed and source.fingerprint(listed[0].place) is not None:
         return False
+    faces = in_key_order(listed)
     images = []
     for index in np.unique(np.linspace(0, len(faces) - 1, SAMPLE).astype(int)).tolist() if faces else []:
         try:

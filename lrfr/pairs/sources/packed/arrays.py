@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.lists.walk import head_of
-from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, file_stamp, identity_name
+from lrfr.pairs.sources.base import Content, Face, FaceList, Listing, Place, Source, file_stamp, identity_name
 
 _IMAGES = ("images", "X", "x", "data", "imgs", "faces", "image", "fea")
 _LABELS = ("y", "labels", "target", "label", "ids", "identities", "targets", "id", "gnd")
@@ -48,12 +48,12 @@ class ArraySource(Source):
     def listing(self) -> Listing:
         """List the images by number."""
         images, labels = self._content()
-        faces = []
+        faces = FaceList()
         for index, label in enumerate(labels):
             known = label not in _NO_NUMBER
             fault = "" if known else "E_LABEL"
             faces.append(Face(f"{index:08d}", identity_name(label) if known else "", index, fault=fault))
-        return Listing(tuple(faces), "image", {"image": len(images)})
+        return Listing(faces, "image", {"image": len(images)})
 
     def read(self, place: Place) -> Content:
         """Return one image as uint8 ``[h, w, 3]``."""

@@ -1,0 +1,1 @@
+"""How listed faces are held."""
