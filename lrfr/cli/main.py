@@ -24,6 +24,7 @@ from lrfr.core.machine import keep_freed_memory
 
 # name: (module, attribute, one-line help); the module is imported only when the command runs
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "quickstart": ("lrfr.cli.quickstart", "quickstart_command", "from photographs to a report"),
     "demo": ("lrfr.cli.demo", "demo", "the whole house in small, on embedded faces"),
     "degrade": ("lrfr.cli.degrade.degrade", "degrade", "degrade faces by a spec"),
     "presets": ("lrfr.cli.degrade.presets", "presets", "the shipped degradation recipes"),

@@ -213,4 +213,4 @@ def command(name: str, **attributes: Any) -> Callable[[Body], click.Command]:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object on stdout."""
-    write(json.dumps(value, sort_keys=True, default=str))
+    write(json.dumps(value, sort_keys=True, default=str), exact=True)

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import click
 
+from lrfr.cli.program import runnable
 from lrfr.core.errors import EnvironmentFault
 
 _LONGEST_WORD = 300
@@ -34,15 +35,16 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def write(text: str, *, err: bool = False) -> None:
-    """Print one text, to stdout or stderr; a reader that has left stops nothing.
+def write(text: str, *, err: bool = False, exact: bool = False) -> None:
+    """Print one text, to stdout or stderr; a reader that has left stops nothing. Unless it is to be
+    ``exact``, calls of lrfr in it become such as can be typed here.
 
     Raises:
         EnvironmentFault: stdout cannot be written, so that a result would be lost.
 
     """
     try:
-        click.echo(text, err=err)
+        click.echo(text if exact else runnable(text), err=err)
     except OSError as error:
         forget(err=err)
         if not err and not isinstance(error, BrokenPipeError):

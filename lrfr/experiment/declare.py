@@ -1,5 +1,5 @@
-"""What an experiment file declares, checked: views, imported weights, trainings, routes, evaluations,
-pictures.
+"""What an experiment file declares, checked: alignments, views, models that are there, imported weights,
+trainings, routes, evaluations, pictures.
 """
 
 from __future__ import annotations
@@ -22,10 +22,23 @@ Flags = dict[str, Flag]
 
 
 @checked(frozen=True, config=_STRICT)
+class Alignment:
+    """One ``align`` line: photographs become the folder of crops that bears its name."""
+
+    photos: str
+    flags: Flags = field(default_factory=dict)
+    caption: str = "photographs and their crops: without a face first, then the worst fits"
+    estimate_s: float | None = None
+
+
+@checked(frozen=True, config=_STRICT)
 class View:
-    """One ``make-pairs`` line; ``flags`` are its options without the dashes."""
+    """One ``make-pairs`` line; ``flags`` are its options without the dashes; ``of`` names the alignment whose
+    crops it takes.
+    """
 
     flags: Flags = field(default_factory=dict)
+    of: str | None = None
     estimate_s: float | None = None
 
 
@@ -84,10 +97,15 @@ class Evaluation:
 
 @checked(frozen=True, config=_STRICT)
 class Picture:
-    """One ``degrade --preview`` line: a contact sheet for the report."""
+    """One ``degrade --preview`` line: a contact sheet for the report, of an alignment's crops (``of``), of
+    other ``faces``, or of embedded ones.
+    """
 
     caption: str
     flags: Flags = field(default_factory=dict)
+    of: str | None = None
+    faces: str | None = None
+    estimate_s: float | None = None
 
 
 @checked(frozen=True, config=_STRICT)
@@ -101,6 +119,8 @@ class Declaration:
     evaluations: dict[str, Evaluation]
     title: str = ""
     places: dict[str, str] = field(default_factory=dict)
+    alignments: dict[str, Alignment] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
     imports: dict[str, Import] = field(default_factory=dict)
     common: Common = field(default_factory=Common)
     routes: dict[str, Route] = field(default_factory=dict)
@@ -109,7 +129,7 @@ class Declaration:
 
     def models(self) -> list[str]:
         """Return the names of everything that can be evaluated."""
-        return [*self.imports, *self.trainings, *self.routes]
+        return [*self.given, *self.imports, *self.trainings, *self.routes]
 
 
 def load_declaration(
@@ -194,6 +214,7 @@ def _explain(document: Document, error: ValidationError) -> Exception:
     hint = None
     if first["type"] == "unexpected_keyword_argument":
         kinds: dict[str, Any] = {
+            "alignments": Alignment,
             "views": View,
             "imports": Import,
             "trainings": Training,
@@ -210,7 +231,11 @@ def _check_names(document: Document, experiment: Declaration) -> None:
     if experiment.version != 1:
         raise document.error("unknown version", ("version",), "this lrfr reads version 1")
     _check_unique(document, experiment)
-    seen = set(experiment.imports)
+    for kind in ("views", "pictures"):
+        for name, item in getattr(experiment, kind).items():
+            if item.of is not None:
+                _known(document, item.of, experiment.alignments, "alignment", (kind, name, "of"))
+    seen = {*experiment.given, *experiment.imports}
     for name, training in experiment.trainings.items():
         _known(document, training.view, experiment.views, "view", ("trainings", name, "view"))
         for role, used in training.parents.items():
@@ -218,7 +243,7 @@ def _check_names(document: Document, experiment: Declaration) -> None:
                 document,
                 used,
                 seen,
-                "import or training above this one",
+                "given model, import or training above this one",
                 ("trainings", name, "parents", role),
             )
         seen.add(name)
@@ -226,17 +251,21 @@ def _check_names(document: Document, experiment: Declaration) -> None:
         for place, used in [(("at", side), used) for side, used in route.at.items()] + [
             (("rest",), route.rest)
         ]:
-            _known(document, used, seen, "import or training", ("routes", name, *place))
+            _known(document, used, seen, "given model, import or training", ("routes", name, *place))
     for name, evaluation in experiment.evaluations.items():
         for used in evaluation.of:
             _known(
-                document, used, experiment.models(), "import, training or route", ("evaluations", name, "of")
+                document,
+                used,
+                experiment.models(),
+                "given model, import, training or route",
+                ("evaluations", name, "of"),
             )
 
 
 def _check_unique(document: Document, experiment: Declaration) -> None:
     models = experiment.models()
-    for kind in ("imports", "routes"):
+    for kind in ("given", "imports", "routes"):
         for name in getattr(experiment, kind):
             if models.count(name) > 1:
                 raise document.error(f"two models are called '{name}'", (kind, name))

@@ -18,6 +18,7 @@ from lrfr.eval.result_files import without_options, write_results
 from lrfr.eval.results import Result
 from lrfr.eval.settings import DEFAULT_SIZES, Settings, Task, settings_from
 from lrfr.experiment.models import Measurable, Recognizer, open_recognizer
+from lrfr.experiment.own_view import ViewWish, with_own_view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,8 @@ def evaluate(
         model: path of a checkpoint, run, router or ``.onnx`` file; or any callable that takes uint8 RGB faces
             of any sizes to float32 embeddings ``[N, D]``.
         benchmark: a name of ``lrfr eval --list``, or a benchmark of your own.
-        data: the benchmark's folder or file, as distributed.
+        data: the benchmark's folder or file, as distributed; of ``view``, a store with options
+            (``store,view=mine,split=test``): without a name, the view that the model was trained on.
         device: where a checkpoint runs.
         name: of the model, in tables.
         cost: also measure images/s, and parameters and multiply-adds of a checkpoint, for each size.
@@ -138,6 +140,8 @@ def evaluate(
     check_kind(benchmark, str | Benchmark, "a benchmark or its name")
     check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
     found = find_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
+    if isinstance(benchmark, str):
+        data = view_data(benchmark, data, model, hooks=hooks)
     place = check_data(benchmark if isinstance(benchmark, str) else found.help, found, data)
     chosen = settings_from(settings)
     opened = open_recognizer(model, needs=found.needs, device=device, name=name)
@@ -195,26 +199,38 @@ def results_file(name: str, benchmark: str) -> Path:
 
 def view_data(
     benchmark: str,
-    data: Path | None,
-    store: Path | str,
-    *,
-    view: str | None = None,
-    split: str | None = None,
-    trials: Path | None = None,
+    data: Path | str | None,
+    model: object,
+    wish: ViewWish | None = None,
+    hooks: Hooks = SILENT,
 ) -> Path | None:
-    """Return the data of a benchmark where the faces of a view may be named in place of it.
+    """Return the data of a benchmark; of ``view``, the faces of a store, with what was not named chosen.
+
+    Args:
+        benchmark: its name.
+        data: what was named as its data.
+        model: what is measured: a run is measured on the view that it was trained on.
+        wish: store, view and options that were named in place of the data.
+        hooks: hear what was chosen.
 
     Raises:
-        SpecError: a view is named for another benchmark, or besides its data.
+        SpecError: a view is named for another benchmark, or besides its data; no store is there.
 
     """
-    named = {"view": view, "split": split, "trials": trials}
-    asked = [f",{name}={value}" for name, value in named.items() if value is not None]
+    wish = wish or ViewWish()
+    asked = wish.view is not None or wish.more
     if asked and benchmark != "view":
         raise SpecError("--view, --split and --trials need --benchmark view")
     if asked and data is not None:
         raise SpecError("--data names the store and the view already", hint="leave it, or --view, out")
-    return Path(f"{store}{''.join(asked)}") if benchmark == "view" and data is None else data
+    if benchmark != "view":
+        return None if data is None else as_path(data, "the data of a benchmark")
+    if data is not None and not as_path(without_options(as_path(data, "a store")), "a store").is_dir():
+        return Path(data)
+    found, told = with_own_view(model, wish if data is None else ViewWish.of(data))
+    if told:
+        hooks.note(told)
+    return found.data
 
 
 def check_data(name: str, benchmark: Benchmark, data: Path | str | None) -> Path | None:

@@ -13,11 +13,11 @@ from lrfr.core.errors import DataError, SpecError, as_path, did_you_mean
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.eval.result_files import read_results
 from lrfr.eval.results import Metric
-from lrfr.experiment.command_plan import Step, steps_of
 from lrfr.experiment.declare import Declaration, load_declaration
-from lrfr.experiment.launch import RayLaunch
-from lrfr.experiment.runner import BAD, StepRunner, digests_of
-from lrfr.experiment.savings import Savings, measure
+from lrfr.experiment.steps.command_plan import Step, steps_of
+from lrfr.experiment.steps.launch import RayLaunch
+from lrfr.experiment.steps.runner import BAD, StepRunner, digests_of
+from lrfr.experiment.steps.savings import Savings, measure
 from lrfr.pairs.executors.ray import ray_session
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -221,8 +221,7 @@ class _Narrator:
         """Say what has become of a step."""
         clock, hooks = self._clock, self._hooks
         if state == "running":
-            line = _short(shlex.join(step.argv))
-            hooks.note(f"[{clock.ended + 1}/{self._count}] {step.id} ...  lrfr {line}")
+            hooks.note(f"[{clock.ended + 1}/{self._count}] lrfr {shlex.join(step.argv)}")
             return
         clock.end(step.id, seconds)
         hooks.progress(clock.ended, self._count, step=step.id)
@@ -252,8 +251,8 @@ class Clock:
         """Return the time left in words; nothing before a step with an estimate has run."""
         if not self._estimated:
             return ""
-        minutes = sum(self._ahead.values()) * self._taken / self._estimated / self._jobs / 60
-        return f", about {minutes:.0f} min left"
+        seconds = sum(self._ahead.values()) * self._taken / self._estimated / self._jobs
+        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
 
 def _failure(runner: StepRunner, steps: list[Step], states: Mapping[str, str]) -> DataError:

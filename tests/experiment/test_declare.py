@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import SpecError
-from lrfr.experiment.command_plan import steps_of
+from lrfr.experiment.steps.command_plan import steps_of
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import SHIPPED
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import SpecError
-from lrfr.experiment.command_plan import Step, steps_of
+from lrfr.experiment.steps.command_plan import Step, steps_of
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import Clock
-from lrfr.experiment.runner import StepRunner
+from lrfr.experiment.steps.runner import StepRunner
 
 DECLARATION = """
 version: 1
@@ -113,7 +113,7 @@ def test_second_run_does_nothing_but_the_report(tmp_path, steps, jobs):
 
 def test_ray_runs_steps_as_child_processes_do(tmp_path, steps):
     pytest.importorskip("ray")
-    from lrfr.experiment.launch import RayLaunch
+    from lrfr.experiment.steps.launch import RayLaunch
     from lrfr.pairs.executors.ray import ray_session
 
     with ray_session(2) as ray:
@@ -172,7 +172,7 @@ def test_changed_step_is_redone_with_everything_after_it(tmp_path, steps):
 
 
 def test_locked_output_is_waited_for(tmp_path, steps, monkeypatch):
-    monkeypatch.setattr("lrfr.experiment.runner._POLL_S", 0.01)
+    monkeypatch.setattr("lrfr.experiment.steps.runner._POLL_S", 0.01)
     run = runner(tmp_path)
     (run.folder / "control.json").write_text(
         json.dumps({"make-pairs --view hr": {"code": 4, "touch": "free", "until": "free"}})
@@ -189,8 +189,8 @@ def test_kill_at_a_random_step_then_the_same_command_ends_the_same(tmp_path, ste
         import sys
         from pathlib import Path
         from lrfr.experiment.declare import load_declaration
-        from lrfr.experiment.command_plan import steps_of
-        from lrfr.experiment.runner import StepRunner
+        from lrfr.experiment.steps.command_plan import steps_of
+        from lrfr.experiment.steps.runner import StepRunner
         steps = steps_of(load_declaration(Path({str(tmp_path / "small.yaml")!r})))
         StepRunner(Path("small"), (sys.executable, {str(tmp_path / "stand_in.py")!r})).run(steps, lambda *a: None)
     """)

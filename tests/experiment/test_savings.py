@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from lrfr.cli.pairs.make_pairs import make_pairs_command
 from lrfr.experiment.declare import load_declaration
-from lrfr.experiment.savings import measure
+from lrfr.experiment.steps.savings import measure
 
 DECLARATION = """
 version: 1

@@ -20,9 +20,9 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 @click.argument("checkpoint", required=False, type=opt.PATH)
 @opt.option("--benchmark", default="synthetic", help="What to run; --list names them all.")
 @opt.path("--data", help="The benchmark's folder or file, as distributed.")
-@opt.option("--view", help="With --benchmark view: a view of --store.")
+@opt.option("--view", help="With --benchmark view: of --store.  [default: the model's own]")
 @opt.option("--split", help="With --benchmark view: the split to measure, as test; else what the view shows.")
-@opt.store("With --benchmark view: folder of the store.")
+@opt.path("--store", kind=opt.STORE, help="With --benchmark view: the store.  [default: the model's own]")
 @opt.path("--trials", help="With --benchmark view: a list of lrfr make-list, else trials are drawn.")
 @opt.embedder("Evaluate a function of your own instead of a checkpoint.")
 @opt.option("--name", help="Name of the model in tables and plots (default: the checkpoint's folder).")
@@ -76,11 +76,13 @@ def evaluate(
         with_cost,
     )
     from lrfr.experiment.models import open_chosen
+    from lrfr.experiment.own_view import ViewWish
 
     wanted = find_benchmark(benchmark)
-    view = {key: given.pop(key) for key in ("store", "view", "split", "trials")}
-    data = view_data(benchmark, data, **view)
-    label = "-".join([benchmark, *(view[key] for key in ("view", "split") if view[key])])
+    store, view, split, trials = (given.pop(key) for key in ("store", "view", "split", "trials"))
+    more = {key: value for key, value in (("split", split), ("trials", trials)) if value is not None}
+    data = view_data(benchmark, data, checkpoint, ViewWish(store, view, more), out.hooks())
+    label = "-".join([benchmark, *(word for word in (view, split) if word)])
     place = check_data(benchmark, wanted, data)
     opening = {key: given.pop(key) for key in ("embedder", "name", "device")}
     cost = given.pop("cost")

@@ -65,12 +65,29 @@ def import_weights(
     )
 
 
-def _fill_from_safetensors(net: nn.Module, source: Path, backbone: str) -> None:
+def fitting_backbone(source: Path) -> str:
+    """Return the backbone whose layers a safetensors file holds, the first of several.
+
+    Raises:
+        DataError: the file cannot be read, or no backbone of lrfr has such layers.
+
+    """
+    fitting = _fitting(_tensors_of(source))
+    if not fitting:
+        raise DataError("no backbone of lrfr has these layers", file=str(source))
+    return fitting[0]
+
+
+def _tensors_of(source: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(source)
     except (SafetensorError, OSError) as error:
         raise DataError(str(error), file=str(source)) from None
-    tensors = {name.removeprefix("module.").removeprefix("net."): tensor for name, tensor in tensors.items()}
+    return {name.removeprefix("module.").removeprefix("net."): tensor for name, tensor in tensors.items()}
+
+
+def _fill_from_safetensors(net: nn.Module, source: Path, backbone: str) -> None:
+    tensors = _tensors_of(source)
     own = net.state_dict()
     missing = [name for name in own if name not in tensors and not _optional(name)]
     unknown = [name for name in tensors if name not in own]

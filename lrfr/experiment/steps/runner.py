@@ -16,8 +16,8 @@ from pathlib import Path
 
 from lrfr.core.files import write_atomic
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.experiment.command_plan import Step
-from lrfr.experiment.launch import Launch, LocalLaunch
+from lrfr.experiment.steps.command_plan import Step
+from lrfr.experiment.steps.launch import Launch, LocalLaunch
 
 LOCKED = 4
 BAD = {"failed", "skipped"}

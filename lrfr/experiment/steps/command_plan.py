@@ -35,14 +35,7 @@ def steps_of(experiment: Declaration) -> list[Step]:
     """Return the steps in an order in which every step comes after what it needs; paths are relative to the
     experiment's folder.
     """
-    steps = [
-        Step(f"pairs-{name}", ("make-pairs", "--view", name, *_argv(view.flags)), estimate_s=view.estimate_s)
-        for name, view in experiment.views.items()
-    ]
-    steps += [
-        Step(f"picture-{name}", ("degrade", "--preview", "--out", f"pictures/{name}", *_argv(picture.flags)))
-        for name, picture in experiment.pictures.items()
-    ]
+    steps = _face_steps(experiment)
     for name, weights in experiment.imports.items():
         argv = ("import-weights", weights.source, "--out", f"runs/{name}", *_argv(weights.flags))
         steps.append(Step(f"import-{name}", argv, estimate_s=weights.estimate_s))
@@ -55,12 +48,39 @@ def steps_of(experiment: Declaration) -> list[Step]:
     return [*steps, *_report_step(experiment, steps)]
 
 
+def _face_steps(experiment: Declaration) -> list[Step]:
+    """Return the steps before any model: crops, pairs, pictures."""
+    steps = [
+        Step(
+            f"align-{name}",
+            ("align", one.photos, "--out", name, *_argv(one.flags)),
+            estimate_s=one.estimate_s,
+        )
+        for name, one in experiment.alignments.items()
+    ]
+    for name, view in experiment.views.items():
+        flags = ({"source": view.of} if view.of else {}) | view.flags
+        argv = ("make-pairs", "--view", name, *_argv(flags))
+        steps.append(Step(f"pairs-{name}", argv, _crops(view.of), estimate_s=view.estimate_s))
+    for name, picture in experiment.pictures.items():
+        faces = picture.faces or picture.of
+        argv = ("degrade", *([faces] if faces else []), "--preview", "--out", f"pictures/{name}")
+        argv = (*argv, *_argv(picture.flags))
+        steps.append(Step(f"picture-{name}", argv, _crops(picture.of), estimate_s=picture.estimate_s))
+    return steps
+
+
+def _crops(alignment: str | None) -> tuple[str, ...]:
+    return (f"align-{alignment}",) if alignment else ()
+
+
 def _report_step(experiment: Declaration, steps: list[Step]) -> list[Step]:
     results = [_result_file(step.id) for step in steps if step.argv[0] == "eval"]
     if not results:
         return []
     title = ("--title", experiment.title) if experiment.title else ()
-    pictures = [
+    pictures = [f"{name}-sheet.png={one.caption}" for name, one in experiment.alignments.items()]
+    pictures += [
         f"pictures/{name}/contact.png={picture.caption}" for name, picture in experiment.pictures.items()
     ]
     shown = tuple(word for picture in pictures for word in ("--picture", picture))
@@ -74,11 +94,11 @@ def _training_steps(name: str, training: Training, experiment: Declaration) -> l
     steps = []
     settings, flags = experiment.common.set | training.set, experiment.common.flags | training.flags
     for seed in training.seeds:
-        parents = {role: _run(used, experiment, seed) for role, used in training.parents.items()}
+        parents = {role: _place(used, experiment, seed) for role, used in training.parents.items()}
         run = _run(name, experiment, seed)
         argv = ["train", training.method, "--view", training.view, "--name", run]
         argv += ["--recipe", training.recipe] if training.recipe else []
-        argv += [word for role, parent in parents.items() for word in ("--parent", f"{role}=runs/{parent}")]
+        argv += [word for role, parent in parents.items() for word in ("--parent", f"{role}={parent}")]
         argv += [
             word
             for key, value in {"train.seed": seed, **settings}.items()
@@ -86,7 +106,7 @@ def _training_steps(name: str, training: Training, experiment: Declaration) -> l
         ]
         needs = (
             f"pairs-{training.view}",
-            *(_maker(used, experiment, seed) for used in training.parents.values()),
+            *(step for used in training.parents.values() for step in _maker(used, experiment, seed)),
         )
         steps.append(Step(f"train-{run}", (*argv, *_argv(flags)), needs, estimate_s=training.estimate_s))
     return steps
@@ -95,12 +115,11 @@ def _training_steps(name: str, training: Training, experiment: Declaration) -> l
 def _route_step(name: str, experiment: Declaration) -> Step:
     route = experiment.routes[name]
     words = [
-        word for side, used in route.at.items() for word in ("--at", f"{side}=runs/{_run(used, experiment)}")
+        word for side, used in route.at.items() for word in ("--at", f"{side}={_place(used, experiment)}")
     ]
-    argv = ("route", *words, "--rest", f"runs/{_run(route.rest, experiment)}", "--out", f"runs/{name}")
-    return Step(
-        f"route-{name}", argv, tuple(_maker(used, experiment) for used in (*route.at.values(), route.rest))
-    )
+    argv = ("route", *words, "--rest", _place(route.rest, experiment), "--out", f"runs/{name}")
+    members = (*route.at.values(), route.rest)
+    return Step(f"route-{name}", argv, tuple(step for used in members for step in _maker(used, experiment)))
 
 
 def _evaluation_steps(name: str, evaluation: Evaluation, experiment: Declaration) -> list[Step]:
@@ -112,16 +131,16 @@ def _evaluation_steps(name: str, evaluation: Evaluation, experiment: Declaration
             id_ = f"eval-{name}-{run}"
             argv = (
                 "eval",
-                f"runs/{run}",
+                _place(model, experiment, seed),
+                *(("--name", run) if model in experiment.given else ()),
                 "--benchmark",
                 evaluation.benchmark,
                 "--out",
                 _result_file(id_),
                 *_argv(evaluation.flags),
             )
-            steps.append(
-                Step(id_, argv, (_maker(model, experiment, seed),), estimate_s=evaluation.estimate_s)
-            )
+            needs = (*_maker(model, experiment, seed), *_shown_by(evaluation, experiment))
+            steps.append(Step(id_, argv, needs, estimate_s=evaluation.estimate_s))
     return steps
 
 
@@ -135,10 +154,23 @@ def _run(model: str, experiment: Declaration, seed: int | None = None) -> str:
     return f"{model}-s{seed if seed in training.seeds else training.seeds[0]}"
 
 
-def _maker(model: str, experiment: Declaration, seed: int | None = None) -> str:
-    """Return the step that makes a model."""
+def _place(model: str, experiment: Declaration, seed: int | None = None) -> str:
+    """Return where a model lies."""
+    return experiment.given.get(model) or f"runs/{_run(model, experiment, seed)}"
+
+
+def _shown_by(evaluation: Evaluation, experiment: Declaration) -> tuple[str, ...]:
+    """Return the step that makes the view that is measured on."""
+    view = evaluation.flags.get("view")
+    return (f"pairs-{view}",) if evaluation.benchmark == "view" and view in experiment.views else ()
+
+
+def _maker(model: str, experiment: Declaration, seed: int | None = None) -> tuple[str, ...]:
+    """Return the step that makes a model; none where it is there."""
+    if model in experiment.given:
+        return ()
     kind = "import" if model in experiment.imports else "route" if model in experiment.routes else "train"
-    return f"{kind}-{_run(model, experiment, seed)}"
+    return (f"{kind}-{_run(model, experiment, seed)}",)
 
 
 def _result_file(step_id: str) -> str:

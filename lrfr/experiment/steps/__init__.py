@@ -1,0 +1,1 @@
+"""The steps of a declared comparison: which command lines it takes, and running them."""
