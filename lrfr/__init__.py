@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lrfr.degrade.transforms import Degrade, degrade_images, presets
     from lrfr.experiment.evaluate import Results, evaluate
     from lrfr.experiment.experiment import Experiment
+    from lrfr.experiment.first_hour.quickstart import quickstart
     from lrfr.experiment.tables import registry
     from lrfr.pairs.align.aligner import align_images
     from lrfr.pairs.build.make import make_pairs
@@ -61,6 +62,7 @@ _HOME = {
     "load_spec": "lrfr.degrade.spec.model",
     "make_pairs": "lrfr.pairs.build.make",
     "presets": "lrfr.degrade.transforms",
+    "quickstart": "lrfr.experiment.first_hour.quickstart",
     "registry": "lrfr.experiment.tables",
     "train_model": "lrfr.train.parents",
 }
@@ -94,6 +96,7 @@ __all__ = [
     "load_spec",
     "make_pairs",
     "presets",
+    "quickstart",
     "registry",
     "train_model",
 ]

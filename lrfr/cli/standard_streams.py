@@ -10,13 +10,16 @@ from contextlib import suppress
 
 import click
 
-from lrfr.cli.program import runnable
+from lrfr.cli.commands import COMMANDS
 from lrfr.core.errors import EnvironmentFault
+from lrfr.core.machine import started_by
 
 _LONGEST_WORD = 300
 # what would move the cursor, or make two lines of one; our own further lines are indented
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]|\n(?! )")
 _LONG = re.compile(rf"\S{{{_LONGEST_WORD},}}")
+# a call of lrfr: its name and that of a command
+_CALL = re.compile(rf"(?<![\w./\-])lrfr (?=(?:{'|'.join(COMMANDS)})\b(?!-))")
 
 
 def open_streams() -> None:
@@ -44,11 +47,18 @@ def write(text: str, *, err: bool = False, exact: bool = False) -> None:
 
     """
     try:
-        click.echo(text if exact else runnable(text), err=err)
+        click.echo(text if exact else _callable(text), err=err)
     except OSError as error:
         forget(err=err)
         if not err and not isinstance(error, BrokenPipeError):
             raise EnvironmentFault(error.strerror or str(error), file="standard output") from None
+
+
+def _callable(text: str) -> str:
+    if "lrfr " not in text:
+        return text
+    own = started_by("lrfr", os.environ.get("PATH", ""), sys.executable)
+    return text if own == "lrfr" else _CALL.sub(lambda _: f"{own} ", text)
 
 
 def forget(*, err: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections import deque
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +34,21 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=4)
+def started_by(name: str, search_path: str, python: str) -> str:
+    """Return the words by which a shell starts this program: its name where it lies on ``search_path``, else
+    the script of that name beside the interpreter ``python``, else the interpreter with ``-m``.
+    """
+    if shutil.which(name, path=search_path):
+        return name
+    script = Path(python).with_name(name)
+    if not os.access(script, os.X_OK):
+        return f"{shlex.quote(python)} -m {name}"
+    with suppress(ValueError, OSError):
+        script = script.relative_to(Path.cwd())
+    return shlex.quote(str(script))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError, SpecError, as_path, did_you_mean
@@ -22,6 +22,7 @@ from lrfr.pairs.executors.ray import ray_session
 
 SHIPPED = Path(__file__).parent / "shipped"
 _SHOWN = 100
+_TRUST_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ class ExperimentPlan:
         """Seconds that the steps ahead may take, as far as there are estimates."""
         return sum(step.seconds or 0.0 for step in self.ahead)
 
+    def as_json(self) -> dict[str, object]:
+        """Return the plan as plain data."""
+        return {
+            "folder": str(self.folder),
+            "steps": [asdict(row) for row in self.steps],
+            "estimate_s": self.estimate_s,
+            "without_estimate": self.without_estimate,
+        }
+
     @property
     def without_estimate(self) -> int:
         """How many steps ahead have none."""
@@ -86,6 +96,11 @@ class Outcome:
     states: Mapping[str, str]
     report: Path | None
     savings: Savings | None
+
+    def as_json(self) -> dict[str, object]:
+        """Return folder, states and report as plain data."""
+        report = str(self.report) if self.report else None
+        return {"folder": str(self.folder), "states": dict(self.states), "report": report}
 
 
 class Experiment:
@@ -251,7 +266,9 @@ class Clock:
         """Return the time left in words; nothing before a step with an estimate has run."""
         if not self._estimated:
             return ""
-        seconds = sum(self._ahead.values()) * self._taken / self._estimated / self._jobs
+        # a short step says little about the others: what starts a process is most of it
+        slower = (self._taken + _TRUST_S) / (self._estimated + _TRUST_S)
+        seconds = sum(self._ahead.values()) * slower / self._jobs
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
 

@@ -59,15 +59,14 @@ def with_own_view(model: object, wish: ViewWish) -> tuple[ViewWish, str]:
     beside the folder of runs. Other models, and those whose view is gone, get the view ``default``.
 
     Raises:
-        SpecError: no store is there.
+        SpecError: no store or no such view is there.
 
     """
     if wish.store is not None and wish.view is not None:
         return wish, ""
     trained = _trained_on(model)
-    places = (
-        [wish.store] if wish.store else [STORE, *([trained.run.parent.parent / STORE] if trained else [])]
-    )
+    beside = [trained.run.parent.parent / STORE] if trained else []
+    places = [wish.store] if wish.store else [STORE, *beside]
     stores = [place for place in dict.fromkeys(places) if place.is_dir()]
     if not stores:
         raise SpecError(
@@ -78,6 +77,7 @@ def with_own_view(model: object, wish: ViewWish) -> tuple[ViewWish, str]:
     if wish.view is not None:
         holding = [place for place in stores if wish.view in StoreFiles(place).views()]
         store = (holding or stores)[0]
+        StoreFiles(store).view(wish.view)
         return ViewWish(store, wish.view, wish.more), f"measuring on view '{wish.view}' of {store}"
     for place, name in _views(stores, trained.view if trained else ""):
         told = f"measuring on view '{name}' of {place}, on which {model} was trained"

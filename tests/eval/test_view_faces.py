@@ -192,10 +192,54 @@ def test_the_command_measures_writes_and_is_reproduced(store, tmp_path, monkeypa
 )
 def test_options_that_do_not_go_together_are_refused(words, message):
     from lrfr.experiment.evaluate import view_data
+    from lrfr.experiment.own_view import ViewWish
 
-    given = {"data": None, **words}
+    given = {"data": None, "view": None, **words}
+    more = {"split": given["split"]} if "split" in given else {}
     with pytest.raises(SpecError, match=message):
-        view_data(given.pop("benchmark"), given.pop("data"), "store", **given)
+        view_data(given["benchmark"], given["data"], embed, ViewWish(Path("s"), given["view"], more))
+
+
+def test_a_run_is_measured_on_its_own_view_wherever_it_is_called_from(tmp_path, monkeypatch):
+    store, home = tmp_path / "home/store", tmp_path / "home"
+    for name, people in (("default", 8), ("mine", 20)):
+        make_pairs(
+            ingest(ToySource(people, 4)), TWO[:1], store=store, view=ViewOptions(name=name), runner=SERIAL
+        )
+    short = ["train.unit=step", "train.length=1", "train.batch_size=4", "backbone=tiny-gap"]
+    recipe = lrfr.load_recipe("baseline", "lr", short)
+    lrfr.train_model(recipe, (store, "mine"), home / "runs/r")
+    notes = []
+    hooks = lrfr.Hooks(on_note=notes.append)
+
+    def measured(model, data=None):
+        notes.clear()
+        return lrfr.evaluate(model, "view", data, replicates=0, hooks=hooks)[0].more["view"]
+
+    monkeypatch.chdir(tmp_path)
+    assert measured(home / "runs/r") == "mine" and "on which" in notes[0]
+    assert measured("home/runs/r", "home/store") == "mine"
+    assert measured(embed, "home/store") == "default" and "measuring on view 'default'" in notes[0]
+    assert measured("home/runs/r", "home/store,view=default") == "default" and not notes
+    monkeypatch.chdir(home)
+    assert measured("runs/r") == "mine"
+    make_pairs(ingest(ToySource(9, 4)), TWO[:1], store=store, view=ViewOptions(name="mine"), runner=SERIAL)
+    assert measured("runs/r") == "default" and "is not there" in notes[0]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match=r"no store here.*make-pairs"):
+        measured(embed)
+
+
+def test_the_command_says_which_view_it_took(tmp_path, lrfr):
+    make_pairs(ingest(ToySource(8, 4)), TWO[:1], store=tmp_path / "store", runner=SERIAL)
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\ndef embed(images):\n    return np.stack([i.reshape(-1, 3).mean(0) for i in images])\n"
+    )
+    words = ("eval", "--embedder", "mine:embed", "--benchmark", "view", "--replicates", "0")
+    code, said, err = lrfr(*words)
+    assert code == 0 and "measuring on view 'default' of store" in err and "results/" in said
+    code, _, err = lrfr(*words, "--view", "defalt", "--dry-run")
+    assert code == 2 and "did you mean 'default'" in err
 
 
 def test_real_faces_held_out_and_measured(faces_dir, tmp_path):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import SpecError
-from lrfr.experiment.steps.command_plan import steps_of
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import SHIPPED
+from lrfr.experiment.steps.command_plan import steps_of
 
 SMALL = """
 version: 1
@@ -126,3 +126,40 @@ def test_the_file_of_the_documentation_and_the_shipped_ones_are_plans(tmp_path, 
         assert len({step.id for step in steps}) == len(steps) and steps[-1].id == "report"
         assert not any("{" in word and "choice" not in word for step in steps for word in step.argv), path
         assert not (embedded and any("faces/" in word for step in steps for word in step.argv)), path
+
+
+def test_crops_come_before_what_takes_them_and_given_models_need_no_step(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text("""
+version: 1
+name: crops
+alignments: {crops: {photos: /data/photos, flags: {face: center}}}
+given: {strong: /data/runs/r50}
+views: {mine: {of: crops, flags: {spec: maug}}, listed: {of: crops, flags: {source: "csv:a.csv,root=crops"}}}
+pictures: {look: {caption: look, of: crops}, other: {caption: other, faces: /data/faces}}
+trainings: {small: {method: fskd, view: mine, parents: {teacher: strong}}}
+routes: {both: {at: {28: small}, rest: strong}}
+evaluations: {held: {benchmark: view, flags: {view: listed}}}
+""")
+    found = {step.id: step for step in steps_of(load_declaration(path))}
+    assert found["align-crops"].argv == ("align", "/data/photos", "--out", "crops", "--face", "center")
+    assert found["pairs-mine"].argv == ("make-pairs", "--view", "mine", "--source", "crops", "--spec", "maug")
+    assert found["pairs-listed"].argv[3:5] == ("--source", "csv:a.csv,root=crops")
+    assert found["pairs-mine"].needs == found["picture-look"].needs == ("align-crops",)
+    assert found["picture-look"].argv[:2] == ("degrade", "crops") and found["picture-other"].needs == ()
+    assert "teacher=/data/runs/r50" in found["train-small-s0"].argv
+    assert found["train-small-s0"].needs == ("pairs-mine",)
+    assert found["route-both"].argv[-4:] == ("--rest", "/data/runs/r50", "--out", "runs/both")
+    strong = found["eval-held-strong"]
+    assert strong.argv[1:4] == ("/data/runs/r50", "--name", "strong") and strong.needs == ("pairs-listed",)
+    assert "crops-sheet.png=" in " ".join(found["report"].argv)
+
+
+def test_a_view_of_crops_that_nobody_makes_is_refused(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(
+        "version: 1\nname: x\nviews: {mine: {of: crop}}\nalignments: {crops: {photos: p}}\n"
+        "trainings: {}\nevaluations: {}\n"
+    )
+    with pytest.raises(SpecError, match=r"'crop' is no alignment.*crops"):
+        load_declaration(path)

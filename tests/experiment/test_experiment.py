@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import SpecError
-from lrfr.experiment.steps.command_plan import Step, steps_of
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import Clock
+from lrfr.experiment.steps.command_plan import Step, steps_of
 from lrfr.experiment.steps.runner import StepRunner
 
 DECLARATION = """
@@ -144,10 +144,12 @@ def test_the_time_left_follows_the_steps_behind():
     assert clock.left() == ""
     clock.end("c", 3.0)
     assert clock.left() == ""
-    clock.end("a", 30.0)  # three times its estimate
-    assert clock.left() == ", about 3 min left"
+    clock.end("a", 110.0)  # 100 s more than its estimate; 30 s of doubt: (110 + 30) / (10 + 30) = 3.5
+    assert clock.left() == ", about 4 min left"  # (40 + 80) * 3.5 / 2 = 210 s
     clock.end("b", None)
-    assert clock.left() == ", about 2 min left" and clock.ended == 3
+    assert clock.left() == ", about 2 min left" and clock.ended == 3  # 80 * 3.5 / 2 = 140 s
+    clock.end("d", 0.0)
+    assert clock.left() == ", about 0 s left"
 
 
 def test_failure_stops_only_what_needs_it(tmp_path, steps):
@@ -215,7 +217,10 @@ def _texts(path: Path) -> dict[str, str]:
 
 BAD = {
     "trainings.student: 'lrr' is no view": ("view: lr,", "view: lrr,"),
-    "'techer' is no import or training above this one": ("teacher: teacher}", "teacher: techer}"),
+    "'techer' is no given model, import or training above this one": (
+        "teacher: teacher}",
+        "teacher: techer}",
+    ),
     "did you mean 'method'": ("{method: fskd", "{methd: fskd"),
     "unknown version": ("version: 1", "version: 2"),
     "trainings.student.seeds": ("seeds: [0, 1, 2]", "seeds: zero"),

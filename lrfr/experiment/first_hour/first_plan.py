@@ -20,7 +20,8 @@ _SHARES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
 _LEAST_HELD, _WISHED_HELD = 4, 40
 _FEW_TO_LEARN = 100
 _VARIANTS, _REPLICATES = 2, 500
-_MOST_PASSES = {True: 60, False: 40}
+# passes over the faces and faces a step, of networks that are new and of those that start from a teacher
+_MOST = {True: (40, 64), False: (60, 32)}
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def plan_of(look: PhotoLook, teacher: Teacher, minutes: float) -> FirstPlan:
     spent = fixed["pairs"] + models * fixed["eval"] + 3 * START_S + (0 if look.aligned else fixed["align"])
     left = (60 * minutes - spent) / len(_arms(teacher))
     face_s = pace.train_s + pace.embed_s
-    length = length_of(sides.learn_faces, left - START_S, face_s, _MOST_PASSES[not teacher.strong])
-    declared = _head(look, sides, fixed) | teacher.declared() | _models(teacher, length)
+    length = length_of(sides.learn_faces, left - START_S, face_s, *_MOST[not teacher.strong])
+    declared = {**_head(look, sides, fixed), **teacher.declared(), **_models(teacher, length)}
     declared["evaluations"] = {
         "held-out": {
             "benchmark": "view",
@@ -127,7 +128,7 @@ def sides_of(look: PhotoLook) -> Sides:
             "from some and measure on others",
             file=look.origin,
             hint="about 10 people with two pictures each are the least, 100 tell something; to see the way: "
-            "lrfr quickstart synthetic-photos:ids=10,per_id=4",
+            "lrfr quickstart synthetic:ids=40,per_id=4",
         )
     return next(
         (sides for sides in fit if sides.held_pairs >= wished), max(fit, key=lambda one: one.held_pairs)
@@ -137,7 +138,10 @@ def sides_of(look: PhotoLook) -> Sides:
 def _head(look: PhotoLook, sides: Sides, fixed: Mapping[str, float]) -> dict[str, Any]:
     """Return the part of the experiment before any model."""
     source = look.crops_source(CROPS)
-    spec = {"spec": "maug", "set": ["pipeline.d1.size={choice: [28, 14, 7], weights: [1, 1, 1]}"]}
+    spec: dict[str, Any] = {
+        "spec": "maug",
+        "set": ["pipeline.d1.size={choice: [28, 14, 7], weights: [1, 1, 1]}"],
+    }
     flags = {"source": source, **spec, "variants": _VARIANTS, "holdout": sides.share}
     of = {} if look.aligned else {"of": CROPS}
     seen = {"of": CROPS} if not look.aligned else {"faces": look.text} if look.form == "folders" else {}
@@ -152,7 +156,11 @@ def _head(look: PhotoLook, sides: Sides, fixed: Mapping[str, float]) -> dict[str
     picture = {"caption": "what the students see: 28, 14 or 7 px, drawn for each face", "estimate_s": START_S}
     if seen and not look.text.startswith("folder:"):
         declared["pictures"] = {
-            "degraded": {**picture, **seen, "flags": {**spec, "variants": 3, "limit": 12}}
+            "degraded": {
+                **picture,
+                **seen,
+                "flags": {**spec, "set": list(spec["set"]), "variants": 3, "limit": 12},
+            }
         }
     return declared
 

@@ -75,9 +75,9 @@ class Length:
     seconds: float
 
 
-def length_of(faces: int, seconds: float, face_s: float, most_passes: int) -> Length:
+def length_of(faces: int, seconds: float, face_s: float, most_passes: int, most_batch: int = 64) -> Length:
     """Return a training that fits into some seconds: at least 20 steps, at most some passes."""
-    batch_size = next((size for size in (64, 32, 16, 8, 4) if 2 * size <= faces), 2)
+    batch_size = next((size for size in (64, 32, 16, 8, 4) if size <= most_batch and 2 * size <= faces), 2)
     most = max(20, most_passes * faces // batch_size)
     steps = max(20, min(most, int(seconds / (batch_size * face_s))))
     return Length(steps, batch_size, steps * batch_size * face_s)

@@ -21,7 +21,7 @@ from lrfr.pairs.sources.base import Face, Source, in_key_order
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.sources.table import SOURCES, open_source
 
-ELSE = "no photographs at hand? lrfr quickstart synthetic-photos:ids=10,per_id=4"
+ELSE = "no photographs at hand? lrfr quickstart synthetic:ids=40,per_id=4"
 BY_NAME = "names of files"
 TABLE = "people.tsv"
 _NUMBERED = re.compile(r"(?P<who>.*[^\W\d_])[\s_.\-]*\(?\d+\)?")

@@ -65,6 +65,31 @@ class Quickstart:
         named = ("report.html", f"{CROPS}-sheet.png", "pictures/degraded/contact.png")
         return tuple(self.folder / name for name in named if (self.folder / name).exists())
 
+    @property
+    def told(self) -> list[str]:
+        """What the photographs are, who is on which side, and what will mean nothing: sentences."""
+        look, sides = self.look, self.plan.sides
+        kind = "aligned crops: nothing to align" if look.aligned else "photographs: to be aligned"
+        return [
+            f"{len(look.faces)} pictures of {len(look.people)} people, told by {look.form}; {kind}",
+            f"{len(sides.learn)} people to learn from ({sides.learn_faces} pictures)",
+            f"{len(sides.held)} to measure on ({sides.held_faces} pictures): --holdout {sides.share:g}",
+            *(f"note: {remark}" for remark in self.plan.remarks),
+        ]
+
+    def as_json(self) -> dict[str, object]:
+        """Return what :attr:`told` tells, and what there is to see, as plain data."""
+        columns, rows = self.table()
+        return {
+            "table": [dict(zip(columns, row, strict=True)) for row in rows],
+            "look_at": [str(page) for page in self.pages],
+            "pictures": len(self.look.faces),
+            "people": len(self.look.people),
+            "aligned": self.look.aligned,
+            "holdout": self.plan.sides.share,
+            "remarks": list(self.plan.remarks),
+        }
+
     def run(self, hooks: Hooks = SILENT) -> Outcome:
         """Go the whole way; what is done is kept.
 
@@ -211,9 +236,10 @@ def _cells(path: Path) -> dict[int, str]:
     """Return the accuracies of a result file, by the side of the small image in px."""
     if not path.exists():
         return {}
-    found = {}
-    for one in read_results([path]):
-        if one.sizes and one.sizes[0] == SIZES_PX[0] and "accuracy" in one.metrics:
-            if one.matching == "cross" or one.sizes[1] == SIZES_PX[0]:
-                found[int(one.sizes[1])] = one.metrics["accuracy"].percent()
+    results = [one for one in read_results([path]) if one.sizes and "accuracy" in one.metrics]
+    found: dict[int, str] = {}
+    for small in SIZES_PX:
+        kind, sizes = ("same" if small == SIZES_PX[0] else "cross"), (SIZES_PX[0], small)
+        here = [one.metrics["accuracy"] for one in results if (one.matching, one.sizes) == (kind, sizes)]
+        found |= {small: here[0].percent()} if here else {}
     return found

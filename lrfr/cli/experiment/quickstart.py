@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lrfr.cli import options as opt
-from lrfr.cli.experiment import outcome_json, show_plan
+from lrfr.cli.experiment.experiment import show_plan
 from lrfr.cli.output import Output, command
 
 _TEACHER = "A file of weights (.onnx, .safetensors), a run of lrfr, 'here' to train one, or 'none'."
@@ -29,8 +29,8 @@ def quickstart_command(
     28, 14 and 7 px, report.
 
     PHOTOS is a folder with a folder for each person, a flat folder of ann_1.jpg, ben_1.jpg or with a list,
-    aligned crops, or any kind:place (lrfr sources). Every step is a command line that is shown and works
-    alone. Stop it whenever you like: the same command goes on.
+    aligned crops, or any kind:place (lrfr sources). Every step is a command line that works alone. Stop it
+    whenever you like: the same command goes on.
 
     \b
     Examples:
@@ -41,23 +41,14 @@ def quickstart_command(
     from lrfr.experiment.first_hour.quickstart import quickstart
 
     first = quickstart(photos, folder, **given)  # type: ignore[arg-type]
-    look, sides, note = first.look, first.plan.sides, out.note
-    kind = "aligned crops: nothing to align" if look.aligned else "photographs: to be aligned"
-    note(f"{len(look.faces)} pictures of {len(look.people)} people, told by {look.form}; {kind}")
-    note(f"{len(sides.learn)} people to learn from ({sides.learn_faces} pictures)")
-    note(f"{len(sides.held)} people to measure on ({sides.held_faces} pictures): --holdout {sides.share:g}")
-    out.notes(f"note: {remark}" for remark in first.plan.remarks)
-    told = {"remarks": list(first.plan.remarks), "people": len(look.people), "pictures": len(look.faces)}
-    told |= {"aligned": look.aligned, "holdout": sides.share}
+    out.notes(first.told)
     plan = first.experiment.plan()
     if only_plan:
-        return show_plan(out, plan) | told
-    note(f"{len(plan.ahead)} of {len(plan.steps)} steps to do, about {plan.estimate_s / 60:.0f} minutes")
-    note(f"each step works alone, too, in its folder: cd {shlex.quote(str(folder))}")
+        return show_plan(out, plan) | first.as_json()
+    out.note(f"{len(plan.ahead)} of {len(plan.steps)} steps to do, about {plan.estimate_s / 60:.0f} minutes")
+    out.note(f"each step works alone, too, in its folder: cd {shlex.quote(str(folder))}")
     done = first.run(out.hooks())
-    columns, rows = first.table()
-    out.table(columns, rows)
+    out.table(*first.table())
     out.say("all pairs are of people whom none of these networks has seen; [95 % interval]")
     out.lines(f"look at {page}" for page in first.pages)
-    table = [dict(zip(columns, row, strict=True)) for row in rows]
-    return outcome_json(done) | told | {"table": table, "look_at": [str(page) for page in first.pages]}
+    return done.as_json() | first.as_json()

@@ -12,7 +12,7 @@ from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 
 if TYPE_CHECKING:
-    from lrfr.experiment.experiment import ExperimentPlan, Outcome
+    from lrfr.experiment.experiment import ExperimentPlan
 
 _PLACE = "Where a place of the file lies, e.g. faces=/data/faces."
 _EMBEDDED = "The same comparison, small, on embedded faces: the file's part 'embedded'."
@@ -61,7 +61,7 @@ def experiment(
             f"degraded; {saved.MB_written:,.0f} MB written, private copies would be "
             f"{saved.MB_private_copies:,.0f} MB"
         )
-    return outcome_json(done) | {"reuse": asdict(saved) if saved else None}
+    return done.as_json() | {"reuse": asdict(saved) if saved else None}
 
 
 def show_plan(out: Output, plan: ExperimentPlan) -> dict[str, object]:
@@ -71,15 +71,4 @@ def show_plan(out: Output, plan: ExperimentPlan) -> dict[str, object]:
     unknown = f" and {plan.without_estimate} without estimate" if plan.without_estimate else ""
     minutes = plan.estimate_s / 60
     out.say(f"{len(plan.ahead)} of {len(rows)} steps to do, about {minutes:.1f} minutes{unknown}")
-    return {
-        "folder": str(plan.folder),
-        "steps": [asdict(row) for row in plan.steps],
-        "estimate_s": plan.estimate_s,
-        "without_estimate": plan.without_estimate,
-    }
-
-
-def outcome_json(done: Outcome) -> dict[str, object]:
-    """Return what has become of an experiment, for ``--json``."""
-    report = str(done.report) if done.report else None
-    return {"folder": str(done.folder), "states": dict(done.states), "report": report}
+    return plan.as_json()

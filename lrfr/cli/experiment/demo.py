@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from lrfr.cli import options as opt
-from lrfr.cli.experiment import outcome_json, show_plan
+from lrfr.cli.experiment.experiment import show_plan
 from lrfr.cli.output import Output, command
 
 NEXT = """\
@@ -43,16 +43,13 @@ def demo(out: Output, folder: Path, only_plan: bool) -> dict[str, object]:
     start = time.monotonic()
     done = shipped.run(hooks=out.hooks())
     found = shipped.accuracies()
-    cells = [[metric.percent() for metric in row.cells.values()] for row in found]
-    rows = [[row.model, *texts] for row, texts in zip(found, cells, strict=True)]
+    rows = [[row.model, *(metric.percent() for metric in row.cells.values())] for row in found]
     out.table(["accuracy %, 112 px against", *found[0].cells], rows)
     out.say(_DRAWN)
     sheet = folder / "pictures" / "degraded" / "contact.png"
     out.say(f"\npage           {folder / 'report.html'}\ncontact sheet  {sheet}")
     out.say(f"pair store     {folder / 'store'}\ncheckpoints    {folder / 'runs'}")
     out.say(f"took {time.monotonic() - start:.0f} s\n\n{NEXT}")
-    table = [
-        {"model": row.model, "sizes": list(row.cells), "cells": texts}
-        for row, texts in zip(found, cells, strict=True)
-    ]
-    return outcome_json(done) | {"table": table, "contact_sheet": str(sheet)}
+    sizes = list(found[0].cells)
+    table = [{"model": model, "sizes": sizes, "cells": cells} for model, *cells in rows]
+    return done.as_json() | {"table": table, "contact_sheet": str(sheet)}

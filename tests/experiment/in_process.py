@@ -1,0 +1,69 @@
+"""The steps of an experiment in this process: as quick as calls, and a stand-in may take part."""
+
+import contextlib
+import hashlib
+import io
+import os
+
+import numpy as np
+import pytest
+
+from lrfr.cli.main import run
+from lrfr.core.errors import EnvironmentFault
+from lrfr.experiment.steps.launch import LocalLaunch
+from lrfr.pairs.align.detectors import mtcnn
+from lrfr.pairs.align.detectors.base import Detections
+from lrfr.pairs.align.detectors.table import open_detector
+from lrfr.pairs.sources.synthetic_photos import SyntheticPhotosSource
+
+
+def _launch(self, words, folder, log, environment):
+    before, said = os.getcwd(), io.StringIO()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(said):
+            code = run(list(words[words.index("lrfr") + 1 :]))
+    finally:
+        os.chdir(before)
+    return code, said.getvalue().encode()
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Run the command lines of steps in this process."""
+    monkeypatch.setattr(LocalLaunch, "__call__", _launch)
+
+
+class Knowing:
+    """Stands in for a detector: knows where the faces of some synthetic photographs are."""
+
+    name, revision, weights_sha256 = "knowing", 1, "ab"
+
+    def __init__(self, source):
+        self.places = {
+            _name(source.read(face.place)): source.landmarks(face.place) for face in source.faces()
+        }
+
+    def detect(self, image):
+        marks = self.places.get(_name(image))
+        if marks is None:
+            return Detections.none()
+        box = np.concatenate([marks.min(0), marks.max(0)])
+        return Detections(box[None], marks[None], np.ones(1))
+
+
+def _name(image):
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    """MTCNN where its weights are, else a stand-in that knows 40 synthetic photographs."""
+    try:
+        open_detector("mtcnn")
+    except EnvironmentFault:
+        made = Knowing(SyntheticPhotosSource(10, 4))
+        monkeypatch.setattr(mtcnn, "open_mtcnn", lambda weights: made)
+    open_detector.cache_clear()
+    yield
+    open_detector.cache_clear()
