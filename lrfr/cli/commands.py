@@ -10,16 +10,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "presets": ("lrfr.cli.degrade.presets", "presets", "the shipped degradation recipes"),
     "spec": ("lrfr.cli.degrade.spec", "spec", "check, describe and compare degradation specs"),
     "init": ("lrfr.cli.degrade.init", "init", "write a commented starter spec"),
-    "experiment": (
-        "lrfr.cli.experiment.experiment",
-        "experiment",
-        "a declared comparison, one report",
-    ),
-    "make-list": (
-        "lrfr.cli.eval.make_list",
-        "make_list_group",
-        "pairs, or gallery and probes, to measure on",
-    ),
+    "experiment": ("lrfr.cli.experiment.experiment", "experiment", "a declared comparison, one report"),
+    "make-list": ("lrfr.cli.eval.make_list", "make_list_group", "pairs, or lists for 1:N, to measure on"),
     "eval": ("lrfr.cli.eval.eval", "evaluate", "measure a model on a benchmark"),
     "report": ("lrfr.cli.eval.report", "report", "one page from result files"),
     "reproduce": ("lrfr.cli.eval.reproduce", "reproduce", "check a result, from the faces to the metric"),

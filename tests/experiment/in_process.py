@@ -11,9 +11,8 @@ import pytest
 from lrfr.cli.main import run
 from lrfr.core.errors import EnvironmentFault
 from lrfr.experiment.steps.launch import LocalLaunch
-from lrfr.pairs.align.detectors import mtcnn
 from lrfr.pairs.align.detectors.base import Detections
-from lrfr.pairs.align.detectors.table import open_detector
+from lrfr.pairs.align.detectors.table import DETECTORS, open_detector
 from lrfr.pairs.sources.synthetic_photos import SyntheticPhotosSource
 
 
@@ -57,13 +56,17 @@ def _name(image):
 
 
 @pytest.fixture
-def detector(monkeypatch):
+def detector():
     """MTCNN where its weights are, else a stand-in that knows 40 synthetic photographs."""
     try:
         open_detector("mtcnn")
+        yield
+        return
     except EnvironmentFault:
-        made = Knowing(SyntheticPhotosSource(10, 4))
-        monkeypatch.setattr(mtcnn, "open_mtcnn", lambda weights: made)
-    open_detector.cache_clear()
-    yield
-    open_detector.cache_clear()
+        made, real = Knowing(SyntheticPhotosSource(10, 4)), DETECTORS["mtcnn"]
+    for opener in (lambda weights: made, real):
+        DETECTORS.unregister("mtcnn")
+        DETECTORS.register("mtcnn", opener)
+        open_detector.cache_clear()
+        if opener is not real:
+            yield

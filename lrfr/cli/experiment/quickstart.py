@@ -25,8 +25,7 @@ _ALIGNED = "Say whether these are aligned crops.  [default: look]"
 def quickstart_command(
     out: Output, photos: str, folder: Path, only_plan: bool, **given: object
 ) -> dict[str, object]:
-    """Go the whole way: align, hold people out, write pairs, train a teacher and students, measure at 112,
-    28, 14 and 7 px, report.
+    """Align, hold people out, write pairs, train a teacher and students, measure at 112 to 7 px, report.
 
     PHOTOS is a folder with a folder for each person, a flat folder of ann_1.jpg, ben_1.jpg or with a list,
     aligned crops, or any kind:place (lrfr sources). Every step is a command line that works alone. Stop it

@@ -192,7 +192,7 @@ def _check_detector() -> None:
     except EnvironmentFault as fault:
         raise EnvironmentFault(
             "photographs have to be aligned, and the detector has no weights here",
-            hint=f"{fault.hint} (2 MB by pip), then the same command again; aligned crops: --aligned",
+            hint=f"{fault.hint}, 2 MB by pip, and then the same command again; aligned crops: --aligned",
         ) from None
 
 
