@@ -210,8 +210,9 @@ def block_outputs(embed: Embedder, images: list[ImageU8]) -> list[NDArray[np.flo
     run = getattr(net, "run", None)
     if run is None:
         return []
+    device = next(known.nets.parameters()).device
     with torch.no_grad():
         features = run(
-            to_input(resize_batch(np.stack(images), side, known.spec.filter, known.spec.antialias))
+            to_input(resize_batch(np.stack(images), side, known.spec.filter, known.spec.antialias)).to(device)
         )
     return [tap.float().cpu().numpy() for tap in features.taps]

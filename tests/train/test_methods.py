@@ -194,7 +194,33 @@ def test_btnet_ablations_build_and_train(dataset, batch):
         nets = method.build(dataset.num_classes, {"trunk": trunk})
         run = Run(method, nets, TrainSettings(), World())
         assert np.isfinite(float(run.step(batch, 0, 0.02)["total"]))
-        assert nets["head"].weight.requires_grad == (change.get("bct", True) is False)
+        own = change.get("bct", True) is False
+        assert nets["head_14" if own else "head"].weight.requires_grad == own
+
+
+def test_btnets_classifiers_are_the_trunks_its_own_or_fresh(dataset):
+    """Table 3: scratch, pretraining, and BCT; without BCT branches share no classifier."""
+    recipe = load_recipe("btnet-branch", "tiny")
+    trunk = recipe.parents["trunk"].make().build(dataset.num_classes)
+    trunk["head"].margin.t.fill_(0.25)
+
+    def heads(**change):
+        method = dataclasses.replace(recipe.make(), **change)
+        nets = method.build(dataset.num_classes, {"trunk": trunk})
+        return {name: net for name, net in nets.items() if name != "net"}
+
+    old = trunk["head"].weight
+    scratch, pretrained = heads(bct=False, pretrained=False), heads(bct=False)
+    assert scratch.keys() == pretrained.keys() == {"head_28", "head_14", "head_7"}
+    assert not any(torch.equal(head.weight, old) for head in scratch.values())
+    assert all(float(head.margin.t) == 0 for head in scratch.values())
+    assert all(torch.equal(head.weight, old) and head.weight.requires_grad for head in pretrained.values())
+    assert len({head.weight.data_ptr() for head in pretrained.values()}) == 3
+    for change in ({}, {"pretrained": False}):
+        kept = heads(**change)["head"]
+        assert (
+            torch.equal(kept.weight, old) and not kept.weight.requires_grad and float(kept.margin.t) == 0.25
+        )
 
 
 def _released_trainable(names, fixed):

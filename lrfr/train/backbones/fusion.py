@@ -272,6 +272,7 @@ class Fused(Backbone):
         super().__init__()
         self.train_branches = train_branches
         self.branches = branches.requires_grad_(train_branches)
+        nn.ModuleList([branches.fr_fc, branches.sb_fc]).requires_grad_(False)  # unused: DDP would wait
         make = FUSIONS[layout.kind]
         self.fusion = make(branches.tap_channels[0], heads=layout.heads, group=layout.group)
         channels, emb_dim = self.fusion.channels, layout.emb_dim

@@ -27,8 +27,12 @@ def threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def own_random_state() -> Iterator[None]:
-    """Draw from torch without a trace, while no other thread trains."""
-    with _TURN, torch.random.fork_rng():
+    """Draw from torch without a trace, while no other thread trains; of several GPUs only the one in use is
+    asked, as asking opens it.
+    """
+    opened = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = [torch.cuda.current_device()] if opened else []
+    with _TURN, torch.random.fork_rng(devices=devices):
         yield
 
 

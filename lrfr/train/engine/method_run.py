@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
@@ -15,7 +16,8 @@ from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.engine.distributed import Objective, World, data_parallel
 from lrfr.train.engine.state import RunState
-from lrfr.train.heads.partial_fc import shard_head
+from lrfr.train.heads.margins import Head
+from lrfr.train.heads.partial_fc import ShardedHead, only_what_was_seen, shard_head
 from lrfr.train.methods.base import Losses, Method
 from lrfr.train.settings import TrainSettings
 
@@ -33,16 +35,7 @@ class Run:
 
     def __init__(self, method: Method, nets: Nets, settings: TrainSettings, world: World) -> None:
         self.method, self.settings, self.world = method, settings, world
-        shards = {}
-        if settings.shard_classes:
-            if "head" not in nets:
-                raise SpecError(
-                    "train.shard_classes spreads class weights, and this method has none",
-                    hint="--set shard_classes=false",
-                )
-            head = shard_head(cast(Any, nets["head"]), world.rank, world.size, settings.sample_rate)
-            nets["head"] = head
-            shards["head.weight"] = head
+        shards = _shard(nets, settings, world) if settings.shard_classes else {}
         self.nets = nets.to(world.device)
         method.train_mode(self.nets)
         if settings.channels_last:
@@ -71,9 +64,11 @@ class Run:
             for name, value in losses.items():
                 summed[name] = summed.get(name, 0) + value.detach().float() / len(parts)
         scaler.unscale_(self.optimizer)
+        self._agree_on_overflow()
         summed = self.world.mean(summed)
         summed["grad_norm"] = self._clip()
-        scaler.step(self.optimizer)
+        with self._sampled_classes():
+            scaler.step(self.optimizer)
         scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.state.average(self.settings.ema_decay)
@@ -93,6 +88,21 @@ class Run:
         """Exchange gradients on the last part only."""
         return nullcontext() if last or self.world.size == 1 else cast(Any, self.objective).no_sync()
 
+    def _agree_on_overflow(self) -> None:
+        """Let every process skip the step where the shard of one has overflowed (fp16)."""
+        if self.world.size > 1 and self.state.scaler.is_enabled():
+            for found in self.state.scaler._found_inf_per_device(self.optimizer).values():
+                dist.all_reduce(found, dist.ReduceOp.MAX)
+
+    @contextmanager
+    def _sampled_classes(self) -> Iterator[None]:
+        """Leave the classes that a sampled head has not looked at as they are."""
+        with ExitStack() as stack:
+            if self.settings.sample_rate < 1:
+                for head in self.state.shards.values():
+                    stack.enter_context(only_what_was_seen(head, self.optimizer.state[head.weight]))
+            yield
+
     def _clip(self) -> Tensor:
         """Clip all gradients together and return their norm before it; shards of the head count over all
         processes.
@@ -101,13 +111,30 @@ class Run:
         whole = [p.grad for name, p in names.items() if p.grad is not None and name not in shards]
         norm = torch.nn.utils.get_total_norm(whole, foreach=True)
         if shards:
-            shard = self.nets["head"].weight.grad.square().sum()
+            grads = [head.weight.grad for head in self.state.shards.values()]
+            squares = [grad.square().sum() for grad in grads if grad is not None]
+            shard = torch.stack(squares).sum() if squares else norm.new_zeros(())
             if self.world.size > 1:
                 dist.all_reduce(shard)
             norm = (norm.square() + shard).sqrt()
         if self.settings.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(names.values(), self.settings.clip_norm, norm, foreach=True)
         return norm.detach()
+
+
+def _shard(nets: Nets, settings: TrainSettings, world: World) -> dict[str, ShardedHead]:
+    """Put this process's share in the place of every head of the run; a teacher's stays whole."""
+    heads = {name: net for name, net in nets.items() if isinstance(net, Head)}
+    if not heads:
+        raise SpecError(
+            "train.shard_classes spreads class weights, and this method has none",
+            hint="--set shard_classes=false",
+        )
+    shards = {}
+    for name, head in heads.items():
+        nets[name] = share = shard_head(head, world.rank, world.size, settings.sample_rate)
+        shards[f"{name}.weight"] = share
+    return shards
 
 
 def _cut(batch: Batch, parts: int) -> list[Batch]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.registry import Registry
 from lrfr.train.backbones.features import full_precision
+from lrfr.train.heads.exchange import observe_everywhere, share_of_rows
 
 _EPS = 1e-7  # float32 resolves cosines near 1 to 6e-8; closer, the root's derivative overflows
 _NO_IDENTITY = -1
@@ -245,35 +246,52 @@ class Head(nn.Module):
         (label < 0) has no target, and so no margin.
         """
         known_b = labels_b >= 0
-        if not bool(known_b.any()):
-            return self.margin.scale * self.cosine(embedding_bd)
         if bool(known_b.all()):
-            return self._with_margin(embedding_bd, labels_b)
+            return self._with_margin(embedding_bd, labels_b, known_b)
         plain_bc = self.margin.scale * self.cosine(embedding_bd)
-        told = self._with_margin(embedding_bd[known_b], labels_b[known_b])
+        told = self._with_margin(embedding_bd[known_b], labels_b[known_b], known_b)
         return plain_bc.index_copy(0, known_b.nonzero().squeeze(1), told)
 
-    def _with_margin(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
+    def _with_margin(self, embedding_bd: Tensor, labels_b: Tensor, known_b: Tensor) -> Tensor:
+        """Return logits of rows that have an identity; ``known_b`` says which rows of the batch they are."""
         # gathered before the margin: the running statistics see plain cosines
         cos_bc = self.cosine(embedding_bd)
         cos_b = cos_bc.gather(1, labels_b[:, None]).squeeze(1)
         norm_b = embedding_bd.detach().norm(dim=1).to(cos_b.dtype)
         if self.training:
-            self.margin.observe(cos_b.detach(), norm_b)
+            observe_everywhere(self.margin, cos_b.detach(), norm_b, known_b)
         target_b = self.margin.target(cos_b, norm_b)
         others_bc = self.margin.others(cos_bc, cos_b.detach())
         return self.margin.scale * others_bc.scatter(1, labels_b[:, None], target_b[:, None])
 
     def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
-        """Return the mean cross-entropy over the rows that have an identity (label >= 0)."""
+        """Return the mean cross-entropy over the rows that have an identity (label >= 0), such that its mean
+        over processes is that over all rows.
+        """
         known_b = labels_b >= 0
+        if not bool(known_b.any()):
+            return self._nothing(embedding_bd, known_b)
         if not bool(known_b.all()):
             embedding_bd, labels_b = embedding_bd[known_b], labels_b[known_b]
-        return classify(self.logits(embedding_bd, labels_b), labels_b)
+        logits_bc = self._with_margin(embedding_bd, labels_b, known_b)
+        return F.cross_entropy(logits_bc, labels_b) * share_of_rows(known_b)
+
+    def _nothing(self, embedding_bd: Tensor, known_b: Tensor) -> Tensor:
+        """Return 0 where no row has an identity; the other processes' rows count for the statistics."""
+        if self.training:
+            none = embedding_bd.new_zeros(0)
+            observe_everywhere(self.margin, none, none, known_b)
+        share_of_rows(known_b)
+        # every weight still gets a gradient, which processes wait for
+        return self.cosine(embedding_bd).sum() * 0.0
 
 
 def classify(logits_bc: Tensor, labels_b: Tensor) -> Tensor:
-    """Return the mean cross-entropy over the rows that have an identity (label >= 0); 0 where none has."""
-    if not bool((labels_b >= 0).any()):
+    """Return the mean cross-entropy over the rows that have an identity (label >= 0), weighted as
+    :meth:`Head.forward`'s; 0 where none has.
+    """
+    known_b = labels_b >= 0
+    share = share_of_rows(known_b)
+    if not bool(known_b.any()):
         return logits_bc.sum() * 0.0  # every weight still gets a gradient, which processes wait for
-    return F.cross_entropy(logits_bc, labels_b, ignore_index=_NO_IDENTITY)
+    return F.cross_entropy(logits_bc, labels_b, ignore_index=_NO_IDENTITY) * share

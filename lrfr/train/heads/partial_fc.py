@@ -1,12 +1,15 @@
 """Class weights spread over processes (Partial FC, An et al., CVPR 2022): each holds C / world_size classes.
 
-Every process sees the embeddings of the whole global batch, computes the logits of its classes, and the
-softmax is joined by three small exchanges. With ``sample_rate`` below 1 a process looks at its batch's
-targets and a random share of its other classes.
+A sharded head stands in for the whole one: the same loss, logits and gradients. Every process sees the
+embeddings of the whole global batch and computes the logits of its classes; the softmax is joined by three
+small exchanges, and a method that asks for logits gets those of its own rows. With ``sample_rate`` below 1
+the loss looks at the batch's targets and a random share of the other classes, and no other class moves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,50 +17,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrfr.core.errors import SpecError
 from lrfr.train.backbones.features import full_precision
+from lrfr.train.heads.exchange import add_up, gather_labels, gather_rows, own_rows
 from lrfr.train.heads.margins import Head, Margin
-
-
-class _Gather(torch.autograd.Function):
-    """Concatenate over processes; the gradient of a process's own rows is the sum over processes."""
-
-    @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:
-        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, local.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        gradient = gradients[0].contiguous()
-        dist.all_reduce(gradient)
-        # DDP divides by the number of processes what is already the gradient of the global mean
-        return gradient.chunk(dist.get_world_size())[dist.get_rank()] * dist.get_world_size()
-
-
-class _Sum(torch.autograd.Function):
-    """Sum over processes of a value that enters the loss of each of them once; the gradient passes
-    through.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:
-        total = local.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0]
-
-
-def _gather(local: Tensor) -> Tensor:
-    return _Gather.apply(local) if dist.is_initialized() else local  # type: ignore[no-untyped-call]
-
-
-def _sum(local: Tensor) -> Tensor:
-    return _Sum.apply(local) if dist.is_initialized() else local  # type: ignore[no-untyped-call]
 
 
 class ShardedHead(nn.Module):
@@ -67,15 +29,17 @@ class ShardedHead(nn.Module):
     classes that do not exist, whose logits are excluded.
     """
 
-    def __init__(
-        self, margin: Margin, weight_cd: Tensor, rank: int, world_size: int, sample_rate: float
-    ) -> None:
+    def __init__(self, head: Head, rank: int, world_size: int, sample_rate: float) -> None:
         super().__init__()
-        self.margin, self.sample_rate = margin, sample_rate
+        weight_cd: Tensor = head.weight
+        self.margin: Margin = head.margin
+        self.sample_rate, self.world_size = sample_rate, world_size
         self.num_classes = weight_cd.shape[0]
         self.share = -(-self.num_classes // world_size)
-        self.first, self.world_size = rank * self.share, world_size
-        self.weight = nn.Parameter(self.cut(weight_cd.detach()).clone())
+        self.first = rank * self.share
+        # a classifier that a method has frozen stays frozen
+        self.weight = nn.Parameter(self.cut(weight_cd.detach()).clone(), weight_cd.requires_grad)
+        self.looked_at = torch.zeros(self.share, dtype=torch.bool)
 
     def cut(self, full_cd: Tensor) -> Tensor:
         """Return this process's rows of a tensor over all classes, padded with zeros."""
@@ -93,16 +57,16 @@ class ShardedHead(nn.Module):
     def forward(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
         """Return the mean cross-entropy over the rows of the global batch that have an identity."""
         with full_precision(embedding_bd):
-            emb, labels = _gather(embedding_bd.float()), _gather_labels(labels_b)
+            emb, labels = gather_rows(_floats(embedding_bd)), gather_labels(labels_b)
             known = labels >= 0  # the same on every process
             if not bool(known.any()):
                 return (emb.sum() + self.weight.sum()) * 0.0
             if not bool(known.all()):
                 emb, labels = emb[known], labels[known]
             place_b, mine_b, classes = self._places(labels)
-            cos_bc = F.linear(F.normalize(emb), F.normalize(self.weight[classes])).clamp(-1, 1)
+            cos_bc = self._products(emb, self.weight[classes])
             own_b = torch.where(mine_b, cos_bc.gather(1, place_b[:, None]).squeeze(1), cos_bc.new_zeros(()))
-            cos_b = _sum(own_b)
+            cos_b = add_up(own_b)
             norm_b = emb.detach().norm(dim=1)
             if self.training:
                 self.margin.observe(cos_b.detach(), norm_b)
@@ -110,19 +74,40 @@ class ShardedHead(nn.Module):
             others_bc = self.margin.scale * self.margin.others(cos_bc, cos_b.detach())
             return self._cross_entropy(target_b, others_bc, place_b, mine_b, classes)
 
-    def logits(self, embedding_bd: Tensor, labels_b: Tensor | None = None) -> Tensor:
-        """Refuse: no process holds the logits of every class.
+    def _products(self, emb_bd: Tensor, weight_cd: Tensor) -> Tensor:
+        if not self.margin.normalized:
+            return F.linear(emb_bd, weight_cd)
+        return F.linear(F.normalize(emb_bd), F.normalize(weight_cd)).clamp(-1, 1)
 
-        Raises:
-            SpecError: always.
+    def cosine(self, embedding_bd: Tensor) -> Tensor:
+        """Return the cosines of this process's rows to every class, [B, C]; every process must call."""
+        with full_precision(embedding_bd):
+            cos_bc = self._products(gather_rows(_floats(embedding_bd)), self.weight)
+            return own_rows(cos_bc)[:, : self.num_classes]
 
+    def logits(self, embedding_bd: Tensor, labels_b: Tensor) -> Tensor:
+        """Return the whole head's logits of this process's rows, [B, C] (see
+        :meth:`~lrfr.train.heads.margins.Head.logits`); every process must call.
         """
-        raise SpecError(
-            "this method compares logits of every class, and train.shard_classes spreads them over processes",
-            hint="--set shard_classes=false",
-        )
-
-    cosine = logits
+        with full_precision(embedding_bd):
+            emb, labels = gather_rows(_floats(embedding_bd)), gather_labels(labels_b)
+            cos_bc, known_b = self._products(emb, self.weight), labels >= 0
+            local_b = labels - self.first
+            mine_b = known_b & (local_b >= 0) & (local_b < self.share)
+            place_b = local_b.clamp(0, self.share - 1)
+            own_b = cos_bc.gather(1, place_b[:, None]).squeeze(1)
+            seen_b = torch.where(mine_b, own_b.detach(), own_b.new_zeros(()))
+            if dist.is_initialized():
+                dist.all_reduce(seen_b)
+            norm_b = emb.detach().norm(dim=1)
+            if self.training and bool(known_b.any()):
+                self.margin.observe(seen_b[known_b], norm_b[known_b])
+            told_bc = self.margin.others(cos_bc, seen_b)
+            target_b = self.margin.target(own_b, norm_b)
+            column = torch.arange(self.share, device=labels.device) == place_b[:, None]
+            told_bc = torch.where(column & mine_b[:, None], target_b[:, None], told_bc)
+            with_margin_bc = torch.where(known_b[:, None], told_bc, cos_bc)
+            return own_rows(self.margin.scale * with_margin_bc)[:, : self.num_classes]
 
     def _places(self, labels_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each label's column here (0 where it lives elsewhere), whether it lives here, and the
@@ -137,6 +122,8 @@ class ShardedHead(nn.Module):
             wanted[local[mine]] = True
             # never none: there is no largest logit among no classes
             classes = classes[wanted] if bool(wanted.any()) else classes[:1]
+            self.looked_at = self.looked_at.to(wanted.device)
+            self.looked_at[classes] = True
         columns = torch.zeros(self.share, dtype=torch.long, device=labels_b.device)
         columns[classes] = torch.arange(len(classes), device=labels_b.device)
         return (
@@ -157,25 +144,43 @@ class ShardedHead(nn.Module):
         peak_b = torch.maximum(others_bc.detach().amax(1), target_b.detach())
         if dist.is_initialized():
             dist.all_reduce(peak_b, dist.ReduceOp.MAX)
-        rest_b = _sum(torch.exp(others_bc - peak_b[:, None]).sum(1))
+        rest_b = add_up(torch.exp(others_bc - peak_b[:, None]).sum(1))
         return (torch.log(rest_b + torch.exp(target_b - peak_b)) - (target_b - peak_b)).mean()
 
 
-def _gather_labels(labels_b: Tensor) -> Tensor:
-    if not dist.is_initialized():
-        return labels_b
-    parts = [torch.empty_like(labels_b) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, labels_b.contiguous())
-    return torch.cat(parts)
+def _floats(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+@contextmanager
+def only_what_was_seen(head: ShardedHead, state: Mapping[str, Any]) -> Iterator[None]:
+    """Put back, after an optimizer's step, the classes that no part of the batch looked at: neither momentum
+    nor decay moves them (Partial FC keeps them out of the optimizer).
+
+    Args:
+        head: a head that samples classes.
+        state: the optimizer's state of its weight; tensors of the weight's shape are its rows' own.
+
+    """
+    unseen = (~head.looked_at).nonzero().squeeze(1).to(head.weight.device)
+    head.looked_at = torch.zeros_like(head.looked_at)
+
+    def rows() -> dict[str, Tensor]:
+        own = {key: value for key, value in state.items() if _is_of(value, head.weight)}
+        return {"": head.weight.detach(), **own}
+
+    before = {key: tensor[unseen] for key, tensor in rows().items()}
+    yield
+    with torch.no_grad():
+        for key, tensor in rows().items():
+            # what the optimizer has made only now starts from nothing, as it would for a class seen first
+            tensor[unseen] = before[key] if key in before else torch.zeros_like(tensor[unseen])
+
+
+def _is_of(value: object, weight: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == weight.shape
 
 
 def shard_head(head: Head, rank: int, world_size: int, sample_rate: float = 1.0) -> ShardedHead:
-    """Return this process's share of ``head``.
-
-    Raises:
-        SpecError: the head is not normalized, so that shards of it cannot be joined.
-
-    """
-    if not head.margin.normalized:
-        raise SpecError("train.shard_classes needs a margin on cosines, not 'softmax'")
-    return ShardedHead(head.margin, head.weight, rank, world_size, sample_rate)
+    """Return this process's share of ``head``."""
+    return ShardedHead(head, rank, world_size, sample_rate)

@@ -139,6 +139,9 @@ def attention_pair(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor
     return cosine(student[0], teacher[0]) + cosine(student[1], teacher[1])
 
 
+# at 5, the weight of F-SKD, its gradient is some thousand times the margin's
+NORM_WEIGHT = 0.001
+
 Compare = Callable[[Features, Features], Tensor]
 
 
@@ -149,6 +152,8 @@ class Distance:
     Attributes:
         compare: student's and teacher's features to a scalar.
         help: one line for listings.
+        weight: lambda where nobody sets one.
+        source: of the weight.
         revision: raised by hand when the scalar moves for the same features.
 
     """
@@ -156,6 +161,8 @@ class Distance:
     compare: Compare
     help: str
     revision: int = 1
+    weight: float = 5.0
+    source: str = "F-SKD, section 4.1"
 
     def __call__(self, student: Features, teacher: Features) -> Tensor:
         """Return the distance as a scalar."""
@@ -203,22 +210,63 @@ def _branch(student: Features, teacher: Features) -> Tensor:
     return mse(student.taps[-1], teacher.taps[-1]) + mse(student.embedding_bd, teacher.embedding_bd)
 
 
+_CODE = "F-SKD's released code, CASIA, multi-resolution"
 DISTANCES: Registry[Compare] = Registry(
     "distance",
     "lrfr.losses",
     {
         "cosine": Distance(_mean_over_taps(cosine), "1 - cos of flattened maps, mean over stages (F-SKD)"),
-        "fitnet": Distance(_mean_over_taps(fitnet), "squared difference of maps (FitNets)"),
-        "norm": Distance(_mean_over_taps(norm), "squared difference of the maps' norms (F-SKD, Table 4)"),
-        "at": Distance(_mean_over_taps(attention_transfer), "normalized spatial attention maps (AT)"),
-        "askd": Distance(_askd, "channel and spatial gates of CBAM units (A-SKD)"),
-        "rkd": Distance(lambda s, t: rkd(s.embedding_bd, t.embedding_bd), "distances and angles in a batch"),
-        "kl": Distance(_kl, "softened logits (Hinton et al.)"),
-        "wavelet": Distance(_wavelet, "LL bands of the first two stages (WaveResNet)"),
-        "logexp": Distance(_logexp("paper"), "LogExp of unit embeddings (MAug, Eq. 3)"),
-        "logexp-official": Distance(_logexp("official"), "LogExp as MAug's released code has it"),
-        "embedding": Distance(lambda s, t: cosine(s.embedding_bd, t.embedding_bd), "1 - cos of embeddings"),
-        "self-attention": Distance(self_attention, "attention and values of two branches (CATFace)"),
-        "branch": Distance(_branch, "last map and raw embedding (BTNet)"),
+        "fitnet": Distance(
+            _mean_over_taps(fitnet), "squared difference of maps (FitNets)", weight=1.5, source=_CODE
+        ),
+        "norm": Distance(
+            _mean_over_taps(norm),
+            "squared difference of the maps' norms (F-SKD, Table 4)",
+            weight=NORM_WEIGHT,
+            source="not stated; ours: a gradient like the margin's",
+        ),
+        "at": Distance(
+            _mean_over_taps(attention_transfer),
+            "normalized spatial attention maps (AT)",
+            weight=1000.0,
+            source=_CODE,
+        ),
+        "askd": Distance(_askd, "channel and spatial gates of CBAM units (A-SKD)", weight=80.0, source=_CODE),
+        "rkd": Distance(
+            lambda s, t: rkd(s.embedding_bd, t.embedding_bd),
+            "distances and angles in a batch",
+            weight=40.0,
+            source=_CODE,
+        ),
+        "kl": Distance(_kl, "softened logits (Hinton et al.)", weight=1.0, source="WaveResNet, section III"),
+        "wavelet": Distance(
+            _wavelet,
+            "LL bands of the first two stages (WaveResNet)",
+            weight=0.05,
+            source="WaveResNet, section III",
+        ),
+        "logexp": Distance(
+            _logexp("paper"), "LogExp of unit embeddings (MAug, Eq. 3)", weight=1.0, source="MAug, Table 5"
+        ),
+        "logexp-official": Distance(
+            _logexp("official"), "LogExp as MAug's released code has it", weight=1.0, source="MAug, Table 5"
+        ),
+        "embedding": Distance(
+            lambda s, t: cosine(s.embedding_bd, t.embedding_bd), "1 - cos of embeddings", source="ours"
+        ),
+        "self-attention": Distance(
+            self_attention,
+            "attention and values of two branches (CATFace)",
+            weight=0.5,
+            source="CATFace, Eq. 10",
+        ),
+        "branch": Distance(
+            _branch, "last map and raw embedding (BTNet)", weight=0.5, source="BTNet, section 4.1"
+        ),
     },
 )
+
+
+def usual_weight(distance: str) -> float:
+    """Return the weight of a distance where nobody sets one; those of other packages have F-SKD's."""
+    return float(getattr(DISTANCES[distance], "weight", 5.0))

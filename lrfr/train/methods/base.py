@@ -55,6 +55,11 @@ class Method:
         """Return role to method: the finished runs whose networks ``build`` is handed."""
         return {}
 
+    @property
+    def needs_identities(self) -> bool:
+        """Whether the losses need labels; a view without any is then refused before anything is trained."""
+        return True
+
     def revisions(self) -> Mapping[str, int]:
         """Return part to revision of everything besides the options that decides the numbers of a run."""
         return {

@@ -25,7 +25,7 @@ from lrfr.train.backbones.iresnet import IResNet
 from lrfr.train.backbones.net_embedder import Embedder, InputSpec
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
-from lrfr.train.heads.margins import HeadSpec
+from lrfr.train.heads.margins import Head, HeadSpec
 from lrfr.train.losses.distances import mse
 from lrfr.train.methods.base import Losses, Method, Parents
 from lrfr.train.methods.baseline import Baseline
@@ -54,10 +54,10 @@ class BtnetBranch(Method):
         distill: weight of the distillation (0.5; 0 switches it off).
         feat_mse: ``mean`` over all elements (code) or ``batch``: mean over the batch of sums (Eq. 2).
         embed_mse: weight of the embedding's part within it (code 1, paper 0).
-        bct: keep the trunk's classifier, weights and t, unchanged.
+        bct: keep the trunk's classifier, weights and t, unchanged; else every branch has one of its own.
         bct_update_t: let CurricularFace's t move all the same (released code).
         fix_trunk: share the trunk's layers, frozen.
-        pretrained: branches start from the trunk's weights.
+        pretrained: branches, and classifiers of their own, start from the trunk's weights.
         bn: train ``all`` batch norms, or ``official``: of the layers shared with the trunk only those with
             ``bn`` in their names, so the shortcuts' and the last one stay frozen there.
         shift: moves the border between branch and trunk.
@@ -97,21 +97,20 @@ class BtnetBranch(Method):
     def build(
         self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
     ) -> Nets:
-        """Return ``net`` (a :class:`BTNet`) and ``head``, the trunk's where it has as many classes."""
+        """Return ``net`` (a :class:`BTNet`) and ``head``, the trunk's where it has as many classes; without
+        ``bct`` ``head_<px>``, one a branch.
+        """
         parents = parents or {}
         trunk = build_backbone(self.backbone)
         if not isinstance(trunk, IResNet):
             raise SpecError(f"btnet-branch needs an iResNet, not '{self.backbone}'")
-        head = replace(self.head, update_t=not self.bct or self.bct_update_t).build(
-            trunk.emb_dim, num_classes
-        )
         parent = parents.get("trunk")
         if parent is not None:
             trunk.load_state_dict(parent["net"].state_dict())
-            # another set of classes cannot take over the trunk's classifier; then it is trained
-            if parent["head"].weight.shape == head.weight.shape:
-                head.load_state_dict(parent["head"].state_dict())
-                head.requires_grad_(not self.bct)
+        heads = {
+            name: self._classifier(trunk.emb_dim, num_classes, parent)
+            for name in (["head"] if self.bct else [f"head_{px}" for px in self.branches_px])
+        }
         net = BTNet(
             trunk,
             {px: self._branch(trunk, px) for px in self.branches_px},
@@ -123,13 +122,24 @@ class BtnetBranch(Method):
         # the released code goes by names only where it fixes the trunk
         if self.bn == "official" and self.fix_trunk:
             _freeze_unnamed_bn(net)
-        return Nets({"net": net, "head": head})
+        return Nets({"net": net, **heads})
+
+    def _classifier(self, emb_dim: int, num_classes: int, parent: Nets | None) -> Head:
+        """Return a classifier: with BCT the trunk's, else one that starts from it or from scratch."""
+        head = replace(self.head, update_t=not self.bct or self.bct_update_t).build(emb_dim, num_classes)
+        wanted = parent is not None and (self.bct or self.pretrained)
+        # another set of classes cannot take over the trunk's classifier; then it is trained
+        if wanted and parent is not None and parent["head"].weight.shape == head.weight.shape:
+            head.load_state_dict(parent["head"].state_dict())
+            head.requires_grad_(not self.bct)
+        return head
 
     def revisions(self) -> Mapping[str, int]:
         """Return the revisions of the parts; ``bn: official`` trains the branch's own shortcuts since its
-        second.
+        second, and without ``bct`` every branch has a classifier of its own since its.
         """
-        return {**super().revisions(), **({"bn": 2} if self.bn == "official" else {})}
+        own = {"bn": 2 if self.bn == "official" else 1, "classifiers": 1 if self.bct else 2}
+        return {**super().revisions(), **{part: number for part, number in own.items() if number > 1}}
 
     def _branch(self, trunk: IResNet, resolution_px: int) -> IResNet:
         branch = build_backbone(self.backbone, **branch_arguments(trunk, resolution_px, self.input.size_px))
@@ -150,7 +160,8 @@ class BtnetBranch(Method):
         total: Any = 0
         for px in self.branches_px:
             student = net.net(px).run(self._shrink(batch.hr_bchw, px), (net.tap(px),))
-            parts[f"margin_{px}"] = nets["head"](student.embedding_bd, batch.label_b)
+            head = nets["head" if self.bct else f"head_{px}"]
+            parts[f"margin_{px}"] = head(student.embedding_bd, batch.label_b)
             parts[f"feature_{px}"] = mse(student.taps[0], taps[net.tap(px)], self.feat_mse)
             parts[f"embedding_{px}"] = mse(student.embedding_bd, teacher.embedding_bd, self.feat_mse)
             distill = parts[f"feature_{px}"] + self.embed_mse * parts[f"embedding_{px}"]

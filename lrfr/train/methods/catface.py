@@ -26,6 +26,7 @@ from lrfr.train.backbones.multibranch import BranchMap, MultiBranch
 from lrfr.train.backbones.net_embedder import Embedder, single
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
+from lrfr.train.heads.exchange import share_of_rows
 from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.losses.distances import attention_pair
 from lrfr.train.methods.base import Losses, Method, Parents
@@ -210,12 +211,13 @@ class Attributes(nn.Module):
         )
 
     def forward(self, logits_ba: Tensor, truth_ba: Tensor) -> Tensor:
-        """Return the sum over attributes of weight times the mean cross-entropy over the faces that have
-        it.
+        """Return the sum over attributes of weight times the mean cross-entropy over the faces that have it,
+        such that its mean over processes is that over all faces.
         """
         truth_ba = truth_ba[:, self.columns]
         known = (truth_ba >= 0).float()
         losses = F.binary_cross_entropy_with_logits(
             logits_ba.float(), truth_ba.clamp(min=0).float(), reduction="none"
         )
-        return (self.weights * (losses * known).sum(0) / known.sum(0).clamp(min=1)).sum()
+        means = (losses * known).sum(0) / known.sum(0).clamp(min=1)
+        return (self.weights * means * share_of_rows(known)).sum()

@@ -19,7 +19,7 @@ from lrfr.train.backbones.features import Features
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.heads.margins import Head, HeadSpec
 from lrfr.train.losses.contrast import TeacherQueue
-from lrfr.train.losses.distances import DISTANCES
+from lrfr.train.losses.distances import DISTANCES, usual_weight
 from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, revision_of
 
 
@@ -28,8 +28,9 @@ class Fskd(Method):
     """F-SKD: features of an HR teacher, cosine over four stages.
 
     Attributes:
-        lambda_: weight of the distillation (written ``lambda`` in recipes); 5 in the paper, 20 in the code of
-            its time.
+        lambda_: weight of the distillation (written ``lambda`` in recipes); without it the distance's own
+            (:data:`~lrfr.train.losses.distances.DISTANCES`): for F-SKD's cosine 5 as in the paper, 20 in the
+            code of its time.
         distance: a name of :data:`~lrfr.train.losses.distances.DISTANCES`.
         margin_weight: weight of the margin; 0 is distillation alone, which needs no labels.
         logits: what ``distance: kl`` compares: logits with the margin, or scaled cosines without.
@@ -47,7 +48,7 @@ class Fskd(Method):
     }
 
     head: HeadSpec = field(default_factory=lambda: HeadSpec("cosface", 30.0, 0.25))
-    lambda_: float = 5.0  # section 4.1: random search on CFP-FP
+    lambda_: float | None = None
     distance: str = "cosine"
     margin_weight: float = 1.0
     logits: Literal["margin", "cosine"] = "margin"
@@ -56,7 +57,9 @@ class Fskd(Method):
     contrast_queue: int = 8192
 
     def __post_init__(self) -> None:
-        """Refuse a contrast that cannot work."""
+        """Refuse a contrast that cannot work; take the distance's weight where none is given."""
+        if self.lambda_ is None and self.distance in DISTANCES:
+            object.__setattr__(self, "lambda_", usual_weight(self.distance))
         if self.contrast_weight < 0 or self.contrast_scale <= 0 or self.contrast_queue < 1:
             raise SpecError(
                 "contrast_weight must be 0 or more, contrast_scale and contrast_queue positive; they are "
@@ -96,8 +99,9 @@ class Fskd(Method):
                 f"distance '{self.distance}' needs a backbone with attention",
                 hint="use a '-cbam' backbone for teacher and student",
             )
-        margin = nets["head"](student.embedding_bd, batch.label_b)
+        margin = self._margin(nets, student.embedding_bd, batch.label_b)
         distill = DISTANCES[self.distance](student, teacher)
+        assert self.lambda_ is not None
         losses = {
             "total": self.margin_weight * margin + self.lambda_ * distill,
             "margin": margin,
@@ -109,6 +113,18 @@ class Fskd(Method):
             )
             losses["total"] = losses["total"] + self.contrast_weight * losses["contrast"]
         return losses
+
+    def _margin(self, nets: Nets, embedding_bd: Tensor, label_b: Tensor) -> Tensor:
+        """Return the margin's loss; 0 where it has no weight and the view no identities for a head."""
+        if "head" not in nets and not self.margin_weight:
+            return embedding_bd.sum() * 0.0
+        margin: Tensor = nets["head"](embedding_bd, label_b)
+        return margin
+
+    @property
+    def needs_identities(self) -> bool:
+        """Whether the losses need labels: the margin does, and logits are of classes."""
+        return bool(self.margin_weight) or self.distance == "kl"
 
     def _with_logits(self, features: Features, head: Head, label_b: Tensor) -> Features:
         emb = features.embedding_bd

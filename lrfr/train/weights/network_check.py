@@ -33,13 +33,18 @@ def check_networks(recipe: Recipe, given: Mapping[str, Path], dataset: PairDatas
     classes, names = dataset.num_classes, tuple(dataset.attribute_names)
     if classes == 1:
         raise DataError("the view has one identity: there is nothing to tell apart", hint="take two or more")
+    method = recipe.make()
+    if not classes and method.needs_identities:
+        raise DataError(
+            f"the view names no identities, and {recipe.method} needs them",
+            hint="distillation alone does without: fskd --set margin_weight=0",
+        )
     makers = {
         role: ModelIdentity(parent.method, parent.options, classes, names)
         for role, parent in recipe.parents.items()
         if role not in given
     }
     makers |= {role: ModelIdentity.read(read_manifest(resolve(path)), path) for role, path in given.items()}
-    method = recipe.make()
     with own_random_state(), torch.no_grad():
         parents = {
             role: maker.make().build(maker.num_classes, None, maker.attribute_names)

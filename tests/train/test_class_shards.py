@@ -1,0 +1,188 @@
+"""The sharded head stands in for the whole one: in every method, on one process and on two."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lrfr.train.engine.distributed import World
+from lrfr.train.engine.method_run import Run
+from lrfr.train.heads.margins import MARGINS, HeadSpec
+from lrfr.train.heads.partial_fc import shard_head
+from lrfr.train.settings import TrainSettings
+from tests.train.golden import VARIANTS, batch, built
+
+LABELS = torch.tensor([0, -1, 2, 3, -1, -1])
+CASES = {
+    **VARIANTS,
+    "fskd kl margin": ("fskd", {"distance": "kl"}),
+    "fskd kl cosine": ("fskd", {"distance": "kl", "logits": "cosine"}),
+    "waveresnet cosine": ("waveresnet", {"logits": "cosine"}),
+    "baseline softmax": ("baseline", {"head.kind": "softmax", "head.scale": 1, "head.margin": 0}),
+    "btnet-branch own classifiers": ("btnet-branch", {"bct": False}),
+    "catface step 2, all": ("catface", {"step": 2, "train_backbone": True}),
+    "catface hr": ("catface", {"cls_on": "hr"}),
+}
+# drop-out draws for each process, and triplets are of the faces of one: only sharding changes nothing there
+OWN_DRAWS = {"octuplet", "maug"}
+
+
+def steps(case, world, *, shard, labels):
+    """Return the losses and gradient norms of two steps, on this process's part of one batch."""
+    name, changes = CASES[case]
+    # frozen statistics: those of batch norms are each process's own
+    method, nets = built(name, {"batch_norm": "frozen", **changes})
+    settings = TrainSettings(unit="step", length=2, shard_classes=shard, momentum=0.9)
+    run = Run(method, nets, settings, world)
+    rows = world.share(6)
+    part = replace(batch(), label_b=torch.tensor(labels)).part(rows)
+    found = [{key: float(value) for key, value in run.step(part, step, 1e-4).items()} for step in range(2)]
+    frozen = "head" in run.nets and not run.nets["head"].weight.requires_grad
+    return found, float(run.state.model()["head.weight"].double().sum()) if frozen else None
+
+
+def every(world):
+    """Return all cases' losses of one world size."""
+    found = {}
+    for case in CASES:
+        for shard in (False, True):
+            if not (shard and CASES[case][0] == "octuplet"):
+                found[f"{case}|{shard}"] = steps(case, world, shard=shard, labels=LABELS.tolist())
+    return found
+
+
+SCRIPT = """
+import json, sys
+import torch
+from lrfr.train.engine.distributed import join_world
+from tests.train.test_class_shards import every, heads
+torch.set_num_threads(1)
+with join_world("cpu") as world:
+    found = {"methods": every(world), "heads": heads(world)}
+    if world.leads:
+        open(sys.argv[1], "w").write(json.dumps(found))
+"""
+
+
+def heads(world):
+    """Return, of every margin, plain and sharded: losses, and this process's gradients joined."""
+    found = {}
+    for kind in MARGINS.names():
+        for shard in (False, True):
+            for use in ("loss", "logits", "cosine"):
+                found[f"{kind}|{shard}|{use}"] = _gradients(kind, shard, use, world)
+    return found
+
+
+def _gradients(kind, shard, use, world):
+    torch.manual_seed(0)
+    head = HeadSpec(kind, 16.0, 0.3).build(8, 7).double()
+    emb = torch.randn(6, 8, dtype=torch.float64) * 3
+    mine = emb[world.share(6)].clone().requires_grad_()
+    labels = torch.tensor([0, -1, 6, 3, -1, -1])[world.share(6)]
+    one = shard_head(head, world.rank, world.size) if shard else head
+    for _ in range(2):  # the second sees the running statistics of the first
+        one.weight.grad = mine.grad = None
+        if use == "loss":
+            loss = one(mine, labels)
+        else:
+            found = one.logits(mine, labels) if use == "logits" else one.cosine(mine)
+            loss = F.cross_entropy(found / 4, torch.arange(6)[world.share(6)])
+        loss.backward()
+    mean, grad = world.mean({"loss": loss.detach()})["loss"], one.weight.grad
+    if shard:
+        grad = one.join(grad)
+    else:
+        grad = world.mean({"grad": grad})["grad"]  # what DDP does
+    rows = torch.zeros(6, 8, dtype=torch.float64)
+    rows[world.share(6)] = mine.grad
+    rows = world.mean({"rows": rows})["rows"]  # a sum, and DDP's division
+    return [float(mean), grad.flatten().tolist(), rows.flatten().tolist(), [float(b) for b in one.buffers()]]
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory):
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("worlds")
+    (out / "script.py").write_text(SCRIPT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    command = [*launch, str(out / "script.py"), str(out / "two.json")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as two:
+        alone = {"methods": every(World()), "heads": heads(World())}
+        error = two.communicate(timeout=500)[1]
+    assert two.returncode == 0, error[-3000:]
+    return json.loads(json.dumps(alone)), json.loads((out / "two.json").read_text())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_and_gradients_are_those_of_the_whole_head_on_any_number_of_processes(case, worlds):
+    for world in worlds:
+        first = world if CASES[case][0] in OWN_DRAWS else worlds[0]
+        wanted, kept = first["methods"][f"{case}|False"]
+        for shard in (False, True):
+            if f"{case}|{shard}" in world["methods"]:
+                found, still = world["methods"][f"{case}|{shard}"]
+                for one, other in zip(wanted, found, strict=True):
+                    assert other == pytest.approx(one, rel=2e-3, abs=2e-4), shard
+                assert still == pytest.approx(kept)  # a frozen classifier has not moved
+
+
+@pytest.mark.parametrize("kind", MARGINS.names())
+@pytest.mark.parametrize("use", ["loss", "logits", "cosine"])
+def test_heads_agree_to_the_last_digits_also_where_processes_have_other_numbers_of_labels(kind, use, worlds):
+    wanted = worlds[0]["heads"][f"{kind}|False|{use}"]
+    for world in worlds:
+        for shard in (False, True):
+            for one, other in zip(wanted, world["heads"][f"{kind}|{shard}|{use}"], strict=True):
+                assert other == pytest.approx(one, rel=1e-6, abs=1e-8), shard
+
+
+def test_a_frozen_head_stays_frozen_when_it_is_sharded():
+    head = HeadSpec("curricularface", 16.0, 0.3).build(8, 7).requires_grad_(False)
+    assert not shard_head(head, 0, 1).weight.requires_grad
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_classes_that_no_step_looked_at_do_not_move(optimizer):
+    method, nets = built("baseline", {})
+    settings = TrainSettings(
+        unit="step", length=9, shard_classes=True, sample_rate=0.25, optimizer=optimizer, weight_decay=0.1
+    )
+    nets["head"] = HeadSpec("cosface", 16.0, 0.3).build(nets["net"].emb_dim, 40)
+    run = Run(method, nets, settings, World())
+    head, moved = run.nets["head"], torch.zeros(40, dtype=torch.bool)
+    part = replace(batch(), label_b=torch.tensor([0, 39, 3, 3, 1, -1]))
+    for step in range(3):
+        before, state = head.weight.detach().clone(), _rows(run, head)
+        torch.manual_seed(step)
+        run.step(part, step, 0.1)
+        changed = (head.weight != before).any(1)
+        assert changed[[0, 1, 3, 39]].all() and int(changed.sum()) < 25
+        for key, tensor in _rows(run, head).items():
+            assert key not in state or torch.equal(tensor[~changed], state[key][~changed])
+        moved |= changed
+        for tensor in _rows(run, head).values():
+            assert not tensor[~moved].any()  # momentum of a class begins when it is seen
+
+
+def _rows(run, head):
+    state = run.optimizer.state[head.weight]
+    return {key: value.clone() for key, value in state.items() if value.shape == head.weight.shape}
+
+
+def test_every_parameter_that_trains_gets_a_gradient_in_every_method():
+    """What gets none keeps the processes of a training waiting for it."""
+    for case, (name, changes) in CASES.items():
+        method, nets = built(name, changes)
+        run = Run(method, nets, TrainSettings(unit="step", length=1), World())
+        method.losses(run.nets, run.prepare(batch()), 0)["total"].backward()
+        without = [key for key, p in run.nets.named_parameters() if p.requires_grad and p.grad is None]
+        assert not without, (case, without)
