@@ -115,7 +115,7 @@ def look_at(photos: str, aligned: bool | None = None) -> tuple[PhotoLook, str]:
     except SpecError as error:
         raise SpecError(error.message, file=error.file, hint=ELSE) from None
     source, text, form, notes = _named(source, text)
-    faces = in_key_order(source.faces())
+    faces = list(in_key_order(source.faces()))
     if form == BY_NAME:
         faces = [replace(face, label=_who(face.key)) for face in faces]
     sample = _sample(source, faces)
