@@ -39,16 +39,18 @@ def quantize(kernel: Kernel, unit: int = UNIT) -> Weights:
     The result is exactly point-symmetric, so its centroid is exactly the center.
     """
     # six digits: the last bits of exp, cos and the like differ between math libraries
-    flat = np.round(kernel.ravel() / kernel.sum() * unit, 6)
+    flat = (kernel.ravel() / kernel.sum() * unit).round(6)
     half = flat.size // 2
-    weights = np.floor(flat[:half]).astype(np.int64)
-    center = math.floor(flat[half])
-    missing = unit - 2 * int(weights.sum()) - center
+    weights = np.empty(flat.size, np.int64)
+    side = np.floor(flat[:half], out=weights[:half], casting="unsafe")
+    total = int(side.sum())
+    raised = (unit - 2 * total - math.floor(flat[half])) // 2
     # stable, so that equal remainders are raised in the same order everywhere
-    order = np.argsort(weights - flat[:half], kind="stable")
-    weights[order[: missing // 2]] += 1
-    center = unit - 2 * int(weights.sum())
-    return np.concatenate([weights, [center], weights[::-1]]).reshape(kernel.shape)
+    order = (side - flat[:half]).argsort(kind="stable")
+    side[order[:raised]] += 1
+    weights[half] = unit - 2 * (total + raised)
+    weights[half + 1 :] = side[::-1]
+    return weights.reshape(kernel.shape)
 
 
 def quantize_line(taps: Sequence[float], unit: int) -> Weights:
@@ -148,7 +150,7 @@ def blur_separable(image: ImageU8, sigma: float) -> NDArray[np.uint8]:
 
     taps = gaussian_taps(sigma)
     if sigma <= 4.0:
-        line = (quantize_line(taps, UNIT_SEPARABLE) / UNIT_SEPARABLE).astype(np.float32)
+        line = quantize_line(taps, UNIT_SEPARABLE).astype(np.float32) / UNIT_SEPARABLE
         return np.asarray(cv2.sepFilter2D(image, -1, line, line, borderType=cv2.BORDER_REFLECT_101), np.uint8)
     return round_u8(_sums(image, taps) / SUMS_UNIT)
 
@@ -237,14 +239,21 @@ def motion(length_px: float, angle_deg: float) -> Kernel:
     half = max(1.0, length_px * abs(run)) / 2
     reach = math.ceil(half - 0.5)
     most = math.ceil(half * abs(slope))
-    kernel = np.zeros((2 * most + 1, 2 * reach + 1))
-    for step in range(-reach, reach + 1):
-        first, last = max(step - 0.5, -half), min(step + 0.5, half)
+    wide = 2 * reach + 1
+    kernel = np.zeros((2 * most + 1, wide))
+    places, shares = [], []
+    for column in range(wide):
+        first, last = max(column - reach - 0.5, -half), min(column - reach + 0.5, half)
         height = (first + last) / 2 * slope
         below = math.floor(height)
-        kernel[below + most, step + reach] += (1 - (height - below)) * (last - first)
-        if height > below:
-            kernel[below + 1 + most, step + reach] += (height - below) * (last - first)
+        place = (below + most) * wide + column
+        above = height - below
+        places.append(place)
+        shares.append((1 - above) * (last - first))
+        if above:
+            places.append(place + wide)
+            shares.append(above * (last - first))
+    kernel.put(places, shares)
     return kernel.T if steep else kernel
 
 

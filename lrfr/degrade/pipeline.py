@@ -14,14 +14,13 @@ import numpy as np
 
 from lrfr.core.errors import DataError, SpecError, as_count, did_you_mean
 from lrfr.core.image import ImageU8, square_fit
-from lrfr.core.streams import MAX_VARIANT, Stream, sample_part, step_part, stream
+from lrfr.core.streams import MAX_VARIANT, sample_part, stream
 from lrfr.degrade.any_picture import Picture, as_face, key_bytes, key_text
 from lrfr.degrade.ops.base import Params, checked_apply
 from lrfr.degrade.ops.table import OPS
+from lrfr.degrade.spec.face_plan import Act, FacePlan, by_turn
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.degrade.spec.step_cost import expected_cost_ms, ops_of
-from lrfr.degrade.spec.steps import Step
-from lrfr.degrade.values.distributions import Draw, pick
 
 
 class Applied(NamedTuple):
@@ -154,120 +153,52 @@ class Pipeline:
         if len(keys) != len(images):
             raise SpecError(f"{len(keys)} keys for {len(images)} images")
         names = [key_bytes(key) for key in keys]
-        done, applied = self.run_faces(names, [as_face(image) for image in images], variant, fit=fit)
+        done, plans = self.run_faces(names, [as_face(image) for image in images], variant, fit=fit)
         return [
-            Degraded(image, self.trace(name, variant, steps))
-            for name, image, steps in zip(names, done, applied, strict=True)
+            Degraded(image, self.trace(name, variant, acts))
+            for name, image, acts in zip(names, done, plans, strict=True)
         ]
 
-    def trace(self, name: bytes, variant: int, steps: Sequence[Applied]) -> Trace:
-        """Return the record of what :meth:`run_faces` applied to a face."""
+    def trace(self, name: bytes, variant: int, acts: Sequence[Act]) -> Trace:
+        """Return the record of what :meth:`run_faces` did to a face."""
+        steps = [Applied(act.name, act.step.label, act.op.recorded(act.params)) for act in acts]
         return Trace(key_text(name), variant, self.spec.seed, self._digest, steps)
 
     def run_faces(
         self, names: Sequence[bytes], faces: Sequence[ImageU8], variant: int, *, fit: bool = True
-    ) -> tuple[list[ImageU8], list[list[Applied]]]:
+    ) -> tuple[list[ImageU8], list[list[Act]]]:
         """Degrade as :meth:`run` does what is known to be keys and faces (uint8 [H, W, 3]); the pixels and
-        the ops that were applied to each, without the rest of a trace.
+        what was done to each, for :meth:`trace`.
         """
-        side = self.spec.image.size_px
-        whole = (side, side, 3)
-        fitted = [square_fit(face, side) if fit and face.shape != whole else face for face in faces]
+        done = [self._fitted(face) for face in faces] if fit else list(faces)
         variant = as_count(variant, "variant", most=MAX_VARIANT)
-        batch = _Batch(self.spec.seed, [sample_part(name, variant) for name in names], fitted)
-        everyone = list(range(len(fitted)))
-        for step in self.spec.steps:
-            batch.run(step, everyone, "")
-        return [np.ascontiguousarray(image) for image in batch.images], batch.applied
+        plans = [self._planned(name, variant) for name in names]
+        for group in by_turn(plans):
+            first = group[0][1]
+            inputs, params, streams = [], [], []
+            for row, act in group:
+                inputs.append(done[row])
+                params.append(act.params)
+                streams.append(act.stream)
+            results = checked_apply(first.op, first.step.label, inputs, params, streams)
+            for (row, _), image in zip(group, results, strict=True):
+                done[row] = image
+        return [np.ascontiguousarray(image) for image in done], plans
 
+    def run_face(self, name: bytes, face: ImageU8, variant: int) -> tuple[ImageU8, list[Act]]:
+        """Degrade one face as :meth:`run_faces` does, without the lists that a batch needs."""
+        acts = self._planned(name, as_count(variant, "variant", most=MAX_VARIANT))
+        image = self._fitted(face)
+        for act in acts:
+            image = checked_apply(act.op, act.step.label, [image], [act.params], [act.stream])[0]
+        return np.ascontiguousarray(image), acts
 
-class _Batch:
-    """The state of one call of :meth:`Pipeline.run`: the images so far and what was applied to each."""
+    def _planned(self, name: bytes, variant: int) -> list[Act]:
+        return FacePlan(self.spec.steps, self.spec.seed, sample_part(name, variant)).acts
 
-    def __init__(self, seed: int, samples: list[bytes], images: list[ImageU8]) -> None:
-        self.seed = seed
-        self.samples = samples
-        self.images = images
-        self.applied: list[list[Applied]] = [[] for _ in samples]
-
-    def run(self, step: Step, rows: list[int], suffix: str) -> None:
-        """Run one step on those of ``rows`` where its gate fires; ``suffix`` tells repetitions apart."""
-        name = step.id + suffix
-        fired: list[int] = []
-        streams: list[Stream] = []
-        # plain loops here and below: with one face at a time the calls of comprehensions would show
-        part = step_part(name)
-        for row in rows:
-            source = Stream(self.seed, self.samples[row] + part)
-            if step.p == 1.0 or source.u(0) < step.p:
-                fired.append(row)
-                streams.append(source)
-        if not fired:
-            return
-        if step.op is not None:
-            self._apply(step, name, fired, streams)
-        else:
-            _CONTAINERS[step.kind](self, step, fired, streams, suffix)
-
-    def _apply(self, step: Step, name: str, rows: list[int], streams: list[Stream]) -> None:
-        op = step.op
-        assert op is not None
-        images: list[ImageU8] = []
-        params: list[Params] = []
-        for row, source in zip(rows, streams, strict=True):
-            images.append(self.images[row])
-            params.append(op.sample(Draw(source)))
-        results = checked_apply(op, step.label, images, params, streams)
-        for row, image, drawn in zip(rows, results, params, strict=True):
-            self.images[row] = image
-            self.applied[row].append(Applied(name, step.label, op.recorded(drawn)))
-
-    def _one_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
-        members: list[list[int]] = [[] for _ in step.children]
-        for row, source in zip(rows, streams, strict=True):
-            members[pick(step.weights, source.u(1))].append(row)
-        self._run_each(step, members, suffix)
-
-    def _some_of(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
-        members: list[list[int]] = [[] for _ in step.children]
-        for row, source in zip(rows, streams, strict=True):
-            draw = Draw(source)
-            count = draw(step.count)
-            for index in draw.order(len(step.children))[:count]:
-                members[index].append(row)
-        self._run_each(step, members, suffix)
-
-    def _shuffle(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
-        orders = [Draw(source).order(len(step.children), step.in_order) for source in streams]
-        for turn in range(len(step.children)):
-            members: list[list[int]] = [[] for _ in step.children]
-            for row, order in zip(rows, orders, strict=True):
-                members[order[turn]].append(row)
-            self._run_each(step, members, suffix)
-
-    def _steps(self, step: Step, rows: list[int], streams: list[Stream], suffix: str) -> None:
-        if step.count == 1:
-            for child in step.children:
-                self.run(child, rows, suffix)
-            return
-        counts = [Draw(source)(step.count) for source in streams]
-        for turn in range(max(counts)):
-            again = [row for row, count in zip(rows, counts, strict=True) if count > turn]
-            for child in step.children:
-                self.run(child, again, f"{suffix}@{turn}")
-
-    def _run_each(self, step: Step, members: list[list[int]], suffix: str) -> None:
-        for child, rows in zip(step.children, members, strict=True):
-            if rows:
-                self.run(child, rows, suffix)
-
-
-_CONTAINERS = {
-    "one_of": _Batch._one_of,
-    "some_of": _Batch._some_of,
-    "shuffle": _Batch._shuffle,
-    "steps": _Batch._steps,
-}
+    def _fitted(self, face: ImageU8) -> ImageU8:
+        side = self.spec.image.size_px
+        return face if face.shape == (side, side, 3) else square_fit(face, side)
 
 
 def replay(trace: Trace, image: ImageU8, spec: Spec | None = None) -> ImageU8:

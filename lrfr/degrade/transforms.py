@@ -66,21 +66,26 @@ def degrade_images(
 
     """
     check_flags(up=up, trace=trace)
-    single = _is_one(images)
-    pictures: Sequence[Picture] = [images] if single else images  # type: ignore[list-item, assignment]
+    if _is_one(images):
+        face = as_face(images)  # type: ignore[arg-type]
+        name = key_of(images, face) if keys is None else key_bytes(keys)  # type: ignore[arg-type]
+        pipeline = _ready(spec)
+        small, acts = pipeline.run_face(name, face, variant)
+        result = like(images, enlarge(small, pipeline.spec.store.up) if up else small)  # type: ignore[arg-type]
+        return (result, pipeline.trace(name, variant, acts)) if trace else result
+    pictures: Sequence[Picture] = images  # type: ignore[assignment]
     faces = [as_face(picture) for picture in pictures]
     if keys is None:
         names = [key_of(*pair) for pair in zip(pictures, faces, strict=True)]
     else:
-        names = _names([keys] if single or isinstance(keys, bytes | str | int) else keys, len(faces))
+        names = _names([keys] if isinstance(keys, bytes | str | int) else keys, len(faces))
     pipeline = _ready(spec)
-    done, applied = pipeline.run_faces(names, faces, variant)
+    done, plans = pipeline.run_faces(names, faces, variant)
     shown = [enlarge(image, pipeline.spec.store.up) for image in done] if up else done
     results = [like(*pair) for pair in zip(pictures, shown, strict=True)]
     if not trace:
-        return results[0] if single else results
-    traces = [pipeline.trace(name, variant, steps) for name, steps in zip(names, applied, strict=True)]
-    return (results[0], traces[0]) if single else (results, traces)
+        return results
+    return results, [pipeline.trace(name, variant, acts) for name, acts in zip(names, plans, strict=True)]
 
 
 def _names(keys: Any, count: int) -> list[bytes]:
@@ -177,7 +182,7 @@ class Degrade:
         if self.p < 1.0 and stream(self.spec.seed, name, epoch, _GATE).u(0) >= self.p:
             small = square_fit(face, self.spec.image.size_px)
         else:
-            small = self._pipeline.run_faces([name], [face], epoch)[0][0]
+            small = self._pipeline.run_face(name, face, epoch)[0]
         return like(image, enlarge(small, self.spec.store.up) if self.up else small)
 
     def __getstate__(self) -> tuple[Spec, bool, float, int, object]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lrfr.core.errors import ImageFault, SpecError
 from lrfr.core.image import encode_png, square_fit
-from lrfr.degrade.pipeline import Pipeline
+from lrfr.degrade.pipeline import Pipeline, replay
 from lrfr.degrade.spec.model import load_spec
 from lrfr.degrade.transforms import Degrade, degrade_images, presets
 from tests.degrade.samples import face, faces, keys
@@ -122,6 +122,48 @@ def test_without_keys_neither_order_nor_batch_matters_and_contents_differ():
         np.testing.assert_array_equal(one, degrade_images(image, TEXT))
     _, traces = degrade_images(images, TEXT, trace=True)
     assert len({trace.steps[0].params["sigma"] for trace in traces}) == 4
+
+
+TREE = """\
+version: 1
+image: {size: 40}
+pipeline:
+  - shuffle:
+      - {op: gaussian_blur, sigma: {uniform: [0.2, 6.0]}}
+      - {op: motion_blur, length: {uniform: [1, 31]}, angle: {uniform: [-180, 180]}, p: 0.7}
+      - some_of:
+          - {op: gaussian_noise, sigma: {uniform: [1, 30]}, gray_p: 0.5}
+          - {op: poisson_noise, photons: {log_uniform: [16, 128]}, scale: {choice: [1.0, 2.0]}}
+          - {op: speckle, sigma: 0.1}
+        n: {randint: [0, 3]}
+      - {op: sharpen, amount: 0.5, p: 0.3}
+  - repeat: {randint: [1, 2]}
+    steps:
+      - one_of:
+          - {op: jpeg, quality: {randint: [5, 95]}, times: {randint: [1, 3]}, subsampling: {choice: ["420", "444"]}}
+          - {op: down_up, ratio: {uniform: [0.3, 1.0]}, filter: {choice: [bilinear, bicubic, box]}, antialias: true}
+          - {op: kernel_mix, family: {choice: [iso, aniso, sinc]}, size: {randint: [3, 13]}}
+        weights: [2, 1, 1]
+  - {op: down, size: {choice: [7, 10, 40]}, filter: {choice: [bilinear, bicubic]}, antialias: true}
+"""
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_a_face_alone_is_the_face_in_a_batch_with_all_that_was_drawn_for_it(up):
+    pictures = [face(number, 40 + number % 3, 40 + number % 2) for number in range(24)]
+    names, spec = keys(24), load_spec(TREE)
+    batch, traces = degrade_images(pictures, spec, keys=names, variant=3, up=up, trace=True)
+    engine = Pipeline(spec).run(names, pictures, 3)
+    transform = Degrade(spec, up=up)
+    transform.set_epoch(3)
+    for number, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        alone, trace = degrade_images(picture, spec, keys=name, variant=3, up=up, trace=True)
+        np.testing.assert_array_equal(alone, batch[number])
+        np.testing.assert_array_equal(transform(picture, name), batch[number])
+        assert trace == traces[number] == engine[number].trace
+        if not up:
+            np.testing.assert_array_equal(replay(trace, square_fit(picture, 40), spec), alone)
+    assert len({tuple(step.id for step in trace.steps) for trace in traces}) > 12
 
 
 def test_traces_and_the_way_up():

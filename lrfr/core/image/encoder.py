@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,13 +16,18 @@ ENCODER_REVISION = 1
 
 def encode_png(image: ImageU8, level: int = 3) -> bytes:
     """Encode uint8 HWC RGB as PNG (lossless)."""
-    return _encode(image, ".png", [16, level])
+    return _encode(image, ".png", (16, level))
 
 
 def encode_jpeg(image: ImageU8, quality: int = 95, subsampling: str = "420") -> bytes:
     """Encode uint8 HWC RGB as baseline JPEG, byte-equal to Pillow's ``save`` at the same quality and
     subsampling.
     """
+    return _encode(image, ".jpg", _jpeg_options(quality, subsampling))
+
+
+@functools.lru_cache(maxsize=512)
+def _jpeg_options(quality: int, subsampling: str) -> tuple[int, ...]:
     import cv2
 
     factor = {
@@ -27,12 +35,10 @@ def encode_jpeg(image: ImageU8, quality: int = 95, subsampling: str = "420") -> 
         "422": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
         "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     }[subsampling]
-    return _encode(
-        image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
-    )
+    return cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor
 
 
-def _encode(image: ImageU8, suffix: str, options: list[int]) -> bytes:
+def _encode(image: ImageU8, suffix: str, options: Sequence[int]) -> bytes:
     import cv2
 
     check_image(image)

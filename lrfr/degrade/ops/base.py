@@ -32,6 +32,7 @@ from lrfr.degrade.values.params import Real
 
 # what was drawn for one face, JSON-able; each op's own, so a mapping and no class
 Params = Mapping[str, Any]
+_LISTS = (list, tuple, np.ndarray)
 _RESULT = "expected a list of arrays [H, W, 3] of uint8, one for each image"
 
 
@@ -207,7 +208,7 @@ def checked_apply(
 
     """
     results = op.apply(images, params, streams)
-    if not isinstance(results, list | tuple | np.ndarray):
+    if not isinstance(results, _LISTS):
         raise SpecError(f"the op '{name}' gave {shortly(results)}", hint=_RESULT)
     if len(results) != len(images):
         raise SpecError(f"the op '{name}' gave {len(results)} images for {len(images)}")

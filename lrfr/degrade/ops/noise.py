@@ -42,8 +42,9 @@ def _added(image: ImageU8, change: NDArray[Any]) -> ImageU8:
 
 def _with_coin(params: Params, draw: Draw) -> Params:
     """Replace the probability ``gray_p`` by its outcome ``gray``."""
-    rest = {name: value for name, value in params.items() if name != "gray_p"}
-    return {**rest, "gray": draw.coin(params["gray_p"])}
+    drawn = dict(params)
+    drawn["gray"] = draw.coin(drawn.pop("gray_p"))
+    return drawn
 
 
 class GaussianNoise(Op):

@@ -124,8 +124,12 @@ def resize_each(
 
     """
     if len(images) == 1:  # common on the fly, where the bookkeeping of groups would show
-        operator = (params[0].get(key, params[0]["filter"]), params[0]["antialias"], params[0]["transfer"])
-        return [_resize_one(images[0], sizes_hw[0], operator)]
+        image, size_hw, p = images[0], sizes_hw[0], params[0]
+        if image.shape[:2] == size_hw:
+            return [image]
+        _check_sides(size_hw)
+        batch = image[None]  # a view, where a stack copies
+        return [resize_batch(batch, size_hw, p.get(key, p["filter"]), p["antialias"], p["transfer"])[0]]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for row, (image, size_hw, p) in enumerate(zip(images, sizes_hw, params, strict=True)):
         if image.shape[:2] != size_hw:
@@ -138,14 +142,6 @@ def resize_each(
         for row, image in zip(rows, resized, strict=True):
             result[row] = image
     return result
-
-
-def _resize_one(image: ImageU8, size_hw: tuple[int, int], operator: tuple[str, bool, str]) -> ImageU8:
-    if image.shape[:2] == size_hw:
-        return image
-    _check_sides(size_hw)
-    resized: ImageU8 = resize_batch(image[None], size_hw, *operator)[0]  # a view, where a stack copies
-    return resized
 
 
 def _check_sides(size_hw: tuple[int, int]) -> None:

@@ -4,6 +4,8 @@ curve around them.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,17 +20,23 @@ def by_torch(images_nhwc: ImageU8, height: int, width: int, filter: str) -> NDAr
     This is the kernel that ``interpolate`` calls, without the Python on its way there, and writes to memory
     that has the channels last already: for one face both took as long as the work.
     """
+    from_numpy, kernel = _torch_kernel(filter)
+    result = np.empty((len(images_nhwc), height, width, 3), np.uint8)
+    # torch wants memory that may be written to, though nothing writes to it
+    batch = images_nhwc if images_nhwc.flags.carray else images_nhwc.copy()
+    source, target = from_numpy(batch.transpose(0, 3, 1, 2)), from_numpy(result.transpose(0, 3, 1, 2))
+    kernel(source, (height, width), False, None, None, out=target)
+    return result
+
+
+@functools.cache
+def _torch_kernel(filter: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return how an array becomes a tensor, and the kernel."""
     import torch
 
     kernels = torch._C._nn
     kernel = kernels._upsample_bicubic2d_aa if filter == "bicubic" else kernels._upsample_bilinear2d_aa
-    result = np.empty((len(images_nhwc), height, width, 3), np.uint8)
-    # torch wants memory that may be written to, though nothing writes to it
-    batch = images_nhwc if images_nhwc.flags.carray else images_nhwc.copy()
-    source = torch.from_numpy(batch.transpose(0, 3, 1, 2))
-    target = torch.from_numpy(result.transpose(0, 3, 1, 2))
-    kernel(source, (height, width), False, None, None, out=target)  # type: ignore[call-arg]
-    return result
+    return torch.from_numpy, kernel
 
 
 def floats_by_torch(

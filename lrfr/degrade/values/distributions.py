@@ -224,7 +224,7 @@ def value_json(value: Any) -> Any:
 def pick(weights: tuple[float, ...], u: float) -> int:
     """Return the index that the uniform number ``u`` selects among ``weights``."""
     sums = _running(weights)
-    return min(bisect.bisect_right(sums, u * sums[-1]), len(weights) - 1)
+    return bisect.bisect_right(sums, u * sums[-1], 0, len(sums) - 1)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -246,8 +246,8 @@ class Draw:
 
     def uniform(self) -> float:
         """Return the next uniform number in [0, 1)."""
-        self._slot += 1
-        return self.stream.u(self._slot)
+        self._slot = slot = self._slot + 1
+        return self.stream.u(slot)
 
     def coin(self, p: float) -> bool:
         """Return True with probability ``p``."""
