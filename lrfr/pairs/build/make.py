@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from lrfr.core.errors import DataError, as_path, check_kind
-from lrfr.core.files import canonical, make_folder, sweep, write_if_other
+from lrfr.core.files import canonical, make_folder, sweep
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.pairs.build.growth import Held, RowCounts, grow, shown_by
 from lrfr.pairs.build.hr import SourceChanged, check_bad, look, plan_base, write_base
 from lrfr.pairs.build.ingest import open_ingest
+from lrfr.pairs.build.look.report_files import write_report
 from lrfr.pairs.build.lr import write_variants
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.view_file import (
@@ -238,7 +239,8 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
     for _ in range(MAX_ROUNDS):
         seen = look(store, ingest, runner, changed)
         report = seen.report(ingest.source.describe())
-        write_report(store, name, report, seen.quarantine(), wish.options.extend)
+        told = seen.quarantine()
+        report = write_report(store, name, report, told, wish.options.extend, hooks=runner.hooks)
         check_bad(report, wish.options.max_bad)
         plan, note = plan_base(seen, ingest), seen.note
         del seen  # of many faces it takes as much as the plan
@@ -254,37 +256,3 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
     raise DataError(
         f"{len(changed)} source files keep changing", hint="run again when nothing writes to the source"
     )
-
-
-def write_report(
-    store: StoreFiles, name: str, report: SourceReport, quarantine: bytes, extended: str | None = None
-) -> None:
-    """Write what was seen on the way to a view, also where nothing could be used.
-
-    Args:
-        store: where.
-        name: of the view.
-        report: on the source.
-        quarantine: one line per refused or remarked face.
-        extended: name of the view whose rows are kept: what was seen on the way to them stays.
-
-    """
-    make_folder(store.report_path(name).parent)
-    there = store.report(extended) if extended else None
-    if extended and there:
-        report, quarantine = _added(there, report), _lines(store.quarantine_path(extended)) + quarantine
-    told = quarantine.splitlines(keepends=True)
-    # the same command may have told them before; one source's own lines are counted, equal or not
-    lines = sorted(set(told) if extended else told)
-    # the quarantine first: whoever sees the report finds the list it counts
-    write_if_other(store.quarantine_path(name), b"".join(lines), store.tmp)
-    write_if_other(store.report_path(name), report.seal(), store.tmp)
-
-
-def _added(there: SourceReport, report: SourceReport) -> SourceReport:
-    """Return a report with what another one says of other sources (the same command may run twice)."""
-    return replace(report, earlier=tuple(item for item in there.told if item != report.own))
-
-
-def _lines(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""

@@ -15,6 +15,7 @@ from lrfr.core.files import discard, make_folder, sha256_hex, sweep, write_if_ot
 from lrfr.core.lock import store_lock
 from lrfr.pairs.build.growth import meet
 from lrfr.pairs.build.hr import hr_task, look, plan_base
+from lrfr.pairs.build.look.report_files import damaged_reports
 from lrfr.pairs.build.lr import lr_task, variant_of
 from lrfr.pairs.build.plan import BasePlan, base_options
 from lrfr.pairs.build.prepare import Prepare
@@ -69,6 +70,8 @@ def repair(store: StoreFiles, ingest: Ingest | None = None, runner: Runner | Non
                 _drop(store.view_path(name), done)
             else:
                 done.left += _damaged_masks(store, view)
+            for path in damaged_reports(store, name):
+                _drop(path, done)
     REGISTRY.clear()
     return done
 

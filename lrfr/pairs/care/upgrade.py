@@ -22,8 +22,8 @@ from lrfr.core.files import (
 )
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks, Stopped
+from lrfr.pairs.build.look.report_files import write_report
 from lrfr.pairs.build.lr import lr_places, variant_of, write_variants
-from lrfr.pairs.build.make import write_report
 from lrfr.pairs.build.plan import base_identity, content_identity
 from lrfr.pairs.care.older_layout import (
     OlderBase,

@@ -13,6 +13,7 @@ import xxhash
 from lrfr.core.errors import DataError, LrfrError
 from lrfr.core.files import sha256_file
 from lrfr.core.progress import SILENT, Hooks
+from lrfr.pairs.build.look.report_files import report_faults
 from lrfr.pairs.columns.column_manifest import unfinished_columns
 from lrfr.pairs.columns.column_store import column_faults
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
@@ -94,7 +95,7 @@ def _check_views(store: StoreFiles) -> list[Finding]:
         try:
             view = store.view(name)
             findings += [Finding(str(path), "", fault) for fault in _view_faults(store, view)]
-            store.report(name)
+            findings += map(Finding.of, report_faults(store, name))
         except LrfrError as error:
             findings.append(Finding.of(error))
     return findings

@@ -11,6 +11,7 @@ import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.lists import read_lines
+from lrfr.pairs.build.look.report_files import read_list
 from lrfr.pairs.build.view_file import SplitCount, split_counts
 from lrfr.pairs.care.inventory import bytes_of, describe
 from lrfr.pairs.format.store_files import StoreFiles, open_store
@@ -80,6 +81,7 @@ def summarize(store: StoreFiles, name: str) -> ViewSummary:
     if report is None:
         return ViewSummary(view, *counts, without_identity=unknown, splits=splits)
     path = store.quarantine_path(name)
+    read_list(store, name)
     faults = tuple(_refused(path)) if report.refused else ()
     skipped = report.account.skipped
     return ViewSummary(

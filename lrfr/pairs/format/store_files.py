@@ -32,6 +32,7 @@ from lrfr.pairs.format.rows import StoredRows, check_file, map_array
 from lrfr.pairs.format.sealed import check_layout, read_head
 from lrfr.pairs.format.view_manifest import Forgetting, SourceReport, View, ViewPart
 
+REPORT_HINT = "lrfr store repair removes it; make-pairs over the sources of the view writes it again"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -114,9 +115,12 @@ class StoreFiles:
         return View.read(path)
 
     def report(self, name: str) -> SourceReport | None:
-        """Return where a view's faces came from, None where that was not kept."""
+        """Return where a view's faces came from, None where that was not kept; damage is a DataError."""
         path = self.report_path(name)
-        return SourceReport.read(path) if path.exists() else None
+        try:
+            return SourceReport.read(path) if path.exists() else None
+        except DataError as error:
+            raise DataError(error.message, file=error.file, path=error.path, hint=REPORT_HINT) from None
 
     def base_manifest(self, base_id: str) -> BaseManifest:
         """Read and check a base's manifest."""

@@ -207,16 +207,19 @@ class SourceReport(Manifest):
         account: everything that was seen and its end; empty in reports of an older lrfr. Of a view that was
             extended it ends at the store, for the view's filter leaves rows of all sources out.
         earlier: the reports on the sources that a grown view had before.
+        lists: sha256 of the list of refused faces; while another one takes its place, of both ("" for none).
 
     """
 
     kind: ClassVar[str] = "report"
+    later: ClassVar[frozenset[str]] = frozenset({"lists"})
     source: Mapping[str, object]
     refused: Mapping[str, Count]
     flagged: Mapping[str, Count]
     seen: Count
     account: Account = field(default_factory=Account)
     earlier: tuple[EarlierReport, ...] = ()
+    lists: tuple[Text, ...] = ()
     sealed: Text = field(default="", compare=False)
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import canonical, read_sealed, seal, write_if_other
+from lrfr.pairs.build.look.report_files import damaged_reports, seal_report
 from lrfr.pairs.format.store_files import StoreFiles
 
 PUT_IN_PLACE = "(forgotten)"
@@ -53,6 +54,8 @@ class Names:
 
 def scrub(store: StoreFiles, names: Names) -> list[str]:
     """Take names out of every text of a store; return the paths of files that are not lrfr's and hold one."""
+    for name in store.views():
+        _scrub_list(store, name, names)
     for path in (store.root / "reports").glob("*"):
         try:
             write_if_other(path, _clean(path, names), store.tmp)
@@ -67,6 +70,17 @@ def scrub(store: StoreFiles, names: Names) -> list[str]:
         if path.is_file() and not path.is_symlink() and top not in {*_OWN, "reports", "run.log"}:
             left += [str(path)] if _holds(path, names) else []
     return left
+
+
+def _scrub_list(store: StoreFiles, name: str, names: Names) -> None:
+    """Take names out of the list of refused faces of a view, whose report knows what it is."""
+    for path in damaged_reports(store, name):
+        path.unlink()
+    report, path = store.report(name), store.quarantine_path(name)
+    if report and path.exists():
+        lines = _clean(path, names)
+        if lines != path.read_bytes():
+            seal_report(store, name, report, lines)
 
 
 def _clean(path: Path, names: Names) -> bytes:

@@ -12,7 +12,7 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import digest_of, make_folder, sweep
 from lrfr.core.lock import store_lock
 from lrfr.pairs.build.growth import NAMED_KEYS, Held, meet
-from lrfr.pairs.build.make import write_report
+from lrfr.pairs.build.look.report_files import read_list, write_report
 from lrfr.pairs.build.view_file import FilledPart, ViewOptions, WrittenView, view_of, write_view
 from lrfr.pairs.format.manifests import BaseManifest
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
@@ -140,11 +140,10 @@ def _settle(store: StoreFiles, part: _Part, other: _Part, replace_rows: bool) ->
 
 def _join_reports(store: StoreFiles, names: Sequence[str], new: str) -> None:
     """Keep what was said of the sources of every view."""
-    found = [report for report in map(store.report, names) if report]
+    found = [report for name in names if (report := store.report(name))]
     if not found:
         return
     told = [item for report in found for item in report.told]
     earlier = tuple(item for place, item in enumerate(told[:-1]) if item not in told[:place])
-    paths = [store.quarantine_path(name) for name in names]
-    lines = b"".join(path.read_bytes() for path in paths if path.exists())
+    lines = b"".join(read_list(store, name) for name in names)
     write_report(store, new, replace(found[-1], earlier=earlier), lines)
