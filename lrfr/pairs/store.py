@@ -251,9 +251,11 @@ class Store(StoreFiles):
         form: str = "folders",
         choice: PairChoice | None = None,
         hooks: Hooks = SILENT,
+        *,
+        columns: Sequence[str] = (),
     ) -> Exported:
         """Take the pairs of a view out: as identity folders, WebDataset archives or a ``.bin`` of
-        verification pairs; see :func:`lrfr.pairs.export.formats.export_view`.
+        verification pairs, with the columns named; see :func:`lrfr.pairs.export.formats.export_view`.
         """
         # the dataset brings torch, which nothing else here needs
         from lrfr.pairs.export.formats import export_view
@@ -261,4 +263,6 @@ class Store(StoreFiles):
 
         check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
         check_kind(form, str, "a form of export")
-        return export_view(PairDataset(self, view), as_path(out, "a folder"), form, choice, hooks)
+        return export_view(
+            PairDataset(self, view, columns=columns), as_path(out, "a folder"), form, choice, hooks
+        )

@@ -1,5 +1,6 @@
 """Columns beside the rows: what is written is what is read, whoever kills, damages, grows, forgets or merges."""
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -24,6 +25,7 @@ from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.pair_batch import collate
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
+from lrfr.pairs.sources.table import open_source
 from lrfr.pairs.store import Store
 from tests.pairs.test_growth import Some, extend, write
 from tests.pairs.toy import ToySource, WithSplits, build, ingest
@@ -405,3 +407,65 @@ def test_a_base_that_a_view_has_grown_by_is_computed_alone(folder):
     rows = np.random.default_rng(0).permutation(232)
     both = np.concatenate([column.take(np.arange(len(column))) for column in columns])
     assert np.array_equal(RowArray(columns, rows)[:], both[rows])
+
+
+@pytest.fixture
+def with_two(folder):
+    """Return a grown view with a number and three numbers for every face, in its order."""
+    write(folder / "s", Some(keep=(0, 1)))
+    extend(folder / "s", Some(keep=(2,)))
+    store, count = Store(folder / "s"), len(PairDataset(folder / "s"))
+    three = np.random.default_rng(0).standard_normal((count, 3)).astype(np.float32)
+    numbers = np.arange(count, dtype=np.int16)
+    store.write_column("default", "three", three, producer="test")
+    store.write_column("default", "number", numbers, producer="test")
+    return store, three, numbers
+
+
+def test_columns_leave_with_folders_in_the_order_of_their_lines(with_two, tmp_path):
+    store, three, numbers = with_two
+    store.export(tmp_path / "out", columns=["three", "number"])
+    keys = [PairDataset(store).key(row).decode() for row in range(len(numbers))]
+    for part in ("hr", "toy.v0"):
+        lines = (tmp_path / "out" / part / "metadata.jsonl").read_text().splitlines()
+        assert [json.loads(line)["key"] for line in lines] == keys
+    for name, array in (("three", three), ("number", numbers)):
+        found = np.load(tmp_path / "out" / "columns" / f"{name}.npy", allow_pickle=False)
+        assert found.dtype == array.dtype and np.array_equal(found, array)
+    # what is read back is as without them
+    assert len(open_source(str(tmp_path / "out" / "hr")).faces()) == len(keys)
+
+
+def test_columns_leave_with_the_samples_of_archives(with_two, tmp_path):
+    webdataset = pytest.importorskip("webdataset")
+    store, three, numbers = with_two
+    store.export(tmp_path / "out", form="webdataset", columns=["three", "number"])
+    samples = list(webdataset.WebDataset(str(tmp_path / "out/pairs-00000.tar"), shardshuffle=False).decode())
+    assert np.array_equal(np.stack([sample["three.npy"] for sample in samples]), three)
+    assert np.array_equal([sample["number.npy"] for sample in samples], numbers)
+    listing = open_source(f"tar:{tmp_path / 'out'}").listing()
+    assert sorted(face.key for face in listing.faces) == sorted(
+        PairDataset(store).key(row).decode() for row in range(len(numbers))
+    )
+
+
+def test_columns_leave_with_parquet_as_datasets_reads_it(with_two, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    store, three, numbers = with_two
+    store.export(tmp_path / "out", form="parquet", columns=["three", "number"])
+    path = str(tmp_path / "out/data/pairs-00000.parquet")
+    found = datasets.Dataset.from_parquet(path, cache_dir=str(tmp_path / "cache"))
+    assert np.array_equal(np.array(found["column_three"], np.float32), three)
+    assert np.array_equal(found["column_number"], numbers)
+    assert found.features["column_number"].dtype == "int16"
+    # numbers that are 0 and 1 are no attributes when it is read back
+    assert {name for face in open_source(path).faces() for name in face.attributes} <= {"Odd"}
+
+
+def test_columns_that_cannot_leave_are_refused(with_two, tmp_path):
+    store = with_two[0]
+    with pytest.raises(SpecError, match="no place for columns"):
+        store.export(tmp_path / "x.bin", form="bin", columns=["three"])
+    with pytest.raises(SpecError, match="no column 'thre'"):
+        store.export(tmp_path / "out", columns=["thre"])
+    assert not (tmp_path / "out").exists()

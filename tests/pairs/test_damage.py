@@ -5,15 +5,17 @@ import random
 import shutil
 from dataclasses import replace
 
+import lmdb
 import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.pairs.care.repair import repair
-from lrfr.pairs.care.verify import verify
+from lrfr.pairs.care.verify import check_shard, verify
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.manifests import shard_origins
+from lrfr.pairs.format.records import salvage
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SPEC, build, ingest, tree
@@ -73,6 +75,28 @@ def flips(store, count, seed):
 
 def test_random_flips_are_all_reported(store):
     assert flips(store, 500, seed=1) == []
+
+
+def test_blocks_are_found_in_a_file_without_lmdb_as_with_it(store):
+    files = sorted(store.rglob("*.mdb"))
+    for path in files:
+        with lmdb.open(str(path), subdir=False, readonly=True, lock=False) as env, env.begin() as transaction:
+            expected = dict(transaction.cursor())
+        found = salvage(path.read_bytes())
+        assert {key: bytes(value) for key, value in found.items()} == expected and expected
+
+
+def test_pointers_out_of_a_damaged_file_end_no_process(store):
+    """Every byte of the meta pages and of the heads of all pages, set to what leads far away."""
+    path = max(store.rglob("lr-*.mdb"), key=lambda item: item.stat().st_size)
+    original = path.read_bytes()
+    heads = [place for page in range(0, len(original), 4096) for place in range(page, page + 40)]
+    sealed = Store(store).lr_manifest(path.parent.name)
+    shard = next(item for item in sealed.shards if item.shard == path.stem)
+    origin = shard_origins(sealed)[sealed.shards.index(shard)]
+    for place in [*range(16, 160), *range(4112, 4256), *heads]:
+        path.write_bytes(original[:place] + bytes([original[place] ^ 0xFF]) + original[place + 1 :])
+        assert check_shard(path.parent, shard, (origin, sealed.block_rows))
 
 
 @pytest.mark.soak

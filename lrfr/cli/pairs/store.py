@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -196,11 +197,10 @@ def repair(
 @opt.choice("--to", "form", of="folders webdataset parquet bin", required=True)
 @opt.path("--out", "target", required=True, help="New folder, or file (bin).")
 @opt.option("--part", default="hr", help="For bin: 'hr' or a variant such as 'fskd.v0'.")
+@opt.many("--column", "columns", metavar="NAME", text="Column to take along (not for bin); repeatable.")
 @opt.count("--pairs", high=10**6, help="For bin: pairs to draw; else a .bin's own, or 600.")
 @opt.count("--seed", low=0, default=0, help="For bin: seed of the pairs.")
-def export(
-    out: Output, root: Path, view: str, form: str, target: Path, **choice: object
-) -> dict[str, object]:
+def export(out: Output, root: Path, view: str, form: str, target: Path, **choice: Any) -> dict[str, object]:
     """Take the pairs of a view out of the store; bytes leave as they lie, raw LR becomes PNG.
 
     \b
@@ -212,7 +212,8 @@ def export(
     from lrfr.pairs.store import Store
 
     with out.working("export") as hooks:
-        done = Store(root).export(target, view, form, opt.picked(PairChoice, choice), hooks)
+        chosen, columns = opt.picked(PairChoice, choice), choice["columns"]
+        done = Store(root).export(target, view, form, chosen, hooks, columns=columns)
     out.say(f"{done.images} images written to {done.out}")
     return {"images": done.images, "out": str(done.out)}
 

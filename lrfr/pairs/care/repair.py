@@ -57,6 +57,8 @@ def repair(store: StoreFiles, ingest: Ingest | None = None, runner: Runner | Non
     refuse_other_layouts(store)
     runner, done = runner or Runner(), Repaired()
     with store_lock(store.root), runner.session():
+        # asked again: a process that held the lock may have begun to forget
+        refuse_other_layouts(store)
         make_folder(store.tmp)
         sweep(store.tmp)
         for key in store.bases():

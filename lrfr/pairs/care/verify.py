@@ -4,7 +4,7 @@ pixel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from lrfr.pairs.columns.column_store import column_faults
 from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
 from lrfr.pairs.format.manifests import BaseManifest, Origin, ShardEntry, VariantManifest, shard_origins
 from lrfr.pairs.format.reader import Folder
-from lrfr.pairs.format.records import Block, decodes, store_seed, unpack
+from lrfr.pairs.format.records import Block, block_key, decodes, read_block, salvage, store_seed, unpack
 from lrfr.pairs.format.rows import check_file
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import Forgetting, View, ViewPart
@@ -28,6 +28,8 @@ from lrfr.pairs.views import ViewRows, select_rows, view_id
 AnyManifest = BaseManifest | VariantManifest
 # as what a shard's records are sealed, and how many lie in a block
 Sealed = tuple[Origin, int]
+# gives the block of a number
+Blocks = Callable[[int], Block]
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,34 @@ def check_shard(folder: Path, shard: ShardEntry, sealed: Sealed, deep: bool = Fa
     # a file of another size must not be mapped: the process would die
     size_is_right = data.exists() and data.stat().st_size == shard.bytes
     # whole files are hashed already; records are looked at only to say which of them are damaged
-    if size_is_right and (deep or any(finding.file == str(data) for finding in findings)):
-        findings += _check_records(data, shard, sealed)
+    damaged = any(finding.file == str(data) for finding in findings)
+    if size_is_right and damaged:
+        findings += _check_records(data, shard, sealed, _salvaged(data))
+    elif size_is_right and deep:
+        findings += _check_records(data, shard, sealed, _opened(data, shard))
     return findings
+
+
+def _opened(path: Path, shard: ShardEntry) -> Blocks:
+    """Return what gives the blocks of a file whose bytes are as they were written."""
+
+    def block(number: int) -> Block:
+        return REGISTRY.file(str(path), Expected(shard.bytes)).block(number)
+
+    return block
+
+
+def _salvaged(path: Path) -> Blocks:
+    """Return what gives the blocks of a damaged file, whose map LMDB could leave."""
+    values = salvage(path.read_bytes())
+
+    def block(number: int) -> Block:
+        try:
+            return read_block(values[block_key(number)])
+        except KeyError:
+            raise DataError("the block cannot be reached") from None
+
+    return block
 
 
 def _check_file(path: Path, size: int | None, sha256: str) -> str:
@@ -211,7 +238,7 @@ def _check_file(path: Path, size: int | None, sha256: str) -> str:
     return "" if same else "the content does not match its sha256"
 
 
-def _check_records(path: Path, shard: ShardEntry, sealed: Sealed) -> list[Finding]:
+def _check_records(path: Path, shard: ShardEntry, sealed: Sealed, block_of: Blocks) -> list[Finding]:
     """Check every record: checksum, row, pixels; and the logical digest over all blocks."""
     findings, logical = [], xxhash.xxh3_128()
     (origin, block_rows), end = sealed, sealed[0].start + shard.rows
@@ -219,8 +246,7 @@ def _check_records(path: Path, shard: ShardEntry, sealed: Sealed) -> list[Findin
     for first in range(origin.start, end, block_rows):
         rows = range(first, min(end, first + block_rows))
         try:
-            opened = REGISTRY.file(str(path), Expected(shard.bytes))
-            block = opened.block(first // block_rows)
+            block = block_of(first // block_rows)
             logical.update(block.view)
             findings += [
                 Finding(str(path), f"row {row}", fault)
@@ -228,7 +254,7 @@ def _check_records(path: Path, shard: ShardEntry, sealed: Sealed) -> list[Findin
                 if (fault := _fault(block, row, block_rows, seed))
             ]
             # the registry can let go of the file only when nothing here holds it
-            del opened, block
+            del block
         except DataError as error:
             findings.append(Finding(str(path), f"rows {rows.start} to {rows.stop - 1}", error.message))
     if not findings and logical.hexdigest() != shard.records:

@@ -1,17 +1,24 @@
 """Identity folders, ``out/<hr or variant>/<identity>/<key>.<suffix>``, each with a ``metadata.jsonl`` that
-Hugging Face's ``imagefolder`` and the source of that name read.
+Hugging Face's ``imagefolder`` and the source of that name read; columns as ``out/columns/<name>.npy``.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+
+import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import canonical, make_folder, write_fault
 from lrfr.core.progress import Hooks
+from lrfr.pairs.columns.row_array import RowArray
 from lrfr.pairs.export.file_names import FileNames, path_part
 from lrfr.pairs.export.view_parts import note_of, parts_of
 from lrfr.pairs.reading.dataset import PairDataset
+
+# of a column copied at once
+COLUMN_ROWS = 8192
 
 
 def export_folders(dataset: PairDataset, out: Path, hooks: Hooks) -> int:
@@ -23,6 +30,8 @@ def export_folders(dataset: PairDataset, out: Path, hooks: Hooks) -> int:
 
     """
     names, parts = FileNames(dataset), parts_of(dataset)
+    for name, column in dataset.row_arrays.items():
+        _write_column(column, out / "columns" / f"{name}.npy")
     if names.spelled_out:
         hooks.note(f"{names.spelled_out} keys would have met others as file names: they are spelled out")
     made: set[Path] = set()
@@ -49,6 +58,18 @@ def _line(dataset: PairDataset, position: int, file_name: str) -> bytes:
     known = {"split": note.split} if note.split else {}
     attributes = dict.fromkeys(dataset.attribute_names) | note.attributes
     return canonical({**attributes, "file_name": file_name, "key": note.key, "label": note.label, **known})
+
+
+def _write_column(column: RowArray, path: Path) -> None:
+    """Write a column in the order of the lines of every ``metadata.jsonl``."""
+    make_folder(path.parent)
+    try:
+        array = np.lib.format.open_memmap(path, "w+", column.dtype, column.shape)
+        for start in range(0, len(column), COLUMN_ROWS):
+            array[start : start + COLUMN_ROWS] = column[start : start + COLUMN_ROWS]
+        array.flush()
+    except OSError as error:
+        raise write_fault(error, path, column.dtype.itemsize * math.prod(column.shape)) from error
 
 
 def _write_new(path: Path, data: bytes) -> None:

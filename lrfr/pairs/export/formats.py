@@ -47,7 +47,7 @@ def export_view(
     """Write a view's pairs for other tools; bytes leave as they lie in the store, raw LR becomes PNG.
 
     Args:
-        dataset: the view.
+        dataset: the view, with the columns that go along.
         out: a new or empty folder (``folders``, ``webdataset``, ``parquet``), or a new file (``bin``).
         form: one of :data:`FORMS`.
         choice: which pairs, for ``bin``.
@@ -62,6 +62,8 @@ def export_view(
     if form not in FORMS:
         raise SpecError(f"no form '{form}'", hint=did_you_mean(form, FORMS))
     if form == "bin":
+        if dataset.column_names:
+            raise SpecError("a .bin has no place for columns", hint=f"one of {', '.join(FORMS[:3])}")
         chosen = choice or PairChoice()
         if out.exists():
             raise EnvironmentFault("the file exists", file=str(out), hint="choose another name")

@@ -21,7 +21,7 @@ def export_parquet(dataset: PairDataset, out: Path, hooks: Hooks) -> int:
     """Write the view; return the number of images.
 
     Columns are ``image`` (HR), ``image_<variant>`` for every degraded variant, ``key``, ``label`` (a
-    ``ClassLabel``; -1 for no identity), ``split`` and the attributes.
+    ``ClassLabel``; -1 for no identity), ``split``, the attributes, and ``column_<name>`` for every row array.
 
     Raises:
         EnvironmentFault: pyarrow is missing, or the disk is full.
@@ -59,7 +59,8 @@ def _row(dataset: PairDataset, columns: list[str], position: int) -> dict[str, o
     label = int(dataset.labels[position])
     # text of another coding is no text of Parquet: such keys are kept as bytes
     key = dataset.key(position)
-    return {**known, **images, "key": key, "label": label, "split": note.split}
+    arrays = {f"column_{name}": column[position].tolist() for name, column in dataset.row_arrays.items()}
+    return {**known, **images, **arrays, "key": key, "label": label, "split": note.split}
 
 
 def _schema(pyarrow: Any, dataset: PairDataset, columns: list[str]) -> Any:
@@ -69,11 +70,21 @@ def _schema(pyarrow: Any, dataset: PairDataset, columns: list[str]) -> Any:
     key = pyarrow.string() if plain else pyarrow.binary()
     others = [("key", key), ("label", pyarrow.int64()), ("split", pyarrow.string()), *attributes]
     names = list(dataset.label_names)
+    arrays = {f"column_{name}": column for name, column in dataset.row_arrays.items()}
+    kinds = {name: pyarrow.from_numpy_dtype(array.dtype) for name, array in arrays.items()}
+    shaped = [
+        (name, pyarrow.list_(kind, arrays[name].shape[1]) if len(arrays[name].shape) > 1 else kind)
+        for name, kind in kinds.items()
+    ]
     features: dict[str, dict[str, object]] = {column: {"_type": "Image"} for column in columns}
     features |= {name: {"dtype": str(kind), "_type": "Value"} for name, kind in others}
+    for name, array in arrays.items():
+        value: dict[str, object] = {"dtype": array.dtype.name, "_type": "Value"}
+        width = {"feature": value, "length": array.shape[-1], "_type": "Sequence"}
+        features[name] = width if len(array.shape) > 1 else value
     features["label"] = {"names": names, "_type": "ClassLabel"}
     told = {"huggingface": json.dumps({"info": {"features": features}})}
-    return pyarrow.schema([*((column, image) for column in columns), *others], metadata=told)
+    return pyarrow.schema([*((column, image) for column in columns), *others, *shaped], metadata=told)
 
 
 def _is_text(key: bytes) -> bool:

@@ -1,5 +1,6 @@
 """WebDataset archives: ``out/pairs-00000.tar`` with ``<position>.hr.jpg``,
-``<position>.<variant>.png`` and ``<position>.json`` for every position of the view.
+``<position>.<variant>.png``, ``<position>.<column>.npy`` and ``<position>.json`` for every position of the
+view.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ import io
 import json
 import tarfile
 from pathlib import Path
+
+import numpy as np
 
 from lrfr.core.progress import Hooks
 from lrfr.pairs.export.view_parts import Part, note_of, parts_of
@@ -33,6 +36,10 @@ def _add_sample(archive: tarfile.TarFile, dataset: PairDataset, parts: list[Part
     for part in parts:
         suffix, data = part.file(row)
         _add_file(archive, f"{stem}.{part.name.replace('.', '-')}{suffix}", data)
+    for name, column in dataset.row_arrays.items():
+        array = io.BytesIO()
+        np.save(array, column[position], allow_pickle=False)
+        _add_file(archive, f"{stem}.{name.replace('.', '-')}.npy", array.getvalue())
     note = note_of(dataset, position)
     meta = {"key": note.key, "label": note.label, "attributes": note.attributes}
     meta |= {"split": note.split} if note.split else {}

@@ -27,6 +27,7 @@ from lrfr.core.errors import DataError
 from lrfr.core.files import discard, sha256_file
 from lrfr.pairs.format.records import Block, block_key, read_block
 from lrfr.pairs.format.remote.mirror import Mirror, keep
+from lrfr.pairs.format.remote.shard_cache import CacheUser
 
 FileKey = tuple[int, int]
 # each holds a file descriptor: what every process has of them, and what views of many variants take
@@ -145,7 +146,12 @@ class Registry:
 
     def _keep(self, path: str, expected: Expected) -> int | None:
         """Return what keeps a fetched file in the cache; no lock is held, for it may take minutes."""
-        return keep(Path(path), expected.size, expected.content, self._let_go)
+        return keep(Path(path), expected.size, expected.content, CacheUser(self._let_go, self._held))
+
+    def _held(self) -> int:
+        """Return the bytes of fetched files that somebody reads."""
+        with self._lock:
+            return sum(opened.stamp[2] for opened in list(self._alive.values()) if opened.fetched)
 
     def _let_go(self) -> bool:
         """Let go of the fetched file that was opened first; return whether there was one."""

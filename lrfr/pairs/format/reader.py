@@ -30,6 +30,7 @@ from lrfr.pairs.format.records import (
     unpack,
     unpack_head,
 )
+from lrfr.pairs.format.remote.mirror import Mirror
 from lrfr.pairs.format.rows import StoredRows
 from lrfr.pairs.format.store_files import StoreFiles
 
@@ -94,6 +95,7 @@ class ShardSet:
         self.verify = verify
         self._base = base
         self._check = verify != "never"
+        self._fetched = any(Mirror.of(folder.path) for folder in folders)
         self._shards: list[_Shard] = []
         self._starts: list[int] = []
         self._rows = 0
@@ -169,13 +171,27 @@ class ShardSet:
 
         """
         held: dict[int, OpenFile] = {}  # keeps mapped what is decoded
-        encoded = self._encoded(rows, held)
+        encoded = self._copied(rows) if self._fetched else self._encoded(rows, held)
         same = [index for index, item in enumerate(encoded) if item[1] == SAME_AS_HR]
         originals: Iterator[NDArray[np.uint8]] = iter(())
         if same:
             some = [rows[index] for index in same]
             originals = self._originals().images(some) if hr is None else (hr[index] for index in same)
         yield from decode_each(encoded, originals)
+
+    def _copied(self, rows: Sequence[int]) -> list[Encoded]:
+        """Look rows of fetched shards up, one shard after another: a cache need hold no more at once."""
+        places: dict[int, list[int]] = {}
+        for index, row in enumerate(rows):
+            places.setdefault(bisect_right(self._starts, row) - 1, []).append(index)
+        found: dict[int, Encoded] = {}
+        for members in places.values():
+            held: dict[int, OpenFile] = {}
+            some = self._encoded([rows[index] for index in members], held)
+            copies = [(memoryview(bytes(item[0])), *item[1:]) for item in some]
+            found.update(zip(members, copies, strict=True))
+            del held, some
+        return [found[index] for index in range(len(rows))]
 
     def _originals(self) -> ShardSet:
         """Return the base."""

@@ -11,6 +11,7 @@ that was flipped, moved to another row or taken from another store does not pass
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -153,6 +154,48 @@ def read_block(view: memoryview) -> Block:
     if magic != MAGIC or version != VERSION or len(view) < start:
         raise DataError("not a block of format LRS1")
     return Block(view, view[_BLOCK.size : start].cast("I"), start)
+
+
+_PAGE = struct.Struct("<QHHHH")
+_META_ROOT = struct.Struct("<QQQ")
+_NODE = struct.Struct("<HHHH")
+_BRANCH, _LEAF, _BIG = 1, 2, 1
+
+
+def salvage(file: bytes | mmap.mmap, page_bytes: int = 4096) -> dict[bytes, memoryview]:
+    """Return the values of an LMDB file that may be damaged, by key, as far as they can be reached.
+
+    LMDB follows whatever pointers it finds, out of the file too, which ends the process; here every pointer
+    is compared with the file's end first (the layout is that of ``mdb.c``: pages with a head of 16 bytes, two
+    meta pages, nodes by offset).
+    """
+    data, found, seen = memoryview(file), dict[bytes, memoryview](), set[int]()
+    metas = [place for place in (0, page_bytes) if place + 152 <= len(data)]
+    # root page, last page, transaction; the later transaction counts
+    roots = sorted((_META_ROOT.unpack_from(data, place + 128) for place in metas), key=lambda root: -root[2])
+    open_ = [root[0] for root in roots]
+    while open_:
+        number = open_.pop(0)
+        start = number * page_bytes
+        if number in seen or start + page_bytes > len(data):
+            continue
+        seen.add(number)
+        _, _, flags, lower, _ = _PAGE.unpack_from(data, start)
+        ends = data[start + 16 : start + min(max(lower, 16), page_bytes) // 2 * 2].cast("H")
+        for offset in ends if flags in (_BRANCH, _LEAF) else ():
+            if not 16 <= offset <= page_bytes - 8:
+                continue
+            low, high, kind, key_bytes = _NODE.unpack_from(data, start + offset)
+            key = start + offset + 8
+            if flags == _BRANCH:
+                open_.append(low | high << 16 | kind << 32)
+                continue
+            value, size = key + key_bytes, low | high << 16
+            if kind & _BIG and value + 8 <= len(data):
+                value = int.from_bytes(data[value : value + 8], "little") * page_bytes + 16
+            if value + size <= len(data):
+                found.setdefault(bytes(data[key : key + key_bytes]), data[value : value + size])
+    return found
 
 
 def unpack(

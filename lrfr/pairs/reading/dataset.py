@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -123,6 +123,11 @@ class PairDataset(Dataset[PairItem]):
     def column_names(self) -> tuple[str, ...]:
         """Names of the row arrays that items and batches carry."""
         return tuple(self._columns)
+
+    @property
+    def row_arrays(self) -> Mapping[str, RowArray]:
+        """The row arrays that items and batches carry, by name."""
+        return dict(self._columns)
 
     def to_hf(
         self, *, streaming: bool = False, cache_dir: Path | str | None = None

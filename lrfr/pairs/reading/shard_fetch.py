@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,11 +45,17 @@ def _ahead(
     batches: Iterator[T], reader: PairReader, wanted: Sequence[NDArray[np.int64]], epoch: int
 ) -> Iterator[T]:
     pool, asked = ThreadPoolExecutor(THREADS, thread_name_prefix="lrfr-fetch"), set[Path]()
+    mirror = Mirror.of(reader.hr.folders[0].path)
+    assert mirror is not None
+    # bytes asked for by each batch that is not read yet: half of the cache is for what is read now
+    ahead: deque[int] = deque(maxlen=AHEAD_BATCHES)
 
     def ask(positions: NDArray[np.int64]) -> None:
+        ahead.append(0)
         for path, size, sha256 in reader.shard_files(positions, epoch):
-            if path not in asked:
+            if path not in asked and 2 * (sum(ahead) + size) <= mirror.cache.most_bytes:
                 asked.add(path)
+                ahead[-1] += size
                 pool.submit(_fetch, path, size, sha256)
 
     def next_one(number: int) -> None:

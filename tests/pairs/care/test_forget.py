@@ -85,6 +85,33 @@ def test_the_rest_is_as_if_the_forgotten_had_never_been_there(folder):
     assert shown(folder / "s") == shown(folder / "w") and verify(Store(folder / "s"), deep=True) == []
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"ids": ["id003"]}, {"ids": ["id000", "id006"]}, {"keys": ["id005/0", "id001/2"]}, {"ids": ["id006"]}],
+    ids=lambda asked: " ".join(map(str, asked.values())),
+)
+def test_a_trial_tells_the_ids_that_the_act_gives_and_writes_nothing(folder, asked):
+    write(folder / "s", Some(keep=(0, 1, 2, 3, 4)))
+    extend(folder / "s", Some(keep=(5,)))
+    for keep, specs, view in (
+        ((0, 3), SPECS, ViewOptions("few", ids=("id000", "id003"))),
+        ((0, 1, 5), SPECS[:1], ViewOptions("often", min_per_id=3)),
+    ):
+        source = ingest(Some(keep=keep))
+        make_pairs(source, specs, store=folder / "s", view=view, runner=Runner("serial"))
+    write(folder / "s", Some(keep=(6,)), view="apart")
+    store = Store(folder / "s")
+    before = {path: path.read_bytes() for path in (folder / "s").rglob("*") if path.is_file()}
+    planned = store.forget(**asked, dry_run=True)
+    after = {path: path.read_bytes() for path in (folder / "s").rglob("*") if path.is_file()}
+    assert {path for path in before | after if before.get(path) != after.get(path)} <= {
+        folder / "s" / "run.log"
+    }
+    done = store.forget(**asked)
+    assert sorted(map(repr, planned.moved)) == sorted(map(repr, done.moved)) and done.moved
+    assert planned.views_removed == done.views_removed
+
+
 def test_only_shards_that_hold_a_face_are_written_anew(folder):
     write(folder / "s", Some(ids=60))  # 480 rows: eight shards of HR and of each variant
     store, before = Store(folder / "s"), inodes(folder / "s")

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 import lrfr
@@ -236,6 +237,44 @@ def test_the_cap_holds_and_what_is_in_use_stays(copied, serve, monkeypatch):
         assert got.hr_bchw.equal(expected.hr_bchw) and got.lr_bchw.equal(expected.lr_bchw)
         assert sum(path.stat().st_size for path in shards(copied / "cache")) <= most
     assert site.count(".mdb") >= 6
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_cache_of_one_shard_a_thread_is_enough(copied, serve, monkeypatch, threads):
+    site = serve(copied / "site")
+    largest = max(path.stat().st_size for path in (copied / "site").rglob("*.mdb"))
+    monkeypatch.setenv("LRFR_CACHE_BYTES", str(largest * max(1, threads)))
+    # an epoch in random order: every batch lies in all shards of HR and of the variant
+    order = np.random.default_rng(0).permutation(192)
+    dataset, local = lrfr.PairDataset(site.url), lrfr.PairDataset(copied / "store")
+    for rows in np.split(order, 4):
+        got, expected = dataset.batch(rows, 0), local.batch(rows, 0)
+        assert got.hr_bchw.equal(expected.hr_bchw) and got.lr_bchw.equal(expected.lr_bchw)
+    if not threads:
+        for got, expected in zip(lrfr.PairLoader(dataset, 64), lrfr.PairLoader(local, 64), strict=True):
+            assert got.hr_bchw.equal(expected.hr_bchw) and got.lr_bchw.equal(expected.lr_bchw)
+
+
+def test_what_is_held_at_once_says_how_large_the_cache_must_be(copied, serve, monkeypatch):
+    site = serve(copied / "site")
+    dataset = lrfr.PairDataset(site.url)
+    shards_of_hr = dataset.hr.shard_files(np.arange(192))
+    sizes = [size for _, size, _ in shards_of_hr]
+    rows = [64 * number for number in range(len(sizes))]
+    assert len(sizes) == 3
+    for most, works in ((sum(sizes), True), (sum(sizes) - 1, False)):
+        REGISTRY.clear()
+        monkeypatch.setenv("LRFR_CACHE_BYTES", str(most))
+        monkeypatch.setenv("LRFR_CACHE_DIR", str(copied / f"cache-{most}"))
+        monkeypatch.setattr(shard_cache, "OWN_WAIT_S", 0.0)
+        dataset, held = lrfr.PairDataset(site.url), []
+        if works:
+            held = [dataset.hr.record(row) for row in rows]
+            continue
+        with pytest.raises(EnvironmentFault) as error:
+            held += map(dataset.hr.record, rows)
+        assert f"of {sum(sizes)} and more" in error.value.hint
+        del held
 
 
 def test_a_cap_that_is_too_small_says_so(copied, serve, monkeypatch):

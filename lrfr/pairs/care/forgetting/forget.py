@@ -17,7 +17,7 @@ from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.care.forgetting.asked_rows import Asked, Found, find_rows
 from lrfr.pairs.care.forgetting.name_scrub import Names, scrub
 from lrfr.pairs.care.forgetting.shard_rewrite import Rewriter, Work, cuts
-from lrfr.pairs.care.forgetting.view_move import Moves, array_bytes, moves_of, settle
+from lrfr.pairs.care.forgetting.view_move import Moves, array_bytes, moves_of, planned_moves, settle
 from lrfr.pairs.executors.run_log import RunLog
 from lrfr.pairs.format.lmdb_files import REGISTRY
 from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
@@ -77,7 +77,7 @@ class Forgotten:
             yield f"{self.same_bytes} faces that stay have the same bytes under other keys"
         for move in self.moved:
             if move.kind == "view":
-                now = move.new or ("another one" if self.dry_run else "removed: none of its faces is left")
+                now = move.new or "removed: none of its faces is left"
                 yield f"view '{move.name}' {move.old} -> {now}"
         for path in self.other_files:
             yield f"{path} is not lrfr's and names some of them: remove it"
@@ -174,13 +174,10 @@ def _planned(store: StoreFiles, asked: Asked, found: Found) -> Forgotten:
         work.rewritten += sum(not cut.whole for cut in some)
         work.taken_over += sum(cut.whole for cut in some)
         work.bytes += sum(cut.entry.bytes for cut in some if not cut.whole)
-    bases = {item.base.id for item in found.doomed}
-    views = [store.view(name) for name in store.views()]
-    touched = tuple(
-        Moved("view", view.id, "", view.name) for view in views if bases & {part.base for part in view.parts}
-    )
+    moved = planned_moves(store, found.doomed)
+    gone = tuple(move.name for move in moved if move.kind == "view" and not move.new)
     done = _worked("", asked, found, work)
-    return replace(done, moved=touched, dry_run=True)
+    return replace(done, moved=moved, views_removed=gone, dry_run=True)
 
 
 def _worked(act: str, asked: Asked, found: Found, work: Work) -> Forgotten:

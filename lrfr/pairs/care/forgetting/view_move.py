@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import write_if_other
 from lrfr.pairs.build.growth import find_hashes
+from lrfr.pairs.build.plan import base_identity, content_identity, variant_identity
+from lrfr.pairs.care.forgetting.asked_rows import Doomed
 from lrfr.pairs.care.verify import unfinished
 from lrfr.pairs.columns.column_manifest import columns_of
 from lrfr.pairs.format.store_files import StoreFiles, remove
@@ -80,6 +84,49 @@ def moved_view(store: StoreFiles, view: View, moves: Moves) -> View | None:
     new_id = view_id(rows_of.manifests[0], table, view.variants, variants)
     former = view.former if new_id == view.id else ()
     return replace(view, id=new_id, parts=parts, filter=chosen, former=former)
+
+
+def planned_moves(store: StoreFiles, doomed: Sequence[Doomed]) -> tuple[Moved, ...]:
+    """Return everything that an act would move, with the ids that it would give; nothing is written."""
+    found, content = [], {}
+    for item in doomed:
+        old, kept, key = item.base, item.kept, ""
+        if len(kept):
+            table = item.table.table().take(kept)
+            content[old.content] = content_identity(table, old.crop, old.permutation_seed)
+            key = base_identity(content[old.content], table, old.block_rows)
+        content.setdefault(old.content, "")
+        found.append(Moved("base", old.id, key))
+    for name in store.variants():
+        one = store.lr_manifest(name)
+        if one.content in content:
+            new = content[one.content]
+            key = variant_identity(new, one.pixel_digest, one.variant, one.form) if new else ""
+            found.append(Moved("lr", name, key))
+    gone = {item.base.id: item.rows for item in doomed}
+    for view in map(store.view, store.views()):
+        if any(part.base in gone for part in view.parts):
+            key = _planned_id(store, view, gone)
+            found += [Moved("view", view.id, key, view.name)] if key != view.id else []
+    return tuple(found)
+
+
+def _planned_id(store: StoreFiles, view: View, gone: Mapping[str, NDArray[np.bool_]]) -> str:
+    """Return the id of what would be left of a view, "" where nothing would."""
+    rows = ViewRows(store, view.parts)
+    doomed = np.concatenate([gone.get(base.id, np.zeros(base.rows, bool)) for base in rows.manifests])
+    left = copy.copy(rows)
+    for name in ("rows", "labels", "splits", "attributes"):
+        setattr(left, name, getattr(rows, name)[~doomed[rows.rows]])
+    chosen = view.filter
+    if chosen.ids is not None:
+        names = {left.label_names[number] for number in np.unique(left.labels[left.labels >= 0]).tolist()}
+        chosen = replace(chosen, ids=tuple(name for name in chosen.ids if name in names))
+    try:
+        table = left.take(select_rows(left, chosen))
+    except (DataError, SpecError):
+        return ""
+    return view_id(rows.manifests[0], table, view.variants, list(map(store.lr_manifest, view.parts[0].lr)))
 
 
 def _shown(store: StoreFiles, part: ViewPart, new: str) -> NDArray[np.bool_]:

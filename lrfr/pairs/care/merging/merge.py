@@ -129,6 +129,9 @@ def merge(
     if options.dry_run:
         return _told(_planned(target, others, options), 0, options)
     with RunLog(target.root, "(merge)") as log, store_lock(target.root):
+        # asked again: a process that held the lock may have begun to forget
+        for store in (target, *others):
+            refuse_other_layouts(store)
         make_folder(target.tmp)
         sweep(target.tmp)
         plan = _planned(target, others, options)

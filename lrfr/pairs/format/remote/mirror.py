@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.files import make_folder, sha256_file, temp_name, write_whole
 from lrfr.core.lock import ORIGIN
 from lrfr.pairs.format.remote.address import Address, checked_name, download, patiently, read_small
-from lrfr.pairs.format.remote.shard_cache import FOLDER, ShardCache, hold, wrong_content
+from lrfr.pairs.format.remote.shard_cache import FOLDER, NOBODY, CacheUser, ShardCache, hold, wrong_content
 from lrfr.pairs.format.remote.store_index import (
     INDEX,
     MOST_INDEX_BYTES,
@@ -71,9 +71,7 @@ class Mirror:
         """Return the name of a file in the store."""
         return path.relative_to(self.root).as_posix()
 
-    def fetched(
-        self, path: Path, size: int | None, sha256: str, let_go: Callable[[], bool] = lambda: False
-    ) -> int:
+    def fetched(self, path: Path, size: int | None, sha256: str, user: CacheUser = NOBODY) -> int:
         """Return a descriptor that keeps a file in the cache until it is closed; fetches it where it is not
         there.
 
@@ -90,7 +88,7 @@ class Mirror:
             found = hold(path, size)
             if found is not None:
                 return found
-            self.cache.fetch(path, size, write, let_go)
+            self.cache.fetch(path, size, write, user)
         raise EnvironmentFault("removed as fast as it is fetched", file=str(path), hint="raise --cache-size")
 
     def download(self, path: Path, size: int | None, sha256: str, scratch: Path) -> None:
@@ -107,7 +105,7 @@ class Mirror:
         raise wrong_content(self.address.of(name))
 
 
-def keep(path: Path, size: int | None, sha256: str, let_go: Callable[[], bool] = lambda: False) -> int | None:
+def keep(path: Path, size: int | None, sha256: str, user: CacheUser = NOBODY) -> int | None:
     """Have a mirrored file fetched; return the descriptor that holds it, None for files of other stores.
 
     Raises:
@@ -115,7 +113,7 @@ def keep(path: Path, size: int | None, sha256: str, let_go: Callable[[], bool] =
 
     """
     mirror = Mirror.of(path)
-    return mirror.fetched(path, size, sha256, let_go) if mirror else None
+    return mirror.fetched(path, size, sha256, user) if mirror else None
 
 
 def ensure(path: Path, sha256: str) -> None:

@@ -21,8 +21,26 @@ from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.files import discard, is_alive, make_folder, temp_name, write_fault
 
 DEFAULT_BYTES = 64 << 30
-WAIT_S = 20.0
+# for files that other processes use, and for those in the hands of this one's threads
+WAIT_S, OWN_WAIT_S = 20.0, 3.0
 _LOCKS = 256
+
+
+@dataclass(frozen=True)
+class CacheUser:
+    """What a process holds of the cache.
+
+    Attributes:
+        let_go: lets go of one file that nothing reads, and says whether there was one.
+        held: returns the bytes of files that are read.
+
+    """
+
+    let_go: Callable[[], bool] = lambda: False
+    held: Callable[[], int] = lambda: 0
+
+
+NOBODY = CacheUser()
 
 
 @dataclass(frozen=True)
@@ -66,16 +84,14 @@ class ShardCache:
         finally:
             os.close(descriptor)
 
-    def fetch(
-        self, path: Path, size: int | None, write: Callable[[Path], None], let_go: Callable[[], bool]
-    ) -> None:
+    def fetch(self, path: Path, size: int | None, write: Callable[[Path], None], user: CacheUser) -> None:
         """Make a file of the cache, if it is not there.
 
         Args:
             path: where it goes.
             size: bytes it will have; None for tables, which are small and under no cap.
             write: writes it to a temporary path, and raises where it is not what it should be.
-            let_go: lets go of one file that this process holds, and says whether there was one.
+            user: what this process holds.
 
         Raises:
             EnvironmentFault: there is no room.
@@ -84,7 +100,7 @@ class ShardCache:
         with self.one_at_a_time(f"{hash_of(path) % _LOCKS:03d}"):
             if held_size(path) == size or (size is None and path.exists()):
                 return
-            scratch = self._reserve(size or 0, let_go)
+            scratch = self._reserve(size or 0, user)
             try:
                 write(scratch)
                 make_folder(path.parent)
@@ -94,24 +110,27 @@ class ShardCache:
             finally:
                 discard(scratch)
 
-    def _reserve(self, size: int, let_go: Callable[[], bool]) -> Path:
+    def _reserve(self, size: int, user: CacheUser) -> Path:
         """Make room and return the temporary path that keeps it."""
         make_folder(self.root / "tmp")
-        end = time.monotonic() + WAIT_S
+        begun = time.monotonic()
         while size <= self.most_bytes:
             with self.one_at_a_time("room"):
                 if self._make_room(size):
                     scratch = temp_name(self.root / "tmp", str(size))
                     scratch.touch()
                     return scratch
-            if not let_go():
-                if time.monotonic() > end:
+            if not user.let_go():
+                # nobody but this process can make room for itself
+                own = user.held() + size > self.most_bytes
+                if time.monotonic() - begun > (OWN_WAIT_S if own else WAIT_S):
                     break
                 time.sleep(0.05)
+        used = sum(length for _, length, path in self._files() if not _is_free(path))
         raise EnvironmentFault(
-            f"the cache holds at most {self.most_bytes:,} bytes, all in use; {size:,} more are needed",
+            f"the cache holds at most {self.most_bytes:,} bytes, {used:,} are in use, {size:,} are needed",
             file=str(self.root),
-            hint="raise --cache-size (LRFR_CACHE_BYTES)",
+            hint=f"a --cache-size (LRFR_CACHE_BYTES) of {used + size} and more",
         )
 
     def _make_room(self, size: int) -> bool:
@@ -204,6 +223,20 @@ def _remove_unused(path: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
         discard(_used(path))
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     except OSError:
         return False

@@ -220,4 +220,6 @@ class _Rows:
         taken = {"key", *LABEL_NAMES, *_SPLITS, (self.label_column or "").lower()}
         known = {"0": 0, "1": 1, "true": 1, "false": 0}
         values = {name: column[row] for name, column in self.texts.items() if name.lower() not in taken}
-        return {name: known[value] for name, value in values.items() if value in known}
+        # ``column_...`` is a row array of an export
+        own = {name: value for name, value in values.items() if not name.startswith("column_")}
+        return {name: known[value] for name, value in own.items() if value in known}
