@@ -18,7 +18,7 @@ from lrfr.eval.result_files import without_options, write_results
 from lrfr.eval.results import Result
 from lrfr.eval.settings import DEFAULT_SIZES, Settings, Task, settings_from
 from lrfr.experiment.models import Measurable, Recognizer, open_recognizer
-from lrfr.experiment.own_view import ViewWish, with_own_view
+from lrfr.experiment.own_view import ViewWish, fetched_place, with_own_view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,6 +225,7 @@ def view_data(
         raise SpecError("--data names the store and the view already", hint="leave it, or --view, out")
     if benchmark != "view":
         return None if data is None else as_path(data, "the data of a benchmark")
+    data = data if data is None else fetched_place(data)
     if data is not None and not as_path(without_options(as_path(data, "a store")), "a store").is_dir():
         return Path(data)
     found, told = with_own_view(model, wish if data is None else ViewWish.of(data))

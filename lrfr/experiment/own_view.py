@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.pairs.format.store_files import StoreFiles
+from lrfr.pairs.format.remote.address import is_address
+from lrfr.pairs.format.store_files import StoreFiles, root_of
 from lrfr.pairs.sources.places import place_options
 
 # where commands look for a store, and the view they take, when none is named
@@ -50,6 +51,19 @@ class ViewWish:
         for name, value in self.more.items():
             words += [f",{name}={one}" for one in (value if isinstance(value, list) else [value])]
         return Path(f"{self.store or STORE}{''.join(words)}")
+
+
+def fetched_place(data: Path | str) -> Path | str:
+    """Return the data of the benchmark ``view`` with the mirror of a store in place of its address.
+
+    Raises:
+        SpecError, EnvironmentFault: no store is there, or it cannot be reached.
+
+    """
+    if not (isinstance(data, str) and is_address(data)):
+        return data
+    address, comma, options = data.partition(",")
+    return f"{root_of(address)}{comma}{options}"
 
 
 def with_own_view(model: object, wish: ViewWish) -> tuple[ViewWish, str]:

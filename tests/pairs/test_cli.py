@@ -337,7 +337,7 @@ def test_info_shows_what_could_not_be_used_and_why(lrfr, tmp_path):
     assert listed.read_text().count("E_FORMAT") == 22
     listed.write_text("{}\nnonsense\n")
     code, _, error = lrfr("store", "info", "default")
-    assert code == 3 and f"{listed.name}:2" in error
+    assert code == 3 and f"{listed.name}: the list of refused faces is not as it was written" in error
 
 
 def test_listing_a_store_imports_neither_torch_nor_opencv(made, tmp_path):

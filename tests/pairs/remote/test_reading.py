@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -275,6 +276,24 @@ def test_what_is_held_at_once_says_how_large_the_cache_must_be(copied, serve, mo
             held += map(dataset.hr.record, rows)
         assert f"of {sum(sizes)} and more" in error.value.hint
         del held
+
+
+@pytest.mark.parametrize("kind", ["http", "file", "memory"])
+def test_a_view_elsewhere_is_measured_as_one_here(copied, serve, kind):
+    def embed(images):
+        return np.stack([image.reshape(-1, 3).mean(0) for image in images]).astype(np.float32)
+
+    if kind == "memory":
+        Store(copied / "store").copy("default", "memory://measured/store")
+    places = {"file": f"file://{copied}/site/store", "memory": "memory://measured/store"}
+    url = places[kind] if kind in places else serve(copied / "site").url
+    for options in ("", ",view=default,pairs=600"):
+        here, there = (
+            [replace(one, data="") for one in lrfr.evaluate(embed, "view", f"{place}{options}", replicates=0)]
+            for place in (copied / "store", url)
+        )
+        assert [one.metrics for one in there] == [one.metrics for one in here] and here
+        assert [one.pixels_digest for one in there] == [one.pixels_digest for one in here]
 
 
 def test_a_cap_that_is_too_small_says_so(copied, serve, monkeypatch):
