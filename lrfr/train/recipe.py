@@ -19,8 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import SpecError, check_kind, did_you_mean
 from lrfr.core.strict_yaml import Document, parse_assignment
-from lrfr.train.methods.shipped import recipe_document, recipe_names
-from lrfr.train.methods.table import METHODS
+from lrfr.train.methods.table import METHODS, recipe_document, recipe_names
 from lrfr.train.settings import TrainSettings
 
 if TYPE_CHECKING:

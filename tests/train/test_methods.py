@@ -15,10 +15,10 @@ from lrfr.train.engine.loaders import flip
 from lrfr.train.engine.method_run import Run
 from lrfr.train.losses.distances import logexp, mse
 from lrfr.train.methods.octuplet import batch_hard, pairwise
-from lrfr.train.methods.shipped import recipe_names
-from lrfr.train.methods.table import METHODS
+from lrfr.train.methods.table import METHODS, recipe_names
 from lrfr.train.recipe import load_recipe
 from lrfr.train.settings import TrainSettings
+from tests.train import golden
 
 VARIANTS = [*METHODS, "catface step 2"]
 
@@ -367,3 +367,35 @@ def test_a_reloaded_catface_names_its_attributes_as_it_learned_them():
     logits, truth = torch.tensor([[9.0, -9.0]]), torch.tensor([[1, 0, -1]])
     assert float(learned(logits, truth)) < 0.01
     assert float(reloaded(logits, truth)) < 0.01
+
+
+@pytest.mark.parametrize("distill", ["self-attention", "cbam", "features", "none"])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_catface_distils_what_a_row_of_its_tables_says(distill, metric):
+    """Tables 4, 6 and 7: the sum of 1 - cos, or of mean squared differences, of what is compared."""
+    recipe = load_recipe("catface", "tiny", {"distill": distill, "distill_metric": metric})
+    method, some = recipe.make(), golden.batch(4).as_float()
+    torch.manual_seed(0)
+    nets = method.build(4, None, golden.NAMES)
+    nets.eval()
+    with torch.no_grad():
+        losses = method.losses(nets, some, 0)
+        hq, lq = (nets["net"].maps(side)[0] for side in (some.hr_bchw, some.lr_bchw))
+    pairs = {"features": [(hq.map_bchw, lq.map_bchw)], "none": []}.get(
+        distill, list(zip(hq.attention, lq.attention, strict=True))
+    )
+    wanted = 0.0
+    for one, other in pairs:
+        for a, b in zip(one.flatten(1).double().numpy(), other.flatten(1).double().numpy(), strict=True):
+            gap = 1 - (a @ b) / np.sqrt((a @ a) * (b @ b)) if metric == "cosine" else ((a - b) ** 2).mean()
+            wanted += gap / len(some.label_b)
+    assert float(losses["distill_fr"]) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+
+
+def test_catface_without_augmentation_looks_at_no_copy():
+    recipe = load_recipe("catface", "tiny", {"distill": "none", "cls_on": "hr"})
+    method, some, seen = recipe.make(), golden.batch(4).as_float(), []
+    nets = method.build(4, None, golden.NAMES)
+    nets["net"].conv1.register_forward_hook(lambda module, inputs, out: seen.append(inputs[0]))
+    method.losses(nets, some, 0)
+    assert len(seen) == 1 and torch.equal(seen[0], some.hr_bchw)

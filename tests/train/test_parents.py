@@ -139,8 +139,7 @@ def test_wrong_parents_by_name_or_place(dataset, tmp_path):
 
 
 def test_listings_declare_what_the_methods_need():
-    from lrfr.train.methods.shipped import declared_parents, recipe_names
-    from lrfr.train.methods.table import METHODS
+    from lrfr.train.methods.table import METHODS, declared_parents, recipe_names
 
     for name in METHODS:
         for shipped in recipe_names(name):

@@ -3,8 +3,7 @@
 import pytest
 
 from lrfr.core.errors import SpecError
-from lrfr.train.methods.shipped import recipe_names
-from lrfr.train.methods.table import METHODS
+from lrfr.train.methods.table import METHODS, recipe_names
 from lrfr.train.recipe import load_recipe, method_from
 from lrfr.train.settings import TrainSettings
 

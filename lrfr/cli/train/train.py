@@ -163,8 +163,7 @@ def list_methods(out: Output) -> dict[str, object]:
     Example:
       lrfr train ls
     """
-    from lrfr.train.methods.shipped import declared_parents, recipe_names
-    from lrfr.train.methods.table import METHODS
+    from lrfr.train.methods.table import METHODS, declared_parents, recipe_names
 
     rows = [(name, recipe_names(name), declared_parents(name), METHODS.help(name)) for name in METHODS]
     columns = ["method", "recipes", "needs", "about"]

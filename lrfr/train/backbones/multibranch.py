@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from lrfr.train.backbones.features import Features, full_precision
 from lrfr.train.backbones.iresnet import IResNet
 from lrfr.train.backbones.nets import STAGES, Backbone
+from lrfr.train.backbones.parts.attention import Cbam
 
 
 def tokens(x_bchw: Tensor) -> Tensor:
@@ -75,6 +77,7 @@ class MultiBranch(Backbone):
         attributes: number of soft-biometric attributes.
         heads: attention heads; 1 is Eq. 8.
         split: first stage that each branch has for itself.
+        attention: ``self-attention`` ends a branch, or a ``cbam`` in its place (Tables 4, 6 and 7).
 
     """
 
@@ -87,6 +90,7 @@ class MultiBranch(Backbone):
         attributes: int = 5,
         heads: int = 8,
         split: int = 4,
+        attention: Literal["self-attention", "cbam"] = "self-attention",
     ) -> None:
         super().__init__()
         self.conv1, self.bn1, self.prelu = fr.conv1, fr.bn1, fr.prelu
@@ -94,7 +98,9 @@ class MultiBranch(Backbone):
         self.fr = nn.Sequential(*(unit for name in STAGES[split - 1 :] for unit in getattr(fr, name)))
         self.sb = nn.Sequential(*(unit for name in STAGES[split - 1 :] for unit in getattr(sb, name)))
         channels = fr.tap_channels[-1]  # both branches end in the last stage, wherever they part
-        self.fr_attention, self.sb_attention = SelfAttention(channels, heads), SelfAttention(channels, heads)
+        self.fr_attention, self.sb_attention = (
+            Cbam(channels) if attention == "cbam" else SelfAttention(channels, heads) for _ in range(2)
+        )
         self.fr_fc, self.sb_fc = nn.Linear(channels, emb_dim), nn.Linear(channels, attributes)
         self.emb_dim, self.tap_channels = emb_dim, (channels, channels)
 

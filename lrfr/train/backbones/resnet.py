@@ -5,12 +5,14 @@ digits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrfr.train.backbones.nets import STAGES
+from lrfr.train.backbones.parts.attention import Cbam
 from lrfr.train.backbones.parts.staged import Gates, Staged, Unit, conv
 
 
@@ -19,16 +21,18 @@ class Basic(Unit):
 
     expansion = 1
 
-    def __init__(self, c_in: int, channels: int, stride: int) -> None:
+    def __init__(self, c_in: int, channels: int, stride: int, *, attention: bool = False) -> None:
         super().__init__()
         self.conv1, self.bn1 = conv(c_in, channels, 3, stride), nn.BatchNorm2d(channels)
         self.conv2, self.bn2 = conv(channels, channels, 3), nn.BatchNorm2d(channels)
+        self.cbam = Cbam(channels) if attention else None
         self.downsample = _shortcut(c_in, channels, stride)
 
     def attend(self, x_bchw: Tensor) -> tuple[Tensor, Gates | None]:
-        """Return the output; there are no gates."""
+        """Return the output and, with attention, the (channel, spatial) gates."""
         y_bchw = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x_bchw)))))
-        return F.relu(y_bchw + self.downsample(x_bchw)), None
+        y_bchw, gates = (y_bchw, None) if self.cbam is None else self.cbam(y_bchw)
+        return F.relu(y_bchw + self.downsample(x_bchw)), gates
 
 
 class Bottleneck(Unit):
@@ -36,19 +40,21 @@ class Bottleneck(Unit):
 
     expansion = 4
 
-    def __init__(self, c_in: int, channels: int, stride: int) -> None:
+    def __init__(self, c_in: int, channels: int, stride: int, *, attention: bool = False) -> None:
         super().__init__()
         c_out = channels * self.expansion
         self.conv1, self.bn1 = conv(c_in, channels, 1), nn.BatchNorm2d(channels)
         self.conv2, self.bn2 = conv(channels, channels, 3, stride), nn.BatchNorm2d(channels)
         self.conv3, self.bn3 = conv(channels, c_out, 1), nn.BatchNorm2d(c_out)
+        self.cbam = Cbam(c_out) if attention else None
         self.downsample = _shortcut(c_in, c_out, stride)
 
     def attend(self, x_bchw: Tensor) -> tuple[Tensor, Gates | None]:
-        """Return the output; there are no gates."""
+        """Return the output and, with attention, the (channel, spatial) gates."""
         y_bchw = F.relu(self.bn1(self.conv1(x_bchw)))
         y_bchw = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(y_bchw)))))
-        return F.relu(y_bchw + self.downsample(x_bchw)), None
+        y_bchw, gates = (y_bchw, None) if self.cbam is None else self.cbam(y_bchw)
+        return F.relu(y_bchw + self.downsample(x_bchw)), gates
 
 
 def _shortcut(c_in: int, c_out: int, stride: int) -> nn.Module:
@@ -71,6 +77,7 @@ class ResLayout:
         tail: ``fc`` (BN, dropout 0.4, flatten, FC, BN, L2 normalization: MAug) or ``gap`` (D = channels of
             the last stage).
         final_px: side of the last map of the ``fc`` tail.
+        attention: a CBAM in every unit.
 
     """
 
@@ -82,12 +89,14 @@ class ResLayout:
     pool: bool = True
     tail: Literal["fc", "gap"] = "fc"
     final_px: int = 7
+    attention: bool = False
 
     def stage(self, c_in: int, index: int) -> nn.Sequential:
         """Return stage ``index`` (from 0) on ``c_in`` channels; every stage but the first halves the map."""
         channels = self.width * 2**index
-        rest = (self.block(self.channels(index), channels, 1) for _ in range(self.units[index] - 1))
-        return nn.Sequential(self.block(c_in, channels, 1 if index == 0 else 2), *rest)
+        make = partial(self.block, attention=self.attention)
+        rest = (make(self.channels(index), channels, 1) for _ in range(self.units[index] - 1))
+        return nn.Sequential(make(c_in, channels, 1 if index == 0 else 2), *rest)
 
     def channels(self, index: int) -> int:
         """Return the channels that leave stage ``index``."""

@@ -96,6 +96,11 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         "digit-resnet50": Preset(
             ResNet, ResLayout((3, 4, 6, 3), Bottleneck, pool=False, tail="gap"), "ResNet-50 for 32 px digits"
         ),
+        "digit-resnet50-cbam": Preset(
+            ResNet,
+            ResLayout((3, 4, 6, 3), Bottleneck, pool=False, tail="gap", attention=True),
+            "ResNet-50 with attention for 32 px digits",
+        ),
         "digit-resnet20": Preset(ResNet, _DIGITS, "ResNet-20 for 32 px digits"),
         "digit-resnet56": Preset(ResNet, replace(_DIGITS, units=(9, 9, 9)), "ResNet-56 for 32 px digits"),
         "tiny": _tiny("iResNet for two CPU cores"),
@@ -112,6 +117,9 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
             MobileFaceNet, MobileLayout((1, 1, 1, 1), scale=1, emb_dim=128), "MobileFaceNet for two CPU cores"
         ),
         "tiny-digit": Preset(ResNet, replace(_DIGITS, units=(1, 1, 1)), "digits on two CPU cores"),
+        "tiny-digit-cbam": Preset(
+            ResNet, replace(_DIGITS, units=(1, 1, 1), attention=True), "digits with attention, two CPU cores"
+        ),
     },
 )
 

@@ -28,9 +28,11 @@ from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.heads.exchange import share_of_rows
 from lrfr.train.heads.margins import HeadSpec
-from lrfr.train.losses.distances import attention_pair
+from lrfr.train.losses.distances import cosine, mse
 from lrfr.train.methods.base import Losses, Method, Parents
 from lrfr.train.methods.guided import GuidedSpec, restyle, weights_digest
+
+Distill = Literal["self-attention", "cbam", "features", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,9 @@ class CatFace(Method):
             out.
         margin_weight: of AdaFace in step 1.
         distill_weight: of each branch's distillation.
+        distill: what the LQ copy's branch is compared with the HQ face's by (Tables 4, 6 and 7):
+            ``self-attention``, the gates of a ``cbam`` in its place, the branch's ``features``, or ``none``.
+        distill_metric: ``cosine`` (Eq. 9), or ``l2``, mean squared difference.
         heads: attention heads; 1 reproduces Eq. 8.
         split: first stage that each branch has for itself.
         detach_hq: no gradient through the HQ side of the distillation.
@@ -63,6 +68,7 @@ class CatFace(Method):
         "cls_on": "implied by the rows 'Aug'",
         "train_backbone": "not stated for step 2",
         "group": "not stated",
+        "distill_metric": "Eq. 9 is the cosine; of the rows 'feature distill' no metric is stated",
         "head": "AdaFace without constants; these are AdaFace's own; Eq. 5 means t_alpha 1",
     }
 
@@ -73,6 +79,8 @@ class CatFace(Method):
     )
     margin_weight: float = 3.0  # Eq. 10
     distill_weight: float = 0.5
+    distill: Distill = "self-attention"
+    distill_metric: Literal["cosine", "l2"] = "cosine"
     heads: int = 8
     split: Literal[1, 2, 3, 4] = 4
     detach_hq: bool = True
@@ -113,6 +121,7 @@ class CatFace(Method):
             attributes=len(attributes.names),
             heads=self.heads,
             split=self.split,
+            attention="cbam" if self.distill == "cbam" else "self-attention",
         )
         net: nn.Module = branches
         if self.step == 2:
@@ -129,8 +138,11 @@ class CatFace(Method):
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return ``total`` and, in step 1, ``margin``, ``attributes``, ``distill_fr`` and ``distill_sb``."""
-        both = torch.cat([batch.hr_bchw, self._copies(nets, batch, step)])
-        labels, truth = torch.cat([batch.label_b] * 2), torch.cat([batch.attributes_ba] * 2)
+        both, labels, truth = batch.hr_bchw, batch.label_b, batch.attributes_ba
+        # without distillation and losses on it, an LQ copy is not looked at: the rows "no aug"
+        if self.cls_on == "both" or (self.step == 1 and self.distill != "none"):
+            both = torch.cat([both, self._copies(nets, batch, step)])
+            labels, truth = torch.cat([labels] * 2), torch.cat([truth] * 2)
         count = len(batch.label_b) if self.cls_on == "hr" else len(labels)
         if self.step == 2:
             return {"total": nets["head"](nets["net"](both)[:count], labels[:count])}
@@ -161,11 +173,16 @@ class CatFace(Method):
         return batch.lr_bchw.index_copy(0, rows, styled.to(batch.lr_bchw.dtype))
 
     def _distill(self, branch: BranchMap) -> Tensor:
-        """Compare the LQ half's attention with the HQ half's."""
-        (a_hq, a_lq), (v_hq, v_lq) = (tensor.chunk(2) for tensor in branch.attention)
-        if self.detach_hq:
-            a_hq, v_hq = a_hq.detach(), v_hq.detach()
-        return attention_pair((a_lq, v_lq), (a_hq, v_hq))
+        """Compare the LQ half's attention, or map, with the HQ half's."""
+        if self.distill == "none":
+            return branch.map_bchw.sum() * 0.0
+        compared = (branch.map_bchw,) if self.distill == "features" else branch.attention
+        measure = cosine if self.distill_metric == "cosine" else mse
+        parts = []
+        for tensor in compared:
+            hq, lq = tensor.chunk(2)
+            parts.append(measure(lq, hq.detach() if self.detach_hq else hq))
+        return torch.stack(parts).sum()
 
     def attribute_predictor(self, nets: Nets) -> Embedder:
         """Return ``predict(images) -> logits [N, A]`` with ``attribute_names``."""
