@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,14 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.embedder import Embedder
-from lrfr.core.errors import SpecError, as_path
+from lrfr.core.errors import SpecError, as_path, did_you_mean
 from lrfr.core.files import sha256_file
 from lrfr.core.image import ImageU8
 from lrfr.eval.results import Model
 
 if TYPE_CHECKING:
     from lrfr.train.backbones.net_embedder import Embedder as NetEmbedder
+    from lrfr.train.methods.base import Method
+    from lrfr.train.weights.model_identity import ModelIdentity
 
+_NOTHING_TO_SET = "only a checkpoint of lrfr has options that can be set after training"
 _PREDICTORS = {"attributes": "attribute_predictor", "classes": "class_predictor"}
 
 
@@ -36,7 +42,12 @@ Measurable = str | Path | Embedder | Recognizer
 
 
 def open_recognizer(
-    model: Measurable, *, needs: str = "embeddings", device: str = "cpu", name: str | None = None
+    model: Measurable,
+    *,
+    needs: str = "embeddings",
+    device: str = "cpu",
+    name: str | None = None,
+    changes: Mapping[str, str] | None = None,
 ) -> Recognizer:
     """Return a recognizer of whatever names one.
 
@@ -47,6 +58,8 @@ def open_recognizer(
         needs: ``embeddings``, ``attributes`` or ``classes``: which output is measured.
         device: where a checkpoint runs.
         name: display name (default: the run's folder or the callable's name).
+        changes: options of a checkpoint's method that choose how its networks are used, in place of those it
+            was trained with (``{"indicator": "min"}`` of ``btnet-branch``).
 
     Raises:
         DataError: no checkpoint there, or damaged.
@@ -58,7 +71,9 @@ def open_recognizer(
     if isinstance(model, str | Path):
         path = as_path(model, "a model")
         _check_word(path)
-        return _from_path(path, needs, device, name)
+        return _from_path(path, needs, device, name, changes or {})
+    if changes:
+        raise SpecError(_NOTHING_TO_SET)
     if not callable(model):
         raise SpecError(f"a {type(model).__name__} is no model", hint="give a path or a callable")
     called = name or str(getattr(model, "__name__", type(model).__name__))
@@ -90,6 +105,7 @@ def open_chosen(
     needs: str = "embeddings",
     device: str = "cpu",
     name: str | None = None,
+    changes: Mapping[str, str] | None = None,
 ) -> Recognizer:
     """Return the recognizer of a checkpoint or of a plug-in ``module:function``, whichever is given.
 
@@ -98,8 +114,10 @@ def open_chosen(
 
     """
     if checkpoint is not None and embedder is None:
-        return open_recognizer(checkpoint, needs=needs, device=device, name=name)
+        return open_recognizer(checkpoint, needs=needs, device=device, name=name, changes=changes)
     if checkpoint is None and embedder is not None:
+        if changes:
+            raise SpecError(_NOTHING_TO_SET)
         return open_plugin(embedder, name)
     raise SpecError(
         "give either a checkpoint or --embedder MODULE:FUNCTION",
@@ -142,12 +160,16 @@ def load_plugin(name: str, folder: Path | None = None) -> Embedder:
     return made
 
 
-def _from_path(path: Path, needs: str, device: str, name: str | None) -> Recognizer:
+def _from_path(
+    path: Path, needs: str, device: str, name: str | None, changes: Mapping[str, str]
+) -> Recognizer:
     from lrfr.train.weights.load_model import load_model
     from lrfr.train.weights.router import is_router
 
     if path.suffix != ".onnx" and not is_router(path):
-        return _from_checkpoint(path, needs, device, name)
+        return _from_checkpoint(path, needs, device, name, changes)
+    if changes:
+        raise SpecError(_NOTHING_TO_SET, file=str(path))
     if needs != "embeddings":
         kind = "a router" if path.is_dir() else "an ONNX file"
         raise SpecError(f"{kind} gives embeddings, not {needs}", file=str(path))
@@ -166,28 +188,51 @@ def _from_path(path: Path, needs: str, device: str, name: str | None) -> Recogni
     )
 
 
-def _from_checkpoint(path: Path, needs: str, device: str, name: str | None) -> Recognizer:
+def _from_checkpoint(
+    path: Path, needs: str, device: str, name: str | None, changes: Mapping[str, str]
+) -> Recognizer:
     from lrfr.train.checkpoint import digest_of, resolve
     from lrfr.train.weights.load_nets import load_nets
 
     folder = resolve(path)
     found = load_nets(folder, device)
     identity = found.identity
-    maker = getattr(identity.make(), _PREDICTORS.get(needs, "embedder"), None)
+    method = _changed(identity, changes)
+    maker = getattr(method, _PREDICTORS.get(needs, "embedder"), None)
     if maker is None:
         raise SpecError(f"method '{identity.method}' does not predict {needs}", file=str(path))
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     model = Model(
-        name=name or run.name,
+        name=name or " ".join([run.name, *changes.values()]),
         method=identity.method,
         checkpoint=str(folder),
-        digest=digest_of(folder),
+        digest=_digest(digest_of(folder), changes),
         view_digest=identity.view,
         parents=dict(identity.parents),
         side=_word(identity.options.get("side")),
         backbone=_word(identity.options.get("backbone")),
+        changes=dict(changes),
     )
     return Recognizer(maker(found.nets), model)
+
+
+def _changed(identity: ModelIdentity, changes: Mapping[str, str]) -> Method:
+    """Return the method of a checkpoint, used otherwise than it was trained to be."""
+    from lrfr.train.recipe import method_from
+
+    free = identity.make().at_test
+    for key in changes:
+        if key not in free:
+            known = f"can set {', '.join(sorted(free))}" if free else "has nothing to set after training"
+            raise SpecError(f"--set {key}: '{identity.method}' {known}", hint=did_you_mean(key, free))
+    return method_from(identity.method, {**identity.options, **changes})
+
+
+def _digest(checkpoint: str, changes: Mapping[str, str]) -> str:
+    """Return what names a model: its checkpoint and what was changed of it."""
+    if not changes:
+        return checkpoint
+    return hashlib.sha256(f"{checkpoint} {json.dumps(dict(changes), sort_keys=True)}".encode()).hexdigest()
 
 
 def _word(option: object) -> str | None:

@@ -174,7 +174,9 @@ def _checkpoint(result: Result) -> Link:
         return Link("checkpoint", UNKNOWN, "the model is a callable")
 
     def look() -> str:
-        digest = open_recognizer(model.checkpoint or "", needs=_needs(result)).model.digest
+        digest = open_recognizer(
+            model.checkpoint or "", needs=_needs(result), changes=model.changes
+        ).model.digest
         if digest != model.digest:
             raise DataError(
                 f"its digest is {(digest or '-')[:12]}, the result's {(model.digest or '-')[:12]}",
@@ -235,7 +237,9 @@ def _again(
     if check or not first.model.checkpoint:
         opened = Recognizer(_StandIn(first), first.model)
     else:
-        opened = open_recognizer(first.model.checkpoint, needs=benchmark.needs, device=device)
+        opened = open_recognizer(
+            first.model.checkpoint, needs=benchmark.needs, device=device, changes=first.model.changes
+        )
     return {_cell(found): found for found in measure(opened, benchmark, data, settings, hooks=hooks)}
 
 

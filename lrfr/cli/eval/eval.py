@@ -42,6 +42,7 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 @opt.flag("--official-sweep", text="SurvFace: also the published scripts' 1,000 thresholds.")
 @opt.option("--batch", default=64, help="Images per call of the model.")
 @opt.device()
+@opt.many("--set", "changes", metavar="KEY=VALUE", text="Use the networks otherwise, e.g. rule=near (btnet).")
 @opt.flag("--cost", text=_COST)
 @opt.path("--out", "target", help="Result file (default: results/NAME-BENCHMARK.json).")
 @opt.dry_run("Check model and data, say what would be written, write nothing.")
@@ -85,6 +86,7 @@ def evaluate(
     label = "-".join([benchmark, *(word for word in (view, split) if word)])
     place = check_data(benchmark, wanted, data)
     opening = {key: given.pop(key) for key in ("embedder", "name", "device")}
+    opening["changes"] = opt.two_sides(given.pop("changes"), "--set", "KEY=VALUE", "rule=near")
     cost = given.pop("cost")
     settings = settings_of_words(given)
     opened = open_chosen(checkpoint, **opening, needs=wanted.needs)

@@ -79,7 +79,7 @@ def train_group() -> None:
 _OPTIONS = [
     opt.option("--recipe", default="tiny", help="A shipped recipe (lrfr train ls) or a YAML file."),
     opt.many("--set", "overrides", metavar="KEY=VALUE", text=_SET),
-    opt.count("--step", high=2, help="Step of catface."),
+    opt.count("--step", high=2, help="Step of catface or qualnet."),
     opt.option("--res", metavar="PX[,PX]", help="Branches of btnet-branch, e.g. 28,14,7."),
     opt.option("--view", default="default", help="View to train on."),
     opt.store("Folder or address of the store."),
@@ -155,20 +155,36 @@ def _overrides(given: Mapping[str, Any]) -> list[str]:
     return [*given["overrides"], *extra, *([f"options.branches_px=[{given['res']}]"] if given["res"] else [])]
 
 
-@command("ls", short_help="List methods and their recipes.")
-def list_methods(out: Output) -> dict[str, object]:
-    """List the methods, what each needs, and its recipes.
+@command("ls", short_help="List methods and their recipes, or the rows of a paper.")
+@opt.option("--paper", help="The rows of a paper's tables: fskd, waveresnet, btnet, maug or catface.")
+def list_methods(out: Output, paper: str | None) -> dict[str, object]:
+    """List the methods, what each needs, and its recipes; with --paper, each row of its tables, the training
+    that makes it and the data it needs (with --json, all its commands).
 
     \b
-    Example:
+    Examples:
       lrfr train ls
+      lrfr train ls --paper fskd
     """
+    if paper is not None:
+        return _paper(out, paper)
     from lrfr.train.methods.table import METHODS, declared_parents, recipe_names
 
     rows = [(name, recipe_names(name), declared_parents(name), METHODS.help(name)) for name in METHODS]
     columns = ["method", "recipes", "needs", "about"]
     out.table(columns, [[name, ", ".join(found), _needs(needs), about] for name, found, needs, about in rows])
     return {"methods": [dict(zip(columns, row, strict=True)) for row in rows]}
+
+
+def _paper(out: Output, name: str) -> dict[str, object]:
+    from lrfr.experiment.paper_rows import paper_rows
+
+    rows = paper_rows(name)
+    columns = ["table", "row", "training", "method", "recipe", "data"]
+    keys = ["table", "label", *columns[2:]]
+    out.table(columns, [[getattr(row, key) or "-" for key in keys] for row in rows])
+    out.say("\ncommands: docs/papers.md, or --json")
+    return {"rows": [vars(row) for row in rows]}
 
 
 def _needs(parents: Mapping[str, str] | None) -> str:

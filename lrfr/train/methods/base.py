@@ -37,6 +37,8 @@ class Method:
         input: resizing of the embedder, recorded in the checkpoint.
         batch_norm: ``frozen`` keeps the statistics that the networks start with, for fine-tuning strong
             weights.
+        at_test: options that choose how trained networks are used, so that a checkpoint may be measured with
+            others (``lrfr eval --set``).
         unstated: field to what its source says about it, printed at the start of a run.
 
     """
@@ -44,6 +46,7 @@ class Method:
     __pydantic_config__: ClassVar = {"allow_inf_nan": False}
 
     revision: ClassVar[int] = 1
+    at_test: ClassVar[frozenset[str]] = frozenset()
     unstated: ClassVar[Mapping[str, str]] = {}
 
     backbone: str = "iresnet50"

@@ -73,6 +73,7 @@ class BtnetBranch(Method):
         "bn": "paper: all layers; the released code filters by name",
         "bct_update_t": "not stated; in the released code t keeps moving",
     }
+    at_test: ClassVar = frozenset({"indicator", "rule"})
 
     head: HeadSpec = field(default_factory=lambda: _HEAD)
     input: InputSpec = field(default_factory=lambda: _BILINEAR)

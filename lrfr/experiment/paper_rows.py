@@ -1,0 +1,291 @@
+"""Every row of the papers' tables: which training makes it, from which data, and the commands of it.
+
+The rows are data (``shipped/rows/*.yaml``, one file a paper); tables and their measures are those of
+:mod:`lrfr.eval.published`. ``python -m lrfr.experiment.paper_rows`` writes ``docs/papers.md`` from both.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from lrfr.core import strict_yaml
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.eval.published.papers import FAMILIES, Table, find_table, tables
+
+_HERE = Path(__file__).parent / "shipped/rows"
+CITED = "cited"
+Command = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RowView:
+    """Pairs that trainings learn from.
+
+    Attributes:
+        source: of ``make-pairs``; where the reader's data lie.
+        data: which data set it is.
+        spec: preset of the degradation.
+        set: keys of the spec that are changed.
+        size: side of HR in px.
+
+    """
+
+    source: str
+    data: str
+    spec: str
+    set: list[str] = field(default_factory=list)
+    size: int = 112
+
+
+@dataclass(frozen=True)
+class RowTraining:
+    """A training: method, recipe, what is changed, and the trainings that it needs."""
+
+    method: str
+    recipe: str
+    view: str
+    set: dict[str, str | int | float | bool] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class RowRoute:
+    """A model made of trainings by the size of a face."""
+
+    at: dict[int, str]
+    rest: str
+
+
+@dataclass(frozen=True)
+class RowFigure:
+    """A figure of the paper and the command that draws ours."""
+
+    figure: str
+    shows: str
+    command: str
+    differs: str = ""
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """What makes each printed row of a table: ``cited``, a training, or one with ``KEY=VALUE`` for its
+    measure.
+    """
+
+    rows: list[str]
+    differs: str = ""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper's rows."""
+
+    paper: str
+    views: dict[str, RowView]
+    trainings: dict[str, RowTraining]
+    tables: dict[str, TableRows]
+    figures: list[RowFigure]
+    routes: dict[str, RowRoute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One printed row and what makes it.
+
+    Attributes:
+        table: id of the table.
+        label: the row's words as printed.
+        training: name of the training or route; ``cited`` where the number is other people's.
+        method: of ``lrfr train``; empty where the row is cited.
+        recipe: of the method.
+        data: what it is trained on.
+        commands: from data to the row's numbers, in order.
+
+    """
+
+    table: str
+    label: str
+    training: str
+    method: str = ""
+    recipe: str = ""
+    data: str = ""
+    commands: tuple[Command, ...] = ()
+
+
+@lru_cache(maxsize=8)
+def paper(name: str) -> Paper:
+    """Return the rows of one of the five papers.
+
+    Raises:
+        SpecError: no such paper.
+
+    """
+    from pydantic import TypeAdapter
+
+    if name not in FAMILIES:
+        raise SpecError(f"no paper '{name}'", hint=did_you_mean(name, FAMILIES))
+    return TypeAdapter(Paper).validate_python(strict_yaml.load(_HERE / f"{name}.yaml").data)
+
+
+def paper_rows(name: str) -> list[Row]:
+    """Return every row of every table of a paper, with its commands."""
+    known = paper(name)
+    found = []
+    for table_id, listed in known.tables.items():
+        table = find_table(table_id)
+        for printed, entry in zip(table.rows, listed.rows, strict=True):
+            label = ", ".join(word for word in printed[: table.labels] if word) or "-"
+            found.append(_row(known, table, label, entry))
+    return found
+
+
+def _row(known: Paper, table: Table, label: str, entry: str) -> Row:
+    name, *changes = entry.split()
+    if name == CITED:
+        return Row(table.id, label, CITED)
+    needed = list(dict.fromkeys(_needed(known, name)))
+    views = dict.fromkeys(known.trainings[one].view for one in needed if one in known.trainings)
+    commands = [view_command(known, view) for view in views]
+    commands += [made_by(known, one) for one in needed]
+    commands += measured_by(table, name, changes)
+    last = known.trainings.get(name)
+    data = ", ".join(dict.fromkeys(known.views[view].data for view in views))
+    method, recipe = (last.method, last.recipe) if last else ("route", "")
+    return Row(table.id, label, entry, method, recipe, data, tuple(commands))
+
+
+def _needed(known: Paper, name: str) -> Iterator[str]:
+    """Yield the trainings that one needs, and it last."""
+    route = known.routes.get(name)
+    for other in [*route.at.values(), route.rest] if route else known.trainings[name].parents.values():
+        yield from _needed(known, other)
+    yield name
+
+
+def view_command(known: Paper, name: str) -> Command:
+    """Return the ``make-pairs`` line of a view."""
+    view = known.views[name]
+    sets = [word for key in view.set for word in ("--set", key)]
+    size = ["--size", str(view.size)] if view.size != 112 else []
+    return ("lrfr", "make-pairs", "--source", view.source, "--spec", view.spec, *sets, *size, "--view", name)
+
+
+def made_by(known: Paper, name: str) -> Command:
+    """Return the ``train`` or ``route`` line of a training or route."""
+    if name in known.routes:
+        route = known.routes[name]
+        at = [word for px, run in sorted(route.at.items()) for word in ("--at", f"{px}=runs/{run}")]
+        return ("lrfr", "route", *at, "--rest", f"runs/{route.rest}", "--out", f"runs/{name}")
+    one = known.trainings[name]
+    words = ["lrfr", "train", one.method, "--recipe", one.recipe, "--view", one.view, "--name", name]
+    for key, value in one.set.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    for role, parent in one.parents.items():
+        words += ["--parent", f"{role}=runs/{parent}"]
+    return (*words, *(["--step", str(one.step)] if one.step else []))
+
+
+def measured_by(table: Table, name: str, changes: Sequence[str] = ()) -> list[Command]:
+    """Return the ``eval`` lines of a table for one model; ``DATA`` stands for where its data lie."""
+    wanted: dict[str, tuple[set[int], set[str]]] = {}
+    for cell in table.cells.values():
+        for benchmark in map(_whole, cell.benchmarks if cell.benchmark else ()):
+            sizes, matchings = wanted.setdefault(benchmark, (set(), set()))
+            sizes.update(size for size in cell.sizes or () if size is not None)
+            matchings.update([cell.matching] if cell.matching else [])
+        if cell.sizes_from:
+            at = table.columns.index(cell.sizes_from)
+            for benchmark in map(_whole, cell.benchmarks):
+                wanted[benchmark][0].update(int(row[at].split(")")[-1]) for row in table.rows)
+        if cell.benchmark_from:
+            wanted.setdefault("celeba" if name.startswith("celeba") else "lfwa", (set(), set()))
+    lines = []
+    for benchmark, (sizes, matchings) in wanted.items():
+        words = ["lrfr", "eval", f"runs/{name}", "--benchmark", benchmark, "--data", "DATA"]
+        if sizes:
+            words += ["--sizes", ",".join(map(str, sorted(sizes, reverse=True)))]
+            words += ["--matching", ",".join(sorted(matchings, reverse=True))] if matchings else []
+        lines.append((*words, *(word for change in changes for word in ("--set", change))))
+    return lines
+
+
+def _whole(benchmark: str) -> str:
+    """Return the benchmark that has a part: SCface's distances are measured at once."""
+    return benchmark.partition("-d")[0] if benchmark.startswith("scface") else benchmark
+
+
+def page() -> str:
+    """Return ``docs/papers.md``."""
+    lines = [
+        "# The papers, row by row",
+        "",
+        "Every table and figure of the five papers, the commands that make our number for each row, the data "
+        "that they need, and what differs. This page is written by `python -m lrfr.experiment.paper_rows`; "
+        "`lrfr train ls --paper fskd` lists the same. Rows marked *cited* are other people's numbers. "
+        "`DATA` stands for where a benchmark's data lie ([evaluate.md](evaluate.md)); sources of views are "
+        "yours ([sources.md](sources.md)). None of these trainings has been run at full "
+        "scale: their recipes are read by tests, and shrunk ones train. Architecture drawings have no "
+        "command; nor have MAug's Figs. 3b and 4 and BTNet's Fig. 7.",
+        "",
+    ]
+    for name in FAMILIES:
+        lines += _of_paper(name)
+    return "\n".join(lines) + "\n"
+
+
+def _of_paper(name: str) -> list[str]:
+    known = paper(name)
+    lines = [f"## {known.paper}", "", "Views, then trainings; parents stand above what needs them.", ""]
+    for view, one in known.views.items():
+        lines += [f"    {shlex.join(view_command(known, view))}  # {one.data}"]
+    made = [*dict.fromkeys(one for each in known.trainings for one in _needed(known, each)), *known.routes]
+    lines += [f"    {shlex.join(made_by(known, one))}" for one in made]
+    lines.append("")
+    for table_id, listed in known.tables.items():
+        lines += _of_table(known, find_table(table_id), listed)
+    if known.figures:
+        lines += ["### Figures", "", "| figure | command | shows |", "|---|---|---|"]
+    for figure in known.figures:
+        shows = figure.shows + (f"; differs: {figure.differs}" if figure.differs else "")
+        lines.append(f"| {figure.figure} | `{figure.command}` | {shows} |")
+    return [*lines, *([""] if known.figures else [])]
+
+
+def _of_table(known: Paper, table: Table, listed: TableRows) -> list[str]:
+    lines = [f"### {table.title}", "", f"`lrfr table {table.short[0]} results/*.json`", ""]
+    lines += [f"What differs: {listed.differs}.", ""] if listed.differs else []
+    lines += ["| row | training |", "|---|---|"]
+    for printed, entry in zip(table.rows, listed.rows, strict=True):
+        label = ", ".join(word for word in printed[: table.labels] if word) or "-"
+        lines.append(f"| {label} | {'*cited*' if entry == CITED else f'`{entry}`'} |")
+    names = dict.fromkeys(entry.split()[0] for entry in listed.rows if entry != CITED)
+    example = next(iter(names))
+    changes = next(entry for entry in listed.rows if entry.split()[0] == example).split()[1:]
+    lines += ["", f"Each is measured as `{example}` is:", ""]
+    lines += [f"    {shlex.join(line)}" for line in measured_by(table, example, changes)]
+    return [*lines, ""]
+
+
+def every_command() -> dict[Command, str]:
+    """Return each command of the page once, with the paper it belongs to."""
+    found = {command: name for name in FAMILIES for row in paper_rows(name) for command in row.commands}
+    for name in FAMILIES:
+        found |= {tuple(shlex.split(figure.command)): name for figure in paper(name).figures}
+    return found
+
+
+def missing() -> Mapping[str, list[str]]:
+    """Return the tables that no paper's rows name, by paper."""
+    named = {table for name in FAMILIES for table in paper(name).tables}
+    return {name: [one for one in tables() if one.startswith(name) and one not in named] for name in FAMILIES}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
