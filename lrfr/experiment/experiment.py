@@ -16,7 +16,7 @@ from lrfr.eval.results import Metric
 from lrfr.experiment.declare import Declaration, load_declaration
 from lrfr.experiment.steps.command_plan import Step, steps_of
 from lrfr.experiment.steps.launch import RayLaunch
-from lrfr.experiment.steps.runner import BAD, StepRunner, digests_of
+from lrfr.experiment.steps.runner import BAD, ENDED_BADLY, StepRunner, digests_of
 from lrfr.experiment.steps.savings import Savings, measure
 from lrfr.pairs.executors.ray import ray_session
 
@@ -86,7 +86,7 @@ class Outcome:
 
     Attributes:
         folder: where everything lies.
-        states: of each step: ``kept``, ``done``, ``failed`` or ``skipped``.
+        states: of each step: ``kept``, ``done``, ``failed``, ``stopped`` or ``skipped``.
         report: the page, where one was made.
         savings: what the shared store has saved, where it was used.
 
@@ -273,11 +273,11 @@ class Clock:
 
 
 def _failure(runner: StepRunner, steps: list[Step], states: Mapping[str, str]) -> DataError:
-    first = next(step for step in steps if states[step.id] == "failed")
+    first = next(step for step in steps if states[step.id] in ENDED_BADLY)
     record = runner.record(first)
     message = ((record.error if record else None) or {}).get("message", "no message")
     skipped = sum(state == "skipped" for state in states.values())
-    failed = sum(state == "failed" for state in states.values())
+    failed = sum(state in ENDED_BADLY for state in states.values())
     return DataError(
         f"{failed} of {len(steps)} steps failed and {skipped} were left out; first {first.id}: {message}",
         file=str(runner.folder / "logs" / f"{first.id}.log"),

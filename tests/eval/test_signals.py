@@ -8,15 +8,12 @@ from lrfr.core.errors import SpecError
 from lrfr.eval.analysis.cost import count_macs, count_parameters, measure
 from lrfr.eval.analysis.signals import (
     attention_map,
-    dimension_error,
-    gradient_norm,
     pca,
     ssim,
     ssim_against_size,
     tsne,
     upsampling_error_bound,
 )
-from lrfr.eval.embeddings import unit
 from lrfr.eval.low_res import LowRes
 from lrfr.pairs.sources.synthetic import render_face
 from tests.eval.world import color_embed, identity_picture
@@ -80,27 +77,6 @@ def test_ssim_falls_with_the_size():
     faces = [np.random.default_rng(p).integers(0, 256, (64, 64, 3), dtype=np.uint8) for p in range(2)]
     found = ssim_against_size(faces, [64, 32, 8])
     assert found[64] == pytest.approx(1.0) and found[64] > found[32] > found[8]
-
-
-def test_gradient_norm_is_the_sum_over_parameters():
-    torch.manual_seed(0)
-    net, x = (
-        torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1)),
-        torch.randn(5, 3),
-    )
-    grads = torch.autograd.grad(net(x).square().mean(), list(net.parameters()))
-    assert gradient_norm(net, lambda y: y.square().mean(), x) == pytest.approx(
-        sum(float(g.norm()) for g in grads), rel=1e-6
-    )
-    assert all(p.grad is None for p in net.parameters())
-
-
-def test_dimension_error_is_the_mean_difference_of_unit_embeddings():
-    faces = [identity_picture(p, 0, 24) for p in range(4)]
-    hr, lr = unit(color_embed(faces)), unit(color_embed(LowRes().apply(faces, 6)))
-    np.testing.assert_allclose(
-        dimension_error(color_embed, faces, 6), np.abs(hr - lr).mean(axis=0), atol=1e-6
-    )
 
 
 def test_attention_maps_are_scaled_and_flat_ones_are_zero():

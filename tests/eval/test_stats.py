@@ -5,7 +5,7 @@ import pytest
 from scipy import stats as sps
 
 from lrfr.core.errors import DataError
-from lrfr.eval.report.gains import relative_change, relative_gain
+from lrfr.eval.report.gains import relative_gain
 from lrfr.eval.scoring.intervals import (
     Resampling,
     bootstrap_mean,
@@ -175,10 +175,3 @@ def test_gain_of_the_reference_is_one_up_or_down_and_undefined_without_a_step():
     assert relative_gain(70, 60, 70) == 1.0
     assert relative_gain(50, 60, 50) == -1.0
     assert relative_gain(50, 60, 60) is None
-
-
-def test_changes_are_given_in_points_and_in_percent():
-    change = relative_change(76.55, 74.33)  # F-SKD's text says 2.99 %
-    assert change["points"] == pytest.approx(2.22)
-    assert change["percent"] == pytest.approx(2.99, abs=0.005)
-    assert relative_change(1, 0)["percent"] is None

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lrfr.core.errors import SpecError
+from lrfr.core.progress import Hooks
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import Clock
 from lrfr.experiment.steps.command_plan import Step, steps_of
@@ -163,6 +164,26 @@ def test_failure_stops_only_what_needs_it(tmp_path, steps):
     before = len(calls(tmp_path))
     assert set(run.run(steps, ignore).values()) == {"done", "kept"}
     assert len(calls(tmp_path)) == before + 3  # the training, its evaluation, the report
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_a_step_that_is_interrupted_is_called_stopped(tmp_path, steps, code):
+    run, told = runner(tmp_path), []
+    (run.folder / "control.json").write_text(json.dumps({"--name student-s1": {"code": code}}))
+    states = run.run(steps, lambda step, state, seconds: told.append((step.id, state)))
+    assert states["train-student-s1"] == "stopped" and states["eval-dev-student-s1"] == "skipped"
+    assert ("train-student-s1", "stopped") in told and "failed" not in dict(told).values()
+
+
+def test_a_wish_to_stop_makes_no_step_a_failed_one(tmp_path, steps):
+    run, begun = runner(tmp_path), []
+    (run.folder / "control.json").write_text(json.dumps({"": {"sleep": 60}}))
+    states = run.run(
+        steps,
+        lambda step, state, seconds: begun.append(state) if state == "running" else None,
+        Hooks(should_stop=lambda: bool(begun)),
+    )
+    assert set(states.values()) == {"stopped", "skipped"}
 
 
 def test_changed_step_is_redone_with_everything_after_it(tmp_path, steps):

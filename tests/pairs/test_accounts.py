@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
-from lrfr.core.errors import DataError
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.lists.walk import Walk
 from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.format.view_manifest import Account, total
@@ -141,9 +144,19 @@ def test_nothing_usable_says_why_and_leaves_a_report(tmp_path):
     with pytest.raises(DataError, match=r"4 of 5 things: E_FORMAT.*a/1\.jpg.*a/2\.jpg.*b/3\.jpg") as caught:
         make(root, tmp_path / "s")
     assert "b/4.jpg" not in str(caught.value)
+    named = re.search(r"all of them stand in (\S+)", caught.value.hint)
+    assert named and Path(named[1]).read_text().count("E_FORMAT") == 4
     report = Store(tmp_path / "s").report("default")
     assert report.account.refused == {"E_FORMAT": 4, "E_EMPTY": 1}
     assert (tmp_path / "s/reports/default.quarantine.jsonl").read_text().count("E_FORMAT") == 4
+
+
+@pytest.mark.parametrize("place", ["/", "//", "/.", "folder:/", "folder:/,identity=parent"])
+def test_the_root_of_all_files_is_refused_at_once(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(Walk, "_entries", lambda walk, folder: pytest.fail(f"walks {folder}"))
+    with pytest.raises(SpecError, match="the root of the whole file system") as caught:
+        make(place, tmp_path / "s")
+    assert "name the folder" in caught.value.hint
 
 
 def test_a_folder_of_other_things_says_what_they_are(tmp_path):

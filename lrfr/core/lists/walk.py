@@ -133,12 +133,15 @@ class Walk:
         """Yield the path of every picture below the root, folders separated by ``/``, in a fixed order.
 
         Raises:
-            SpecError: the root is no folder or cannot be read.
+            SpecError: the root is no folder, cannot be read, or is the whole file system's.
 
         """
         if not self.root.is_dir():
             raise SpecError("not a folder", file=str(self.root))
         self._real_root = os.path.realpath(self.root)
+        if self._real_root == Path(self._real_root).anchor:
+            hint = "name the folder that holds the pictures, such as /data/faces"
+            raise SpecError("this is the root of the whole file system", file=str(self.root), hint=hint)
         self._linked: set[str] = set()
         self._out = 0
         waiting = [""]

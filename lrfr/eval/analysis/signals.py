@@ -4,22 +4,17 @@ functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.embedder import Embedder
 from lrfr.core.errors import SpecError
 from lrfr.core.image import ImageU8
 from lrfr.degrade.inspect.similarity import ssim
-from lrfr.eval.embeddings import Floats, Source, embed_images, unit
-from lrfr.eval.low_res import LowRes, Size
+from lrfr.eval.embeddings import Floats
+from lrfr.eval.low_res import LowRes
 from lrfr.eval.scoring.metrics import F64
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 _BOUND_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float64)
 MAPS = ("mean", "sq", "sum")
@@ -57,27 +52,6 @@ def ssim_against_size(
         ]
         found[size] = float(np.mean([ssim(a, b) for a, b in zip(images, back, strict=True)]))
     return found
-
-
-def gradient_norm(net: nn.Module, loss: Callable[[Tensor], Tensor], inputs: Tensor) -> float:
-    """Return the sum over parameters of the L2 norms of ``d loss(net(inputs)) / d parameter`` (MAug Fig.
-    3b).
-    """
-    net.zero_grad(set_to_none=True)
-    loss(net(inputs)).backward()  # type: ignore[no-untyped-call]
-    total = sum(float(p.grad.norm()) for p in net.parameters() if p.grad is not None)
-    net.zero_grad(set_to_none=True)
-    return total
-
-
-def dimension_error(
-    embed: Embedder, sources: Sequence[Source], size: Size, low_res: LowRes | None = None
-) -> F64:
-    """Return mean |HR - LR| of each dimension of the unit embedding over images, [D] (MAug Fig. 6 draws their
-    histogram).
-    """
-    hr, lr = (unit(embed_images(embed, sources, size=s, low_res=low_res).plain) for s in (None, size))
-    return np.asarray(np.abs(hr.astype(np.float64) - lr).mean(axis=0))
 
 
 def attention_map(features_nchw: Floats, kind: str = "mean") -> F64:

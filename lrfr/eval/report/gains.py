@@ -20,8 +20,3 @@ def relative_gain(model: float, hr: float, reference: float) -> float | None:
     """
     step = abs(reference - hr)
     return None if step == 0 else (model - hr) / step
-
-
-def relative_change(model: float, other: float) -> dict[str, float | None]:
-    """Return the difference in points and, as F-SKD's text quotes it, relative to ``other`` in percent."""
-    return {"points": model - other, "percent": None if other == 0 else 100 * (model / other - 1)}

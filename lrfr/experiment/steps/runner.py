@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -20,7 +21,10 @@ from lrfr.experiment.steps.command_plan import Step
 from lrfr.experiment.steps.launch import Launch, LocalLaunch
 
 LOCKED = 4
-BAD = {"failed", "skipped"}
+ENDED_BADLY = {"failed", "stopped"}
+BAD = {*ENDED_BADLY, "skipped"}
+# exit codes of commands that were interrupted, and of processes that a signal ended
+_STOPPED = {130, 143, -signal.SIGINT, -signal.SIGTERM}
 _LOCK_PATIENCE_S = 900.0
 _POLL_S = 2.0
 
@@ -90,7 +94,8 @@ class StepRunner:
         return record is not None and record.code == 0 and record.digest == digest
 
     def run(self, steps: list[Step], on_step: OnStep, hooks: Hooks = SILENT) -> dict[str, str]:
-        """Run all steps and return the state of each: ``kept``, ``done``, ``failed`` or ``skipped``.
+        """Run all steps and return the state of each: ``kept``, ``done``, ``failed``, ``stopped`` (asked to
+        end before it had) or ``skipped``.
 
         Once the hooks ask to stop, nothing new begins, what runs is asked to end, the rest is ``skipped``.
         """
@@ -126,8 +131,10 @@ class StepRunner:
             state = "kept"
         else:
             on_step(step, "running", None)
-            state = "done" if self._execute(step, digest) == 0 else "failed"
-        on_step(step, state, time.monotonic() - start if state in {"done", "failed"} else None)
+            code = self._execute(step, digest)
+            stopped = self._stopping.is_set() or code in _STOPPED
+            state = "done" if code == 0 else "stopped" if stopped else "failed"
+        on_step(step, state, time.monotonic() - start if state in {"done", *ENDED_BADLY} else None)
         return state
 
     def _execute(self, step: Step, digest: str) -> int:

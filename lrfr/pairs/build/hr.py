@@ -89,8 +89,10 @@ class Seen:
         lines += [canonical({"key": face.key, **why}) for face in self.repeated]
         return b"".join(sorted(lines))
 
-    def nothing(self) -> DataError:
-        """Return the error that says why no face can be used: the commonest reason, with three examples."""
+    def nothing(self, quarantine: Path | None = None) -> DataError:
+        """Return the error that says why no face can be used: the commonest reason, with three examples;
+        ``quarantine`` is the file that names all, where one is written.
+        """
         ends = [(face.key, item.code, item.detail) for face, item in zip(self.faces, self.found, strict=True)]
         ends += [(other.name, other.why, other.detail) for other in self.listing.others]
         reasons = Counter(why for _, why, _ in ends if why)
@@ -100,11 +102,11 @@ class Seen:
         some = sorted((name, detail) for name, end, detail in ends if end == why)[:3]
         told = "; ".join(f"{shown(name)} ({detail})" if detail else shown(name) for name, detail in some)
         meaning = REASONS.get(why) or SKIPS[why]
-        report = "all of them stand in reports/VIEW.quarantine.jsonl of the store"
+        report = [f"all of them stand in {quarantine}"] if quarantine else []
         return DataError(
             f"no usable face in the source: {count} of {sum(reasons.values())} things: {why}, {meaning}; "
             f"such as {told}",
-            hint="; ".join([*self.listing.notes, report]),
+            hint="; ".join([*self.listing.notes, *report]) or None,
         )
 
 
@@ -163,15 +165,15 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
     return Seen(faces, found, listing, repeated, looked.again, looked.note)
 
 
-def plan_base(seen: Seen, ingest: Ingest) -> BasePlan:
+def plan_base(seen: Seen, ingest: Ingest, quarantine: Path | None = None) -> BasePlan:
     """Plan a base of all faces that were not refused.
 
     Raises:
-        DataError: nothing usable; says why, with examples.
+        DataError: nothing usable; says why, with examples, and that ``quarantine`` names all.
 
     """
     if not seen.found.usable.any():
-        raise seen.nothing()
+        raise seen.nothing(quarantine)
     return make_plan(seen.faces, seen.found, ingest.options, ingest.landmarks)
 
 

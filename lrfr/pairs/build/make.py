@@ -242,7 +242,7 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
         told = seen.quarantine()
         report = write_report(store, name, report, told, wish.options.extend, hooks=runner.hooks)
         check_bad(report, wish.options.max_bad)
-        plan, note = plan_base(seen, ingest), seen.note
+        plan, note = plan_base(seen, ingest, store.quarantine_path(name)), seen.note
         del seen  # of many faces it takes as much as the plan
         growth = grow(store, plan, wish.rule(store))
         try:

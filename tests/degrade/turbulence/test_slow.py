@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from lrfr.degrade.turbulence.check.observed import milliseconds_per_image
-from lrfr.degrade.turbulence.check.splitstep import SplitStep, psf_of
+from lrfr.degrade.turbulence.check.splitstep import SplitStep
 from lrfr.degrade.turbulence.field import FieldModel, Geometry
 from lrfr.degrade.turbulence.physics.theory import diffraction_mtf, short_exposure_mtf
 from lrfr.degrade.turbulence.simulator import simulator
 from tests.degrade.turbulence.world import face
 
 pytestmark = pytest.mark.soak
+
+
+def psf_of(field):
+    """Return the PSF of a pupil field, sampled at lambda / (2 D), centered, with sum 1."""
+    size = 2 * field.shape[0]
+    power = np.fft.fftshift(np.abs(np.fft.fft2(field, (size, size))) ** 2)
+    return power / power.sum()
 
 
 def test_t10_speed_and_setup():

@@ -146,7 +146,8 @@ def test_t6_airy_peak_and_first_zero():
     # finely sampled: q = 16 pixels per lambda/D; compare with (2 J1(x) / x)^2
     from scipy.special import j1
 
-    psf = PsfModel(num_modes=4, window_px=81, pupil_samples=64, pixels_per_airy=16.0).airy().numpy()
+    model = PsfModel(num_modes=4, window_px=81, pupil_samples=64, pixels_per_airy=16.0)
+    psf = model(torch.zeros(1, model.num_modes - 3))[0].numpy()
     profile = psf[40, 40:] / psf[40, 40]
     x = math.pi * np.arange(1, 41) / 16
     assert np.abs(profile[1:] - (2 * j1(x) / x) ** 2).max() < 0.01

@@ -117,10 +117,3 @@ class SplitStep:
     def _aperture(self) -> Array:
         place = (np.arange(self.grid // 4) + 0.5) / (self.grid / 8) - 1
         return np.asarray(np.hypot(place[:, None], place[None]) <= 1, float)
-
-
-def psf_of(field: Complex) -> Array:
-    """Return the PSF of a pupil field, sampled at lambda / (2 D), centered, with sum 1."""
-    size = 2 * field.shape[0]
-    power = np.fft.fftshift(np.abs(fft2(field, (size, size))) ** 2)
-    return np.asarray(power / power.sum())

@@ -151,10 +151,6 @@ class PsfModel:
         power = real.add_(imaginary).view(4 * side**2, -1).index_select(0, self._pixels)
         psfs_nkk.copy_((power / power.sum(0)).T.view_as(psfs_nkk))
 
-    def airy(self) -> Tensor:
-        """Return the diffraction-limited PSF, float32 [K, K]."""
-        return self(torch.zeros(1, self.num_modes - 3))[0]
-
 
 def draw_phases(
     model: PsfModel, count: int, low: float, high: float, generator: torch.Generator

@@ -57,14 +57,18 @@ Samples = dict[tuple[str, str], _Parts]
 def samples_of(path: Path, tally: Tally, prefix: str) -> Samples:
     """Return (folder, stem) -> parts of every sample; what belongs to none has its end in the tally."""
     found: list[tuple[str, str, Member]] = []
+    hidden: dict[str, str] = {}  # by folder, as thousands of members share one
     for member in members(path):
         tally.see("folder" if member.folder else "member")
         if member.folder:
             tally.use("folder")
-        elif why := member.fault or next(filter(None, map(passed_over, member.name.split("/"))), ""):
+            continue
+        folder, _, name = member.name.rpartition("/")
+        if folder not in hidden:
+            hidden[folder] = next(filter(None, map(passed_over, folder.split("/"))), "")
+        if why := member.fault or hidden[folder] or passed_over(name):
             tally.end("member", prefix + member.name, why, member.detail)
         else:
-            folder, _, name = member.name.rpartition("/")
             found.append((folder, name, member))
     stems = {(folder, cut) for folder, name, _ in found if (cut := _label_stem(name)) is not None}
     samples: Samples = {}
@@ -90,6 +94,8 @@ def _stem(folder: str, name: str, labeled: set[tuple[str, str]]) -> str:
     WebDataset cuts at the first dot whatever follows, which makes one sample of ``2021.05.01.jpg`` and
     ``2021.05.02.jpg``.
     """
+    if name.find(".", 1) == (last := name.rfind(".", 1)):  # as most are: one dot, or none
+        return name[:last] if last > 0 else name
     dots = [place for place, letter in enumerate(name) if letter == "." and place]
     for place in dots:
         if (folder, name[:place]) in labeled:
