@@ -38,7 +38,7 @@ SIGNATURES: dict[str, str] = {
     "load_model": "(path: 'Path | str', device: 'str' = 'cpu') -> 'Embedder'",
     "load_recipe": "(method: 'str', recipe: 'str' = 'tiny', set: 'Mapping[str, object] | Sequence[str]' = ()) -> 'Recipe'",
     "load_spec": "(source: 'str | Path', set: 'Overrides' = ()) -> 'Spec'",
-    "make_pairs": "(source: 'str | Path | Source | Ingest', specs: 'str | Path | Spec | Iterable[str | Path | Spec]' = (), *, store: 'str | Path | StoreFiles', view: 'str | ViewOptions' = 'default', options: 'MakeOptions | None' = None, runner: 'Runner | None' = None, hooks: 'Hooks | None' = None) -> 'MadeView'",
+    "make_pairs": "(source: 'str | Path | Source | Ingest', specs: 'str | Path | Spec | Iterable[str | Path | Spec]' = (), *, store: 'str | Path | StoreFiles', view: 'str | ViewOptions' = 'default', options: 'MakeOptions | None' = None, runner: 'Runner | None' = None, hooks: 'Hooks | None' = None, **alignment: 'Unpack[Alignment]') -> 'MadeView'",
     "presets": "() -> 'list[str]'",
     "quickstart": "(photos: 'str | Path', out: 'str | Path' = 'quickstart', *, teacher: 'str | Path' = 'here', minutes: 'float | None' = None, aligned: 'bool | None' = None) -> 'Quickstart'",
     "train_model": "(recipe: 'Recipe | str', view: 'View', run_dir: 'Path | str', *, parents: 'Mapping[str, Path | str] | None' = None, evaluate: 'Evaluate | None' = None, options: 'FitOptions | None' = None, hooks: 'Hooks' = Hooks()) -> 'Run'",

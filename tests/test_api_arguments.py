@@ -77,6 +77,22 @@ CALLS = {
     "rows": (lambda value, place: lrfr.Store(place).rows(value), NO_NAME),
     "a report": (lambda value, place: lrfr.Store(place).report(value), NO_NAME),
     "a card": (lambda value, place: lrfr.Store(place).card(value), NO_NAME),
+    "an alignment": (
+        lambda value, _: lrfr.make_pairs("synthetic", store="s", align=value),
+        ["detct", 3, [], {}, b"x", "\0", "x" * 5000],
+    ),
+    "a face to take": (
+        lambda value, _: lrfr.make_pairs("synthetic", store="s", align="detect", face=value),
+        [3, [], {}, "biggest"],
+    ),
+    "a way to detect": (
+        lambda value, _: lrfr.make_pairs("synthetic", store="s", align="detect", detector=value),
+        [3, [], {}, "nope"],
+    ),
+    "a face without detection": (
+        lambda value, _: lrfr.make_pairs("synthetic", store="s", face=value),
+        ["largest"],
+    ),
     "a source": (
         lambda value, _: lrfr.make_pairs(value, store="s"),
         [None, 3, [], {}, np.zeros((2, 8, 8, 3), np.uint8), "x" * 5000, "a/" * 3000],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import reduce
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -126,6 +127,17 @@ def training_device() -> Wrap:
 def max_steps(text: str) -> Wrap:
     """Return ``--max-steps``."""
     return count("--max-steps", help=text)
+
+
+def detection(on_miss: str = "skip") -> Wrap:
+    """Return the options of detecting faces, with what becomes of misses by default."""
+    rest = (
+        choice("--face", of="largest center all", help="Face of a photograph to take.  [default: largest]"),
+        choice("--on-miss", of="keep-center skip", help=f"Where it has none.  [default: {on_miss}]"),
+        option("--detector", metavar="NAME", help="See lrfr detectors ls.  [default: mtcnn]"),
+        path("--detector-weights", help="The detector's file of weights."),
+    )
+    return lambda body: reduce(lambda made, add: add(made), reversed(rest), body)
 
 
 def executor() -> Wrap:

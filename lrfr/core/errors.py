@@ -106,6 +106,7 @@ REASONS = {
     "E_SHAPE": "not the size that the store needs",
     "E_LABEL": "the label is missing or not a number",
     "E_LANDMARK": "no usable landmarks for this face",
+    "E_NO_FACE": "no face was found in the photograph",
     "E_KEY": "several different faces have this key",
     "E_LINE": "the line or row cannot be read",
     "E_NAME": "the name leads out of its folder or archive",

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import DataError, NumericFault, SpecError
-from lrfr.core.files import read_bytes
+from lrfr.core.files import digest_of, read_bytes
 from lrfr.core.image import ImageU8, check_image, decode
+from lrfr.core.landmarks import align
 from lrfr.core.machine import ahead, usable_cores
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.eval.low_res import LowRes, Size
@@ -28,7 +29,30 @@ from lrfr.eval.low_res import LowRes, Size
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Source = Path | bytes | ImageU8
+Plain = Path | bytes | ImageU8
+
+
+@dataclass(frozen=True)
+class AlignedFace:
+    """A face in a picture: the crop that five landmarks cut out of it, made when it is asked for.
+
+    Attributes:
+        picture: where it is.
+        points: x1, y1 to x5, y5 in the picture's pixels.
+        size_px: side of the crop.
+
+    """
+
+    picture: Plain
+    points: tuple[float, ...]
+    size_px: int
+
+    def crop(self) -> ImageU8:
+        """Return the crop, uint8 RGB ``[size, size, 3]``."""
+        return align(load_image(self.picture), np.array(self.points).reshape(5, 2), self.size_px)
+
+
+Source = Plain | AlignedFace
 
 
 class StoredImages(Protocol):
@@ -68,6 +92,8 @@ def load_image(source: Source, size: Size = None) -> ImageU8:
     """Return uint8 HWC RGB, of a face in a store that of the variant ``size`` where it has one; a file that
     cannot be decoded raises ``ImageFault`` with its name and reason code.
     """
+    if isinstance(source, AlignedFace):
+        return source.crop()
     if isinstance(source, np.ndarray):
         return check_image(source)
     if isinstance(source, bytes):
@@ -91,20 +117,27 @@ def image_key(source: Source, row: int) -> bytes:
     """
     if isinstance(source, StoredFace):
         return source.key
+    if isinstance(source, AlignedFace):
+        return image_key(source.picture, row)
     return "/".join(source.parts[-2:]).encode() if isinstance(source, Path) else b"row:%d" % row
 
 
 def contents(sources: Iterable[Source]) -> list[bytes]:
     """Return what tells each image's content from another's: sha256 of a file's bytes, shape and sha256 of an
-    array.
+    array, of a face in a picture also what cuts it.
     """
     found = []
     for source in sources:
         shape = b""
-        if isinstance(source, np.ndarray):
-            shape, content = str(source.shape).encode(), np.ascontiguousarray(source).tobytes()
+        picture: Plain
+        if isinstance(source, AlignedFace):
+            shape, picture = digest_of([list(source.points), source.size_px]).encode(), source.picture
         else:
-            content = source if isinstance(source, bytes) else read_bytes(source)
+            picture = source
+        if isinstance(picture, np.ndarray):
+            shape, content = shape + str(picture.shape).encode(), np.ascontiguousarray(picture).tobytes()
+        else:
+            content = picture if isinstance(picture, bytes) else read_bytes(picture)
         found.append(shape + hashlib.sha256(content).digest())
     return found
 

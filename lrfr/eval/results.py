@@ -148,11 +148,16 @@ class Unused:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a benchmark's folders: ``seen`` is ``used`` and all of ``unused``, by reason."""
+    """The files of a benchmark's folders: ``seen`` is ``used`` and all of ``unused``, by reason.
+
+    Of pictures whose faces were looked for, ``faces`` tells the outcome of each: ``found``, ``no-face``, and
+    of those that were found ``several-faces``, ``small``, ``turned``, ``sideways``, ``cut-off``.
+    """
 
     seen: int
     used: int
     unused: Mapping[str, Unused] = field(default_factory=dict)
+    faces: Mapping[str, Unused] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -247,9 +252,17 @@ class Result:
             "pixels": self.pixels_digest,
             "matching": self.matching,
             "sizes": [self.spec_digests.get(str(size), size) for size in self.sizes or ()],
-            "settings": self.settings or {},
+            "settings": placeless(self.settings or {}),
         }
         return digest_of(parts)
+
+
+def placeless(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return settings without where files lay: what is in them decides, and the pixels' digest has that."""
+    kept = {name: value for name, value in settings.items() if name != "detector_weights"}
+    if kept.get("align", "detect") != "detect":
+        kept["align"] = "landmarks"
+    return kept
 
 
 def pack(values: NDArray[np.generic]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from lrfr.core.files import digest_of
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.embeddings import FUSIONS, Source, embed_images, image_key
 from lrfr.eval.low_res import LowRes, Size, spec_digests
-from lrfr.eval.results import Model, Result
+from lrfr.eval.results import Model, Result, placeless
 from lrfr.eval.scoring.conventions import CONVENTIONS
 
 DEFAULT_SIZES: tuple[Size, ...] = (112, 56, 28, 14, 7)
@@ -22,6 +23,7 @@ NATIVE: tuple[Size, ...] = (None,)
 
 SizeCell = tuple[str, Size, Size]
 # what a result says elsewhere (its sizes, its own remark) or what moves no number
+_ALIGNING = ("align", "face", "on_miss", "detector", "detector_weights")
 _UNDECIDING = {"sizes", "matching", "batch", "finetuned", "any_folds"}
 
 
@@ -45,6 +47,13 @@ class Settings:
         detector_score: IJB: weight each image by its detector score (D1).
         gallery_mean: SurvFace: a person's template is the mean of ``raw`` or ``unit`` features.
         official_sweep: SurvFace: also the 1,000-threshold sweep of the published scripts.
+        align: ``detect`` finds the faces of pictures that are no crops, a path is a file of their landmarks;
+            None takes the pictures as aligned crops.
+        face: with ``detect``, which face of a picture: ``largest`` or ``center``.
+        on_miss: with ``align``, what becomes of a picture without one: ``keep-center`` measures its central
+            square, so that the test stays whole, ``skip`` leaves it out.
+        detector: with ``detect``, its name.
+        detector_weights: its file of weights.
 
     """
 
@@ -62,6 +71,11 @@ class Settings:
     detector_score: bool = True
     gallery_mean: str = "raw"
     official_sweep: bool = False
+    align: str | Path | None = None
+    face: str | None = None
+    on_miss: str | None = None
+    detector: str | None = None
+    detector_weights: str | Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse unknown words and impossible numbers before anything is read."""
@@ -72,6 +86,8 @@ class Settings:
             "finetuned": ([self.finetuned], ("no", "paper", "ours")),
             "template norm": ([self.template_norm], ("keep", "unit")),
             "gallery mean": ([self.gallery_mean], ("raw", "unit")),
+            "face of a picture that is measured": ([self.face] if self.face else [], ("largest", "center")),
+            "on_miss": ([self.on_miss] if self.on_miss else [], ("keep-center", "skip")),
         }
         for what, (given, known) in choices.items():
             unknown = [word for word in given if word not in known]
@@ -85,6 +101,12 @@ class Settings:
             raise SpecError(
                 f"sizes {list(self.sizes)}", hint="give sides from 1 to 4096 px, for example 112,28,14"
             )
+        for name in ("align", "detector_weights"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
+        stray = [name for name in _ALIGNING[1:] if getattr(self, name) is not None]
+        if stray and self.align != "detect" and (self.align is None or stray != ["on_miss"]):
+            raise SpecError(f"'{stray[0]}' is about detecting faces", hint="it goes with align=detect")
         if self.replicates < 0 or self.batch < 1:
             raise SpecError("replicates must be 0 or more and batch 1 or more")
 
@@ -95,16 +117,18 @@ class Settings:
     def changed(self) -> Mapping[str, object]:
         """Return the settings that decide numbers where they differ from the defaults, as plain JSON."""
         default = _deciding(Settings())
-        return {name: value for name, value in _deciding(self).items() if value != default[name]}
+        return {name: value for name, value in _deciding(self).items() if value != default.get(name)}
 
     def digest(self) -> str:
         """Return sha256 over all settings that decide numbers, defaults included."""
-        return digest_of(_deciding(self))
+        return digest_of(placeless(_deciding(self)))
 
 
 def _deciding(settings: Settings) -> dict[str, object]:
     body = asdict(settings)
-    return {item.name: body[item.name] for item in fields(settings) if item.name not in _UNDECIDING}
+    kept = {item.name: body[item.name] for item in fields(settings) if item.name not in _UNDECIDING}
+    # what came later is in no name where it is not asked for
+    return {name: value for name, value in kept.items() if name not in _ALIGNING or value is not None}
 
 
 def settings_from(given: Mapping[str, object]) -> Settings:

@@ -163,6 +163,11 @@ def measure(
     """Run a benchmark, called ``test``, on an open model; every result says its revision and its data's
     place.
     """
+    if settings.align is not None and not benchmark.aligns:
+        raise SpecError(
+            f"benchmark '{test or benchmark.help}' takes no photographs",
+            hint="cut its pictures first by 'lrfr align'",
+        )
     task = Task(opened.embed, settings, opened.model, hooks)
     where = None if data is None else str(data)
     found = benchmark.run(data, task)

@@ -15,7 +15,7 @@ from lrfr.core.files import digest_of
 from lrfr.core.lists import match_names
 from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, VariantManifest
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows, gather_keys
-from lrfr.pairs.format.sealed import LAYOUT
+from lrfr.pairs.format.sealed import LAYOUT, plain_fields
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import RowFilter, VariantRef, ViewPart
 
@@ -194,9 +194,9 @@ def check_together(parts: Sequence[Made]) -> None:
         DataError: their crops or the seeds of their row order differ.
 
     """
-    first = {**asdict(parts[0].crop), "permutation seed": parts[0].seed}
+    first = {**parts[0].crop.told(), "permutation seed": parts[0].seed}
     for other in parts[1:]:
-        found = {**asdict(other.crop), "permutation seed": other.seed}
+        found = {**other.crop.told(), "permutation seed": other.seed}
         said = [f"{name} {found[name]}, not {value}" for name, value in first.items() if found[name] != value]
         if said:
             raise DataError(
@@ -237,7 +237,7 @@ def view_id(
         }
         for ref, manifest in zip(refs, variants, strict=True)
     ]
-    crops = {"crop": asdict(base.crop), "seed": base.permutation_seed, "layout": LAYOUT}
+    crops = {"crop": plain_fields(base.crop), "seed": base.permutation_seed, "layout": LAYOUT}
     if len(drawn) > 1:
         crops["draw"] = DRAW_REVISION
     return digest_of({**crops, "rows": shown.digest(), "variants": drawn})

@@ -21,7 +21,6 @@ from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.pairs.align.align_run import AlignOptions, align_folder, plan_alignment
 from lrfr.pairs.align.aligner import AlignRules
-from lrfr.pairs.align.detectors.base import Detections
 from lrfr.pairs.align.detectors.table import DETECTORS, open_detector
 from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
 from lrfr.pairs.align.photo_list import crop_name, name_fault, taken_twice
@@ -29,52 +28,19 @@ from lrfr.pairs.align.photo_task import DetectorChoice
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.synthetic_photos import SyntheticPhotosSource
 from lrfr.pairs.sources.table import open_source
+from tests.pairs.spots import Spots, open_spots, picture
 
-COLORS = ((250, 10, 10), (10, 250, 10), (10, 10, 250), (250, 250, 10), (10, 250, 250))
 SPOTS = DetectorChoice("spots")
-
-
-class Spots:
-    """Finds landmarks drawn as five spots of known colors; a second face is drawn 100 px below."""
-
-    name, revision, weights_sha256 = "spots", 1, "ab"
-    calls = 0
-
-    def detect(self, image):
-        Spots.calls += 1
-        faces = []
-        for half in (slice(0, 200), slice(200, 400)):
-            part = image[half].astype(int)
-            points = []
-            for color in COLORS:
-                rows, columns = np.nonzero(np.abs(part - color).sum(axis=2) < 90)
-                if not len(rows):
-                    break
-                points.append((columns.mean(), rows.mean() + (half.start if len(rows) else 0)))
-            faces += [points] if len(points) == 5 else []
-        if not faces:
-            return Detections.none()
-        marks = np.array(faces)
-        boxes = np.concatenate([marks.min(1), marks.max(1)], axis=1)
-        return Detections(boxes, marks, np.full(len(marks), 0.875))
 
 
 @pytest.fixture(autouse=True)
 def spots():
-    DETECTORS.register("spots", lambda weights: Spots())
+    DETECTORS.register("spots", open_spots)
     open_detector.cache_clear()
     Spots.calls = 0
     yield
     DETECTORS.unregister("spots")
     open_detector.cache_clear()
-
-
-def picture(scale=1.0, shift=(40, 40), faces=1):
-    image = np.full((400 if faces > 1 else 200, 220, 3), 128, np.uint8)
-    for face in range(faces):
-        for (x, y), color in zip(TEMPLATE * scale + np.array(shift), COLORS, strict=True):
-            cv2.circle(image, (round(x), round(y) + 200 * face), 4, color, -1)
-    return image
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from lrfr.cli.output import Output, command
 
 _SIZES = "Sides in px and names or paths of specs, e.g. 112,28,14,turb; 'native' leaves images as they are."
 _FLIP = "none, sum, mean, norm, concat or concat-unit instead of the protocol's own."
+_ALIGN = "The pictures are photographs: 'detect' finds their faces, a FILE has landmarks per path."
 _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint, per size."
 
 
@@ -26,6 +27,8 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 @opt.path("--trials", help="With --benchmark view: a list of lrfr make-list, else trials are drawn.")
 @opt.embedder("Evaluate a function of your own instead of a checkpoint.")
 @opt.option("--name", help="Name of the model in tables and plots (default: the checkpoint's folder).")
+@opt.option("--align", metavar="detect|FILE", help=_ALIGN)
+@opt.detection("keep-center")
 @opt.option("--sizes", help=_SIZES)
 @opt.option("--matching", default="same,cross", help="same-resolution, cross-resolution, or both.")
 @opt.option("--convention", default="F", help="How scores become an accuracy, A to F (docs/evaluate.md).")
@@ -60,6 +63,7 @@ def evaluate(
       lrfr eval runs/fskd
       lrfr eval runs/fskd --benchmark agedb-30 --data agedb_30.bin --sizes 112,28,14 --convention B
       lrfr eval --embedder my_model:embed --benchmark pairs-tsv --data faces/splits/dev_pairs.tsv
+      lrfr eval runs/fskd --benchmark pairs-tsv --data photos/pairs.tsv --align detect
       lrfr eval runs/fskd --benchmark view --view default --split test
       lrfr eval --list
     """

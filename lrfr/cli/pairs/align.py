@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,15 @@ from lrfr.core.machine import usable_cores
 if TYPE_CHECKING:
     from lrfr.pairs.align.align_run import AlignOptions, AlignReport
 
-_FACE = "Which face of a photograph: the largest one near the center, the nearest to it, or all."
-_MISS = "What becomes of a photograph without a face: its central square, or nothing."
 _SHEET = "The contact sheet.  [default: beside --out, NAME-sheet.png]"
 
 
-# the options bear the names of the fields of AlignRules, DetectorChoice and Runner
+# the options bear the names of the fields of Runner and of words of an alignment
 @command("align", short_help="Photographs become aligned crops.")
 @click.argument("photos")
 @opt.path("--out", "target", required=True, help="Folder of the crops.")
 @opt.count("--size", "size_px", low=8, high=1024, default=112, help="Side of the crops in pixels.")
-@opt.choice("--face", of="largest center all", default="largest", help=_FACE)
-@opt.choice("--on-miss", of="keep-center skip", default="skip", help=_MISS)
-@opt.option("--detector", "name", default="mtcnn", metavar="NAME", help="See lrfr detectors ls.")
-@opt.path("--detector-weights", "weights", help="The detector's file of weights.")
+@opt.detection()
 @opt.path("--landmarks", help="Cut by this (edited) landmarks.tsv; nothing is detected.")
 @opt.path("--sheet", help=_SHEET)
 @opt.executor()
@@ -48,11 +44,11 @@ def align_command(out: Output, photos: str, target: Path, **given: Any) -> dict[
       lrfr align synthetic-photos:ids=10,per_id=4 --out aligned --on-miss keep-center
     """
     from lrfr.pairs.align.align_run import AlignOptions, align_folder, plan_alignment
-    from lrfr.pairs.align.aligner import AlignRules
-    from lrfr.pairs.align.photo_task import DetectorChoice
+    from lrfr.pairs.build.look.face_search import FaceSearch, alignment_of
     from lrfr.pairs.executors.dispatch import Runner
 
-    rules, detector = opt.picked(AlignRules, given), opt.picked(DetectorChoice, given)
+    search = FaceSearch.of(alignment_of(given))
+    rules, detector = replace(search.rules, size_px=given["size_px"]), search.detector
     sheet = given["sheet"] or target.absolute().with_name(f"{target.absolute().name}-sheet.png")
     options = AlignOptions(photos, target, rules, detector, given["landmarks"], sheet)
     if given["dry_run"]:

@@ -52,7 +52,8 @@ def _names(context: click.Context, option: click.Parameter, path: Path | None) -
 @opt.option("--split", default="", help="Keep one split of the source in the view.")
 @opt.path("--split-file", help="Lines 'key<tab>split' that assign splits.")
 @opt.option("--holdout", type=click.FloatRange(0, 1, max_open=True), help="Share of identities to hold out.")
-@opt.path("--align", "landmarks", help="Align by this file of five landmarks per key.")
+@opt.option("--align", metavar="detect|FILE", help="Find the faces, or cut by five landmarks per key.")
+@opt.detection()
 @opt.choice("--color", of="rgb bgr auto", default="auto", help="Channel order.")
 @opt.count("--size", "size_px", low=8, high=1024, default=112, help="Side of HR crops, pixels.")
 @opt.choice("--access", of="block random", default="block", help="Order of reading.")
@@ -79,11 +80,14 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
       lrfr make-pairs
       lrfr make-pairs --source faces/ --spec fskd --spec turb --weights 3,1 --view mixed
       lrfr make-pairs --source train.rec --spec maug --plan
+      lrfr make-pairs --source photos/ --align detect
       lrfr make-pairs --extend default --source new.rec
     """
     if given["list_sources"]:
         return _list_sources(out)
     from lrfr.degrade.spec.model import load_spec
+    from lrfr.pairs.build.ingest import IngestOptions, with_alignment
+    from lrfr.pairs.build.look.face_search import alignment_of
 
     own = () if given["extend"] or given["hr_only"] else (DEFAULT_SPEC,)
     names = () if given["hr_only"] else given["specs"] or own
@@ -92,6 +96,7 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
     given |= {"cached": not given["rehash"], "workers": given["workers"] or usable_cores()}
     if given["strict"]:
         given["max_bad"] = 0.0
+    given["ingest"] = with_alignment(opt.picked(IngestOptions, given), alignment_of(given))
     return (_plan if given["only_plan"] else _make)(out, specs, given)
 
 
@@ -118,13 +123,12 @@ def sources_command(out: Output, paths: tuple[Path, ...]) -> dict[str, object]:
 
 
 def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str, object]:
-    from lrfr.pairs.build.ingest import IngestOptions
     from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
     from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.format.store_files import StoreFiles
 
     store, view = StoreFiles(given["store"]), opt.picked(ViewOptions, given)
-    options = opt.picked(MakeOptions, given, ingest=opt.picked(IngestOptions, given))
+    options = opt.picked(MakeOptions, given)
     with out.stoppable("make-pairs", "img", "shards") as hooks:
         runner = opt.picked(Runner, given, hooks=hooks)
         made = make_pairs(given["source"], specs, store=store, view=view, options=options, runner=runner)
@@ -152,12 +156,12 @@ def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
 
 def _plan(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str, object]:
     from lrfr.pairs.build.estimate import contact_sheet, estimate
-    from lrfr.pairs.build.ingest import IngestOptions, open_ingest
+    from lrfr.pairs.build.ingest import open_ingest
     from lrfr.pairs.build.view_file import MakeOptions, ViewOptions
     from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.format.store_files import StoreFiles
 
-    ingest = open_ingest(given["source"], opt.picked(IngestOptions, given))
+    ingest = open_ingest(given["source"], given["ingest"])
     options, view = opt.picked(MakeOptions, given), opt.picked(ViewOptions, given)
     with out.stoppable("make-pairs", "img", "shards") as hooks:
         runner = opt.picked(Runner, given, hooks=hooks)

@@ -165,24 +165,24 @@ def compact(out: Output, root: Path, view: str) -> dict[str, object]:
 @command("repair", short_help="Write damaged shards again.")
 @opt.store(name="root")
 @opt.option("--source", help="The source the damaged base was made from.")
-@opt.path("--align", "landmarks", help="As given to make-pairs.")
+@opt.option("--align", metavar="detect|FILE", help="As given to make-pairs.")
+@opt.path("--detector-weights", help="With --align detect: the detector's file of weights.")
 @opt.workers("Tasks at once.", default=1)
-def repair(
-    out: Output, root: Path, source: str | None, landmarks: Path | None, workers: int
-) -> dict[str, object]:
+def repair(out: Output, root: Path, source: str | None, workers: int, **words: Any) -> dict[str, object]:
     """Write every damaged shard again, byte for byte: LR from base and spec, HR from the source.
 
     \b
     Example:
       lrfr store repair --source faces/
     """
-    from lrfr.pairs.build.ingest import IngestOptions, open_ingest
+    from lrfr.pairs.build.ingest import IngestOptions, open_ingest, with_alignment
     from lrfr.pairs.care.repair import repair as mend
     from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.format.store_files import open_store
 
     store = open_store(root)
-    ingest = open_ingest(source, IngestOptions(landmarks=landmarks, cached=False)) if source else None
+    taken = with_alignment(IngestOptions(cached=False), words)  # type: ignore[arg-type]
+    ingest = open_ingest(source, taken) if source else None
     with out.working("repair") as hooks:
         done = asdict(mend(store, ingest, Runner(workers=workers, hooks=hooks)))
     told = [f"{title}: {line}" for title, lines in done.items() for line in lines]

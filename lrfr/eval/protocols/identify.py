@@ -60,6 +60,12 @@ def identify(
         fpirs: also report TPIR at these FPIR, with the distractors as probes without a mate.
 
     """
+    lost: tuple[str, ...] = ()
+    if task.settings.align is not None:
+        # lists of benchmarks load no detector
+        from lrfr.eval.pairs.aligned_faces import cut_search
+
+        lists, lost = cut_search(lists, task)
     found = arranged_search(lists)
     lists = found.lists
     parts = _Parts(task, lists, task.settings.fusion(flip))
@@ -79,7 +85,7 @@ def identify(
             list_digest=lists.content_digest,
             pixels_digest=with_draws(found.pixels, lists.images, cell),
             counts=found.counts,
-            remarks=(*found.remarks, *unaligned, *embedding_remarks(seen)),
+            remarks=(*found.remarks, *lost, *unaligned, *embedding_remarks(seen)),
             files=lists.files,
         )
         results.append(made)

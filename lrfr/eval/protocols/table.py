@@ -60,6 +60,8 @@ class Benchmark:
         needs: what the model hands over: ``embeddings`` [N, D], ``attributes`` (logits [N, A]) or ``classes``
             (scores [N, C]).
         needs_data: whether it runs on files.
+        aligns: whether its pictures may be photographs whose faces are cut first (``--align``): so of
+            benchmarks that verify or identify lists of pictures by lrfr's own protocols.
         revision: to be raised when a number may move; it is in every result's name.
 
     """
@@ -69,6 +71,7 @@ class Benchmark:
     tree: str = ""
     needs: str = "embeddings"
     needs_data: bool = True
+    aligns: bool = False
     revision: int = 1
 
 
@@ -106,7 +109,7 @@ def listing() -> dict[str, dict[str, str]]:
 
 def _bin(name: str, text: str) -> Benchmark:
     run = partial(run_bin_or_folder, name=name)
-    return Benchmark(text, run, bin_tree(name), revision=verification.REVISION)
+    return Benchmark(text, run, bin_tree(name), aligns=True, revision=verification.REVISION)
 
 
 def _ijb(name: str, letters: tuple[str, str]) -> Benchmark:
@@ -124,18 +127,21 @@ BENCHMARKS: Registry[Benchmark] = Registry(
             run_synthetic,
             "",
             needs_data=False,
+            aligns=True,
             revision=verification.REVISION,
         ),
         "pairs-tsv": Benchmark(
             "verification from a tab-separated list of your own",
             run_tsv,
             TSV_TREE,
+            aligns=True,
             revision=verification.REVISION,
         ),
         "identify-tsv": Benchmark(
             "1:N search from gallery, probe and distractor lists of your own",
             run_lists,
             LISTS_TREE,
+            aligns=True,
             revision=identify.REVISION,
         ),
         "view": Benchmark(
@@ -161,16 +167,22 @@ BENCHMARKS: Registry[Benchmark] = Registry(
             "Cross-Quality LFW verification, with LFW beside it where present",
             run_xqlfw,
             XQLFW_TREE,
+            aligns=True,
             revision=verification.REVISION,
         ),
         "tinyface": Benchmark(
             "TinyFace identification, rank 1/5/10/20 and mAP",
             run_tinyface,
             TINYFACE_TREE,
+            aligns=True,
             revision=identify.REVISION,
         ),
         "scface": Benchmark(
-            "SCface identification at 4.2, 2.6 and 1.0 m", run_scface, SCFACE_TREE, revision=identify.REVISION
+            "SCface identification at 4.2, 2.6 and 1.0 m",
+            run_scface,
+            SCFACE_TREE,
+            aligns=True,
+            revision=identify.REVISION,
         ),
         "ijbb": _ijb("ijbb", ("S1", "S2")),
         "ijbc": _ijb("ijbc", ("G1", "G2")),
@@ -191,6 +203,7 @@ BENCHMARKS: Registry[Benchmark] = Registry(
             "verification on 10,000 drawn pairs of CelebA's test part",
             run_celeba_pairs,
             CELEBA_PAIRS_TREE,
+            aligns=True,
             revision=verification.REVISION,
         ),
         "lfwa": Benchmark(

@@ -57,6 +57,12 @@ def verify_pairs(
 
 def verify(task: Task, pairs: PairList, sizes: Sequence[Size] = DEFAULT_SIZES) -> list[Result]:
     """Verify a list of pairs for a benchmark's runner, at these sizes unless the settings name others."""
+    lost: tuple[str, ...] = ()
+    if task.settings.align is not None:
+        # lists of benchmarks load no detector
+        from lrfr.eval.pairs.aligned_faces import cut_pairs
+
+        pairs, lost = cut_pairs(pairs, task)
     try:
         listed = arranged(pairs)
         check_folds(listed.fold, listed.pairs.same)
@@ -65,7 +71,7 @@ def verify(task: Task, pairs: PairList, sizes: Sequence[Size] = DEFAULT_SIZES) -
     cells = size_cells(task.settings, sizes)
     embedded = _embed_sizes(task, listed.pairs, cells)
     unaligned = unaligned_remark(listed.pairs.images, pairs.alignment)
-    listed = replace(listed, remarks=(*listed.remarks, *unaligned))
+    listed = replace(listed, remarks=(*listed.remarks, *lost, *unaligned))
     return [_one(task, listed, cell, embedded) for cell in cells]
 
 

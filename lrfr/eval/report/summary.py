@@ -34,7 +34,9 @@ def files_text(files: Files) -> str:
         f"{unused.count} {reason} ({', '.join(unused.first[:3])}{', ...' if unused.count > 3 else ''})"
         for reason, unused in files.unused.items()
     ]
-    return f"{text}; not used: {'; '.join(reasons)}" if reasons else text
+    text = f"{text}; not used: {'; '.join(reasons)}" if reasons else text
+    faces = [f"{found.count} {end}" for end, found in files.faces.items()]
+    return f"{text}; faces: {', '.join(faces)}" if faces else text
 
 
 def resolvable(results: Sequence[Result]) -> bool:

@@ -52,6 +52,14 @@ class Remark:
         return self.code if self.code == "no-face" else f"{self.code}={self.value:.3g}"
 
 
+def flag_of(code: str) -> str:
+    """Return the name under which a store counts and lists remarks of a code: a key of :data:`FLAG_TEXTS`."""
+    return f"W_{code.upper().replace('-', '_')}"
+
+
+FLAG_TEXTS = {flag_of(code): text.split(" (")[0] for code, text in REMARK_TEXTS.items()}
+
+
 @dataclass(frozen=True)
 class AlignRules:
     """How crops are cut.

@@ -22,6 +22,7 @@ from lrfr.degrade.pipeline import Pipeline
 from lrfr.pairs.build.growth import Growth, RowCounts, grow
 from lrfr.pairs.build.hr import Seen, look, plan_base
 from lrfr.pairs.build.ingest import Memory
+from lrfr.pairs.build.look.photo_faces import SECONDS_A_PHOTO
 from lrfr.pairs.build.lr import Variant, variant_id
 from lrfr.pairs.build.plan import BasePlan
 from lrfr.pairs.build.scan import SCAN_MS, Ingest
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from lrfr.degrade.spec.model import Spec
 
 TRIAL = 32
+# photographs whose faces are looked for, unless a number is named
+SEARCHED = 64
 # the record's head and its place in the block's table
 _RECORD_BYTES = HEAD_BYTES + 4
 
@@ -132,13 +135,20 @@ def estimate(
     options, view = options or MakeOptions(), view or ViewOptions()
     asked = wish(store, ingest, specs, view, options)
     whole = asked.ingest.listing()
+    if sample is None and asked.ingest.search and len(whole.faces) > SEARCHED:
+        sample = SEARCHED  # looking for every face is most of the work
     ingest = asked.ingest if sample is None else replace(asked.ingest, listed=_some(whole, sample))
     seen = look(store, ingest, runner)
     scale = len(whole.faces) / max(1, len(ingest.faces()))
     plan = plan_base(seen, ingest)
     growth = grow(store, plan, asked.rule(store))
     left = seen.again + len(whole.faces) - len(ingest.faces())
-    parts = (_part("scan", left, 0.0, SCAN_MS / 1e3), *_parts(store, asked, plan, growth, scale))
+    looks = [_part("scan", left, 0.0, SCAN_MS / 1e3)]
+    if seen.photos:
+        rest = len(whole.faces) - len(ingest.faces())
+        looks.append(_part("faces", rest, 0.0, seen.photos.seconds or SECONDS_A_PHOTO))
+        asked = replace(asked, ingest=seen.ingest(asked.ingest))
+    parts = (*looks, *_parts(store, asked, plan, growth, scale))
     report, counts = seen.report(ingest.source.describe()), growth.counts
     rows = _scaled(counts.new + counts.kept + counts.replaced, scale)
     bases = {
@@ -233,7 +243,7 @@ def contact_sheet(
     """
     if path.suffix.lower() != ".png":
         raise SpecError("a contact sheet is a PNG", file=str(path))
-    listed = Memory.of(store, ingest.allow_forgotten).without(ingest.listing()).faces
+    ingest, listed = _shown(store, ingest, faces)
     spread = np.linspace(0, len(listed) - 1, min(faces, len(listed))).astype(int)
     picked = [listed[index] for index in spread.tolist()]
     marks = ingest.landmarks_of(picked) or (None,) * len(picked)
@@ -248,6 +258,16 @@ def contact_sheet(
     sheet = tile(list(zip(*columns, strict=True)), ["HR", *(spec.name for spec in specs)])
     make_folder(path.parent)
     write_atomic(path, encode_png(sheet), path.parent)
+
+
+def _shown(store: StoreFiles, ingest: Ingest, faces: int) -> tuple[Ingest, FaceList]:
+    """Return the faces that a sheet can show; those of photographs are looked for in some."""
+    if ingest.search is None:
+        return ingest, Memory.of(store, ingest.allow_forgotten).without(ingest.listing()).faces
+    seen = look(store, replace(ingest, listed=_some(ingest.listing(), 4 * faces)), Runner())
+    if not seen.found.usable.any():
+        raise seen.nothing()
+    return seen.ingest(ingest), seen.faces.take(np.flatnonzero(seen.found.usable))
 
 
 def _repeat(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:

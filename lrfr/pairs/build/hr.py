@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,10 @@ import numpy as np
 from lrfr.core.errors import REASONS, DataError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
 from lrfr.core.image import REMARKS
+from lrfr.pairs.align.aligner import FLAG_TEXTS
 from lrfr.pairs.build.ingest import Memory, leave_out
 from lrfr.pairs.build.look.distinct import distinct
+from lrfr.pairs.build.look.photo_faces import PhotoFaces, find_faces
 from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
 from lrfr.pairs.build.plan import BasePlan, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
@@ -27,6 +29,9 @@ from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import Account, SourceReport
 from lrfr.pairs.sources.base import SKIPS, FaceList, Listing
 
+_TEXTS = REMARKS | FLAG_TEXTS
+# a face that a photograph was seen to hold, where it may hold several
+FOUND = "found face"
 # a 112 px face at JPEG quality 95, with its part of the pages
 HR_BYTES = 6200
 
@@ -41,6 +46,7 @@ class Seen:
         listing: what else the source saw.
         repeated: faces that were listed again, as their first lines have them.
         again, note: see :class:`~lrfr.pairs.build.scan.Looked`.
+        photos: what a search for faces told, where there was one.
 
     """
 
@@ -50,6 +56,13 @@ class Seen:
     repeated: FaceList = field(default_factory=FaceList)
     again: int = 0
     note: str = ""
+    photos: PhotoFaces | None = None
+
+    def ingest(self, ingest: Ingest) -> Ingest:
+        """Return an ingest with the landmarks that were found, where they were looked for."""
+        if self.photos is None:
+            return ingest
+        return replace(ingest, landmarks={row.key: row.points for row in self.photos.table}, search=None)
 
     def report(self, source: Mapping[str, object]) -> SourceReport:
         """Return where the faces came from, with the counts of refused and remarked ones."""
@@ -61,11 +74,15 @@ class Seen:
         skipped.update(self.listing.left_out)
         skipped.update({"duplicate": len(self.repeated)} if self.repeated else {})
         flagged = Counter(flag for item in odd for flag in item.flags)
-        kept = {self.listing.unit: int(self.found.usable.sum())}
-        used = Counter(self.listing.used) + Counter(kept)
-        account = Account(
-            dict(self.listing.seen), dict(used), dict(refused), dict(skipped), self.listing.unit
-        )
+        usable, unit = int(self.found.usable.sum()), self.listing.unit
+        ways, used = Counter(self.listing.seen), Counter(self.listing.used)
+        if self.photos and self.photos.several:
+            # a photograph may be several rows: it is walked, as a folder is, and its faces are counted
+            ways[FOUND] = self.photos.held
+            used[unit] += self.photos.photos
+            unit = FOUND
+        used[unit] += usable
+        account = Account(dict(ways), dict(used), dict(refused), dict(skipped), unit)
         seen = len(self.faces) + sum(other.refused for other in others)
         return SourceReport(source, dict(refused), dict(flagged), seen, account)
 
@@ -77,7 +94,7 @@ class Seen:
             if item.code:
                 lines.append(_refusal(face.key, item.code, item.detail))
             lines += [
-                canonical({"key": face.key, "flag": flag, "remark": REMARKS[flag]}) for flag in item.flags
+                canonical({"key": face.key, "flag": flag, "remark": _TEXTS[flag]}) for flag in item.flags
             ]
         for other in self.listing.others:
             if other.refused:
@@ -162,7 +179,14 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
     for row, face in enumerate(faces) if changed else ():
         if face.key in changed:
             found.put(row, Scanned(code="E_CHANGED"))
-    return Seen(faces, found, listing, repeated, looked.again, looked.note)
+    photos = None
+    if ingest.search is not None:
+        photos = find_faces(ingest, faces, found, store.root, runner)
+        photos = photos.without(memory.has_key) if memory else photos
+        if photos.forgotten:
+            listing = leave_out(listing, "forgotten", photos.forgotten)
+        faces, found = photos.faces, photos.found
+    return Seen(faces, found, listing, repeated, looked.again, looked.note, photos)
 
 
 def plan_base(seen: Seen, ingest: Ingest, quarantine: Path | None = None) -> BasePlan:
@@ -174,7 +198,7 @@ def plan_base(seen: Seen, ingest: Ingest, quarantine: Path | None = None) -> Bas
     """
     if not seen.found.usable.any():
         raise seen.nothing(quarantine)
-    return make_plan(seen.faces, seen.found, ingest.options, ingest.landmarks)
+    return make_plan(seen.faces, seen.found, ingest.options, seen.ingest(ingest).landmarks)
 
 
 def check_bad(report: SourceReport, max_bad: float | None) -> None:

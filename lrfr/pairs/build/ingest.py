@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import SpecError, as_path, did_you_mean
 from lrfr.core.landmarks import read_landmarks
 from lrfr.core.lists import Shape, is_held_out, match_names, read_keyed
 from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.unaligned import unaligned_warning
 from lrfr.pairs.build.look.channel_order import source_looks_swapped
+from lrfr.pairs.build.look.face_search import DETECT, Alignment, FaceSearch
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.build.scan import Ingest
@@ -33,6 +34,7 @@ class IngestOptions:
         size_px: side of the HR crops.
         color: order of the source's channels: ``rgb``, ``bgr``, or ``auto`` (looked at).
         landmarks: file of five points per key to cut the crops by; None cuts the central square.
+        search: finds the landmarks of photographs instead; None where nothing is to be found.
         split_file: file of lines ``key<tab>split``.
         seed: of the order of the rows.
         access: ``block`` or ``random``: how the store will be read.
@@ -46,6 +48,7 @@ class IngestOptions:
     size_px: int = 112
     color: str = "auto"
     landmarks: Path | None = None
+    search: FaceSearch | None = None
     split_file: Path | None = None
     seed: int = 0
     access: str = "block"
@@ -55,15 +58,37 @@ class IngestOptions:
     allow_forgotten: bool = False
 
 
+def with_alignment(options: IngestOptions, words: Alignment) -> IngestOptions:
+    """Return options with what is said about alignment; what is None was not said.
+
+    Raises:
+        SpecError: a word is unknown or belongs to ``detect`` alone.
+
+    """
+    said = {name: value for name, value in words.items() if value is not None}
+    known = list(Alignment.__annotations__)
+    for name in said:
+        if name not in known:
+            raise SpecError(f"unknown argument '{name}'", hint=did_you_mean(name, known))
+    align = said.pop("align", None)
+    if align == DETECT:
+        return replace(options, landmarks=None, search=FaceSearch.of(words))
+    if said:
+        raise SpecError(f"'{next(iter(said))}' is about detecting faces", hint="it goes with align=detect")
+    return options if align is None else replace(options, landmarks=as_path(align, "a file of landmarks"))
+
+
 def open_ingest(source: str | Path | Source, options: IngestOptions | None = None) -> Ingest:
     """Open a source by its name (``kind:place`` or a path), or take an open one, and look at its channels.
 
     Raises:
         SpecError: no such source, a malformed landmark or split file, or landmarks of other keys or of
-            another convention.
+            another convention; or no such detector.
+        EnvironmentFault: the detector has no weights here.
 
     """
     options = options or IngestOptions()
+    finder = options.search.finder() if options.search and not options.landmarks else None
     opened = source if isinstance(source, Source) else open_source(str(source))
     listing = opened.listing()
     notes = list(listing.notes)
@@ -74,13 +99,16 @@ def open_ingest(source: str | Path | Source, options: IngestOptions | None = Non
     marks = None
     if options.landmarks:
         marks = _landmarks(options.landmarks, [face.key for face in listing.faces], notes)
-    unaligned = "" if marks is not None else unaligned_warning(opened, listing.faces)
+    unaligned = "" if marks is not None or finder else unaligned_warning(opened, listing.faces)
     swapped = options.color != "bgr" and source_looks_swapped(opened, listing.faces)
     order = "bgr" if options.color == "bgr" or (options.color == "auto" and swapped) else "rgb"
     warnings = (*((_WARNING[order],) if swapped else ()), *((unaligned,) if unaligned else ()), *notes)
-    prepare = Prepare(size_px=options.size_px, color=order, aligned=marks is not None)
+    prepare = Prepare(
+        size_px=options.size_px, color=order, aligned=marks is not None or finder is not None, finder=finder
+    )
     base = BaseOptions(prepare, options.seed, options.access)
-    return Ingest(opened, base, marks, options.cached, warnings, listing, options.allow_forgotten)
+    search = options.search if finder else None
+    return Ingest(opened, base, marks, options.cached, warnings, listing, options.allow_forgotten, search)
 
 
 _WARNING = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Unpack
 
 from lrfr.core.errors import DataError, as_path, check_kind
 from lrfr.core.files import canonical, make_folder, sweep
@@ -15,7 +16,9 @@ from lrfr.core.progress import Hooks
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.pairs.build.growth import Held, RowCounts, grow, shown_by
 from lrfr.pairs.build.hr import SourceChanged, check_bad, look, plan_base, write_base
-from lrfr.pairs.build.ingest import open_ingest
+from lrfr.pairs.build.ingest import open_ingest, with_alignment
+from lrfr.pairs.build.look.face_search import Alignment
+from lrfr.pairs.build.look.landmark_file import write_landmarks
 from lrfr.pairs.build.look.report_files import write_report
 from lrfr.pairs.build.lr import write_variants
 from lrfr.pairs.build.scan import Ingest
@@ -123,6 +126,7 @@ def make_pairs(
     options: MakeOptions | None = None,
     runner: Runner | None = None,
     hooks: Hooks | None = None,
+    **alignment: Unpack[Alignment],
 ) -> MadeView:
     """Write or find everything a view needs, then write the view.
 
@@ -134,6 +138,8 @@ def make_pairs(
         options: how the source is taken in and how much is written.
         runner: where work runs.
         hooks: progress, notes and the wish to stop; the runner's own where left out.
+        **alignment: how photographs become aligned crops, ``align="detect"`` or a file of landmarks by key;
+            ``face``, ``on_miss``, ``detector``: see :class:`~lrfr.pairs.build.look.face_search.Alignment`.
 
     Returns:
         The view; its ``done`` tells what was written, refused and remarked.
@@ -148,6 +154,7 @@ def make_pairs(
     check_kind(runner, Runner | None, "runner: a Runner")
     options, runner = options or MakeOptions(), runner or Runner()
     check_kind(hooks, Hooks | None, "hooks: a lrfr.Hooks")
+    options = replace(options, ingest=with_alignment(options.ingest, alignment)) if alignment else options
     check_kind(view, str | ViewOptions, "view: a name or a ViewOptions")
     runner = replace(runner, hooks=hooks) if hooks else runner
     wished = ViewOptions(view) if isinstance(view, str) else view
@@ -155,6 +162,8 @@ def make_pairs(
     files.view_path(wished.name)
     refuse_other_layouts(files)
     loaded = _loaded(specs)
+    if alignment:
+        check_kind(source, str | Path | Source, "with align a source or its name, which is opened now")
     ingest = source if isinstance(source, Ingest) else _opened(source, files, wished.name, options)
     plan = wish(files, ingest, loaded, wished, options)
     with RunLog(files.root, wished.name) as log, store_lock(files.root), runner.session():
@@ -241,12 +250,14 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
         report = seen.report(ingest.source.describe())
         told = seen.quarantine()
         report = write_report(store, name, report, told, wish.options.extend, hooks=runner.hooks)
+        write_landmarks(store, name, seen.photos.table if seen.photos else (), wish.options.extend)
         check_bad(report, wish.options.max_bad)
         plan, note = plan_base(seen, ingest, store.quarantine_path(name)), seen.note
+        known = seen.ingest(ingest)
         del seen  # of many faces it takes as much as the plan
         growth = grow(store, plan, wish.rule(store))
         try:
-            fresh = write_base(store, ingest, growth.fresh, runner) if growth.fresh else None
+            fresh = write_base(store, known, growth.fresh, runner) if growth.fresh else None
         except SourceChanged as moved:
             changed = changed | frozenset(moved.keys)
             continue

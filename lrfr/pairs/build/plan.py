@@ -19,7 +19,7 @@ from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, Form
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, order_of
-from lrfr.pairs.format.sealed import LAYOUT
+from lrfr.pairs.format.sealed import LAYOUT, plain_fields
 from lrfr.pairs.format.shard_layout import BLOCK_ROWS, hr_row_bytes, shard_spans
 from lrfr.pairs.sources.base import Face, FaceList
 
@@ -113,7 +113,9 @@ def content_identity(rows: Rows, crop: Crop, seed: int) -> str:
     """Return the digest of what degraded variants depend on: of every row its key, source bytes and cut, how
     crops are made, and the order of the rows.
     """
-    return digest_of({"layout": LAYOUT, "crop": asdict(crop), "seed": seed, "rows": rows.pixels_digest()})
+    return digest_of(
+        {"layout": LAYOUT, "crop": plain_fields(crop), "seed": seed, "rows": rows.pixels_digest()}
+    )
 
 
 def base_identity(content: str, rows: Rows, block_rows: int) -> str:

@@ -23,7 +23,7 @@ from lrfr.core.image import (
 )
 from lrfr.core.landmarks import ALIGN_REVISION, align
 from lrfr.pairs.align.checks import landmark_fault
-from lrfr.pairs.format.manifests import Crop
+from lrfr.pairs.format.manifests import Crop, FaceFinder
 from lrfr.pairs.sources.base import Content
 
 Landmarks = tuple[float, ...]
@@ -40,6 +40,7 @@ class Prepare:
         quality: JPEG quality of crops that are encoded anew (4:2:0).
         color: ``rgb``, or ``bgr`` for sources whose channels were swapped by whoever wrote them.
         aligned: whether five landmarks per face are given, and the crop is cut by them.
+        finder: what finds them; None where they are given, and then each is checked.
 
     """
 
@@ -47,6 +48,7 @@ class Prepare:
     quality: int = 95
     color: str = "rgb"
     aligned: bool = False
+    finder: FaceFinder | None = None
 
     def describe(self) -> Crop:
         """Return what of this enters the base's identity, with the revisions of the code that does it."""
@@ -59,7 +61,20 @@ class Prepare:
             decoder=DECODER_REVISION,
             cutter=cutter,
             encoder=ENCODER_REVISION,
+            finder=self.finder,
         )
+
+    def picture(self, content: Content) -> NDArray[np.uint8]:
+        """Return a whole picture, upright, as uint8 ``[h, w, 3]`` RGB.
+
+        Raises:
+            ImageFault: the bytes are refused.
+
+        """
+        return self._ordered(check_image(content) if isinstance(content, np.ndarray) else decode(content))
+
+    def _ordered(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(image[:, :, ::-1]) if self.color == "bgr" else image
 
     def pixels(self, content: Content, landmarks: Landmarks | None = None) -> NDArray[np.uint8]:
         """Return the crop as uint8 ``[size, size, 3]`` RGB.
@@ -68,18 +83,15 @@ class Prepare:
             ImageFault: the bytes are refused.
 
         """
-        return self._cut(
-            check_image(content) if isinstance(content, np.ndarray) else decode(content), landmarks
-        )
+        return self._cut(self.picture(content), landmarks)
 
     def _cut(self, image: NDArray[np.uint8], landmarks: Landmarks | None) -> NDArray[np.uint8]:
-        if self.color == "bgr":
-            image = np.ascontiguousarray(image[:, :, ::-1])
         if self.aligned:
             if landmarks is None:
                 raise ImageFault("E_LANDMARK")
             points = np.array(landmarks, np.float64).reshape(5, 2)
-            fault = landmark_fault(points, image.shape[0], image.shape[1])
+            # what a detector found is cut as lrfr align cuts it
+            fault = "" if self.finder else landmark_fault(points, image.shape[0], image.shape[1])
             if fault:
                 raise ImageFault("E_LANDMARK", fault)
             return align(image, points, self.size_px)
@@ -96,11 +108,16 @@ class Prepare:
 
         """
         if isinstance(content, np.ndarray):
-            return self._cut(check_image(content), landmarks), ()
+            return self._seen(check_image(content), landmarks), ()
         picture = read_picture(content, name)
         # a plain, upright JPEG has the size that its header says
         fits = picture.plain and self._kept and picture.pixels.shape[:2] == (self.size_px, self.size_px)
-        return picture.pixels if fits else self._cut(picture.pixels, landmarks), picture.remarks
+        return picture.pixels if fits else self._seen(picture.pixels, landmarks), picture.remarks
+
+    def _seen(self, image: NDArray[np.uint8], landmarks: Landmarks | None) -> NDArray[np.uint8]:
+        """Return what will be cut, or the whole picture where its faces are still to be found."""
+        unknown = self.finder is not None and landmarks is None
+        return image if unknown else self._cut(self._ordered(image), landmarks)
 
     @property
     def _kept(self) -> bool:

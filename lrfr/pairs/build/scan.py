@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from lrfr.core.files import digest_of
+from lrfr.pairs.build.look.face_search import FaceSearch
 from lrfr.pairs.build.look.scan_cache import FLAGS, ScanCache, is_settled, ticket_of
 from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks
 from lrfr.pairs.build.tasks import ScanReport, ScanTask
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.sealed import plain_fields
 from lrfr.pairs.sources.base import Face, FaceList, Listing, Source
 
 # faces a task: long enough to pay for its way to a worker, short enough for a stop to be prompt
@@ -40,6 +42,7 @@ class Ingest:
         warnings: what to tell the user about the source.
         listed: what the source lists, where it was listed already.
         allow_forgotten: whether faces that the store was made to forget may come back.
+        search: how the faces of photographs are found, where that is to be done and gives the landmarks.
 
     """
 
@@ -50,6 +53,7 @@ class Ingest:
     warnings: tuple[str, ...] = ()
     listed: Listing | None = None
     allow_forgotten: bool = False
+    search: FaceSearch | None = None
 
     def listing(self) -> Listing:
         """List the source, once."""
@@ -66,7 +70,7 @@ class Ingest:
     def cache_file(self, store: Path) -> Path:
         """Return the file of the scan cache for this source and way of taking it in."""
         where = [self.source.describe(), str(getattr(self.source, "root", ""))]
-        how = [asdict(self.options.prepare.describe()), _landmarks_digest(self.landmarks)]
+        how = [plain_fields(self.options.prepare.describe()), _landmarks_digest(self.landmarks)]
         return store / "cache" / f"scan-{digest_of([*where, *how, FLAGS])[:16]}.bin"
 
 

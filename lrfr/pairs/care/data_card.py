@@ -63,7 +63,8 @@ def _sources(
     lines.append(
         f"- HR: {crop.size_px} px, JPEG (original bytes where they fit, else quality {crop.quality})"
     )
-    lines.append(f"- aligned by landmarks: {'yes' if crop.aligned else 'no'}; channels: {crop.color}")
+    found = f", found by {crop.finder}" if crop.finder else ""
+    lines.append(f"- aligned by landmarks: {'yes' if crop.aligned else 'no'}{found}; channels: {crop.color}")
     lines.append(f"- attributes: {', '.join(attributes) or 'none'}")
     return [*lines, ""]
 

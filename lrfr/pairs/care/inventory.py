@@ -203,7 +203,7 @@ def _used(store: StoreFiles) -> set[Path]:
         for part in view.parts:
             used |= {store.base(part.base), *map(store.lr, part.lr), columns_of(store, part.base)}
             used |= {store.mask_path(part.mask)} if part.mask else set()
-        used |= {store.report_path(name), store.quarantine_path(name)}
+        used |= {*store.accounts(name)}
     return used
 
 

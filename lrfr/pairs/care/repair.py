@@ -15,6 +15,7 @@ from lrfr.core.files import discard, make_folder, sha256_hex, sweep, write_if_ot
 from lrfr.core.lock import store_lock
 from lrfr.pairs.build.growth import meet
 from lrfr.pairs.build.hr import hr_task, look, plan_base
+from lrfr.pairs.build.look.face_search import FaceSearch
 from lrfr.pairs.build.look.report_files import damaged_reports
 from lrfr.pairs.build.lr import lr_task, variant_of
 from lrfr.pairs.build.plan import BasePlan, base_options
@@ -123,9 +124,13 @@ def _repair_base(store: StoreFiles, key: str, ingest: Ingest | None, runner: Run
         return
     # the base's own options, whatever the caller's: a repair may not change what is in it
     crop = manifest.crop
-    made = Prepare(crop.size_px, crop.quality, crop.color, crop.aligned)
-    ingest = replace(ingest, options=base_options(manifest, made))
-    plan = _same_plan(store, manifest, ingest, runner)
+    made = Prepare(crop.size_px, crop.quality, crop.color, crop.aligned, crop.finder)
+    # landmarks that are given stand for those that were found then
+    search, weights = None, ingest.search.detector.weights if ingest.search else None
+    if crop.finder and not ingest.landmarks:
+        search = FaceSearch.like(crop.finder, weights)
+    ingest = replace(ingest, options=base_options(manifest, made), search=search)
+    plan, ingest = _same_plan(store, manifest, ingest, runner)
     for name, data in row_files(plan.rows):
         if name not in manifest.files:
             continue  # a table in the form of older versions
@@ -137,9 +142,14 @@ def _repair_base(store: StoreFiles, key: str, ingest: Ingest | None, runner: Run
     _rebuild(folder, places, tasks, runner, done)
 
 
-def _same_plan(store: StoreFiles, base: BaseManifest, ingest: Ingest, runner: Runner) -> BasePlan:
-    """Return the plan of a base from its source, which may have grown since."""
-    plan = plan_base(look(store, ingest, runner), ingest)
+def _same_plan(
+    store: StoreFiles, base: BaseManifest, ingest: Ingest, runner: Runner
+) -> tuple[BasePlan, Ingest]:
+    """Return the plan of a base from its source, which may have grown since, and the source as it was looked
+    at.
+    """
+    seen = look(store, ingest, runner)
+    plan = plan_base(seen, ingest)
     if plan.base_id != base.id:
         try:
             rows = np.flatnonzero(meet(plan.rows, store.rows(base.id)).same)
@@ -151,7 +161,7 @@ def _same_plan(store: StoreFiles, base: BaseManifest, ingest: Ingest, runner: Ru
             f"this source gives the base {plan.base_id}, not {base.id}",
             hint="same source, landmarks and options as then",
         )
-    return plan
+    return plan, seen.ingest(ingest)
 
 
 def _repair_lr(store: StoreFiles, folder: Path, runner: Runner, done: Repaired) -> None:

@@ -177,8 +177,9 @@ def _refuse_other_view(place: CopyPlace, view: View, name: str) -> None:
 
 
 def _lists(store: StoreFiles, view: str) -> list[Needed]:
-    """Return the digests of what was forgotten, which stays so in the copy, and the refused faces."""
-    return _small(store, [*(path.with_suffix(".npy") for path in _acts(store)), store.quarantine_path(view)])
+    """Return the digests of what was forgotten, which stays so in the copy, and lists of faces."""
+    lists = store.accounts(view)[1:]
+    return _small(store, [*(path.with_suffix(".npy") for path in _acts(store)), *lists])
 
 
 def _reports(store: StoreFiles, view: str) -> list[Needed]:

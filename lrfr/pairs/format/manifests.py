@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -22,6 +22,35 @@ Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
 
 @dataclass(frozen=True)
+class FaceFinder:
+    """What found the landmarks by which rows are cut, and which faces it was to take.
+
+    Attributes:
+        detector: its name.
+        revision: of its code.
+        weights_sha256: digest of its weights; "" where it has none.
+        chooser: revision of the code that chooses among what it found.
+        face: which face of a photograph: ``largest``, ``center`` or ``all``.
+        on_miss: what became of a photograph without one: ``keep-center`` or ``skip``.
+
+    """
+
+    detector: Text
+    revision: Count
+    weights_sha256: Text
+    chooser: Count
+    face: Literal["largest", "center", "all"]
+    on_miss: Literal["keep-center", "skip"]
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __str__(self) -> str:
+        weights = f" {self.weights_sha256[:12]}" if self.weights_sha256 else ""
+        how = f"face {self.face}, on miss {self.on_miss}"
+        return f"{self.detector} {self.chooser}.{self.revision}{weights} ({how})"
+
+
+@dataclass(frozen=True)
 class Crop:
     """What decides how every source becomes a crop.
 
@@ -31,9 +60,11 @@ class Crop:
         color: order of the source's channels, found or forced.
         aligned: whether each row is cut by its own five landmarks.
         decoder, cutter, encoder: revisions of the code that does it.
+        finder: what found the landmarks; None where they were given, or none are used.
 
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"finder"})
     size_px: Side
     quality: Annotated[int, Field(ge=1, le=100)]
     color: Literal["rgb", "bgr"]
@@ -41,8 +72,13 @@ class Crop:
     decoder: Count
     cutter: Count
     encoder: Count
+    finder: FaceFinder | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def told(self) -> dict[str, object]:
+        """Return everything by name, what found the landmarks in words."""
+        return {**asdict(self), "finder": str(self.finder or "nobody")}
 
 
 @dataclass(frozen=True)

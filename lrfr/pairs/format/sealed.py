@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -18,7 +18,6 @@ LAYOUT = 3
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 T = TypeVar("T")
-_NONE = object()
 
 
 class Manifest:
@@ -31,11 +30,7 @@ class Manifest:
 
     def seal(self) -> bytes:
         """Return the file's bytes."""
-        body = asdict(self)  # type: ignore[call-overload]  # every manifest is a dataclass
-        default = {item.name: item.default for item in fields(type(self)) if item.name in self.later}  # type: ignore[arg-type]
-        kept = (name for name in _stored_fields(type(self)) if body[name] != default.get(name, _NONE))
-        body = {name: body[name] for name in kept}
-        return seal({**body, "format": FORMAT, "layout": LAYOUT, "kind": self.kind})
+        return seal({**plain_fields(self), "format": FORMAT, "layout": LAYOUT, "kind": self.kind})
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -105,9 +100,28 @@ def check_layout(head: Head, path: Path) -> None:
     )
 
 
-def _stored_fields(cls: type[Any]) -> tuple[str, ...]:
-    """Return the fields that a file holds: those that two equal manifests share."""
-    return tuple(item.name for item in fields(cls) if item.compare)
+def plain_fields(value: object) -> dict[str, object]:
+    """Return the fields of a dataclass as plain values: those that two equal ones share, without the fields
+    of its ``later`` that are at their defaults, in it and in what it holds.
+    """
+    later: frozenset[str] = getattr(value, "later", frozenset())
+    return {
+        item.name: _plain(held)
+        for item in fields(value)  # type: ignore[arg-type]
+        if item.compare
+        for held in [getattr(value, item.name)]
+        if not (item.name in later and held == item.default)
+    }
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return plain_fields(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
 
 
 @functools.cache

@@ -97,8 +97,11 @@ def _clean(path: Path, names: Names) -> bytes:
         return seal(new)
     kept = []
     for line, raw in zip(lines, data.splitlines(), strict=True):
-        if isinstance(line, dict) and pattern.search(str(line.get("key", ""))):
-            continue
+        key = line.get("key", "") if isinstance(line, dict) else raw.decode("utf-8", "surrogateescape")
+        if isinstance(line, dict) or path.suffix == ".tsv":
+            # a table's key is its first column
+            if pattern.search(str(key).split("\t")[0]):
+                continue
         new = _put_out(line, pattern)
         is_same = new == line
         kept.append(raw + b"\n" if is_same else _spelled(new, path))

@@ -164,8 +164,7 @@ def _tidy(store: StoreFiles) -> None:
     """
     views = [store.view(name) for name in store.views()]
     masks = {store.mask_path(part.mask) for view in views for part in view.parts if part.mask}
-    reports = {store.report_path(view.name) for view in views}
-    reports |= {store.quarantine_path(view.name) for view in views}
+    reports = {path for view in views for path in store.accounts(view.name)}
     doomed = [path for path in (store.root / "masks").glob("*") if path not in masks]
     doomed += [path for path in (store.root / "reports").glob("*") if path not in reports]
     doomed += [path for folder in ("tmp", "cache") for path in (store.root / folder).glob("*")]

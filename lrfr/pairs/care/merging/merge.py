@@ -250,8 +250,7 @@ def _small_files(target: StoreFiles, other: StoreFiles, options: MergeOptions) -
             pairs.append(paths)
     for name in other.views():
         new = options.name(name, other)
-        pairs.append((other.quarantine_path(name), target.quarantine_path(new)))
-        pairs.append((other.report_path(name), target.report_path(new)))
+        pairs += zip(other.accounts(name), target.accounts(new), strict=True)
     # what is told of a list comes behind the list
     for source, there in sorted(pairs, key=lambda pair: (pair[0].suffix == ".json", pair)):
         if source.exists() and not there.exists():

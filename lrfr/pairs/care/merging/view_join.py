@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import digest_of, make_folder, sweep
 from lrfr.core.lock import store_lock
+from lrfr.pairs.align.landmark_table import read_table
 from lrfr.pairs.build.growth import NAMED_KEYS, Held, meet
+from lrfr.pairs.build.look.landmark_file import write_landmarks
 from lrfr.pairs.build.look.report_files import read_list, write_report
 from lrfr.pairs.build.view_file import FilledPart, ViewOptions, WrittenView, view_of, write_view
 from lrfr.pairs.format.manifests import BaseManifest
@@ -147,3 +149,6 @@ def _join_reports(store: StoreFiles, names: Sequence[str], new: str) -> None:
     earlier = tuple(item for place, item in enumerate(told[:-1]) if item not in told[:place])
     lines = b"".join(read_list(store, name) for name in names)
     write_report(store, new, replace(found[-1], earlier=earlier), lines)
+    tables = [read_table(path) for name in names for path in [store.landmarks_path(name)] if path.exists()]
+    rows = {key: some[0] for table in tables for key, some in table.items()}
+    write_landmarks(store, new, rows.values())

@@ -1,0 +1,33 @@
+"""The table of the landmarks that were found on the way to a view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lrfr.core.files import make_folder, write_if_other
+from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
+from lrfr.pairs.format.store_files import StoreFiles
+
+
+def write_landmarks(
+    store: StoreFiles, name: str, rows: Iterable[LandmarkRow], extended: str | None = None
+) -> None:
+    """Write the landmarks that were found on the way to a view, as ``lrfr align`` writes them; none are kept
+    of a view whose landmarks were not looked for.
+
+    Args:
+        store: where.
+        name: of the view.
+        rows: of the source's faces.
+        extended: name of the view whose rows are kept: its lines stay, unless the source has their keys.
+
+    """
+    path, rows = store.landmarks_path(name), list(rows)
+    there = store.landmarks_path(extended) if extended else path
+    if extended and there.exists():
+        keys = {row.key for row in rows}
+        rows += [row for found in read_table(there).values() for row in found if row.key not in keys]
+    if rows:
+        write_if_other(path, table_bytes(sorted(rows, key=lambda row: row.key)), store.tmp)
+    else:
+        path.unlink(missing_ok=True)
