@@ -72,40 +72,31 @@ def evaluate(
         return _list(out)
     from lrfr.eval.protocols.table import find_benchmark
     from lrfr.eval.result_files import as_json
-    from lrfr.experiment.evaluate import (
-        check_data,
-        measure,
-        results_file,
-        settings_of_words,
-        view_data,
-        with_cost,
-    )
+    from lrfr.experiment import evaluate as room
     from lrfr.experiment.models import open_chosen
     from lrfr.experiment.own_view import ViewWish
 
     wanted = find_benchmark(benchmark)
     store, view, split, trials = (given.pop(key) for key in ("store", "view", "split", "trials"))
     more = {key: value for key, value in (("split", split), ("trials", trials)) if value is not None}
-    data = view_data(benchmark, data, checkpoint, ViewWish(store, view, more), out.hooks())
+    data = room.view_data(benchmark, data, checkpoint, ViewWish(store, view, more), out.hooks())
     label = "-".join([benchmark, *(word for word in (view, split) if word)])
-    place = check_data(benchmark, wanted, data)
-    opening = {key: given.pop(key) for key in ("embedder", "name", "device")}
+    place = room.check_data(benchmark, wanted, data)
+    cost, opening = given.pop("cost"), {key: given.pop(key) for key in ("embedder", "name", "device")}
     opening["changes"] = opt.two_sides(given.pop("changes"), "--set", "KEY=VALUE", "rule=near")
-    cost = given.pop("cost")
-    settings = settings_of_words(given)
+    settings = room.settings_of_words(given)
     opened = open_chosen(checkpoint, **opening, needs=wanted.needs)
     name = opened.model.name
-    target = target or results_file(name, label)
+    target = target or room.results_file(name, label)
     if dry_run:
         out.say(f"would measure {name} on {benchmark} ({wanted.help}) and write {target}")
         return {"file": str(target), "benchmark": benchmark, "model": name, "results": []}
-    opened = with_cost(opened, settings) if cost else opened
+    opened = room.with_cost(opened, settings) if cost else opened
     line = shlex.join(["lrfr", *click.get_current_context().find_root().obj])
     with out.working(name) as hooks:
-        results = measure(opened, wanted, place, settings, test=benchmark, hooks=hooks).made_by(line)
+        results = room.measure(opened, wanted, place, settings, test=benchmark, hooks=hooks).made_by(line)
     results.save(target)
-    out.say(f"{results!r}\n")
-    out.say(f"results: {target}")
+    out.say(f"{results!r}\n\nresults: {target}")
     out.next_step("lrfr", "report", target, "--out", "report.html")
     return {"file": str(target), "results": [as_json(result, heavy=False) for result in results]}
 

@@ -15,17 +15,14 @@ from lrfr.core.machine import usable_cores
 if TYPE_CHECKING:
     from lrfr.pairs.align.align_run import AlignOptions, AlignReport
 
-_SHEET = "The contact sheet.  [default: beside --out, NAME-sheet.png]"
 
-
-# the options bear the names of the fields of Runner and of words of an alignment
 @command("align", short_help="Photographs become aligned crops.")
 @click.argument("photos")
 @opt.path("--out", "target", required=True, help="Folder of the crops.")
 @opt.count("--size", "size_px", low=8, high=1024, default=112, help="Side of the crops in pixels.")
 @opt.detection()
 @opt.path("--landmarks", help="Cut by this (edited) landmarks.tsv; nothing is detected.")
-@opt.path("--sheet", help=_SHEET)
+@opt.path("--sheet", help="The contact sheet.  [default: beside --out, NAME-sheet.png]")
 @opt.executor()
 @opt.workers("Tasks at once.  [default: all cores]")
 @opt.ray_address("Address of a running Ray cluster ('auto' finds one).")
@@ -77,5 +74,5 @@ def _show(out: Output, options: AlignOptions, report: AlignReport) -> dict[str, 
     out.say(f"look at {options.sheet}; every file is accounted for in {options.out / 'align.json'}")
     if report.crops:
         out.next_step("lrfr", "make-pairs", "--source", options.out)
-    where = {"out": str(options.out), "sheet": str(options.sheet)}
-    return {**where, **report.counts(), "made": report.made, "removed": report.removed}
+    told = {"out": str(options.out), "sheet": str(options.sheet), **report.counts()}
+    return {**told, "made": report.made, "removed": report.removed}

@@ -31,7 +31,6 @@ def _names(context: click.Context, option: click.Parameter, path: Path | None) -
     return tuple(line.text for line in read_lines(path, names=True, comments=True)) if path else None
 
 
-# the options bear the names of the fields of ViewOptions, IngestOptions, MakeOptions and Runner
 @command("make-pairs", short_help="Write an HR/LR pair store.")
 @opt.option("--source", default="synthetic", help="A path, or kind:place (see --list-sources).")
 @opt.flag("--list-sources", text="Show the kinds of sources, also those of packages.")
@@ -94,8 +93,7 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
     specs = [load_spec(name, given["changes"]) for name in names]
     given["name"] = given["name"] or given["extend"] or "default"
     given |= {"cached": not given["rehash"], "workers": given["workers"] or usable_cores()}
-    if given["strict"]:
-        given["max_bad"] = 0.0
+    given["max_bad"] = 0.0 if given["strict"] else given["max_bad"]
     given["ingest"] = with_alignment(opt.picked(IngestOptions, given), alignment_of(given))
     return (_plan if given["only_plan"] else _make)(out, specs, given)
 

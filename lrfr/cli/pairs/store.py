@@ -180,13 +180,11 @@ def repair(out: Output, root: Path, source: str | None, workers: int, **words: A
     from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.format.store_files import open_store
 
-    store = open_store(root)
     taken = with_alignment(IngestOptions(cached=False), words)  # type: ignore[arg-type]
     ingest = open_ingest(source, taken) if source else None
     with out.working("repair") as hooks:
-        done = asdict(mend(store, ingest, Runner(workers=workers, hooks=hooks)))
-    told = [f"{title}: {line}" for title, lines in done.items() for line in lines]
-    out.lines(told or ["nothing to repair"])
+        done = asdict(mend(open_store(root), ingest, Runner(workers=workers, hooks=hooks)))
+    out.lines([f"{name}: {line}" for name in done for line in done[name]] or ["nothing to repair"])
     return done
 
 

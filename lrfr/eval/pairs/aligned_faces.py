@@ -215,7 +215,7 @@ def _named(
     paths = {row: source for row, source in enumerate(sources) if isinstance(source, Path)}
     if not paths:
         raise SpecError(
-            "these pictures have no names that landmarks could belong to",
+            "these pictures have no names to find landmarks by",
             file=str(path),
             hint="--align detect",
         )

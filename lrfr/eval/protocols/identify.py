@@ -184,7 +184,7 @@ def run_lists(data: Path, task: Task) -> list[Result]:
     for part in ("gallery", "probe"):
         found[part] = need(place, (f"{part}.tsv", f"dev_{part}.tsv", f"splits/dev_{part}.tsv"), LISTS_TREE)
     folder = found["gallery"].parent
-    root = given or images_root(found["gallery"])
+    root = given or images_root(found["gallery"], task)
     optional = [path for name in ("distractor.tsv", "dev_distractor.tsv") if (path := folder / name).exists()]
     gallery, people = _own_list(found["gallery"], root)
     probe, others = _own_list(found["probe"], root)

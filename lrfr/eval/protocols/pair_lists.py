@@ -242,7 +242,7 @@ def run_tsv(data: Path, task: Task) -> list[Result]:
         if place.is_file()
         else need(place, ("pairs.tsv", "splits/dev_pairs.tsv", "dev_pairs.tsv"), TSV_TREE)
     )
-    return verify(task, read_pairs_tsv(path, root or images_root(path)))
+    return verify(task, read_pairs_tsv(path, root or images_root(path, task)))
 
 
 def rooted(data: Path) -> tuple[Path, Path | None]:
@@ -259,12 +259,12 @@ def rooted(data: Path) -> tuple[Path, Path | None]:
     return place, root
 
 
-def images_root(list_path: Path) -> Path:
+def images_root(list_path: Path, task: Task) -> Path:
     """Return the folder that a list's paths start from: the list's own or its parent's ``images`` or
-    ``aligned``, else its own.
+    ``aligned``, else its own; photographs that are to be aligned are in no folder ``aligned``.
     """
     for base in (list_path.parent, list_path.parent.parent):
-        for name in ("images", "aligned"):
+        for name in ("images", "aligned") if task.settings.align is None else ("images",):
             if (base / name).is_dir():
                 return base / name
     return list_path.parent

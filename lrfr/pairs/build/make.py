@@ -152,9 +152,8 @@ def make_pairs(
     refuse_while_imported()
     check_kind(options, MakeOptions | None, "options: a MakeOptions")
     check_kind(runner, Runner | None, "runner: a Runner")
-    options, runner = options or MakeOptions(), runner or Runner()
     check_kind(hooks, Hooks | None, "hooks: a lrfr.Hooks")
-    options = replace(options, ingest=with_alignment(options.ingest, alignment)) if alignment else options
+    options, runner = _aligned(source, options or MakeOptions(), alignment), runner or Runner()
     check_kind(view, str | ViewOptions, "view: a name or a ViewOptions")
     runner = replace(runner, hooks=hooks) if hooks else runner
     wished = ViewOptions(view) if isinstance(view, str) else view
@@ -162,8 +161,6 @@ def make_pairs(
     files.view_path(wished.name)
     refuse_other_layouts(files)
     loaded = _loaded(specs)
-    if alignment:
-        check_kind(source, str | Path | Source, "with align a source or its name, which is opened now")
     ingest = source if isinstance(source, Ingest) else _opened(source, files, wished.name, options)
     plan = wish(files, ingest, loaded, wished, options)
     with RunLog(files.root, wished.name) as log, store_lock(files.root), runner.session():
@@ -180,6 +177,14 @@ def make_pairs(
         log.refused(made.done.report.seen, dict(made.done.report.refused))
         log.ended(hr_written=made.done.hr_written, lr_written=made.done.lr_written)
     return made
+
+
+def _aligned(source: object, options: MakeOptions, alignment: Alignment) -> MakeOptions:
+    """Return options with what is said of alignment."""
+    if not alignment:
+        return options
+    check_kind(source, str | Path | Source, "with align a source or its name, which is opened now")
+    return replace(options, ingest=with_alignment(options.ingest, alignment))
 
 
 def _opened(source: str | Path | Source, store: StoreFiles, name: str, options: MakeOptions) -> Ingest:

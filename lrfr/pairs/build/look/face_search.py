@@ -88,11 +88,11 @@ class FaceSearch:
         weights, name = words.get("detector_weights"), words.get("detector")
         check_kind(name, str | None, "the name of a detector")
         where = as_path(weights, "a detector's weights") if weights is not None else None
+        face, on_miss = words.get("face"), words.get("on_miss")
         rules = AlignRules()
-        for word in ("face", "on_miss"):
-            if words.get(word) is not None:
-                rules = replace(rules, **{word: words[word]})
-        return cls(DetectorChoice(name if name is not None else "mtcnn", where), rules)
+        rules = rules if face is None else replace(rules, face=face)
+        rules = rules if on_miss is None else replace(rules, on_miss=on_miss)
+        return cls(DetectorChoice("mtcnn" if name is None else name, where), rules)
 
     @classmethod
     def like(cls, finder: FaceFinder, weights: Path | None = None) -> FaceSearch:
