@@ -19,6 +19,7 @@ DETECTORS: Registry[DetectorOpener] = Registry(
     "lrfr.detectors",
     {
         "mtcnn": "lrfr.pairs.align.detectors.mtcnn:open_mtcnn",
+        "scrfd": "lrfr.pairs.align.detectors.scrfd:open_scrfd",
         "yunet": "lrfr.pairs.align.detectors.yunet:open_yunet",
     },
 )
