@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.files import differences, read_sealed
 from lrfr.core.lock import store_lock
+from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.columns.column_manifest import columns_of, unfinished_columns
 from lrfr.pairs.format.manifests import ShardEntry
 from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
@@ -203,7 +204,7 @@ def _used(store: StoreFiles) -> set[Path]:
         for part in view.parts:
             used |= {store.base(part.base), *map(store.lr, part.lr), columns_of(store, part.base)}
             used |= {store.mask_path(part.mask)} if part.mask else set()
-        used |= {*store.accounts(name)}
+        used |= {*account_files(store, name)}
     return used
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.core.files import unseal
 from lrfr.core.progress import SILENT, Hooks, Stopped
+from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.export.copy_place import CopyPlace, CopySource, FolderPlace, place_of
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View
@@ -178,7 +179,7 @@ def _refuse_other_view(place: CopyPlace, view: View, name: str) -> None:
 
 def _lists(store: StoreFiles, view: str) -> list[Needed]:
     """Return the digests of what was forgotten, which stays so in the copy, and lists of faces."""
-    lists = store.accounts(view)[1:]
+    lists = account_files(store, view)[1:]
     return _small(store, [*(path.with_suffix(".npy") for path in _acts(store)), *lists])
 
 

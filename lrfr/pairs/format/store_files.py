@@ -87,10 +87,6 @@ class StoreFiles:
         """Table of the landmarks that were found on the way to a view."""
         return self.report_path(name).with_name(f"{name}.landmarks.tsv")
 
-    def accounts(self, name: str) -> tuple[Path, ...]:
-        """Files that say where a view's faces came from and what became of them, whether there or not."""
-        return self.report_path(name), self.quarantine_path(name), self.landmarks_path(name)
-
     def views(self) -> list[str]:
         """Names of all views."""
         return sorted(path.stem for path in (self.root / "views").glob("*.json"))

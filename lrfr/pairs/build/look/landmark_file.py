@@ -1,12 +1,20 @@
-"""The table of the landmarks that were found on the way to a view."""
+"""The files beside a view: the table of the landmarks that were found on the way to it, and all by name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from lrfr.core.files import make_folder, write_if_other
+from lrfr.core.files import write_if_other
 from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
 from lrfr.pairs.format.store_files import StoreFiles
+
+
+def account_files(store: StoreFiles, name: str) -> tuple[Path, Path, Path]:
+    """Return the files that say where a view's faces came from and what became of them, there or not: report,
+    refused and remarked faces, landmarks.
+    """
+    return store.report_path(name), store.quarantine_path(name), store.landmarks_path(name)
 
 
 def write_landmarks(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import write_if_other
 from lrfr.pairs.build.growth import find_hashes
+from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.build.plan import base_identity, content_identity, variant_identity
 from lrfr.pairs.care.forgetting.asked_rows import Doomed
 from lrfr.pairs.care.verify import unfinished
@@ -164,7 +165,7 @@ def _tidy(store: StoreFiles) -> None:
     """
     views = [store.view(name) for name in store.views()]
     masks = {store.mask_path(part.mask) for view in views for part in view.parts if part.mask}
-    reports = {path for view in views for path in store.accounts(view.name)}
+    reports = {path for view in views for path in account_files(store, view.name)}
     doomed = [path for path in (store.root / "masks").glob("*") if path not in masks]
     doomed += [path for path in (store.root / "reports").glob("*") if path not in reports]
     doomed += [path for folder in ("tmp", "cache") for path in (store.root / folder).glob("*")]

@@ -11,6 +11,7 @@ from lrfr.core.files import check_space, make_folder, sha256_hex, sweep, write_i
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.build.ingest import Memory
+from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.care.merging.checked_copy import Copier, FileCopy, column_files, folder_files
 from lrfr.pairs.executors.run_log import RunLog
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
@@ -250,7 +251,7 @@ def _small_files(target: StoreFiles, other: StoreFiles, options: MergeOptions) -
             pairs.append(paths)
     for name in other.views():
         new = options.name(name, other)
-        pairs += zip(other.accounts(name), target.accounts(new), strict=True)
+        pairs += zip(account_files(other, name), account_files(target, new), strict=True)
     # what is told of a list comes behind the list
     for source, there in sorted(pairs, key=lambda pair: (pair[0].suffix == ".json", pair)):
         if source.exists() and not there.exists():
