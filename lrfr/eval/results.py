@@ -57,6 +57,7 @@ class Model:
         view_digest: of the view it was trained on, which names base, specs and HR files.
         parents: role to digest of the checkpoints it was made from.
         notes: anything else.
+        published: what the papers' tables call a method with these options, where that is another word.
         changes: options of the checkpoint's method that it was measured with in place of its own.
         cost: for each input size, see :mod:`lrfr.eval.analysis.cost`.
 
@@ -73,6 +74,7 @@ class Model:
     backbone: str | None = None
     cost: tuple[Cost, ...] = ()
     changes: Mapping[str, str] = field(default_factory=dict)
+    published: str | None = None
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,7 @@ def _from_checkpoint(
         side=_word(identity.options.get("side")),
         backbone=_word(identity.options.get("backbone")),
         changes=dict(changes),
+        published=method.published,
     )
     return Recognizer(maker(found.nets), model)
 

@@ -1,6 +1,7 @@
 """Every row of every paper: named, made by commands that exist, and the page of them as it is written."""
 
 import shlex
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from lrfr.cli.main import cli
 from lrfr.core.errors import SpecError
 from lrfr.degrade.spec.model import load_spec
 from lrfr.eval.protocols.table import BENCHMARKS
-from lrfr.eval.published.papers import FAMILIES, find_table, tables
+from lrfr.eval.published.papers import FAMILIES, find_table, side_by_side, tables
 from lrfr.experiment.models import open_recognizer
 from lrfr.experiment.paper_rows import CITED, every_command, made_by, page, paper, paper_rows
 from lrfr.train import checkpoint
 from lrfr.train.backbones.branched import select_branch
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.model_identity import ModelIdentity
+from tests.eval.test_published import result as one_result
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = every_command()
@@ -133,3 +135,32 @@ def test_one_btnet_is_measured_by_nine_rules(tmp_path):
         open_recognizer(path, changes={"branches_px": "[7]"})
     with pytest.raises(SpecError, match="rule"):
         open_recognizer(path, changes={"rule": "upwards"})
+
+
+def test_each_distance_stands_in_the_rows_of_its_own_name(tmp_path):
+    """A FitNet or norm run is no F-SKD, and fills the rows that the tables have for it."""
+    names = {
+        "cosine": "fskd",
+        "fitnet": "fitnet",
+        "norm": "norm-kd",
+        "rkd": "rkd",
+        "askd": "a-skd",
+        "at": "at",
+    }
+    for distance, name in names.items():
+        method = load_recipe("fskd", "tiny", {"distance": distance, "backbone": "tiny-cbam"}).make()
+        options = TypeAdapter(type(method)).dump_python(method, mode="json")
+        saved = checkpoint.Checkpoint(ModelIdentity("fskd", options).as_dict(), {}, {}, {}, {})
+        saved.model.update(checkpoint.model_tensors(method.build(0)))
+        checkpoint.save(tmp_path / name, saved)
+        model = open_recognizer(tmp_path / name).model
+        assert (model.method, model.published) == ("fskd", name)
+        result = one_result("agedb-30", "accuracy", 0.777, (28, 28))
+        columns, rows, _ = side_by_side(find_table("fskd-components"), [replace(result, model=model)])
+        assert len(columns) == 2  # no network of the table: a row of its own
+        known = find_table("fskd-agedb-single")
+        fit = replace(model, backbone="iresnet50-cbam" if distance == "askd" else "iresnet50")
+        columns, rows, _ = side_by_side(known, [replace(result, model=fit)])
+        filled = {row[1] for row in rows if len(row) > 4 and row[4]}
+        words = {kind for kind, word in known.methods.items() if word == name}
+        assert filled == words, distance

@@ -205,7 +205,7 @@ def _is_of_row(table: Table, row: list[str], result: Result) -> bool:
     if table.method_column is None:
         return True
     wanted = table.methods.get(row[table.columns.index(table.method_column)])
-    if wanted is None or result.model.method != wanted:
+    if wanted is None or (result.model.published or result.model.method) != wanted:
         return False
     if wanted != "baseline" or table.hr_size is None:
         return True

@@ -63,6 +63,11 @@ class Method:
         """Whether the losses need labels; a view without any is then refused before anything is trained."""
         return True
 
+    @property
+    def published(self) -> str | None:
+        """The name that the papers' tables have for these options, where it is not the method's own."""
+        return None
+
     def revisions(self) -> Mapping[str, int]:
         """Return part to revision of everything besides the options that decides the numbers of a run."""
         return {

@@ -22,6 +22,8 @@ from lrfr.train.losses.contrast import TeacherQueue
 from lrfr.train.losses.distances import DISTANCES, usual_weight
 from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, revision_of
 
+_PUBLISHED = {"cosine": "fskd", "norm": "norm-kd", "askd": "a-skd"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fskd(Method):
@@ -125,6 +127,11 @@ class Fskd(Method):
     def needs_identities(self) -> bool:
         """Whether the losses need labels: the margin does, and logits are of classes."""
         return bool(self.margin_weight) or self.distance == "kl"
+
+    @property
+    def published(self) -> str | None:
+        """F-SKD's tables compare with the distances of others; a distance that they have not is no row."""
+        return _PUBLISHED.get(self.distance, self.distance)
 
     def _with_logits(self, features: Features, head: Head, label_b: Tensor) -> Features:
         emb = features.embedding_bd
