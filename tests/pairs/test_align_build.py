@@ -104,6 +104,13 @@ def test_every_photograph_has_an_end(photos, tmp_path):
     assert [remark.code for remark in table["bob/small.png"][0].remarks] == ["small"]
 
 
+def test_a_name_with_a_tab_breaks_no_table(photos, tmp_path):
+    (photos / "anna" / "a\tb.png").write_bytes(encode_png(picture()))
+    made = make(photos, tmp_path / "store")
+    assert "anna/a\tb.png" in crops(made, tmp_path / "store")
+    assert len(read_table(StoreFiles(tmp_path / "store").landmarks_path("default"))) == 4
+
+
 def test_a_miss_may_keep_its_center(photos, tmp_path):
     made = make(photos, tmp_path / "store", on_miss="keep-center")
     assert made.done.rows == 5 and made.done.report.flagged["W_NO_FACE"] == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lrfr.core.files import write_if_other
 from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
+from lrfr.pairs.align.photo_list import name_fault
 from lrfr.pairs.format.store_files import StoreFiles
 
 
@@ -30,7 +31,8 @@ def write_landmarks(
         extended: name of the view whose rows are kept: its lines stay, unless the source has their keys.
 
     """
-    path, rows = store.landmarks_path(name), list(rows)
+    # a name with a tab or a line break is no cell of a table
+    path, rows = store.landmarks_path(name), [row for row in rows if not name_fault(row.key)]
     there = store.landmarks_path(extended) if extended else path
     if extended and there.exists():
         keys = {row.key for row in rows}
