@@ -288,9 +288,11 @@ def write_fault(error: BaseException, path: Path, needed: int) -> EnvironmentFau
         return EnvironmentFault(
             f"disk full: at least {needed:,} bytes needed, {free if free is not None else 0:,} free",
             file=str(path),
+            hint="make room and type the same command again: what is written is kept",
         )
     reason = getattr(error, "strerror", None) or str(error)
-    return EnvironmentFault(f"cannot write: {reason}", file=str(path))
+    hint = "name a folder that you may write to, by --out, --store or --runs"
+    return EnvironmentFault(f"cannot write: {reason}", file=str(path), hint=hint)
 
 
 def _free_bytes(path: Path) -> int | None:

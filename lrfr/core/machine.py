@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from lrfr.core.errors import EnvironmentFault
+
 # numbers of <malloc.h>; 32 MB is the highest threshold that glibc takes
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MB = 1 << 20
@@ -34,6 +36,28 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def checked_device(device: str) -> str:
+    """Return the name of a device that torch can use here: ``cpu``, ``cuda``, ``cuda:1``, ...
+
+    Raises:
+        EnvironmentFault: it cannot; the message says what can be used.
+
+    """
+    import torch
+
+    try:
+        found = torch.device(device)
+        if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+            raise RuntimeError("no such GPU")
+        if found.type not in {"cpu", "cuda"}:
+            torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        count = torch.cuda.device_count()
+        there = f"cpu, cuda:0 to cuda:{count - 1}" if count else "torch sees no GPU: --device cpu"
+        raise EnvironmentFault(f"no device '{device}' here", hint=there) from None
+    return device
 
 
 @lru_cache(maxsize=4)

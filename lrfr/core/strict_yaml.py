@@ -194,12 +194,27 @@ def parse(text: str | bytes, file: str = TEXT_FILE) -> Document:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
         raise SpecError(
-            f"not valid YAML: {error.problem or error.context}", file=file, line=line, column=column
+            f"not valid YAML: {error.problem or error.context}",
+            file=file,
+            line=line,
+            column=column,
+            hint=_advice(str(error.problem)),
         ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
         raise SpecError(f"not valid YAML: {reason}", file=file) from None
     return Document(data, file, builder.lines)
+
+
+def _advice(problem: str) -> str | None:
+    """Return what to change for a fault that YAML's parser tells in its own words."""
+    advice = {
+        r"'\t'": "indent by spaces: YAML takes no tabs",
+        "<block end>": "this line and those around it are indented by different numbers of spaces",
+        "mapping values are not allowed": "a second ':' in a line, or a wrong indent: put texts in quotes",
+        "expected ',' or": "a bracket or a comma is missing",
+    }
+    return next((text for mark, text in advice.items() if mark in problem), None)
 
 
 def read_assignment(

@@ -11,6 +11,7 @@ from lrfr.core.errors import EnvironmentFault, SpecError, as_path, check_kind
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.analysis.cost import measure as measure_cost
 from lrfr.eval.low_res import LowRes, parse_sizes
+from lrfr.eval.protocols.layout import told_tree
 from lrfr.eval.protocols.table import Benchmark, find_benchmark
 from lrfr.eval.report.summary import NOT_RESOLVABLE, remarks_of, resolvable, summaries
 from lrfr.eval.report.text_table import aligned
@@ -248,8 +249,7 @@ def check_data(name: str, benchmark: Benchmark, data: Path | str | None) -> Path
     """
     if data is None:
         if benchmark.needs_data:
-            tree = f"expected tree:\n{benchmark.tree.strip()}"
-            raise SpecError(f"benchmark '{name}' needs --data", hint=tree)
+            raise SpecError(f"benchmark '{name}' needs --data", hint=told_tree(benchmark.tree))
         return None
     path = as_path(data, "the data of a benchmark")
     if not (path.exists() or Path(without_options(path)).exists()):

@@ -121,8 +121,17 @@ def open_chosen(
         return open_plugin(embedder, name)
     raise SpecError(
         "give either a checkpoint or --embedder MODULE:FUNCTION",
-        hint="lrfr train writes checkpoints below runs/",
+        hint=_runs_here() if checkpoint is None else "leave one of them out",
     )
+
+
+def _runs_here(folder: Path = Path("runs")) -> str:
+    """Return how to measure the newest run here, or how to make one."""
+    runs = [path.parent for path in folder.glob("*/run.json")]
+    if not runs:
+        return "lrfr train fskd makes one, below runs/"
+    newest = max(runs, key=lambda run: (run.stat().st_mtime_ns, run.name))
+    return f"such as lrfr eval {newest}"
 
 
 def open_plugin(text: str, name: str | None = None) -> Recognizer:

@@ -14,6 +14,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -255,6 +256,16 @@ def prune(run_dir: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _models_near(path: Path) -> str:
+    """Return which runs lie where a path says, or in ``runs``."""
+    for folder in dict.fromkeys((path / "runs", path.parent, Path("runs"))):
+        runs = sorted(item.parent for item in folder.glob("*/run.json"))
+        if runs:
+            close = get_close_matches(str(path), map(str, runs), n=1) or [str(run) for run in runs[:5]]
+            return f"there is {', '.join(close)}"
+    return "no run lies here or in 'runs': lrfr train fskd makes one"
+
+
 def resolve(path: Path) -> Path:
     """Return the checkpoint folder that ``path`` means: itself, or the last checkpoint of a run folder.
 
@@ -269,6 +280,6 @@ def resolve(path: Path) -> Path:
         raise DataError(
             "neither a checkpoint nor a run with one",
             file=str(path),
-            hint="name a folder under 'runs', or a checkpoint in it",
+            hint=_models_near(path),
         )
     return found[-1]

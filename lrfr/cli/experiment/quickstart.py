@@ -12,7 +12,6 @@ from lrfr.cli.experiment.experiment import show_plan
 from lrfr.cli.output import Output, command
 
 _TEACHER = "A file of weights (.onnx, .safetensors), a run of lrfr, 'here' to train one, or 'none'."
-_ALIGNED = "Say whether these are aligned crops.  [default: look]"
 
 
 @command("quickstart", short_help="From photographs to a report.")
@@ -20,7 +19,7 @@ _ALIGNED = "Say whether these are aligned crops.  [default: look]"
 @opt.option("--teacher", default="here", metavar="TEACHER", help=_TEACHER)
 @opt.option("--minutes", type=click.FloatRange(0.1), help="About how long it may take.  [default: 30]")
 @opt.path("--out", "folder", default="quickstart", help="Folder of all that is made.")
-@click.option("--aligned/--not-aligned", default=None, help=_ALIGNED)
+@click.option("--aligned/--not-aligned", default=None, help="These are crops.  [default: look]")
 @opt.plan("Show the steps and how long each may take; write nothing.")
 def quickstart_command(
     out: Output, photos: str, folder: Path, only_plan: bool, **given: object
@@ -33,7 +32,6 @@ def quickstart_command(
 
     \b
     Examples:
-      lrfr quickstart photos/
       lrfr quickstart photos/ --teacher mobilefacenet.onnx --minutes 20
       lrfr quickstart synthetic-photos:ids=10,per_id=4 --minutes 2 --dry-run
     """

@@ -145,6 +145,8 @@ def _make(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
         out.say(f"reasons: {quarantine}")
     if done.counts.gone:
         out.note(f"gone: the view showed faces that this source lacks; to keep such: --extend {made.name}")
+    if not done.identities:
+        out.note("no face has an identity: a folder for each person gives one; lrfr quickstart reads names")
     given_names = {"--view": (made.name, "default"), "--store": (str(given["store"]), "store")}
     words = [word for name, (value, usual) in given_names.items() if value != usual for word in (name, value)]
     if count:

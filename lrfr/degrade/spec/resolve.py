@@ -8,6 +8,7 @@ import copy
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -117,7 +118,10 @@ def open_document(source: str | Path, folder: Path | None = None) -> Document:
     if exists and stem not in known:  # a folder that is called like a preset hides none
         raise SpecError("not a file", file=str(source))
     if stem not in known:
-        raise SpecError(f"no such file and no preset of that name: '{name}'", hint=did_you_mean(stem, known))
+        hint = did_you_mean(stem, known)
+        if stem != name or "/" in name:
+            hint = f"lrfr init {shlex.quote(name)} writes one to start from; {hint}"
+        raise SpecError(f"no such file and no preset of that name: '{name}'", hint=hint)
     return parse(preset_text(stem), f"preset {ALIASES.get(stem, stem)}")
 
 

@@ -27,6 +27,11 @@ PICTURE_SUFFIXES = (*_LOWER, *map(str.upper, _LOWER))
 MAX_MAT_BYTES = 256 * 1024 * 1024
 
 
+def told_tree(tree: str) -> str:
+    """Return the expected files of a benchmark for a message, a line each."""
+    return "expected tree:\n  " + tree.strip().replace("\n", "\n  ")
+
+
 def need(root: Path, choices: str | Sequence[str], tree: str) -> Path:
     """Return the first of ``choices`` (paths below ``root``) that exists.
 
@@ -46,7 +51,7 @@ def need(root: Path, choices: str | Sequence[str], tree: str) -> Path:
         if root.exists()
         else "no such folder"
     )
-    raise DataError(what, file=str(root), hint=f"expected tree:\n{tree.strip()}")
+    raise DataError(what, file=str(root), hint=told_tree(tree))
 
 
 def lines_of(path: Path) -> list[Line]:

@@ -24,7 +24,8 @@ from lrfr.pairs.sources.table import SOURCES, open_source
 ELSE = "no photographs at hand? lrfr quickstart synthetic:ids=40,per_id=4"
 BY_NAME = "names of files"
 TABLE = "people.tsv"
-_NUMBERED = re.compile(r"(?P<who>.*[^\W\d_])[\s_.\-]*\(?\d+\)?")
+# a number at the end, behind something between words or behind a letter
+_NUMBERED = re.compile(r"(?P<who>.+?)(?:[\s_.\-]+|(?<=[^\W\d_]))\(?\d+\)?")
 _LISTS = (".csv", ".tsv", ".jsonl", ".txt", ".lst")
 # of a sample: crops made for recognition are square and all of one size
 _ALIKE = 0.95

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -64,7 +65,9 @@ def list_photos(text: str, out: Path) -> PhotoList:
         inside, around = out.resolve(), source.root.resolve()
         if inside == around or around in inside.parents:
             raise SpecError(
-                "the crops would lie among the photographs", file=str(out), hint="name an --out beside them"
+                "the crops would lie among the photographs",
+                file=str(out),
+                hint=f"beside them: --out {shlex.quote(f'{source.root}-aligned')}",
             )
         # what a link shows lies elsewhere too: its crops would be there twice
         source = replace(source, links="none")

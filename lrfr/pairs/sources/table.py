@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from lrfr.core.errors import SpecError, did_you_mean
@@ -166,7 +167,7 @@ def open_source(text: str) -> Source:
         bare = Path(re.split(r",\w+=", text)[0])
         suffix_kind = _kind_by_name(bare.name) if re.search(r"[{*?]", bare.name) else ""
         if not suffix_kind and (bare == path or not _there(bare)):
-            raise SpecError(f"no such source: {text}", hint=f"a path, or {did_you_mean(kind, SOURCES)}")
+            raise SpecError(f"no such source: {text}", hint=_near(bare, did_you_mean(kind, SOURCES)))
         return SOURCES[suffix_kind or kind_of(bare)](text)
     return SOURCES[kind_of(path)](text)
 
@@ -174,6 +175,20 @@ def open_source(text: str) -> Source:
 def example_of(kind: str) -> str:
     """Return what may stand behind ``--source`` for a kind; of another package's, only how it begins."""
     return getattr(SOURCES[kind], "example", "") or f"{kind}:PLACE"
+
+
+def _near(path: Path, kinds: str) -> str:
+    """Return a path that is there and spelled alike, else what there is where it was looked for."""
+    folder = path.parent
+    try:
+        names = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))[:10_000]
+    except OSError:
+        return f"there is no folder {folder} here; or {kinds}"
+    close = get_close_matches(path.name, names, n=1)
+    if close:
+        return f"did you mean --source {folder / close[0]}"
+    here = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") or "nothing"
+    return f"in {folder.resolve()} there is {here}; or {kinds}"
 
 
 def _there(path: Path) -> bool:
@@ -243,7 +258,7 @@ def _kind_of_file(path: Path) -> str:
     kind = _kind_by_name(path.name)
     if kind == "picture":
         raise SpecError(
-            "one image is no source", file=str(path), hint="name the folder of identities above it"
+            "one image is no source", file=str(path), hint=f"--source {path.absolute().parent.parent}"
         )
     head = b""
     if not kind and path.is_file():

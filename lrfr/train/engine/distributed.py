@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lrfr.core.machine import checked_device
+
 
 @dataclass(frozen=True)
 class World:
@@ -69,10 +71,14 @@ def join_world(device: str | None = None) -> Iterator[World]:
     Args:
         device: ``cpu``, ``cuda`` or ``cuda:1``; by default a GPU where there is one.
 
+    Raises:
+        EnvironmentFault: there is no such device.
+
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    checked_device(device)
     if size == 1:
         yield World(device=device)
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lrfr.core.embedder import Embedder
+from lrfr.core.machine import checked_device
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.checkpoint import load, load_model, resolve
 from lrfr.train.weights.model_identity import ModelIdentity
@@ -35,10 +36,11 @@ def load_nets(path: Path, device: str = "cpu") -> Loaded:
     Raises:
         DataError: no checkpoint there, or damaged.
         SpecError: its method is unknown.
+        EnvironmentFault: there is no such device.
 
     """
     folder = resolve(path)
-    checkpoint = load(folder, device)
+    checkpoint = load(folder, checked_device(device))
     identity = ModelIdentity.read(checkpoint, folder)
     nets = identity.make().build(identity.num_classes, None, identity.attribute_names).to(device)
     load_model(nets, checkpoint.model | checkpoint.ema, str(folder))

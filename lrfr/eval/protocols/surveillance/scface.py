@@ -12,7 +12,7 @@ import numpy as np
 from lrfr.core.errors import DataError
 from lrfr.eval.pairs import SearchList
 from lrfr.eval.protocols.identify import digest_of, identify
-from lrfr.eval.protocols.layout import integer, need, rows_of
+from lrfr.eval.protocols.layout import integer, need, rows_of, told_tree
 from lrfr.eval.protocols.seen import Ledger, numbers_in
 from lrfr.eval.results import Result
 from lrfr.eval.settings import NATIVE, Task
@@ -93,9 +93,7 @@ def _probes(
         if path.name not in {f"cam_{camera}" for camera in CAMERAS}:
             ledger.skip("not of cameras 1 to 5", f"{root.name}/{path.name}")
     if not probe:
-        raise DataError(
-            "no probe of a test identity", file=str(root), hint=f"expected tree:\n{SCFACE_TREE.strip()}"
-        )
+        raise DataError("no probe of a test identity", file=str(root), hint=told_tree(SCFACE_TREE))
     wanted = len(CAMERAS) * len(chosen)
     absent = [f"{wanted - len(probe)} of {wanted} probes are not there"] if len(probe) != wanted else []
     return probe, absent

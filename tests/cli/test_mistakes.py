@@ -1,0 +1,199 @@
+"""The commonest mistakes of a first day: each ends in one message, with its exit code, that says what to type next;
+where that is a command, it is typed, and works.
+"""
+
+import os
+import re
+import shlex
+
+import pytest
+import torch
+
+from lrfr.core.image import encode_png
+from lrfr.pairs.sources.synthetic import render_face
+
+SPEC = "version: 1\nname: x\nimage: {size: 112}\npipeline:\n"
+DOWN = "  - {op: down, size: 14, filter: bicubic, antialias: true}\n"
+
+
+@pytest.fixture
+def typed(lrfr, tmp_path):
+    """An empty folder with four people in ``faces``; ``typed(line)`` gives the code and all that was said."""
+    for person in range(4):
+        for number in range(3):
+            path = tmp_path / f"faces/p{person}/{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_png(render_face(person, number, 1)[0]))
+
+    def call(line):
+        code, out, err = lrfr(*shlex.split(line))
+        assert "bug in lrfr" not in err and "Traceback" not in err
+        return code, out + err
+
+    return call
+
+
+def pairs(typed, more=""):
+    code, said = typed(f"make-pairs --source faces --spec maug --view mine {more}")
+    assert code == 0, said
+    return said
+
+
+# the mistake, its exit code, what the message says, and the word that mends the line
+NEAR = {
+    "no such source": ("make-pairs --source facs --plan", 2, r"did you mean --source (faces)", "facs"),
+    "no such preset": ("degrade faces --spec mugg --preview", 2, r"did you mean '(maug)'", "mugg"),
+    "no such method": ("train show fskdd", 2, r"did you mean '(fskd)'", "fskdd"),
+    "no such benchmark": ("eval --benchmark sintetic --embedder m:e", 2, r"did you mean '(synthetic)'", None),
+    "no such experiment": ("experiment demoo --plan", 2, r"did you mean '(demo)'", "demoo"),
+    "no such setting": ("train fskd --dry-run --set lamda=3", 2, r"did you mean '(lambda)'", "lamda"),
+    "no such command": ("make-pear --plan", 2, r"Did you mean '(make-pairs)'", "make-pear"),
+    "no such op": ("spec check op.yaml", 2, r"op.yaml:5:6: .*did you mean '(down)'", None),
+    "an old spelling in a spec": ("spec check old.yaml", 2, r"old.yaml:3:20: .*did you mean '(color)'", None),
+}
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_a_near_name_is_named_and_works(typed, tmp_path, name):
+    (tmp_path / "op.yaml").write_text(SPEC + DOWN.replace("down", "dwon"))
+    (tmp_path / "old.yaml").write_text(SPEC.replace("size: 112", "size: 112, colour: rgb") + DOWN)
+    line, expected, pattern, wrong = NEAR[name]
+    code, said = typed(line)
+    found = re.search(pattern, said)
+    assert code == expected and found, said
+    if wrong is not None:
+        code, said = typed(line.replace(wrong, found[1]))
+        assert code == 0, said
+
+
+def test_a_view_that_is_misspelled(typed):
+    pairs(typed)
+    for line in ("store info mien", "make-pairs --extend mien --source faces --plan", "store card mien"):
+        code, said = typed(line)
+        assert code == 2 and re.search(r"did you mean '(mine)'", said), said
+        assert typed(line.replace("mien", "mine"))[0] == 0
+
+
+def test_training_before_there_are_pairs(typed):
+    code, said = typed("train baseline --view mine")
+    assert code == 2 and "there is no store here" in said and "lrfr make-pairs" in said
+    pairs(typed)
+    assert typed("train baseline --view mine --dry-run")[0] == 0
+
+
+def test_a_batch_that_is_larger_than_the_data(typed):
+    pairs(typed)
+    code, said = typed("train baseline --view mine")
+    found = re.search(r"--set batch_size=\d+", said)
+    assert code == 3 and found, said
+    code, said = typed(f"train baseline --view mine --max-steps 1 --set backbone=tiny-gap {found[0]}")
+    assert code == 0, said
+
+
+def test_a_gpu_that_is_not_there(typed):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    pairs(typed)
+    line = "train baseline --view mine --max-steps 1 --set batch_size=4 --set backbone=tiny-gap --device cuda"
+    code, said = typed(line)
+    found = re.search(r"no device 'cuda' here \(.*(--device cpu)\)", said)
+    assert code == 5 and found, said
+    assert typed(line.replace("--device cuda", found[1]))[0] == 0
+    code, said = typed("eval runs/baseline --device cuda:3")
+    assert code == 5 and "--device cpu" in said
+    assert typed(f"{line.replace('--device cuda', '--device gpu')}")[0] == 5
+
+
+def test_an_interrupted_run_with_other_settings(typed):
+    pairs(typed)
+    line = "train baseline --view mine --max-steps 1 --set batch_size=4 --set backbone=tiny-gap"
+    assert typed(line)[0] == 0
+    code, said = typed(f"{line} --set train.lr=0.5")
+    assert code == 2 and "lr" in said and "--name" in said, said
+    assert typed(f"{line} --set train.lr=0.5 --name other")[0] == 0
+    code, said = typed("eval")  # and what there is to measure is named
+    found = re.search(r"lrfr (eval runs/other)", said)
+    assert code == 2 and found, said
+    assert typed(f"{found[1]} --dry-run")[0] == 0
+    code, said = typed("eval runs/basline")
+    found = re.search(r"there is (runs/baseline)", said)
+    assert code == 3 and found, said
+    code, said = typed("eval runs/baseline --benchmark lfw")
+    assert code == 2 and "needs --data" in said and "\n  lfw.bin" in said and "\\n" not in said
+
+
+def test_a_teacher_that_is_not_there(typed):
+    pairs(typed)
+    code, said = typed("train fskd --view mine --parent teacher=runs/big")
+    assert code == 3 and "runs/big" in said and "lrfr train" in said
+
+
+def test_one_picture_in_place_of_a_folder(typed):
+    code, said = typed("make-pairs --source faces/p0/0.png --plan")
+    found = re.search(r"(--source \S+faces)\)", said)
+    assert code == 2 and found, said
+    assert typed(f"make-pairs {found[1]} --plan")[0] == 0
+
+
+def test_a_folder_without_folders_for_people(typed, tmp_path):
+    for path in sorted((tmp_path / "faces").rglob("*.png")):
+        (tmp_path / "flat").mkdir(exist_ok=True)
+        (tmp_path / f"flat/{path.parent.name}_{path.name}").write_bytes(path.read_bytes())
+    code, said = typed("make-pairs --source flat --spec maug")
+    assert code == 0 and "no face has an identity" in said and "lrfr quickstart" in said
+    for number in range(4, 12):
+        for again in (0, 1):
+            face = encode_png(render_face(number, again, 1)[0])
+            (tmp_path / f"flat/p{number}_{again}.png").write_bytes(face)
+    code, said = typed("quickstart flat --dry-run --minutes 1")
+    assert code == 0 and "12 people, told by names of files; aligned crops" in said, said
+
+
+def test_tabs_and_crooked_indents_in_a_spec(typed, tmp_path):
+    (tmp_path / "tabs.yaml").write_text(SPEC + DOWN.replace("  -", "\t-"))
+    (tmp_path / "crooked.yaml").write_text(SPEC + "  - op: down\n   size: 14\n")
+    code, said = typed("spec check tabs.yaml")
+    assert code == 2 and "tabs.yaml:5:1" in said and "indent by spaces" in said
+    code, said = typed("spec check crooked.yaml")
+    assert code == 2 and "crooked.yaml:6:4" in said and "different numbers of spaces" in said
+    (tmp_path / "tabs.yaml").write_text((tmp_path / "tabs.yaml").read_text().replace("\t", "  "))
+    assert typed("spec check tabs.yaml")[0] == 0
+
+
+def test_a_spec_that_is_not_there(typed):
+    code, said = typed("degrade faces --spec mine.yaml --preview")
+    found = re.search(r"lrfr (init mine.yaml)", said)
+    assert code == 2 and found, said
+    assert typed(found[1])[0] == 0 and typed("degrade faces --spec mine.yaml --preview")[0] == 0
+
+
+def test_crops_among_the_photographs(typed):
+    code, said = typed("align faces --out faces/aligned --dry-run")
+    assert code == 2 and "--out faces-aligned" in said
+
+
+def test_a_store_where_nobody_may_write(typed, tmp_path):
+    if os.geteuid() == 0:
+        (tmp_path / "file").write_text("")
+        where = "file/store"
+    else:
+        (tmp_path / "closed").mkdir(mode=0o500)
+        where = "closed/store"
+    code, said = typed(f"make-pairs --source faces --spec maug --store {where}")
+    assert code == 5 and "cannot write" in said and "--store" in said, said
+
+
+def test_too_few_people(typed):
+    code, said = typed("quickstart faces --dry-run")
+    found = re.search(r"lrfr (quickstart synthetic:\S+)\)", said)
+    assert code == 3 and found, said
+    assert typed(f"{found[1]} --dry-run")[0] == 0
+
+
+def test_measuring_on_the_people_that_were_learned(typed):
+    pairs(typed)
+    assert (
+        typed("train baseline --view mine --max-steps 1 --set batch_size=4 --set backbone=tiny-gap")[0] == 0
+    )
+    code, said = typed("eval runs/baseline --benchmark view --replicates 0")
+    assert code == 0 and "trained on these very faces" in said
