@@ -285,11 +285,9 @@ def write_fault(error: BaseException, path: Path, needed: int) -> EnvironmentFau
     code = getattr(error, "errno", None)
     free = _free_bytes(path)
     if code == errno.ENOSPC or (code is None and free is not None and free < max(needed, 1 << 20)):
-        return EnvironmentFault(
-            f"disk full: at least {needed:,} bytes needed, {free if free is not None else 0:,} free",
-            file=str(path),
-            hint="make room and type the same command again: what is written is kept",
-        )
+        full = f"disk full: at least {needed:,} bytes needed, {free if free is not None else 0:,} free"
+        again = "make room and type the same command again: what is written is kept"
+        return EnvironmentFault(full, file=str(path), hint=again)
     reason = getattr(error, "strerror", None) or str(error)
     hint = "name a folder that you may write to, by --out, --store or --runs"
     return EnvironmentFault(f"cannot write: {reason}", file=str(path), hint=hint)
