@@ -139,6 +139,7 @@ class _Family:
     def train(self, recipe: Recipe, given: Mapping[str, Path], folder: Path) -> Run:
         """Train ``recipe`` in ``folder`` after its parents."""
         dataset = self.dataset
+        recipe = self._enlarging(recipe, folder)
         if (folder / "run.json").exists():
             dataset = dataset.known_as(RunRecord.read(folder).identity.view)
         else:
@@ -149,6 +150,20 @@ class _Family:
         for line in _header(recipe, dataset, folder):
             self.hooks.note(line)
         return _run(plan, folder, train(plan, dataset, folder, self.options, self.hooks))
+
+    def _enlarging(self, recipe: Recipe, folder: Path) -> Recipe:
+        """Return the recipe with the filter of the view, so that faces are embedded as they were trained; a
+        run that began with another one goes on with it.
+        """
+        if (folder / "run.json").exists():
+            began = RunRecord.read(folder).recipe.get("options")
+            spec = began.get("input") if isinstance(began, Mapping) else None
+            return recipe.enlarging_by(spec["filter"], spec["antialias"]) if spec else recipe
+        found = {(variant.up.filter, variant.up.antialias) for variant in self.dataset.view.variants}
+        if len(found) != 1:
+            self.hooks.note(f"the view enlarges by {len(found)} filters; the embedder keeps the recipe's")
+            return recipe
+        return recipe.enlarging_by(*found.pop())
 
     def _parents(self, recipe: Recipe, given: Mapping[str, Path]) -> dict[str, Path]:
         """Return the run of every role: given, reused, or trained now."""

@@ -39,6 +39,7 @@ class Recipe:
         settings: the loop's settings.
         parents: role to the recipe of the run that fills it.
         data: what the view should hold (``spec``), free text for the rest.
+        states_filter: whether the recipe itself says how the embedder resizes.
 
     """
 
@@ -49,6 +50,17 @@ class Recipe:
     parents: dict[str, Recipe] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
+    states_filter: bool = False
+
+    def enlarging_by(self, filter: str, antialias: bool) -> Recipe:
+        """Return the recipe, its parents' too, with an embedder that enlarges small faces as the training's
+        view does; one that states a filter keeps it.
+        """
+        parents = {role: parent.enlarging_by(filter, antialias) for role, parent in self.parents.items()}
+        options = dict(self.options)
+        if not self.states_filter and isinstance(options.get("input"), Mapping):
+            options["input"] = {**options["input"], "filter": filter, "antialias": antialias}
+        return dataclasses.replace(self, options=options, parents=parents)
 
     def make(self) -> Method:
         """Return the method."""
@@ -143,6 +155,7 @@ def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str
         parents,
         dict(data.get("data") or {}),
         str(data.get("about", "")),
+        "filter" in ((data.get("options") or {}).get("input") or {}),
     )
 
 

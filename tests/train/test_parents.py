@@ -217,3 +217,23 @@ def test_trainings_of_several_threads_take_turns(store, tmp_path):
     alone = digest("alone")
     with ThreadPoolExecutor(3) as pool:
         assert set(pool.map(digest, ["one", "two", "three"])) == {alone}
+
+
+def test_small_faces_are_embedded_as_the_view_enlarges_them(dataset, tmp_path):
+    """The filter of view and embedder are one, the teacher's too; a recipe that states its own keeps it."""
+    up = dataset.view.variants[0].up
+    assert (up.filter, up.antialias) == ("linear", False)
+    for extra, wanted in (
+        ([], ("linear", False)),
+        (["input.filter=bicubic", "input.antialias=true"], ("bicubic", True)),
+    ):
+        recipe = load_recipe("baseline", "tiny", [*FAST, "train.length=1", *extra])
+        run = train_model(recipe, dataset, tmp_path / wanted[0])
+        embed = run.embedder()
+        assert (embed.spec.filter, embed.spec.antialias) == wanted
+        assert train_model(recipe, dataset, tmp_path / wanted[0]).started_at == 1  # found again
+    resolved = load_recipe("fskd", "paper").enlarging_by("cubic", False)
+    for options in (resolved.options, resolved.parents["teacher"].options):
+        assert (options["input"]["filter"], options["input"]["antialias"]) == ("cubic", False)
+    official = load_recipe("fskd", "official").enlarging_by("cubic", False)
+    assert official.options["input"]["filter"] == "nearest"

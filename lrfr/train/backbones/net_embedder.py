@@ -21,21 +21,25 @@ from lrfr.degrade.ops.resize import resize_batch
 BATCH = 128
 
 
+_Opencv = Literal["nearest", "nearest_exact", "linear", "cubic", "area", "lanczos4"]
+Filter = Literal["bilinear", "bicubic", "box", "hamming", "lanczos"] | _Opencv
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """How images of any size reach the network; recorded in every checkpoint.
 
     Attributes:
         size_px: side of the network's input.
-        filter: interpolation to that side.
-        antialias: low-pass before shrinking (enlarging is the same either way).
+        filter: interpolation to that side; of a recipe that states none, the one by which its view enlarges.
+        antialias: widen the filter with the scale; without, the names are OpenCV's (``linear``, ``cubic``).
 
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     size_px: int = 112
-    filter: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
+    filter: Filter = "bicubic"
     antialias: bool = True
 
 

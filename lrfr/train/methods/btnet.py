@@ -171,7 +171,10 @@ class BtnetBranch(Method):
 
     def _shrink(self, x_bchw: Tensor, side_px: int) -> Tensor:
         return F.interpolate(
-            x_bchw, size=(side_px, side_px), mode=self.input.filter, antialias=self.input.antialias
+            x_bchw,
+            size=(side_px, side_px),
+            mode={"linear": "bilinear", "cubic": "bicubic"}.get(self.input.filter, self.input.filter),
+            antialias=self.input.antialias,
         )
 
     def embedder(self, nets: Nets) -> Embedder:
