@@ -212,4 +212,6 @@ def _is_tga(head: bytes) -> bool:
 
 def suffix_fits(kind: str, name: str) -> bool:
     """Return whether a file name's suffix says what the content is (one that no picture has says nothing)."""
+    if kind == "JPEG" and name.endswith(".jpg"):
+        return True
     return _KIND_BY_SUFFIX.get(os.path.splitext(name)[1].lower(), kind) == kind

@@ -78,12 +78,13 @@ def decode(data: bytes) -> ImageU8:
     return read_picture(data).pixels
 
 
-def read_picture(data: bytes, name: str = "") -> Picture:
+def read_picture(data: bytes, name: str = "", *, silent: bool = False) -> Picture:
     """Decode as :func:`decode`, and say what is unusual.
 
     Args:
         data: a file's bytes.
         name: of the file, to compare its suffix with the content.
+        silent: whether standard error is at nothing already (``silence.silent_where_allowed``).
 
     Raises:
         ImageFault: with the reason code; nothing else.
@@ -92,7 +93,7 @@ def read_picture(data: bytes, name: str = "") -> Picture:
     kind, plain = _kind(data), False
     if kind == "JPEG":
         header = read_jpeg_header(data)
-        pixels, found = _decode_jpeg(header)
+        pixels, found = _decode_jpeg(header, silent)
         plain = header.plain and header.upright
     elif kind == "PPM":
         pixels, found = _decode_netpbm(data)
@@ -143,9 +144,9 @@ def _check_extent(width: int, height: int) -> None:
 _Decoded = tuple[ImageU8, tuple[str, ...]]
 
 
-def _decode_jpeg(header: JpegHeader) -> _Decoded:
+def _decode_jpeg(header: JpegHeader, silent: bool) -> _Decoded:
     _check_extent(header.width, header.height)
-    pixels = decode_plain(header.bare.data) if header.plain else None
+    pixels = decode_plain(header.bare.data, silent=silent) if header.plain else None
     return _by_pillow("JPEG", header.bare) if pixels is None else _finished(pixels, header.bare)
 
 
@@ -196,6 +197,8 @@ def _bytes(value: object) -> bytes:
 
 
 def _finished(pixels: ImageU8, bare: Bare, alpha: bool = False) -> _Decoded:
+    if not (bare.exif or bare.xmp or bare.several or bare.profile or alpha or bare.trailing):
+        return pixels, ()
     turn = orientation_of(bare.exif, bare.xmp) if bare.exif or bare.xmp else 1
     found = {
         "W_ANIMATED": bare.several,

@@ -7,7 +7,9 @@ and DAC.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,7 @@ MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_280_000_000
 
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_SEGMENT = struct.Struct(">BBH")
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _METADATA = frozenset({0xFE, *range(0xE0, 0xF0)})
@@ -88,7 +91,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         ImageFault: E_TRUNCATED, or E_BOMB for more scans than any encoder writes.
 
     """
-    exif, xmp, frame, kept = [], b"", (0, b""), []
+    exif, xmp, frame, kept, kept_bytes = [], b"", (0, b""), [], 2
     profile = several = False
     for code, start, end in _segments(data):
         if code in _METADATA and code not in _PIXEL_SEGMENTS:
@@ -102,16 +105,18 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         if code in _FRAMES:
             frame = code, data[start + 4 : end]
         kept.append((start, end))
+        kept_bytes += end - start
     process, head = frame
     if len(head) < 6:
         raise ImageFault("E_TRUNCATED", "a JPEG without frame header")
     if process in _UNREAD_PROCESSES:
         raise ImageFault("E_FORMAT", _UNREAD_PROCESSES[process])
     height, width = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big")
-    scan = kept.pop()[0]
+    scan, end = kept.pop()
     ordinary = _ends_as_it_should(data, scan, width * height)
     trailing = not several and not data.endswith(b"\xff\xd9")
-    pixels = _without_metadata(data, kept, scan)
+    # without its metadata
+    pixels = data if kept_bytes == end else b"".join((data[:2], *(data[a:b] for a, b in kept), data[scan:]))
     bare = Bare(pixels, b"".join(exif), xmp, several, profile, trailing)
     return JpegHeader(process, head[0], width, height, head[5], ordinary, bare)
 
@@ -123,28 +128,26 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         ImageFault: E_TRUNCATED, when there is no scan.
 
     """
-    place = 2
+    place, size = 2, len(data)
     while True:
-        found = _MARKER.search(data, place)
-        if not found:
-            raise ImageFault("E_TRUNCATED", "no picture within the JPEG")
-        place, code = found.start(), found[0][1]
-        if code in _BARE_MARKERS:
-            place += 2
-            continue
-        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-        if end > len(data):
+        # where a segment ends the next one begins; only what is odd is searched for
+        lead, code, length = _SEGMENT.unpack_from(data, place) if place + 4 <= size else (0, 0, 0)
+        if lead != 0xFF or code < 0xC0 or 0xD0 <= code <= 0xD9 or code == 0xFF:
+            found = _MARKER.search(data, place)
+            if not found:
+                raise ImageFault("E_TRUNCATED", "no picture within the JPEG")
+            place, code = found.start(), found[0][1]
+            if code in _BARE_MARKERS:
+                place += 2
+                continue
+            length = int.from_bytes(data[place + 2 : place + 4], "big")
+        end = place + 2 + length
+        if end > size:
             raise ImageFault("E_TRUNCATED", "a segment goes beyond the end of the file")
         yield code, place, end
         if code == 0xDA:
             return
         place = end
-
-
-def _without_metadata(data: bytes, kept: list[tuple[int, int]], scan: int) -> bytes:
-    if sum(end - start for start, end in kept) + 2 == scan:
-        return data
-    return b"".join((data[:2], *(data[start:end] for start, end in kept), data[scan:]))
 
 
 # tables, comments, applications' segments and further scans: what may stand behind a scan
@@ -174,18 +177,19 @@ def _ends_as_it_should(data: bytes, place: int, pixels: int) -> bool:
     raise ImageFault("E_BOMB", f"{scans} scans")
 
 
-def decode_plain(data: bytes) -> ImageU8 | None:
+def decode_plain(data: bytes, *, silent: bool = False) -> ImageU8 | None:
     """Return a plain JPEG as uint8 [H, W, 3], not turned; None where OpenCV must not or cannot decode it.
 
-    OpenCV and Pillow run the same library here, with the same pixels.
+    OpenCV and Pillow run the same library here, with the same pixels. ``silent`` says that standard error is
+    at nothing already (:func:`~lrfr.core.image.silence.silent_where_allowed`).
     """
     # OpenCV's copy of that library writes about damage to standard error, without the file's name
-    if not may_silence():
+    if not silent and not may_silence():
         return None
     import cv2
 
     try:
-        with silent_stderr():
+        with nullcontext() if silent else silent_stderr():
             return cv2.imdecode(
                 np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
             )

@@ -6,7 +6,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,6 +34,19 @@ def silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextmanager
+def silent_where_allowed() -> Iterator[bool]:
+    """Point file descriptor 2 at nothing for many pictures at once, and tell whether that could be done."""
+    with ExitStack() as stack:
+        silent = may_silence()
+        try:
+            if silent:
+                stack.enter_context(silent_stderr())
+        except OSError:  # no descriptor is left
+            silent = False
+        yield silent
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from lrfr.pairs.build.look.photo_faces import PhotoFaces, find_faces
 from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
 from lrfr.pairs.build.plan import BasePlan, make_plan
 from lrfr.pairs.build.scan import Ingest, scan
-from lrfr.pairs.build.tasks import HrTask
+from lrfr.pairs.build.tasks import Draw, HrTask
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.manifests import BaseManifest
 from lrfr.pairs.format.rows import write_rows
@@ -154,7 +154,13 @@ class SourceChanged(Exception):
         self.keys = keys
 
 
-def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[str] = frozenset()) -> Seen:
+def look(
+    store: StoreFiles,
+    ingest: Ingest,
+    runner: Runner,
+    changed: frozenset[str] = frozenset(),
+    draws: Sequence[Draw] | None = None,
+) -> Seen:
     """List a source and look at every face once.
 
     Args:
@@ -162,12 +168,14 @@ def look(store: StoreFiles, ingest: Ingest, runner: Runner, changed: frozenset[s
         ingest: the source and how it is taken in.
         runner: how to scan.
         changed: keys whose bytes changed after they were scanned: refused.
+        draws: variants to make of what is read; None where no shard is written next.
+
     """
     memory = Memory.of(store, ingest.allow_forgotten)
     # before the scan, so that its cache and the quarantine do not learn the names again
     listing = memory.without(ingest.listing())
     faces, repeated = distinct(listing.faces)
-    looked = scan(ingest, faces, store.root, runner, memory.has_content)
+    looked = scan(ingest, faces, store.root, runner, memory.has_content, draws)
     found = looked.found
     if memory:
         stays = np.fromiter((not memory.has_content(item.sha256) for item in found), bool, len(found))
@@ -276,7 +284,10 @@ def hr_task(
     marks = ingest.landmarks_of(plan.faces[rows.start : rows.stop])
     places = tuple(plan.faces.places(rows))
     digests = plan.rows.digests[rows.start : rows.stop].tobytes()
-    return HrTask(place, store.tmp, scratch, ingest.source, places, digests, plan.options.prepare, marks)
+    spool = plan.spool and plan.spool.take(slice(rows.start, rows.stop))
+    return HrTask(
+        place, store.tmp, scratch, ingest.source, places, digests, plan.options.prepare, marks, spool
+    )
 
 
 def base_manifest(plan: BasePlan, store: StoreFiles, files: Mapping[str, str]) -> BaseManifest:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrfr.core.errors import SpecError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import Spec, parse_spec
+from lrfr.pairs.build.look.spool import Spool
 from lrfr.pairs.build.plan import variant_identity
 from lrfr.pairs.build.tasks import Draw, LrTask
 from lrfr.pairs.executors.dispatch import Runner
@@ -24,6 +25,9 @@ LR_BYTES = 512
 # variants of one task: each holds some pages in memory; and what a kill may lose, where ops are slow
 MAX_TOGETHER = 16
 MAX_TASK_MS = 60_000
+# of all variants of a face that are made as it is looked at: what a kill of the scan may lose, and what is in
+# vain where the store turns out to hold them
+MAX_AT_ONCE_MS = 1.0
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,51 @@ class WrittenVariant:
     written: int
 
 
+@dataclass(frozen=True)
+class Spooled:
+    """What the scan kept of the rows of a base: where it lies, and the variants in each entry."""
+
+    base: str
+    spool: Spool
+    draws: tuple[Draw, ...]
+
+    def of(self, base: BaseManifest, task: LrTask) -> LrTask:
+        """Return a task of a base that takes what was kept, where that is all it writes."""
+        if base.id != self.base or not set(task.draws) <= set(self.draws):
+            return task
+        rows = task.places[0].rows
+        # record 0 of an entry is HR
+        slots = tuple(1 + self.draws.index(draw) for draw in task.draws)
+        return replace(task, spool=self.spool.take(slice(rows.start, rows.stop)), slots=slots)
+
+
+def draw_of(variant: Variant, codec: LrCodec = LR_CODEC) -> Draw:
+    """Return how a task makes a variant."""
+    return Draw(variant.spec.canonical(), variant.number, variant.traces, codec)
+
+
+def cheap_draws(variants: Sequence[Variant]) -> tuple[Draw, ...]:
+    """Return the variants that are made as a face is looked at: all, or none where they take long."""
+    cost = sum(_milliseconds(Pipeline(variant.spec)) for variant in variants)
+    return tuple(map(draw_of, variants)) if cost <= MAX_AT_ONCE_MS else ()
+
+
+def _milliseconds(pipeline: Pipeline) -> float:
+    # a spec that costs nothing still decodes HR and encodes LR
+    return max(0.1, pipeline.cost_ms)
+
+
 def write_variants(
-    store: StoreFiles, base: BaseManifest, variants: Sequence[Variant], runner: Runner
+    store: StoreFiles,
+    base: BaseManifest,
+    variants: Sequence[Variant],
+    runner: Runner,
+    spooled: Spooled | None = None,
 ) -> list[WrittenVariant]:
     """Write (or find) degraded variants of one base.
 
     Shards of the same rows are made by one task, which decodes HR once for all of them; no variant waits for
-    another.
+    another. What the scan made already is taken from ``spooled``.
     """
     written = [0] * len(variants)
     found = [_whole(store, variant_id(base.content, variant)) for variant in variants]
@@ -138,6 +180,7 @@ def write_variants(
     for index, item in planned.items():
         written[index] = sum(place.stop - place.start for place in item.missing)
     tasks = _tasks(store, base, list(planned.values()), runner.scratch)
+    tasks = [spooled.of(base, task) for task in tasks] if spooled else tasks
     seconds = sum(written[index] * item.milliseconds for index, item in planned.items()) / 1e3
     total, images = base.rows * len(planned), sum(written)
     phase = variants[open_ones[0]].name if len(planned) == 1 else f"{len(planned)} variants"
@@ -172,8 +215,7 @@ def _plan(store: StoreFiles, base: BaseManifest, variant: Variant) -> _Planned:
     pipeline, places = Pipeline(variant.spec), lr_places(store, base, variant)
     make_folder(places[0].folder)
     missing = tuple(place for place in places if not committed(place))
-    # a spec that costs nothing still decodes HR and encodes LR
-    return _Planned(variant, pipeline.portable, max(0.1, pipeline.cost_ms), tuple(places), missing)
+    return _Planned(variant, pipeline.portable, _milliseconds(pipeline), tuple(places), missing)
 
 
 def _tasks(
@@ -212,9 +254,9 @@ def lr_task(
     codec: LrCodec = LR_CODEC,
 ) -> LrTask:
     """Return the task that writes shards of the same rows of some variants."""
-    draws = (Draw(variant.spec.canonical(), variant.number, variant.traces, codec) for variant, _ in shards)
+    draws = tuple(draw_of(variant, codec) for variant, _ in shards)
     places = tuple(place for _, place in shards)
-    return LrTask(places, tuple(draws), store.tmp, scratch, store.base(base.id), base.sealed)
+    return LrTask(places, draws, store.tmp, scratch, store.base(base.id), base.sealed)
 
 
 def lr_manifest(

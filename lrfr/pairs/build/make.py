@@ -5,6 +5,7 @@ not redone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Unpack
@@ -20,7 +21,7 @@ from lrfr.pairs.build.ingest import open_ingest, with_alignment
 from lrfr.pairs.build.look.face_search import Alignment
 from lrfr.pairs.build.look.landmark_file import write_landmarks
 from lrfr.pairs.build.look.report_files import write_report
-from lrfr.pairs.build.lr import write_variants
+from lrfr.pairs.build.lr import Spooled, cheap_draws, write_variants
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.view_file import (
     FilledPart,
@@ -172,8 +173,12 @@ def make_pairs(
             # another process has written the view since
             plan = wish(files, ingest, loaded, wished, options)
         log.start()
-        made = _write(files, plan, replace(runner, on_phase=log.phase))
-        sweep(files.tmp)
+        try:
+            made = _write(files, plan, replace(runner, on_phase=log.phase))
+        finally:
+            # also what the scan kept for shards that are not written now
+            with suppress(OSError):
+                sweep(files.tmp)
         log.refused(made.done.report.seen, dict(made.done.report.refused))
         log.ended(hr_written=made.done.hr_written, lr_written=made.done.lr_written)
     return made
@@ -212,7 +217,8 @@ def _write(store: StoreFiles, wish: Wish, runner: Runner) -> MadeView:
     grown = _base_rounds(store, wish, runner)
     filled, images = [], 0
     for held in grown.parts:
-        made = write_variants(store, held.base, [item.variant for item in wish.wanted], runner)
+        variants = [item.variant for item in wish.wanted]
+        made = write_variants(store, held.base, variants, runner, grown.spooled)
         filled.append(FilledPart(held, tuple(item.manifest for item in made)))
         images += sum(item.written for item in made)
     written = write_view(store, filled, [item.ref for item in wish.wanted], wish.view)
@@ -244,14 +250,18 @@ class _Grown:
     report: SourceReport
     written: int
     note: str
+    spooled: Spooled | None = None
 
 
 def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
     """Plan and write what is new; files that change under us are refused and the rest is planned again."""
     changed: frozenset[str] = frozenset()
     ingest, name = wish.ingest, wish.view.name
+    # a view that is there is made again of what it has, and hardly of new faces
+    fresh_view = wish.before is None or wish.options.extend is not None
+    draws = cheap_draws([item.variant for item in wish.wanted]) if fresh_view else None
     for _ in range(MAX_ROUNDS):
-        seen = look(store, ingest, runner, changed)
+        seen = look(store, ingest, runner, changed, draws)
         report = seen.report(ingest.source.describe())
         told = seen.quarantine()
         report = write_report(store, name, report, told, wish.options.extend, hooks=runner.hooks)
@@ -268,7 +278,9 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
             continue
         parts = shown_by(growth.held, fresh.manifest if fresh else None)
         written = fresh.written if fresh else 0
-        return _Grown(tuple(parts.values()), growth.counts, report, written, note)
+        spool = growth.fresh.spool if growth.fresh else None
+        spooled = Spooled(growth.fresh.base_id, spool, draws or ()) if growth.fresh and spool else None
+        return _Grown(tuple(parts.values()), growth.counts, report, written, note, spooled)
     raise DataError(
         f"{len(changed)} source files keep changing", hint="run again when nothing writes to the source"
     )

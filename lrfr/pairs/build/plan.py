@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError
 from lrfr.core.files import digest_of
 from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
+from lrfr.pairs.build.look.spool import Spool
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, Form
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, order_of
@@ -50,13 +51,14 @@ def base_options(base: BaseManifest, prepare: Prepare) -> BaseOptions:
 
 @dataclass(frozen=True)
 class BasePlan:
-    """A planned base: ``faces[row]``, its row table and ids."""
+    """A planned base: ``faces[row]``, its row table and ids, and what was left of its rows by the scan."""
 
     base_id: str
     content_id: str
     faces: FaceList
     rows: Rows
     options: BaseOptions
+    spool: Spool | None = None
 
     @property
     def crop(self) -> Crop:
@@ -70,7 +72,8 @@ class BasePlan:
 
     def part(self, rows: NDArray[np.int64]) -> BasePlan:
         """Return the plan of a base of some rows."""
-        return _planned(self.faces.take(rows), self.rows.take(rows), self.options)
+        spool = self.spool and self.spool.take(rows)
+        return _planned(self.faces.take(rows), self.rows.take(rows), self.options, spool)
 
     def shards(self) -> list[tuple[str, int, int]]:
         """Return (name, first row, stop) of every HR shard."""
@@ -100,13 +103,14 @@ def make_plan(
     order, chosen = order[ways], kept[ways]
     picked = listed.take(chosen)
     rows = _row_table(picked, table.digests[chosen], table.sizes[chosen], landmarks)
-    return _planned(picked, replace(rows, order=order), options)
+    spool = table.spool and table.spool.take(chosen)
+    return _planned(picked, replace(rows, order=order), options, spool)
 
 
-def _planned(faces: FaceList, rows: Rows, options: BaseOptions) -> BasePlan:
+def _planned(faces: FaceList, rows: Rows, options: BaseOptions, spool: Spool | None = None) -> BasePlan:
     content = content_identity(rows, options.prepare.describe(), options.seed)
     base_id = base_identity(content, rows, BLOCK_ROWS[options.access])
-    return BasePlan(base_id, content, faces, rows, options)
+    return BasePlan(base_id, content, faces, rows, options, spool)
 
 
 def content_identity(rows: Rows, crop: Crop, seed: int) -> str:

@@ -5,7 +5,7 @@ encoding.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,27 @@ from lrfr.core.image import (
 from lrfr.core.landmarks import ALIGN_REVISION, align
 from lrfr.pairs.align.checks import landmark_fault
 from lrfr.pairs.format.manifests import Crop, FaceFinder
+from lrfr.pairs.format.records import JPEG, decode_payload
 from lrfr.pairs.sources.base import Content
 
 Landmarks = tuple[float, ...]
 # raised by hand when ``core.image.square_fit`` may give other pixels, or other JPEGs keep their bytes
 FIT_REVISION = 1
+
+
+class Cut(NamedTuple):
+    """What a look at a face saw.
+
+    Attributes:
+        pixels: the crop, uint8 ``[size, size, 3]`` RGB.
+        remarks: what is unusual about the bytes: keys of :data:`~lrfr.core.image.REMARKS`.
+        kept: the bytes, where they are the HR payload as they are.
+
+    """
+
+    pixels: NDArray[np.uint8]
+    remarks: tuple[str, ...]
+    kept: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -98,26 +114,34 @@ class Prepare:
         return square_fit(image, self.size_px)
 
     def look(
-        self, content: Content, landmarks: Landmarks | None = None, name: str = ""
-    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-        """Return some pixels as proof that the bytes decode, without encoding anything, and what is unusual
-        about them: keys of :data:`~lrfr.core.image.REMARKS`.
+        self, content: Content, landmarks: Landmarks | None = None, name: str = "", *, silent: bool = False
+    ) -> Cut:
+        """Return the crop, without encoding anything, as proof that the bytes decode (``silent``: see
+        :func:`~lrfr.core.image.read_picture`).
 
         Raises:
             ImageFault: the bytes are refused.
 
         """
         if isinstance(content, np.ndarray):
-            return self._seen(check_image(content), landmarks), ()
-        picture = read_picture(content, name)
+            return Cut(self._seen(check_image(content), landmarks), ())
+        picture = read_picture(content, name, silent=silent)
         # a plain, upright JPEG has the size that its header says
-        fits = picture.plain and self._kept and picture.pixels.shape[:2] == (self.size_px, self.size_px)
-        return picture.pixels if fits else self._seen(picture.pixels, landmarks), picture.remarks
+        if picture.plain and self._kept and picture.pixels.shape[:2] == (self.size_px, self.size_px):
+            return Cut(picture.pixels, picture.remarks, content)
+        return Cut(self._seen(picture.pixels, landmarks), picture.remarks)
 
     def _seen(self, image: NDArray[np.uint8], landmarks: Landmarks | None) -> NDArray[np.uint8]:
         """Return what will be cut, or the whole picture where its faces are still to be found."""
         unknown = self.finder is not None and landmarks is None
         return image if unknown else self._cut(self._ordered(image), landmarks)
+
+    def stored(self, cut: Cut) -> tuple[bytes, NDArray[np.uint8]]:
+        """Return the HR payload of a crop that was looked at, as :meth:`jpeg` does, and its pixels."""
+        if cut.kept is not None:
+            return cut.kept, cut.pixels
+        payload = encode_jpeg(cut.pixels, self.quality)
+        return payload, decode_payload(payload, JPEG, self.size_px, self.size_px)
 
     @property
     def _kept(self) -> bool:

@@ -14,9 +14,10 @@ from lrfr.core.files import digest_of
 from lrfr.pairs.build.look.face_search import FaceSearch
 from lrfr.pairs.build.look.scan_cache import FLAGS, ScanCache, is_settled, ticket_of
 from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
+from lrfr.pairs.build.look.spool import LEAST_FACES, Spool, kept_row_bytes
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks
-from lrfr.pairs.build.tasks import ScanReport, ScanTask
+from lrfr.pairs.build.tasks import Draw, Keep, ScanReport, ScanTask
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.sealed import plain_fields
 from lrfr.pairs.sources.base import Face, FaceList, Listing, Source
@@ -101,22 +102,34 @@ def scan(
     store: Path,
     runner: Runner,
     secret: Callable[[str], bool] = lambda sha256: False,
+    draws: Sequence[Draw] | None = None,
 ) -> Looked:
     """Look at every face.
 
     Faces with a fingerprint are trusted without a look. Files whose size, times and inode are those of the
     cache are not read again; the cache never enters an id, and bytes are compared once more when the record
-    is written. What is ``secret`` by its digest is not remembered.
+    is written. What is ``secret`` by its digest is not remembered. Where ``draws`` are given, also none, the
+    shards are written next: what is read now is spooled for them, and these variants of it are made at once.
     """
     table = _without_look(ingest.source, faces)
+    if draws is not None and len(table) - int(table.known.sum()) >= LEAST_FACES:
+        table.spool = Spool.empty(store / "tmp", len(faces))
     if not ingest.cached:
-        looked = _look(ingest, faces, table, runner)
+        rows = np.flatnonzero(~table.known).tolist() if table.spool else []
+        for start in range(0, len(rows), STAMPED):
+            some = rows[start : start + STAMPED]
+            table.spool.mark(some, ingest.source.stamps(faces.places(some)))
+        looked = _look(ingest, faces, table, runner, draws or ())
         _mark_duplicates(faces, table)
         return Looked(table, len(looked))
     with ScanCache(ingest.cache_file(store)) as cache:
         kept = _remembered(ingest.source, faces, table, cache)
         cache.prune(store / "tmp")
-        missing = _look(ingest, faces, table, runner, lambda seen: cache.add(_entries(seen, kept, secret)))
+
+        def keep(seen: Mapping[int, Scanned]) -> None:
+            cache.add(_entries(seen, kept, secret))
+
+        missing = _look(ingest, faces, table, runner, draws or (), keep)
         again = sum(row not in kept or not table.usable[row] for row in missing)
         _mark_duplicates(faces, table)
         return Looked(table, again, cache.note)
@@ -149,6 +162,8 @@ def _remembered(source: Source, faces: FaceList, table: ScanTable, cache: ScanCa
         rows = missing[start : start + STAMPED]
         numbers = rows.tolist()
         stamps = source.stamps(faces.places(numbers))
+        if table.spool:
+            table.spool.mark(numbers, stamps)
         tickets = [
             ticket_of(faces.key_at(row), stamp) if stamp else b""
             for row, stamp in zip(numbers, stamps, strict=True)
@@ -179,6 +194,7 @@ def _look(
     faces: FaceList,
     table: ScanTable,
     runner: Runner,
+    draws: Sequence[Draw] = (),
     keep: Callable[[Mapping[int, Scanned]], None] | None = None,
 ) -> list[int]:
     """Fill what is not known yet, in parallel, and return its rows; ``keep`` is given what each task saw, as
@@ -186,17 +202,23 @@ def _look(
     """
     missing = np.flatnonzero(~table.known).tolist()
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+    most_bytes = CHUNK * (1 + len(draws)) * kept_row_bytes(ingest.options.prepare.size_px)
+    files = table.spool.files_allowed(most_bytes) if table.spool else 0
     tasks = []
-    for chunk in chunks:
-        marks = ingest.landmarks_of(faces.take(np.array(chunk)))
-        tasks.append(ScanTask(ingest.source, tuple(faces.places(chunk)), ingest.options.prepare, marks))
+    for number, chunk in enumerate(chunks):
+        kept = None
+        if table.spool and number < files:
+            keys, stamps = tuple(map(faces.key_at, chunk)), table.spool.entries["mark"][chunk]
+            kept = Keep(table.spool.file(number), most_bytes, keys, tuple(stamps.tolist()), tuple(draws))
+        places, marks = tuple(faces.places(chunk)), ingest.landmarks_of(faces.take(np.array(chunk)))
+        tasks.append(ScanTask(ingest.source, places, ingest.options.prepare, marks, kept))
 
     def told(number: int, report: ScanReport) -> None:
-        seen = dict(zip(chunks[number], report.scanned, strict=True))
-        for row, item in seen.items():
-            table.put(row, item)
+        table.put_all(chunks[number], report.scanned)
+        if table.spool and report.entries is not None:
+            table.spool.put(chunks[number], number, report.entries)
         if keep:
-            keep(seen)
+            keep(dict(zip(chunks[number], report.scanned, strict=True)))
 
     runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing), each=told)
     assert table.known.all()

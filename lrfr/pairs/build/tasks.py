@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +17,17 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.files import canonical, sha256_hex
+from lrfr.core.image.silence import silent_where_allowed
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.look.scan_table import Scanned
-from lrfr.pairs.build.prepare import Landmarks, Prepare
+from lrfr.pairs.build.look.spool import Spool, SpoolReader, SpoolWriter, entry_seed, stamp_mark
+from lrfr.pairs.build.prepare import Cut, Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.format.manifests import LR_CODEC, LrCodec
 from lrfr.pairs.format.reader import OpenBase, open_base
-from lrfr.pairs.format.records import JPEG, Record, lr_record
+from lrfr.pairs.format.records import JPEG, Buffer, Record, lr_record
 from lrfr.pairs.format.shard import ShardPlace, ShardWriter, write_shard
 from lrfr.pairs.sources.base import Content, Place, Source
 
@@ -32,13 +35,18 @@ from lrfr.pairs.sources.base import Content, Place, Source
 DEGRADE_BATCH = 64
 # of one batch: bounds what the float copies of large images take
 DEGRADE_PIXELS = DEGRADE_BATCH * 256 * 256
+# of files that are held at once
+BATCH_BYTES = 16 << 20
+# files that are asked for their stamps at once
+STAMPED = 512
 
 
 @dataclass(frozen=True)
 class ScanReport(TaskReport):
-    """What a look at some faces told, one entry a face."""
+    """What a look at some faces told, one entry a face, and where what it kept of them lies."""
 
     scanned: tuple[Scanned, ...] = ()
+    entries: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,78 +62,6 @@ def content_digest(content: Content) -> tuple[str, int]:
         # the shape is hashed too: the same bytes may be pictures of two shapes
         return sha256_hex(canonical(list(content.shape)) + content.tobytes()), int(content.nbytes)
     return sha256_hex(content), len(content)
-
-
-@dataclass(frozen=True)
-class ScanTask:
-    """Look at every byte of some faces once: hash them and prove that they decode."""
-
-    source: Source
-    places: tuple[Place, ...]
-    prepare: Prepare
-    landmarks: tuple[Landmarks | None, ...] | None
-
-    def run(self) -> ScanReport:
-        """Return one :class:`Scanned` a face."""
-        count = len(self.places)
-        return ScanReport(count, tuple(self._scan(index) for index in range(count)))
-
-    def _scan(self, index: int) -> Scanned:
-        place = self.places[index]
-        try:
-            content = self.source.read(place)
-            marks, name = self.landmarks[index] if self.landmarks else None, place
-            pixels, remarks = self.prepare.look(content, marks, name if isinstance(name, str) else "")
-        except ImageFault as fault:
-            return Scanned(code=fault.code, detail=fault.detail)
-        sha256, size = content_digest(content)
-        constant = pixels.item(0) == pixels.item(pixels.size // 2) and pixels.min() == pixels.max()
-        flags = (*remarks, "W_CONSTANT") if constant else remarks
-        return Scanned(sha256, size, flags=flags)
-
-
-@dataclass(frozen=True)
-class HrTask:
-    """Write one HR shard from the sources; reports the faces whose bytes changed since they were scanned."""
-
-    place: ShardPlace
-    tmp: Path
-    scratch: Path | None
-    source: Source
-    places: tuple[Place, ...]
-    digests: bytes
-    prepare: Prepare
-    landmarks: tuple[Landmarks | None, ...] | None
-
-    def run(self) -> ShardReport:
-        """Return the first row that changed, or none."""
-        try:
-            write_shard(self.place, self._records(), self.tmp, self.scratch)
-        except _Changed as changed:
-            return ShardReport(changed=(changed.row,))
-        return ShardReport(len(self.places))
-
-    def _records(self) -> Iterator[Record]:
-        for index, place in enumerate(self.places):
-            row = self.place.start + index
-            try:
-                content = self.source.read(place)
-                expected = self.digests[32 * index : 32 * index + 32].hex()
-                # compared once more as it is written: the plan's id speaks of the bytes that were scanned
-                if (self.source.fingerprint(place) or content_digest(content)[0]) != expected:
-                    raise _Changed(row)
-                payload = self.prepare.jpeg(content, self.landmarks[index] if self.landmarks else None)
-            except ImageFault as fault:
-                raise _Changed(row) from fault
-            yield Record(row, JPEG, self.prepare.size_px, self.prepare.size_px, payload)
-
-
-class _Changed(Exception):
-    """A source's bytes are not those that were planned."""
-
-    def __init__(self, row: int) -> None:
-        super().__init__(row)
-        self.row = row
 
 
 @dataclass(frozen=True)
@@ -147,8 +83,164 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """What a scan task leaves of the faces that it sees.
+
+    Attributes:
+        path: its file.
+        most_bytes: of it.
+        keys: of the faces.
+        marks: of their stamps before anything was read, 0 where the source has none.
+        draws: the degraded variants to make at once.
+
+    """
+
+    path: Path
+    most_bytes: int
+    keys: tuple[bytes, ...]
+    marks: tuple[int, ...]
+    draws: tuple[Draw, ...]
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """Look at every byte of some faces once: hash them and prove that they decode."""
+
+    source: Source
+    places: tuple[Place, ...]
+    prepare: Prepare
+    landmarks: tuple[Landmarks | None, ...] | None
+    keep: Keep | None = None
+
+    def run(self) -> ScanReport:
+        """Return one :class:`Scanned` a face."""
+        count, found = len(self.places), []
+        with ExitStack() as stack:
+            spool = None
+            if self.keep:
+                spool = stack.enter_context(SpoolWriter(self.keep.path, count, self.keep.most_bytes))
+            for start, contents in self._batches():
+                with silent_where_allowed() as silent:
+                    seen = [self._scan(start + at, item, silent) for at, item in enumerate(contents)]
+                found += [scanned for scanned, _ in seen]
+                if spool:
+                    self._keep(spool, start, seen)
+        return ScanReport(count, tuple(found), spool.entries() if spool else None)
+
+    def _batches(self) -> Iterator[tuple[int, list[Content | Scanned]]]:
+        """Yield the first number of some faces and what was read of each, or why nothing was."""
+        step, start, size = batch_rows(self.prepare.size_px), 0, 0
+        held: list[Content | Scanned] = []
+        for place in self.places:
+            try:
+                content = self.source.read(place)
+                held.append(content)
+                size += len(content) if isinstance(content, bytes) else content.nbytes
+            except ImageFault as fault:
+                held.append(Scanned(code=fault.code, detail=fault.detail))
+            if len(held) == step or size >= BATCH_BYTES:
+                yield start, held
+                start, held, size = start + len(held), [], 0
+        if held:
+            yield start, held
+
+    def _scan(self, index: int, content: Content | Scanned, silent: bool) -> tuple[Scanned, Cut | None]:
+        if isinstance(content, Scanned):
+            return content, None
+        try:
+            marks, name = self.landmarks[index] if self.landmarks else None, self.places[index]
+            cut = self.prepare.look(content, marks, name if isinstance(name, str) else "", silent=silent)
+        except ImageFault as fault:
+            return Scanned(code=fault.code, detail=fault.detail), None
+        sha256, size = content_digest(content)
+        pixels, flags = cut.pixels, cut.remarks
+        constant = pixels.item(0) == pixels.item(pixels.size // 2) and pixels.min() == pixels.max()
+        return Scanned(sha256, size, flags=(*flags, "W_CONSTANT") if constant else flags), cut
+
+    def _keep(self, spool: SpoolWriter, start: int, seen: Sequence[tuple[Scanned, Cut | None]]) -> None:
+        """Spool what was seen of a batch; a face whose source cannot tell a change is read twice."""
+        assert self.keep is not None
+        kept = [
+            (start + at, scanned.sha256, self.prepare.stored(cut))
+            for at, (scanned, cut) in enumerate(seen)
+            if cut is not None and self.keep.marks[start + at]
+        ]
+        if not kept:
+            return
+        keys, side = [self.keep.keys[row] for row, _, _ in kept], self.prepare.size_px
+        some = HrRows([0] * len(kept), keys, [pixels for _, _, (_, pixels) in kept])
+        made = [[Record(0, JPEG, side, side, payload) for _, _, (payload, _) in kept]]
+        made += [degraded_records(some, draw) for draw in self.keep.draws]
+        for key, (row, sha256, _), records in zip(keys, kept, zip(*made, strict=True), strict=True):
+            spool.add(row, records, entry_seed(key, bytes.fromhex(sha256)))
+
+
+@dataclass(frozen=True)
+class HrTask:
+    """Write one HR shard from the sources; reports the faces whose bytes changed since they were scanned."""
+
+    place: ShardPlace
+    tmp: Path
+    scratch: Path | None
+    source: Source
+    places: tuple[Place, ...]
+    digests: bytes
+    prepare: Prepare
+    landmarks: tuple[Landmarks | None, ...] | None
+    spool: Spool | None = None
+
+    def run(self) -> ShardReport:
+        """Return the first row that changed, or none."""
+        try:
+            write_shard(self.place, self._records(), self.tmp, self.scratch)
+        except _Changed as changed:
+            return ShardReport(changed=(changed.row,))
+        return ShardReport(len(self.places))
+
+    def _records(self) -> Iterator[Record]:
+        side = self.prepare.size_px
+        for index, payload in enumerate(self._spooled() if self.spool else repeat(None, len(self.places))):
+            row = self.place.start + index
+            yield Record(row, JPEG, side, side, self._payload(index, row) if payload is None else payload)
+
+    def _spooled(self) -> Iterator[Buffer | None]:
+        """Yield what the scan kept of each face, None where its file is not as it was then."""
+        assert self.spool is not None
+        with SpoolReader(self.spool) as reader:
+            for start in range(0, len(self.places), STAMPED):
+                stamps = self.source.stamps(self.places[start : start + STAMPED])
+                marks = self.spool.entries["mark"][start : start + STAMPED].tolist()
+                for index, (stamp, mark) in enumerate(zip(stamps, marks, strict=True), start):
+                    kept = reader.records(index, 0, (0,)) if stamp and stamp_mark(stamp) == mark else None
+                    yield kept[0].payload if kept else None
+
+    def _payload(self, index: int, row: int) -> bytes:
+        place = self.places[index]
+        try:
+            content = self.source.read(place)
+            expected = self.digests[32 * index : 32 * index + 32].hex()
+            # compared once more as it is written: the plan's id speaks of the bytes that were scanned
+            if (self.source.fingerprint(place) or content_digest(content)[0]) != expected:
+                raise _Changed(row)
+            return self.prepare.jpeg(content, self.landmarks[index] if self.landmarks else None)
+        except ImageFault as fault:
+            raise _Changed(row) from fault
+
+
+class _Changed(Exception):
+    """A source's bytes are not those that were planned."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+
+@dataclass(frozen=True)
 class LrTask:
-    """Write the same rows of some degraded variants of one base, each a shard: HR is decoded once for all."""
+    """Write the same rows of some degraded variants of one base, each a shard: HR is decoded once for all.
+
+    What the scan kept of them lies in ``spool``, each draw's records in one of the ``slots`` of an entry.
+    """
 
     places: tuple[ShardPlace, ...]
     draws: tuple[Draw, ...]
@@ -156,25 +248,41 @@ class LrTask:
     scratch: Path | None
     base: Path
     base_digest: str
+    spool: Spool | None = None
+    slots: tuple[int, ...] = ()
 
     def run(self) -> ShardReport:
         """Return how many images were written."""
-        base = _base(self.base, self.base_digest)
-        rows, shift = self.places[0].rows, self.places[0].start - self.places[0].rows.start
+        rows = self.places[0].rows
         step = batch_rows(_pipeline(self.draws[0].spec).spec.image.size_px)
         with ExitStack() as stack:
             writers = [
                 stack.enter_context(ShardWriter(place, self.tmp, self.scratch)) for place in self.places
             ]
-            for start in range(0, len(rows), step):
-                some = rows[start : start + step]
-                hr = HrRows.of(base, some)
-                for writer, draw in zip(writers, self.draws, strict=True):
-                    made = degraded_records(hr, draw)
-                    writer.add(record._replace(row=record.row + shift) for record in made)
+            spool = stack.enter_context(SpoolReader(self.spool)) if self.spool else None
+            for at in range(0, len(rows), step):
+                for writer, records in zip(writers, self._made(rows[at : at + step], at, spool), strict=True):
+                    writer.add(records)
             for writer in writers:
                 writer.commit()
         return ShardReport(len(rows) * len(self.draws))
+
+    def _made(self, rows: range, at: int, spool: SpoolReader | None) -> Iterator[Sequence[Record]]:
+        """Yield the records of some rows, draw by draw: those that the scan kept, where it kept them all."""
+        shift = self.places[0].start - self.places[0].rows.start
+        kept: list[list[Record]] = []
+        for index in range(at, at + len(rows)) if spool else ():
+            found = spool.records(index, rows[index - at] + shift, self.slots) if spool else None
+            if found is None:
+                kept.clear()
+                break
+            kept.append(found)
+        if kept:
+            yield from zip(*kept, strict=True)
+            return
+        hr = HrRows.of(_base(self.base, self.base_digest), rows)
+        for draw in self.draws:
+            yield degraded_records(hr, draw, shift)
 
 
 def batch_rows(size_px: int) -> int:
@@ -195,18 +303,19 @@ class HrRows(NamedTuple):
         return cls(rows, [base.rows.key(row) for row in rows], list(base.images(rows)))
 
 
-def degraded_records(some: HrRows, draw: Draw) -> list[Record]:
-    """Return the records of some rows of a degraded variant."""
+def degraded_records(some: HrRows, draw: Draw, shift: int = 0) -> list[Record]:
+    """Return the records of some rows of a degraded variant, with row numbers larger by ``shift``."""
     pipeline = _pipeline(draw.spec)
     upsampled = pipeline.spec.store.lr == "upsampled"
     records = []
-    made = pipeline.run(some.keys, some.images, draw.variant)
-    for row, hr, done in zip(some.rows, some.images, made, strict=True):
-        tail = dict(done.trace.as_json()) if draw.traces else {}
-        if upsampled:
-            tail["native_px"] = done.image.shape[0]
-        image = _upsampled(pipeline, done.image) if upsampled else done.image
-        records.append(lr_record(row, image, hr, canonical(tail) if tail else b"", draw.codec))
+    images, applied = pipeline.run_faces(some.keys, some.images, draw.variant)
+    for row, key, hr, image, steps in zip(some.rows, some.keys, some.images, images, applied, strict=True):
+        tail = b""
+        if upsampled or draw.traces:
+            told = dict(pipeline.trace(key, draw.variant, steps).as_json()) if draw.traces else {}
+            tail = canonical(told | {"native_px": image.shape[0]} if upsampled else told)
+        stored = _upsampled(pipeline, image) if upsampled else image
+        records.append(lr_record(row + shift, stored, hr, tail, draw.codec))
     return records
 
 

@@ -114,17 +114,18 @@ def block_key(block: int) -> bytes:
 
 def pack_block(records: Sequence[Record], seed: int) -> bytes:
     """Encode records to one block."""
-    bodies = [_pack(record, seed) for record in records]
-    offsets = np.zeros(len(bodies) + 1, dtype="<u4")
-    np.cumsum([len(body) for body in bodies], out=offsets[1:])
-    return b"".join([_BLOCK.pack(MAGIC, VERSION, 0, len(bodies)), offsets.tobytes(), *bodies])
-
-
-def _pack(record: Record, seed: int) -> bytes:
-    flags = HAS_TAIL if record.tail else 0
-    head = _HEAD.pack(len(record.payload), record.codec, 3, record.height, record.width, flags, record.row)
-    checked = b"".join((head, record.payload, record.tail))
-    return _CHECK.pack(xxhash.xxh3_64_intdigest(checked, seed)) + checked
+    parts: list[Buffer] = []
+    offsets, end = [0], 0
+    # every image that is written comes through here: no call more than it needs
+    for row, codec, height, width, payload, tail, _ in records:
+        length = len(payload)
+        head = _HEAD.pack(length, codec, 3, height, width, HAS_TAIL if tail else 0, row)
+        body = b"".join((head, payload, tail))
+        parts += (_CHECK.pack(xxhash.xxh3_64_intdigest(body, seed)), body)
+        end += CHECK_BYTES + len(body)
+        offsets.append(end)
+    count = len(offsets) - 1
+    return b"".join((_BLOCK.pack(MAGIC, VERSION, 0, count), struct.pack(f"<{count + 1}I", *offsets), *parts))
 
 
 class Block(NamedTuple):
@@ -266,7 +267,7 @@ def lr_record(
 
     """
     height, width = image.shape[:2]
-    if codec != "raw-png" and np.array_equal(image, hr):
+    if codec != "raw-png" and image.shape == hr.shape and np.array_equal(image, hr):
         return Record(row, SAME_AS_HR, height, width, b"", tail)
     if height * width > RAW_PIXELS:
         number, encode = _ENCODERS[codec]

@@ -145,15 +145,17 @@ class ShardWriter:
 
     def add(self, records: Iterable[Record]) -> None:
         """Take the next records, in any portions."""
+        block_rows, group, row = self.place.block_rows, self._group, self._row
         for record in records:
-            assert record.row == self._row, f"row {record.row} where {self._row} belongs"
-            self._row += 1
-            self._same += record.codec == SAME_AS_HR
-            self._group.append(record)
-            if len(self._group) == self.place.block_rows:
-                self._pack()
+            assert record.row == row, f"row {record.row} where {row} belongs"
+            row += 1
+            group.append(record)
+            if len(group) < block_rows:
+                continue
+            self._pack()
             if self._rows >= ROWS_PER_COMMIT or self._bytes >= BYTES_PER_COMMIT:
                 self._flush()
+        self._row = row
 
     def commit(self) -> Sidecar:
         """Finish the shard and publish it; return its sidecar."""
@@ -186,7 +188,8 @@ class ShardWriter:
             self._blocks.append((block_key(number), block))
             self._rows += len(self._group)
             self._bytes += len(block)
-            self._group = []
+            self._same += sum(record.codec == SAME_AS_HR for record in self._group)
+            self._group.clear()
 
     def _flush(self) -> None:
         """Write the blocks that wait in one transaction."""

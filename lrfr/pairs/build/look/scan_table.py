@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lrfr.pairs.build.look.spool import Spool
 
 MOST_BYTES = 2**32 - 1
 # odd numbers that fold the four words of a digest into one
@@ -36,6 +38,7 @@ class ScanTable:
         sizes: uint32 ``[n]``, bytes; :data:`MOST_BYTES` stands for more.
         known: bool ``[n]``, whether there is an entry.
         usable: bool ``[n]``, whether there is one that is no refusal.
+        spool: what the look left for the shards, None for nothing.
 
     """
 
@@ -44,6 +47,7 @@ class ScanTable:
         self.sizes = np.zeros(count, np.uint32)
         self.known = np.zeros(count, bool)
         self.usable = np.zeros(count, bool)
+        self.spool: Spool | None = None
         self._refused: dict[int, tuple[str, str]] = {}
         self._flags: dict[int, tuple[str, ...]] = {}
 
@@ -78,6 +82,16 @@ class ScanTable:
         if item.code:
             self._refused[row] = (item.code, item.detail)
 
+    def put_all(self, rows: Sequence[int], items: Sequence[Scanned]) -> None:
+        """Set many entries."""
+        sound = [number for number, item in enumerate(items) if not item.code]
+        digests = np.frombuffer(bytes.fromhex("".join(items[number].sha256 for number in sound)), np.uint8)
+        sizes = np.fromiter((items[number].size for number in sound), np.int64, len(sound))
+        self.fill(np.asarray(rows, np.int64)[sound], digests.reshape(-1, 32), sizes)
+        for row, item in zip(rows, items, strict=True):
+            if item.code or item.flags:
+                self.put(row, item)
+
     def fill(self, rows: NDArray[np.int64], digests: NDArray[np.uint8], sizes: NDArray[np.integer]) -> None:
         """Set entries without remarks."""
         self.known[rows] = self.usable[rows] = True
@@ -100,6 +114,7 @@ class ScanTable:
         table, rows = ScanTable(0), np.cumsum(stays) - 1
         table.digests, table.sizes = self.digests[stays], self.sizes[stays]
         table.known, table.usable = self.known[stays], self.usable[stays]
+        table.spool = self.spool and self.spool.take(stays)
         table._refused = {int(rows[row]): told for row, told in self._refused.items() if stays[row]}
         table._flags = {int(rows[row]): told for row, told in self._flags.items() if stays[row]}
         return table

@@ -1,0 +1,194 @@
+"""What a first look at faces leaves for the shards that are written next, so that no face is read or decoded
+twice: its HR record and, where they cost little, its degraded ones.
+
+A file of entries a scan task, in the store's ``tmp``; an entry is a block of format LRS1. It may only save
+time: a face without an entry, or with a damaged one, is read again from its source.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from lrfr.core.errors import DataError
+from lrfr.core.files import discard, temp_name
+from lrfr.pairs.format.records import Record, pack_block, read_block, unpack
+
+# below it, nothing is won
+LEAST_FACES = 512
+# of disk, and of what is free there
+MOST_BYTES, MOST_SHARE = 8 << 30, 1 / 8
+ENTRY = np.dtype([("file", "<i4"), ("size", "<u4"), ("at", "<u8"), ("seed", "<u8"), ("mark", "<u8")])
+_MOST_ENTRY = 1 << 28
+_MOST_OPEN = 64
+
+
+def entry_seed(key: bytes, sha256: bytes) -> int:
+    """Return what seeds the checks of a face's entry: those of another key or of other bytes do not pass."""
+    return xxhash.xxh3_64_intdigest(key + sha256)
+
+
+def stamp_mark(stamp: Sequence[int]) -> int:
+    """Return 64 bits, not 0, that name a stamp on this machine."""
+    return hash(tuple(stamp)) & (2**64 - 1) or 1
+
+
+@dataclass(frozen=True)
+class Spool:
+    """Where the entries of some faces lie.
+
+    Attributes:
+        first: path of file 0; those of the others have another number in it.
+        entries: ``ENTRY [n]``, of each face its file (-1 for none), place, the seed of its checks and the mark
+            of its stamp before it was read (0 for none).
+
+    """
+
+    first: str
+    entries: NDArray[Any]
+
+    @classmethod
+    def empty(cls, tmp: Path, faces: int) -> Spool:
+        """Return one without entries, with names of its own in ``tmp``."""
+        entries = np.zeros(faces, ENTRY)
+        entries["file"] = -1
+        return cls(str(temp_name(tmp, "spool-0")), entries)
+
+    def file(self, number: int) -> Path:
+        """Return the path of a file."""
+        folder, name = os.path.split(self.first)
+        return Path(folder, f"spool-{number}{name.removeprefix('spool-0')}")
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Spool:
+        """Return where the entries of some of the faces lie."""
+        return replace(self, entries=self.entries[rows])
+
+    def mark(self, rows: Sequence[int], stamps: Sequence[Sequence[int] | None]) -> None:
+        """Note the stamps of some faces before they are read."""
+        marks = [stamp_mark(stamp) if stamp else 0 for stamp in stamps]
+        self.entries["mark"][rows] = np.array(marks, np.uint64)
+
+    def put(self, rows: Sequence[int], number: int, entries: NDArray[Any]) -> None:
+        """Take in what a scan task wrote to file ``number``."""
+        entries["file"] = np.where(entries["size"] > 0, number, -1)
+        entries["mark"] = self.entries["mark"][rows]
+        self.entries[rows] = entries
+
+    def files_allowed(self, file_bytes: int) -> int:
+        """Return how many files of ``file_bytes`` the disk may hold for a while."""
+        try:
+            free = shutil.disk_usage(os.path.dirname(self.first)).free
+        except OSError:
+            return 0
+        return int(min(MOST_BYTES, MOST_SHARE * free) // file_bytes)
+
+
+def kept_row_bytes(size_px: int) -> int:
+    """Return what an entry takes for an image of a face, rather more than less: 6 bits a pixel."""
+    return 3 * size_px * size_px // 4
+
+
+class SpoolWriter:
+    """Writes one file of entries; use as a context manager. A fault of the disk ends it without an error.
+
+    Args:
+        path: the file.
+        faces: number of faces of the task.
+        most_bytes: of the file.
+
+    """
+
+    def __init__(self, path: Path, faces: int, most_bytes: int) -> None:
+        self._faces, self._rows = faces, list[tuple[int, int, int, int]]()
+        self._path, self._most, self._end = path, most_bytes, 0
+        self._handle: Any = None
+
+    def __enter__(self) -> SpoolWriter:
+        try:
+            self._handle = self._path.open("wb", buffering=1 << 18)
+        except OSError:
+            self._give_up()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if self._handle:
+                self._handle.close()
+        except OSError:
+            self._give_up()
+
+    def add(self, index: int, records: Sequence[Record], seed: int) -> None:
+        """Append the entry of a face."""
+        if not self._handle:
+            return
+        block = pack_block(records, seed)
+        if len(block) > _MOST_ENTRY or self._end + len(block) > self._most:
+            return
+        try:
+            self._handle.write(block)
+        except OSError:
+            self._give_up()
+            return
+        self._rows.append((index, len(block), self._end, seed))
+        self._end += len(block)
+
+    def entries(self) -> NDArray[Any]:
+        """Return ``ENTRY [faces]``, the file's number left out; to be asked when all is written."""
+        found = np.zeros(self._faces, ENTRY)
+        if self._rows:
+            rows = np.array(self._rows, np.uint64)
+            at = rows[:, 0].astype(np.int64)
+            for column, name in enumerate(("size", "at", "seed"), 1):
+                found[name][at] = rows[:, column]
+        return found
+
+    def _give_up(self) -> None:
+        """Leave the space to what needs it."""
+        self._handle = None
+        self._rows.clear()
+        discard(self._path)
+
+
+class SpoolReader:
+    """Reads the entries of a spool; use as a context manager."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._entries: list[tuple[int, int, int, int, int]] = spool.entries.tolist()
+        self._open: dict[int, int] = {}
+
+    def __enter__(self) -> SpoolReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def records(self, index: int, row: int, slots: Sequence[int]) -> list[Record] | None:
+        """Return some records of a face's entry under a row number; None where it has no sound one."""
+        number, size, at, seed, _ = self._entries[index]
+        if number < 0:
+            return None
+        try:
+            descriptor = self._open.get(number)
+            if descriptor is None:
+                descriptor = self._opened(number)
+            block = read_block(memoryview(os.pread(descriptor, size, at)))
+            return [Record(row, *unpack(block, slot, 0, seed)[1:]) for slot in slots]
+        except (OSError, DataError):
+            return None
+
+    def _opened(self, number: int) -> int:
+        if len(self._open) >= _MOST_OPEN:
+            self.__exit__()
+        self._open[number] = os.open(self._spool.file(number), os.O_RDONLY | os.O_CLOEXEC)
+        return self._open[number]
