@@ -175,7 +175,7 @@ def look(
     # before the scan, so that its cache and the quarantine do not learn the names again
     listing = memory.without(ingest.listing())
     faces, repeated = distinct(listing.faces)
-    looked = scan(ingest, faces, store.root, runner, memory.has_content, draws)
+    looked = scan(ingest, faces, store.root, runner, memory.has_content, draws=draws)
     found = looked.found
     if memory:
         stays = np.fromiter((not memory.has_content(item.sha256) for item in found), bool, len(found))

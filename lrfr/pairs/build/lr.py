@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import SpecError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import Spec, parse_spec
-from lrfr.pairs.build.look.spool import Spool
 from lrfr.pairs.build.plan import variant_identity
-from lrfr.pairs.build.tasks import Draw, LrTask
+from lrfr.pairs.build.tasks import Draw, LrTask, Spooled
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.manifests import LR_CODEC, BaseManifest, Form, LrCodec, Sidecar, Up, VariantManifest
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed
@@ -124,24 +123,6 @@ class WrittenVariant:
     written: int
 
 
-@dataclass(frozen=True)
-class Spooled:
-    """What the scan kept of the rows of a base: where it lies, and the variants in each entry."""
-
-    base: str
-    spool: Spool
-    draws: tuple[Draw, ...]
-
-    def of(self, base: BaseManifest, task: LrTask) -> LrTask:
-        """Return a task of a base that takes what was kept, where that is all it writes."""
-        if base.id != self.base or not set(task.draws) <= set(self.draws):
-            return task
-        rows = task.places[0].rows
-        # record 0 of an entry is HR
-        slots = tuple(1 + self.draws.index(draw) for draw in task.draws)
-        return replace(task, spool=self.spool.take(slice(rows.start, rows.stop)), slots=slots)
-
-
 def draw_of(variant: Variant, codec: LrCodec = LR_CODEC) -> Draw:
     """Return how a task makes a variant."""
     return Draw(variant.spec.canonical(), variant.number, variant.traces, codec)
@@ -180,7 +161,7 @@ def write_variants(
     for index, item in planned.items():
         written[index] = sum(place.stop - place.start for place in item.missing)
     tasks = _tasks(store, base, list(planned.values()), runner.scratch)
-    tasks = [spooled.of(base, task) for task in tasks] if spooled else tasks
+    tasks = [spooled.of(base.id, task) for task in tasks] if spooled else tasks
     seconds = sum(written[index] * item.milliseconds for index, item in planned.items()) / 1e3
     total, images = base.rows * len(planned), sum(written)
     phase = variants[open_ones[0]].name if len(planned) == 1 else f"{len(planned)} variants"

@@ -21,8 +21,9 @@ from lrfr.pairs.build.ingest import open_ingest, with_alignment
 from lrfr.pairs.build.look.face_search import Alignment
 from lrfr.pairs.build.look.landmark_file import write_landmarks
 from lrfr.pairs.build.look.report_files import write_report
-from lrfr.pairs.build.lr import Spooled, cheap_draws, write_variants
+from lrfr.pairs.build.lr import cheap_draws, write_variants
 from lrfr.pairs.build.scan import Ingest
+from lrfr.pairs.build.tasks import Spooled
 from lrfr.pairs.build.view_file import (
     FilledPart,
     MakeOptions,
@@ -176,7 +177,6 @@ def make_pairs(
         try:
             made = _write(files, plan, replace(runner, on_phase=log.phase))
         finally:
-            # also what the scan kept for shards that are not written now
             with suppress(OSError):
                 sweep(files.tmp)
         log.refused(made.done.report.seen, dict(made.done.report.refused))
@@ -217,8 +217,7 @@ def _write(store: StoreFiles, wish: Wish, runner: Runner) -> MadeView:
     grown = _base_rounds(store, wish, runner)
     filled, images = [], 0
     for held in grown.parts:
-        variants = [item.variant for item in wish.wanted]
-        made = write_variants(store, held.base, variants, runner, grown.spooled)
+        made = write_variants(store, held.base, wish.variants, runner, grown.spooled)
         filled.append(FilledPart(held, tuple(item.manifest for item in made)))
         images += sum(item.written for item in made)
     written = write_view(store, filled, [item.ref for item in wish.wanted], wish.view)
@@ -257,9 +256,9 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
     """Plan and write what is new; files that change under us are refused and the rest is planned again."""
     changed: frozenset[str] = frozenset()
     ingest, name = wish.ingest, wish.view.name
-    # a view that is there is made again of what it has, and hardly of new faces
+    # one that is there is made of what it has
     fresh_view = wish.before is None or wish.options.extend is not None
-    draws = cheap_draws([item.variant for item in wish.wanted]) if fresh_view else None
+    draws = cheap_draws(wish.variants) if fresh_view else None
     for _ in range(MAX_ROUNDS):
         seen = look(store, ingest, runner, changed, draws)
         report = seen.report(ingest.source.describe())
@@ -277,9 +276,8 @@ def _base_rounds(store: StoreFiles, wish: Wish, runner: Runner) -> _Grown:
             changed = changed | frozenset(moved.keys)
             continue
         parts = shown_by(growth.held, fresh.manifest if fresh else None)
-        written = fresh.written if fresh else 0
-        spool = growth.fresh.spool if growth.fresh else None
-        spooled = Spooled(growth.fresh.base_id, spool, draws or ()) if growth.fresh and spool else None
+        written, new = fresh.written if fresh else 0, growth.fresh
+        spooled = Spooled(new.base_id, new.spool, draws or ()) if new and new.spool else None
         return _Grown(tuple(parts.values()), growth.counts, report, written, note, spooled)
     raise DataError(
         f"{len(changed)} source files keep changing", hint="run again when nothing writes to the source"

@@ -103,7 +103,7 @@ def make_plan(
     order, chosen = order[ways], kept[ways]
     picked = listed.take(chosen)
     rows = _row_table(picked, table.digests[chosen], table.sizes[chosen], landmarks)
-    spool = table.spool and table.spool.take(chosen)
+    spool = table.spool and table.spool.of(chosen, picked.keys(), rows.digests)
     return _planned(picked, replace(rows, order=order), options, spool)
 
 

@@ -14,10 +14,11 @@ from lrfr.core.files import digest_of
 from lrfr.pairs.build.look.face_search import FaceSearch
 from lrfr.pairs.build.look.scan_cache import FLAGS, ScanCache, is_settled, ticket_of
 from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
+from lrfr.pairs.build.look.scan_task import Keep, ScanReport, ScanTask
 from lrfr.pairs.build.look.spool import LEAST_FACES, Spool, kept_row_bytes
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks
-from lrfr.pairs.build.tasks import Draw, Keep, ScanReport, ScanTask
+from lrfr.pairs.build.tasks import Draw
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.sealed import plain_fields
 from lrfr.pairs.sources.base import Face, FaceList, Listing, Source
@@ -102,6 +103,7 @@ def scan(
     store: Path,
     runner: Runner,
     secret: Callable[[str], bool] = lambda sha256: False,
+    *,
     draws: Sequence[Draw] | None = None,
 ) -> Looked:
     """Look at every face.
@@ -115,11 +117,9 @@ def scan(
     if draws is not None and len(table) - int(table.known.sum()) >= LEAST_FACES:
         table.spool = Spool.empty(store / "tmp", len(faces))
     if not ingest.cached:
-        rows = np.flatnonzero(~table.known).tolist() if table.spool else []
-        for start in range(0, len(rows), STAMPED):
-            some = rows[start : start + STAMPED]
-            table.spool.mark(some, ingest.source.stamps(faces.places(some)))
-        looked = _look(ingest, faces, table, runner, draws or ())
+        if table.spool:
+            _mark_all(ingest.source, faces, table.spool, np.flatnonzero(~table.known).tolist())
+        looked = _look(ingest, faces, table, runner, draws=draws or ())
         _mark_duplicates(faces, table)
         return Looked(table, len(looked))
     with ScanCache(ingest.cache_file(store)) as cache:
@@ -129,7 +129,7 @@ def scan(
         def keep(seen: Mapping[int, Scanned]) -> None:
             cache.add(_entries(seen, kept, secret))
 
-        missing = _look(ingest, faces, table, runner, draws or (), keep)
+        missing = _look(ingest, faces, table, runner, draws=draws or (), keep=keep)
         again = sum(row not in kept or not table.usable[row] for row in missing)
         _mark_duplicates(faces, table)
         return Looked(table, again, cache.note)
@@ -181,6 +181,12 @@ def _remembered(source: Source, faces: FaceList, table: ScanTable, cache: ScanCa
     return kept
 
 
+def _mark_all(source: Source, faces: FaceList, spool: Spool, rows: list[int]) -> None:
+    for start in range(0, len(rows), STAMPED):
+        some = rows[start : start + STAMPED]
+        spool.mark(some, source.stamps(faces.places(some)))
+
+
 def _entries(
     seen: Mapping[int, Scanned], tickets: Mapping[int, bytes], secret: Callable[[str], bool]
 ) -> Iterator[tuple[bytes, str, int, tuple[str, ...]]]:
@@ -194,6 +200,7 @@ def _look(
     faces: FaceList,
     table: ScanTable,
     runner: Runner,
+    *,
     draws: Sequence[Draw] = (),
     keep: Callable[[Mapping[int, Scanned]], None] | None = None,
 ) -> list[int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.files import canonical, sha256_hex
-from lrfr.core.image.silence import silent_where_allowed
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.look.scan_table import Scanned
-from lrfr.pairs.build.look.spool import Spool, SpoolReader, SpoolWriter, entry_seed, stamp_mark
-from lrfr.pairs.build.prepare import Cut, Landmarks, Prepare
+from lrfr.pairs.build.look.spool import Spool, SpoolReader, stamp_mark
+from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.format.manifests import LR_CODEC, LrCodec
 from lrfr.pairs.format.reader import OpenBase, open_base
@@ -35,18 +33,8 @@ from lrfr.pairs.sources.base import Content, Place, Source
 DEGRADE_BATCH = 64
 # of one batch: bounds what the float copies of large images take
 DEGRADE_PIXELS = DEGRADE_BATCH * 256 * 256
-# of files that are held at once
-BATCH_BYTES = 16 << 20
 # files that are asked for their stamps at once
 STAMPED = 512
-
-
-@dataclass(frozen=True)
-class ScanReport(TaskReport):
-    """What a look at some faces told, one entry a face, and where what it kept of them lies."""
-
-    scanned: tuple[Scanned, ...] = ()
-    entries: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,99 +68,6 @@ class Draw:
     variant: int
     traces: bool
     codec: LrCodec = LR_CODEC
-
-
-@dataclass(frozen=True)
-class Keep:
-    """What a scan task leaves of the faces that it sees.
-
-    Attributes:
-        path: its file.
-        most_bytes: of it.
-        keys: of the faces.
-        marks: of their stamps before anything was read, 0 where the source has none.
-        draws: the degraded variants to make at once.
-
-    """
-
-    path: Path
-    most_bytes: int
-    keys: tuple[bytes, ...]
-    marks: tuple[int, ...]
-    draws: tuple[Draw, ...]
-
-
-@dataclass(frozen=True)
-class ScanTask:
-    """Look at every byte of some faces once: hash them and prove that they decode."""
-
-    source: Source
-    places: tuple[Place, ...]
-    prepare: Prepare
-    landmarks: tuple[Landmarks | None, ...] | None
-    keep: Keep | None = None
-
-    def run(self) -> ScanReport:
-        """Return one :class:`Scanned` a face."""
-        count, found = len(self.places), []
-        with ExitStack() as stack:
-            spool = None
-            if self.keep:
-                spool = stack.enter_context(SpoolWriter(self.keep.path, count, self.keep.most_bytes))
-            for start, contents in self._batches():
-                with silent_where_allowed() as silent:
-                    seen = [self._scan(start + at, item, silent) for at, item in enumerate(contents)]
-                found += [scanned for scanned, _ in seen]
-                if spool:
-                    self._keep(spool, start, seen)
-        return ScanReport(count, tuple(found), spool.entries() if spool else None)
-
-    def _batches(self) -> Iterator[tuple[int, list[Content | Scanned]]]:
-        """Yield the first number of some faces and what was read of each, or why nothing was."""
-        step, start, size = batch_rows(self.prepare.size_px), 0, 0
-        held: list[Content | Scanned] = []
-        for place in self.places:
-            try:
-                content = self.source.read(place)
-                held.append(content)
-                size += len(content) if isinstance(content, bytes) else content.nbytes
-            except ImageFault as fault:
-                held.append(Scanned(code=fault.code, detail=fault.detail))
-            if len(held) == step or size >= BATCH_BYTES:
-                yield start, held
-                start, held, size = start + len(held), [], 0
-        if held:
-            yield start, held
-
-    def _scan(self, index: int, content: Content | Scanned, silent: bool) -> tuple[Scanned, Cut | None]:
-        if isinstance(content, Scanned):
-            return content, None
-        try:
-            marks, name = self.landmarks[index] if self.landmarks else None, self.places[index]
-            cut = self.prepare.look(content, marks, name if isinstance(name, str) else "", silent=silent)
-        except ImageFault as fault:
-            return Scanned(code=fault.code, detail=fault.detail), None
-        sha256, size = content_digest(content)
-        pixels, flags = cut.pixels, cut.remarks
-        constant = pixels.item(0) == pixels.item(pixels.size // 2) and pixels.min() == pixels.max()
-        return Scanned(sha256, size, flags=(*flags, "W_CONSTANT") if constant else flags), cut
-
-    def _keep(self, spool: SpoolWriter, start: int, seen: Sequence[tuple[Scanned, Cut | None]]) -> None:
-        """Spool what was seen of a batch; a face whose source cannot tell a change is read twice."""
-        assert self.keep is not None
-        kept = [
-            (start + at, scanned.sha256, self.prepare.stored(cut))
-            for at, (scanned, cut) in enumerate(seen)
-            if cut is not None and self.keep.marks[start + at]
-        ]
-        if not kept:
-            return
-        keys, side = [self.keep.keys[row] for row, _, _ in kept], self.prepare.size_px
-        some = HrRows([0] * len(kept), keys, [pixels for _, _, (_, pixels) in kept])
-        made = [[Record(0, JPEG, side, side, payload) for _, _, (payload, _) in kept]]
-        made += [degraded_records(some, draw) for draw in self.keep.draws]
-        for key, (row, sha256, _), records in zip(keys, kept, zip(*made, strict=True), strict=True):
-            spool.add(row, records, entry_seed(key, bytes.fromhex(sha256)))
 
 
 @dataclass(frozen=True)
@@ -283,6 +178,24 @@ class LrTask:
         hr = HrRows.of(_base(self.base, self.base_digest), rows)
         for draw in self.draws:
             yield degraded_records(hr, draw, shift)
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """What the scan kept of the rows of a base: where it lies, and the variants in each entry."""
+
+    base: str
+    spool: Spool
+    draws: tuple[Draw, ...]
+
+    def of(self, base: str, task: LrTask) -> LrTask:
+        """Return a task of the base with this id that takes what was kept, where that is all it writes."""
+        if base != self.base or not set(task.draws) <= set(self.draws):
+            return task
+        rows = task.places[0].rows
+        # record 0 of an entry is HR
+        slots = tuple(1 + self.draws.index(draw) for draw in task.draws)
+        return replace(task, spool=self.spool.take(slice(rows.start, rows.stop)), slots=slots)
 
 
 def batch_rows(size_px: int) -> int:

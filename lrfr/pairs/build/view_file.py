@@ -12,7 +12,7 @@ from lrfr.core.files import make_folder, write_if_other
 from lrfr.degrade.spec.model import Spec
 from lrfr.pairs.build.growth import GrowthRule, Held
 from lrfr.pairs.build.ingest import TRAIN, IngestOptions, hold_out
-from lrfr.pairs.build.lr import Wanted, variant_id, wanted_by, wanted_of, wanted_variants
+from lrfr.pairs.build.lr import Variant, Wanted, variant_id, wanted_by, wanted_of, wanted_variants
 from lrfr.pairs.build.plan import base_options
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
@@ -117,13 +117,18 @@ class Wish:
     options: MakeOptions
     before: View | None
 
+    @property
+    def variants(self) -> list[Variant]:
+        """The variants without what the view says of them."""
+        return [item.variant for item in self.wanted]
+
     def rule(self, store: StoreFiles) -> GrowthRule:
         """Return how the source meets what is there."""
         extend, replacing = self.options.extend is not None, self.options.replace
         return GrowthRule(self.before, extend, replacing, lambda base: self._has_variants(store, base))
 
     def _has_variants(self, store: StoreFiles, base: BaseManifest) -> bool:
-        keys = [variant_id(base.content, item.variant) for item in self.wanted]
+        keys = [variant_id(base.content, variant) for variant in self.variants]
         return all((store.lr(key) / "manifest.json").exists() for key in keys)
 
 

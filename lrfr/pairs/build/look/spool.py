@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ class Spool:
 
     Attributes:
         first: path of file 0; those of the others have another number in it.
-        entries: ``ENTRY [n]``, of each face its file (-1 for none), place, the seed of its checks and the mark
-            of its stamp before it was read (0 for none).
+        entries: ``ENTRY [n]``, of each face its file (-1 for none), place, seed of its checks and the mark of
+            its stamp before it was read (0 for none).
 
     """
 
@@ -70,6 +71,15 @@ class Spool:
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Spool:
         """Return where the entries of some of the faces lie."""
         return replace(self, entries=self.entries[rows])
+
+    def of(self, rows: NDArray[np.integer], keys: Iterable[bytes], digests: NDArray[np.uint8]) -> Spool:
+        """Return where the entries of some rows of a plan lie; none passes that was made of another key or of
+        other bytes.
+        """
+        found, sums = self.take(rows), digests.tobytes()
+        seeds = (entry_seed(key, sums[at : at + 32]) for at, key in zip(count(0, 32), keys, strict=False))
+        found.entries["seed"] = np.fromiter(seeds, np.uint64, len(rows))
+        return found
 
     def mark(self, rows: Sequence[int], stamps: Sequence[Sequence[int] | None]) -> None:
         """Note the stamps of some faces before they are read."""
@@ -93,7 +103,7 @@ class Spool:
 
 def kept_row_bytes(size_px: int) -> int:
     """Return what an entry takes for an image of a face, rather more than less: 6 bits a pixel."""
-    return 3 * size_px * size_px // 4
+    return 3 * size_px * size_px // 4 + 1024
 
 
 class SpoolWriter:
@@ -107,7 +117,7 @@ class SpoolWriter:
     """
 
     def __init__(self, path: Path, faces: int, most_bytes: int) -> None:
-        self._faces, self._rows = faces, list[tuple[int, int, int, int]]()
+        self._faces, self._rows = faces, list[tuple[int, int, int]]()
         self._path, self._most, self._end = path, most_bytes, 0
         self._handle: Any = None
 
@@ -133,20 +143,23 @@ class SpoolWriter:
         if len(block) > _MOST_ENTRY or self._end + len(block) > self._most:
             return
         try:
-            self._handle.write(block)
+            self._write(block)
         except OSError:
             self._give_up()
             return
-        self._rows.append((index, len(block), self._end, seed))
+        self._rows.append((index, len(block), self._end))
         self._end += len(block)
 
+    def _write(self, block: bytes) -> None:
+        self._handle.write(block)
+
     def entries(self) -> NDArray[Any]:
-        """Return ``ENTRY [faces]``, the file's number left out; to be asked when all is written."""
+        """Return ``ENTRY [faces]`` with places alone; to be asked when all is written."""
         found = np.zeros(self._faces, ENTRY)
         if self._rows:
             rows = np.array(self._rows, np.uint64)
             at = rows[:, 0].astype(np.int64)
-            for column, name in enumerate(("size", "at", "seed"), 1):
+            for column, name in enumerate(("size", "at"), 1):
                 found[name][at] = rows[:, column]
         return found
 
