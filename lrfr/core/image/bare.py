@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lrfr.core.errors import ImageFault
 
@@ -18,8 +19,7 @@ MAX_BLOCKS = 100_000
 MAX_EXIF_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class Bare:
+class Bare(NamedTuple):
     """A file reduced to its first picture.
 
     Attributes:

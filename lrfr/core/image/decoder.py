@@ -11,15 +11,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.image.bare import Bare
 from lrfr.core.image.codecs import bare_of, load_fault, open_picture
 from lrfr.core.image.content_kind import content_of, suffix_fits
 from lrfr.core.image.encoder import ImageU8
-from lrfr.core.image.jpeg_header import JpegHeader, decode_plain, read_jpeg_header
+from lrfr.core.image.jpeg_header import JpegHeader, decode_muted, decode_plain, read_jpeg_header
 from lrfr.core.image.netpbm import decode_netpbm, read_netpbm_header
 from lrfr.core.image.orientation import orientation_of, upright
 from lrfr.core.image.silence import may_silence, mute_libtiff, silent_stderr
@@ -47,8 +46,7 @@ REMARKS = {
 }
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A decoded file.
 
     Attributes:
@@ -124,6 +122,8 @@ def probe(data: bytes) -> tuple[str, int, int]:
 
 
 def _kind(data: bytes) -> str:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
     if not data:
         raise ImageFault("E_EMPTY")
     content = content_of(data)
@@ -146,7 +146,8 @@ _Decoded = tuple[ImageU8, tuple[str, ...]]
 
 def _decode_jpeg(header: JpegHeader, silent: bool) -> _Decoded:
     _check_extent(header.width, header.height)
-    pixels = decode_plain(header.bare.data, silent=silent) if header.plain else None
+    decode_by_opencv = decode_muted if silent else decode_plain
+    pixels = decode_by_opencv(header.bare.data) if header.plain else None
     return _by_pillow("JPEG", header.bare) if pixels is None else _finished(pixels, header.bare)
 
 
@@ -169,8 +170,7 @@ def _by_pillow(kind: str, bare: Bare) -> _Decoded:
         except Exception as error:
             raise load_fault(bare, error) from None
         info = picture.info
-        bare = replace(
-            bare,
+        bare = bare._replace(
             exif=bare.exif or _bytes(info.get("exif")),
             xmp=bare.xmp or _bytes(info.get("xmp")),
             profile=bare.profile or bool(info.get("icc_profile")),

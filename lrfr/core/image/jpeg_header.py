@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,8 +35,7 @@ _UNREAD_PROCESSES = {0xC3: "lossless JPEG", 0xCB: "lossless JPEG", 0xF7: "JPEG-L
 _UNREAD_PROCESSES |= dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical JPEG")
 
 
-@dataclass(frozen=True)
-class JpegHeader:
+class JpegHeader(NamedTuple):
     """What precedes the first scan.
 
     Attributes:
@@ -177,21 +175,30 @@ def _ends_as_it_should(data: bytes, place: int, pixels: int) -> bool:
     raise ImageFault("E_BOMB", f"{scans} scans")
 
 
-def decode_plain(data: bytes, *, silent: bool = False) -> ImageU8 | None:
+def decode_plain(data: bytes) -> ImageU8 | None:
     """Return a plain JPEG as uint8 [H, W, 3], not turned; None where OpenCV must not or cannot decode it.
 
-    OpenCV and Pillow run the same library here, with the same pixels. ``silent`` says that standard error is
-    at nothing already (:func:`~lrfr.core.image.silence.silent_where_allowed`).
+    OpenCV and Pillow run the same library here, with the same pixels.
     """
     # OpenCV's copy of that library writes about damage to standard error, without the file's name
-    if not silent and not may_silence():
+    if not may_silence():
         return None
+    try:
+        with silent_stderr():
+            return decode_muted(data)
+    except OSError:
+        return None
+
+
+def decode_muted(data: bytes) -> ImageU8 | None:
+    """Return what :func:`decode_plain` does where standard error is at nothing already
+    (:func:`~lrfr.core.image.silence.silent_where_allowed`).
+    """
     import cv2
 
     try:
-        with nullcontext() if silent else silent_stderr():
-            return cv2.imdecode(
-                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-            )
-    except (cv2.error, OSError):
+        return cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        )
+    except cv2.error:
         return None

@@ -114,7 +114,9 @@ def scan(
     shards are written next: what is read now is spooled for them, and these variants of it are made at once.
     """
     table = _without_look(ingest.source, faces)
-    if draws is not None and len(table) - int(table.known.sum()) >= LEAST_FACES:
+    # where faces are still to be found, what is seen are no crops
+    cut = draws is not None and ingest.options.prepare.finder is None
+    if cut and len(table) - int(table.known.sum()) >= LEAST_FACES:
         table.spool = Spool.empty(store / "tmp", len(faces))
     if not ingest.cached:
         if table.spool:

@@ -48,7 +48,11 @@ class FilesSource(Source):
     def stamps(self, places: Sequence[Place]) -> list[tuple[int, ...] | None]:
         """Return the stamps of many files."""
         root = str(self.root)
-        return [file_stamp(os.path.join(root, place)) for place in places]
+        # joined by hand where that is the same: it is done for every file of every run
+        return [
+            file_stamp(os.path.join(root, place) if place[:1] == "/" else f"{root}/{place}")
+            for place in places
+        ]
 
 
 @dataclass(frozen=True)
