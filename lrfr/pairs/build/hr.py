@@ -209,27 +209,6 @@ def plan_base(seen: Seen, ingest: Ingest, quarantine: Path | None = None) -> Bas
     return make_plan(seen.faces, seen.found, ingest.options, seen.ingest(ingest).landmarks)
 
 
-def check_bad(report: SourceReport, max_bad: float | None) -> None:
-    """Refuse to go on when more faces were refused than allowed.
-
-    Args:
-        report: the counts.
-        max_bad: a share below 1, or a count from 1 on; None allows any number; 0 allows none.
-
-    Raises:
-        DataError: over the limit; says how many and why.
-
-    """
-    count = sum(report.refused.values())
-    allowed = float("inf") if max_bad is None else (max_bad * report.seen if max_bad < 1 else max_bad)
-    if count > allowed:
-        reasons = ", ".join(f"{code} {number}" for code, number in sorted(report.refused.items()))
-        raise DataError(
-            f"{count} of {report.seen} faces were refused ({reasons})",
-            hint="raise --max-bad, or see lrfr make-pairs --plan",
-        )
-
-
 def write_base(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: Runner) -> WrittenBase:
     """Write (or find) the base of a plan.
 

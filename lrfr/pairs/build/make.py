@@ -16,11 +16,11 @@ from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.pairs.build.growth import Held, RowCounts, grow, shown_by
-from lrfr.pairs.build.hr import SourceChanged, check_bad, look, plan_base, write_base
+from lrfr.pairs.build.hr import SourceChanged, look, plan_base, write_base
 from lrfr.pairs.build.ingest import open_ingest, with_alignment
 from lrfr.pairs.build.look.face_search import Alignment
 from lrfr.pairs.build.look.landmark_file import write_landmarks
-from lrfr.pairs.build.look.report_files import write_report
+from lrfr.pairs.build.look.report_files import check_bad, write_report
 from lrfr.pairs.build.lr import cheap_draws, write_variants
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.build.tasks import Spooled

@@ -83,7 +83,7 @@ class MakeOptions:
         ingest: how a source is opened and taken in (an :class:`Ingest` that is passed brings its own).
         variants: how many draws of every spec; None takes each spec's own number.
         traces: whether every LR record carries the parameters drawn for it.
-        max_bad: see :func:`lrfr.pairs.build.hr.check_bad`.
+        max_bad: see :func:`lrfr.pairs.build.look.report_files.check_bad`.
         extend: name of a view that keeps its rows and gets the source's besides; None makes a view of the
             source's alone.
         replace: whether a key of the extended view may come back with other bytes or labels.

@@ -102,3 +102,24 @@ def damaged_reports(store: StoreFiles, name: str) -> list[Path]:
     """Return the files that say where a view's faces came from, where one of them is damaged."""
     files = [store.report_path(name), store.quarantine_path(name)]
     return [path for path in files if path.exists()] if report_faults(store, name) else []
+
+
+def check_bad(report: SourceReport, max_bad: float | None) -> None:
+    """Refuse to go on when more faces were refused than allowed.
+
+    Args:
+        report: the counts.
+        max_bad: a share below 1, or a count from 1 on; None allows any number; 0 allows none.
+
+    Raises:
+        DataError: over the limit; says how many and why.
+
+    """
+    count = sum(report.refused.values())
+    allowed = float("inf") if max_bad is None else (max_bad * report.seen if max_bad < 1 else max_bad)
+    if count > allowed:
+        reasons = ", ".join(f"{code} {number}" for code, number in sorted(report.refused.items()))
+        raise DataError(
+            f"{count} of {report.seen} faces were refused ({reasons})",
+            hint="raise --max-bad, or see lrfr make-pairs --plan",
+        )
