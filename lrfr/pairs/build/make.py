@@ -4,8 +4,8 @@ not redone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Unpack
@@ -174,11 +174,8 @@ def make_pairs(
             # another process has written the view since
             plan = wish(files, ingest, loaded, wished, options)
         log.start()
-        try:
+        with _swept(files.tmp):
             made = _write(files, plan, replace(runner, on_phase=log.phase))
-        finally:
-            with suppress(OSError):
-                sweep(files.tmp)
         log.refused(made.done.report.seen, dict(made.done.report.refused))
         log.ended(hr_written=made.done.hr_written, lr_written=made.done.lr_written)
     return made
@@ -190,6 +187,16 @@ def _aligned(source: object, options: MakeOptions, alignment: Alignment) -> Make
         return options
     check_kind(source, str | Path | Source, "with align a source or its name, which is opened now")
     return replace(options, ingest=with_alignment(options.ingest, alignment))
+
+
+@contextmanager
+def _swept(tmp: Path) -> Iterator[None]:
+    """Leave no temporary file, also where the block fails."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            sweep(tmp)
 
 
 def _opened(source: str | Path | Source, store: StoreFiles, name: str, options: MakeOptions) -> Ingest:
