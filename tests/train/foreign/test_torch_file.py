@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from lrfr.core.errors import DataError, LrfrError, SpecError
-from lrfr.train.weights.foreign.inert_pickle import read_pickle
-from lrfr.train.weights.foreign.inert_values import Caps, Inert, Refused, TensorRef
-from lrfr.train.weights.foreign.torch_file import TorchFile
+from lrfr.train.weights.foreign.torch_files.inert_pickle import read_pickle
+from lrfr.train.weights.foreign.torch_files.inert_values import Caps, Inert, Refused, TensorRef
+from lrfr.train.weights.foreign.torch_files.torch_file import TorchFile
 
 BASE = torch.arange(24, dtype=torch.float32).view(4, 6) / 7
 TENSORS = collections.OrderedDict(

@@ -1,7 +1,7 @@
 """Pickles of torch files, read without running them: an own stack machine that knows data and nothing else.
 
 No class is imported and nothing is called. Numbers, texts, lists, tuples and dictionaries become themselves;
-a tensor becomes a :class:`~lrfr.train.weights.foreign.inert_values.TensorRef` whose numbers are checked
+a tensor becomes a :class:`~lrfr.train.weights.foreign.torch_files.inert_values.TensorRef` whose numbers are checked
 against its storage before any byte of it is read; every other class or function becomes an inert stand-in
 that remembers its name and what was put into it. Every count, length and depth has a cap.
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Any
 
-from lrfr.train.weights.foreign.inert_values import Caps, Refused, StorageRef, key_of
-from lrfr.train.weights.foreign.pickle_stack import Stack
+from lrfr.train.weights.foreign.torch_files.inert_values import Caps, Refused, StorageRef, key_of
+from lrfr.train.weights.foreign.torch_files.pickle_stack import Stack
 
 
 @dataclass(frozen=True)

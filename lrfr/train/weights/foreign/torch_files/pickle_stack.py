@@ -6,8 +6,15 @@ import struct
 from mmap import mmap
 from typing import Any
 
-from lrfr.train.weights.foreign.inert_values import Caps, Inert, Meter, Refused, StorageRef, key_of
-from lrfr.train.weights.foreign.rebuild import made, persistent
+from lrfr.train.weights.foreign.torch_files.inert_values import (
+    Caps,
+    Inert,
+    Meter,
+    Refused,
+    StorageRef,
+    key_of,
+)
+from lrfr.train.weights.foreign.torch_files.rebuild import made, persistent
 
 
 class Stack:

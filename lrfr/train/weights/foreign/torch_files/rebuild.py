@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lrfr.train.weights.foreign.inert_values import (
+from lrfr.train.weights.foreign.torch_files.inert_values import (
     ITEM_BYTES,
     QUANTIZED,
     UNREAD_BYTES,

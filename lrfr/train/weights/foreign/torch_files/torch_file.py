@@ -21,8 +21,14 @@ import torch
 from torch import Tensor
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.train.weights.foreign.inert_pickle import read_pickle
-from lrfr.train.weights.foreign.inert_values import ITEM_BYTES, Caps, Refused, StorageRef, TensorRef
+from lrfr.train.weights.foreign.torch_files.inert_pickle import read_pickle
+from lrfr.train.weights.foreign.torch_files.inert_values import (
+    ITEM_BYTES,
+    Caps,
+    Refused,
+    StorageRef,
+    TensorRef,
+)
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -114,7 +120,7 @@ class TorchFile:
 
     Attributes:
         root: what was saved: dictionaries, lists and scalars,
-            :class:`~lrfr.train.weights.foreign.inert_values.TensorRef` for tensors, inert stand-ins for
+            :class:`~lrfr.train.weights.foreign.torch_files.inert_values.TensorRef` for tensors, inert stand-ins for
             everything else.
 
     Raises:
