@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lrfr.train.backbones.fusion import FUSIONS, ChannelAttention, CrossAttention, Fused, FusionLayout
-from lrfr.train.backbones.multibranch import MultiBranch, SelfAttention, attend, tokens
+from lrfr.train.backbones.parts.multibranch import MultiBranch, SelfAttention, attend, tokens
 from lrfr.train.backbones.table import build_backbone
 
 

@@ -271,7 +271,7 @@ def test_catface_hq_side_of_the_distillation_gets_no_gradient():
     method = METHODS["catface"]()
     hq, lq = (torch.randn(2, 4, 6, requires_grad=True) for _ in range(2))
     values = torch.randn(4, 4, 6)
-    from lrfr.train.backbones.multibranch import BranchMap
+    from lrfr.train.backbones.parts.multibranch import BranchMap
 
     method._distill(BranchMap(torch.zeros(1), (torch.cat([hq, lq]), values))).backward()
     assert hq.grad is None or not hq.grad.any()

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from lrfr.train.backbones.features import Features, full_precision
-from lrfr.train.backbones.multibranch import MultiBranch, attend, tokens, untokens
 from lrfr.train.backbones.nets import STAGES, Backbone
+from lrfr.train.backbones.parts.multibranch import MultiBranch, attend, tokens, untokens
 
 
 class CrossAttention(nn.Module):

@@ -14,7 +14,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from lrfr.train.backbones.nets import STAGES
-from lrfr.train.backbones.parts.attention import Cbam
+from lrfr.train.backbones.parts.attention import Cbam, SqueezeExcite
 from lrfr.train.backbones.parts.prelu import PReLU
 from lrfr.train.backbones.parts.staged import Gates, Staged, Unit, conv
 from lrfr.train.backbones.parts.wavelet import WaveDown
@@ -24,7 +24,14 @@ class IResUnit(Unit):
     """BN, conv3x3, BN, PReLU, conv3x3 with the stride, BN, plus shortcut; no activation after the sum."""
 
     def __init__(
-        self, c_in: int, c_out: int, stride: int, *, attention: bool = False, wavelet: str | None = None
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        *,
+        attention: bool = False,
+        wavelet: str | None = None,
+        squeeze: bool = False,
     ) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(c_in)
@@ -34,6 +41,7 @@ class IResUnit(Unit):
         self.conv2 = conv(c_out, c_out, 3, stride, wavelet)
         self.bn3 = nn.BatchNorm2d(c_out)
         self.cbam = Cbam(c_out) if attention else None
+        self.se = SqueezeExcite(c_out) if squeeze else None
         self.downsample: nn.Module | None = None
         if stride != 1 or c_in != c_out:
             self.downsample = nn.Sequential(conv(c_in, c_out, 1, stride, wavelet), nn.BatchNorm2d(c_out))
@@ -43,9 +51,29 @@ class IResUnit(Unit):
         y_bchw = self.conv1(self.bn1(x_bchw))
         y_bchw = self.bn3(self.conv2(self.prelu(self.bn2(y_bchw))))
         gates = None
+        if self.se is not None:
+            y_bchw = self.se(y_bchw)
         if self.cbam is not None:
             y_bchw, gates = self.cbam(y_bchw)
         return y_bchw + (x_bchw if self.downsample is None else self.downsample(x_bchw)), gates
+
+
+class IrUnit(IResUnit):
+    """The unit of AdaFace and CVLface: as in an iResNet, but the shortcut is bare where the channels stay."""
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        *,
+        attention: bool = False,
+        wavelet: str | None = None,
+        squeeze: bool = False,
+    ) -> None:
+        super().__init__(c_in, c_out, stride, attention=attention, wavelet=wavelet, squeeze=squeeze)
+        if c_in == c_out and stride != 1:
+            self.downsample = WaveDown(wavelet) if wavelet is not None else nn.MaxPool2d(1, stride)
 
 
 class FaceXUnit(Unit):
@@ -56,7 +84,14 @@ class FaceXUnit(Unit):
     """
 
     def __init__(
-        self, c_in: int, c_out: int, stride: int, *, attention: bool = False, wavelet: str | None = None
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        *,
+        attention: bool = False,
+        wavelet: str | None = None,
+        squeeze: bool = False,
     ) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(c_in)
@@ -64,6 +99,7 @@ class FaceXUnit(Unit):
         self.prelu = PReLU(c_out)
         self.conv2 = conv(c_out, c_out, 3, stride, wavelet)
         self.bn3 = nn.BatchNorm2d(c_out)
+        self.se = SqueezeExcite(c_out) if squeeze else None
         self.downsample: nn.Module
         if c_in != c_out:
             self.downsample = nn.Sequential(conv(c_in, c_out, 1, stride, wavelet), nn.BatchNorm2d(c_out))
@@ -74,7 +110,10 @@ class FaceXUnit(Unit):
 
     def attend(self, x_bchw: Tensor) -> tuple[Tensor, Gates | None]:
         """Return the output; there are no gates."""
-        return self.bn3(self.conv2(self.prelu(self.conv1(self.bn1(x_bchw))))) + self.downsample(x_bchw), None
+        y_bchw = self.bn3(self.conv2(self.prelu(self.conv1(self.bn1(x_bchw)))))
+        if self.se is not None:
+            y_bchw = self.se(y_bchw)
+        return y_bchw + self.downsample(x_bchw), None
 
 
 @dataclass(frozen=True)
@@ -92,7 +131,8 @@ class IResLayout:
         wavelet: a pywavelets name turns every stride of two into a WaveConv (WaveResNet); None keeps strides.
         final_px: side of the last map: 7 at 112x112 as published.
         dropout: probability before the FC.
-        unit: makes the units; :class:`FaceXUnit` gives FaceX-Zoo's ResNet-ir.
+        unit: makes the units; :class:`FaceXUnit` gives FaceX-Zoo's ResNet-ir, :class:`IrUnit` AdaFace's IR.
+        squeeze: squeeze and excitation in every unit (the IR-SE of the field).
 
     """
 
@@ -107,13 +147,21 @@ class IResLayout:
     final_px: int = 7
     dropout: float = 0.0
     unit: type[IResUnit] | type[FaceXUnit] = IResUnit
+    squeeze: bool = False
 
     def stage(self, c_in: int, index: int) -> nn.Sequential:
         """Return stage ``index`` (from 0) on ``c_in`` channels; only its first unit strides."""
         c_out = self.width * 2**index
 
         def unit(c_from: int, stride: int) -> Unit:
-            return self.unit(c_from, c_out, stride, attention=self.attention, wavelet=self.wavelet)
+            return self.unit(
+                c_from,
+                c_out,
+                stride,
+                attention=self.attention,
+                wavelet=self.wavelet,
+                squeeze=self.squeeze,
+            )
 
         rest = (unit(c_out, 1) for _ in range(self.units[index] - 1))
         return nn.Sequential(unit(c_in, self.strides[index]), *rest)

@@ -1,6 +1,7 @@
 """MobileFaceNet (Chen et al., 2018) with the layer names of insightface's ``arcface_torch``.
 
-``scale`` 2 is the 2.06 M parameter net there, ``scale`` 1 the 1.2 M original.
+``scale`` 2 is the 2.06 M parameter net there, ``scale`` 1 the 1.2 M original, ``scale`` 4 with more units the
+large one there.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class MobileLayout:
     """What a MobileFaceNet is built from.
 
     Attributes:
-        blocks: units of the four parts; the first is the plain depthwise layer after the stem.
+        blocks: units of the four parts; one in the first is the plain depthwise layer after the stem.
         scale: multiplies the channels between the depthwise layers.
         emb_dim: embedding size D.
         final_px: side of the last map.
@@ -166,7 +167,9 @@ class MobileFaceNet(Backbone):
         self.layers = nn.ModuleList(
             [
                 ConvBlock(3, narrow, 3, 2),
-                ConvBlock(narrow, narrow, 3, groups=64),
+                ConvBlock(narrow, narrow, 3, groups=64)
+                if blocks[0] == 1
+                else Residual(narrow, blocks[0], 128),
                 DepthWise(narrow, narrow, 128),
                 Residual(narrow, blocks[1], 128),
                 DepthWise(narrow, wide, 256),

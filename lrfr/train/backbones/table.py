@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lrfr.core.registry import Registry
-from lrfr.train.backbones.iresnet import FaceXUnit, IResLayout, IResNet
+from lrfr.train.backbones.iresnet import FaceXUnit, IResLayout, IResNet, IrUnit
 from lrfr.train.backbones.mobilefacenet import MobileFaceNet, MobileLayout
 from lrfr.train.backbones.nets import Backbone
 from lrfr.train.backbones.resnet import Bottleneck, ResLayout, ResNet
+from lrfr.train.backbones.zoo.inception import InceptionLayout, InceptionResNet
+from lrfr.train.backbones.zoo.vit import Vit, VitLayout
 
-Layout = IResLayout | ResLayout | MobileLayout
+Layout = IResLayout | ResLayout | MobileLayout | VitLayout | InceptionLayout
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Preset:
 
     """
 
-    net: type[IResNet] | type[ResNet] | type[MobileFaceNet]
+    net: type[IResNet] | type[ResNet] | type[MobileFaceNet] | type[Vit] | type[InceptionResNet]
     layout: Layout
     help: str = ""
 
@@ -65,14 +67,45 @@ def _iresnets(prefix: str, suffix: str, about: str, **fields: Any) -> dict[str, 
     }
 
 
-def _facex(prefix: str, about: str, **fields: Any) -> dict[str, Preset]:
+def _facex(prefix: str, about: str, suffix: str = "", **fields: Any) -> dict[str, Preset]:
     # FaceX-Zoo's ResNet-ir drops 0.4 before its FC
     return {
-        f"{prefix}facex-resnet{depth}": Preset(
+        f"{prefix}facex-resnet{depth}{suffix}": Preset(
             IResNet, IResLayout(units, unit=FaceXUnit, dropout=0.4, **fields), about
         )
         for depth, units in _FACEX_UNITS.items()
     }
+
+
+def _irs(suffix: str, about: str, **fields: Any) -> dict[str, Preset]:
+    # AdaFace counts as iResNet does, but for its largest
+    return {
+        f"ir{depth + (depth == 100)}{suffix}": Preset(
+            IResNet, IResLayout(_IRES_UNITS[depth], unit=IrUnit, dropout=0.4, **fields), about
+        )
+        for depth in (18, 34, 50, 100)
+    }
+
+
+def _vits() -> dict[str, Preset]:
+    """Return the transformers by the names of where they are used."""
+    wide = VitLayout(patch_px=9)
+    token = VitLayout(size_px=224, patch_px=16, tail="token")
+    layouts = {
+        "vit-t": (replace(wide, dim=256), "ViT of arcface_torch, patches of 9 px"),
+        "vit-s": (wide, "ViT of arcface_torch, patches of 9 px"),
+        "vit-b": (replace(wide, depth=24), "ViT of arcface_torch, patches of 9 px"),
+        "vit-cvl-s": (VitLayout(mlp_ratio=5), "ViT of CVLface, patches of 8 px"),
+        "vit-cvl-b": (VitLayout(depth=24, heads=16, mlp_ratio=3), "ViT of CVLface, patches of 8 px"),
+    }
+    for size, dim in {"t": 192, "s": 384, "b": 768}.items():
+        own = replace(token, dim=dim, heads=dim // 64)
+        layouts[f"vit-timm-{size}"] = (own, "ViT of timm at 224 px, class token")
+        layouts[f"vit-timm-{size}-112"] = (
+            replace(own, size_px=112, patch_px=8),
+            "ViT of timm at 112 px, patches of 8 px, class token",
+        )
+    return {name: Preset(Vit, layout, about) for name, (layout, about) in layouts.items()}
 
 
 def _tiny(about: str, **fields: Any) -> Preset:
@@ -89,10 +122,18 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         **_iresnets("wave-", "", "iResNet that halves maps by wavelets", wavelet="haar"),
         **_facex("", "ResNet-ir of FaceX-Zoo"),
         **_facex("wave-", "ResNet-ir that halves maps by wavelets", wavelet="haar"),
+        **_facex("", "ResNet-ir of FaceX-Zoo with squeeze and excitation", suffix="-se", squeeze=True),
+        **_irs("", "IR of AdaFace and CVLface"),
+        **_irs("-se", "IR with squeeze and excitation", squeeze=True),
+        **_vits(),
+        "inception-resnet-v1": Preset(InceptionResNet, InceptionLayout(), "FaceNet's net, made for 160 px"),
         "lrfr-resnet34": Preset(ResNet, ResLayout((3, 4, 6, 3)), "ResNet of MAug on CASIA"),
         "lrfr-resnet50": Preset(ResNet, ResLayout((3, 4, 6, 3), Bottleneck), "ResNet of MAug on MS1M"),
         "mobilefacenet": Preset(MobileFaceNet, MobileLayout(), "MobileFaceNet of arcface_torch, 2.06 M"),
         "mobilefacenet-small": Preset(MobileFaceNet, MobileLayout(scale=1), "MobileFaceNet, 1.2 M"),
+        "mobilefacenet-large": Preset(
+            MobileFaceNet, MobileLayout((2, 8, 12, 4), scale=4), "the large MobileFaceNet of arcface_torch"
+        ),
         "digit-resnet50": Preset(
             ResNet, ResLayout((3, 4, 6, 3), Bottleneck, pool=False, tail="gap"), "ResNet-50 for 32 px digits"
         ),
@@ -107,6 +148,18 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         "tiny-gap": _tiny("the tiny one with a global average pool", tail="gap"),
         "tiny-cbam": _tiny("the tiny one with attention", attention=True),
         "tiny-facex": _tiny("the tiny one of FaceX-Zoo's units", unit=FaceXUnit, dropout=0.4),
+        "tiny-ir": _tiny("the tiny one of AdaFace's units", unit=IrUnit, dropout=0.4),
+        "tiny-ir-se": _tiny("with squeeze and excitation", unit=IrUnit, dropout=0.4, squeeze=True),
+        "tiny-facex-se": _tiny("FaceX-Zoo's with them", unit=FaceXUnit, dropout=0.4, squeeze=True),
+        "tiny-vit": Preset(
+            Vit, VitLayout(patch_px=16, dim=64, depth=4, heads=2, emb_dim=128), "ViT for two CPU cores"
+        ),
+        "tiny-vit-timm": Preset(
+            Vit, VitLayout(patch_px=16, dim=64, depth=4, heads=2, tail="token"), "ViT with a class token"
+        ),
+        "tiny-inception": Preset(
+            InceptionResNet, InceptionLayout((1, 1, 1), 8, 128), "Inception-ResNet for two CPU cores"
+        ),
         "wave-tiny": _tiny("the tiny one with wavelets", wavelet="haar"),
         "tiny-lrfr": Preset(
             ResNet,

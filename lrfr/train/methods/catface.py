@@ -22,9 +22,9 @@ from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.fusion import FUSIONS, Fused, FusionLayout
 from lrfr.train.backbones.iresnet import IResNet
-from lrfr.train.backbones.multibranch import BranchMap, MultiBranch
 from lrfr.train.backbones.net_embedder import Embedder, single
 from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.parts.multibranch import BranchMap, MultiBranch
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.heads.exchange import share_of_rows
 from lrfr.train.heads.margins import HeadSpec

@@ -1,5 +1,5 @@
-"""Attention modules inside backbones: CBAM gates (Woo et al., ECCV 2018) as the A-SKD and F-SKD tables use
-them.
+"""Gates inside backbones: squeeze and excitation, and the CBAM (Woo et al., ECCV 2018) of the A-SKD and F-SKD
+tables.
 """
 
 from __future__ import annotations
@@ -31,3 +31,22 @@ class Cbam(nn.Module):
         summary = torch.cat([x_bchw.amax(1, keepdim=True), x_bchw.mean(1, keepdim=True)], dim=1)
         spatial_b1hw = torch.sigmoid(self.spatial(summary))
         return x_bchw * spatial_b1hw, (channel_bc, spatial_b1hw)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate of the mean alone (Hu et al., CVPR 2018), without biases, as the IR-SE nets of the field
+    have it.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.fc1, self.fc2 = (
+            nn.Conv2d(channels, hidden, 1, bias=False),
+            nn.Conv2d(hidden, channels, 1, bias=False),
+        )
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Return the gated map."""
+        gate_bc11 = self.fc2(torch.relu(self.fc1(x_bchw.mean((2, 3), keepdim=True))))
+        return x_bchw * torch.sigmoid(gate_bc11)

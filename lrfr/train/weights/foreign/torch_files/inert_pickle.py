@@ -1,9 +1,9 @@
 """Pickles of torch files, read without running them: an own stack machine that knows data and nothing else.
 
 No class is imported and nothing is called. Numbers, texts, lists, tuples and dictionaries become themselves;
-a tensor becomes a :class:`~lrfr.train.weights.foreign.torch_files.inert_values.TensorRef` whose numbers are checked
-against its storage before any byte of it is read; every other class or function becomes an inert stand-in
-that remembers its name and what was put into it. Every count, length and depth has a cap.
+a tensor becomes a ``TensorRef`` whose numbers are checked against its storage before any byte of it is read;
+every other class or function becomes an inert stand-in that remembers its name and what was put into it.
+Every count, length and depth has a cap.
 """
 
 from __future__ import annotations

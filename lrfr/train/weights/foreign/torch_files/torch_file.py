@@ -119,8 +119,7 @@ class TorchFile:
         caps: what it may ask for.
 
     Attributes:
-        root: what was saved: dictionaries, lists and scalars,
-            :class:`~lrfr.train.weights.foreign.torch_files.inert_values.TensorRef` for tensors, inert stand-ins for
+        root: what was saved: dictionaries, lists and scalars, ``TensorRef`` for tensors, inert stand-ins for
             everything else.
 
     Raises:

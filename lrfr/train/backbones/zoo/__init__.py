@@ -1,0 +1,1 @@
+"""Architectures of other fields that face recognition borrows: vision transformers, Inception-ResNet."""
