@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import canonical, make_folder, seal, sha256_file, sync_folder, unseal, write_fault
+from lrfr.train.backbones.parts.input_shift import adopt_shifts
 from lrfr.train.backbones.teacher import FrozenTeacher
 
 SCHEMA = 1
@@ -100,6 +101,7 @@ def load_model(nets: nn.ModuleDict, model: Mapping[str, Tensor], place: str) -> 
         DataError: names or shapes disagree.
 
     """
+    adopt_shifts(nets, model)
     wanted = model_tensors(nets)
     missing, extra = sorted(wanted.keys() - model.keys()), sorted(model.keys() - wanted.keys())
     wrong = [name for name in wanted.keys() & model.keys() if wanted[name].shape != model[name].shape]

@@ -54,39 +54,60 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, obj
 
 @command("import-weights", short_help="Make a checkpoint of foreign weights.")
 @click.argument("source", type=opt.EXISTING_FILE)
-@opt.option("--backbone", help="A backbone of lrfr.  [default for ONNX: mobilefacenet-small]")
+@opt.option("--backbone", help="A backbone of lrfr.  [default: the one that fits]")
+@opt.option("--family", help="Whose weights these are.  [default: told by names]")
+@opt.option("--part", help="Which of several networks in the file: a place in it, or a prefix.")
 @opt.path("--out", "target", help="Checkpoint folder.  [default: runs/NAME]")
-@opt.flag("--bgr", text="The weights expect BGR.")
+@opt.option("--input-range", help="What the original takes: -1,1, 0,1, 0,255, imagenet, or mean/std.")
+@opt.flag("--bgr", text="The original takes BGR.")
+@opt.flag("--rgb", text="The original takes RGB, whatever its family does.")
+@opt.flag("--check", text="Try the input's readings on 64 embedded faces, and say which are plausible.")
 @opt.dry_run("Write nothing: say what would be made.")
 def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str, object]:
-    """Make a checkpoint of SOURCE: safetensors with insightface's layer names, or a MobileFaceNet ONNX with
-    folded batch norms.
+    """Make a checkpoint of SOURCE: a file of torch.save (.pth, .pt, .ckpt, .bin; nothing of it is run),
+    safetensors, or the ONNX of a convolutional recognizer.
 
-    The result embeds like the original and can be trained: as a teacher (--parent teacher=...) or a start
-    (--parent init=...).
+    Family, backbone and prefix are told by names and shapes. The result embeds like the original and can be
+    trained: as a teacher (--parent teacher=...) or a start (--parent init=...).
 
     \b
     Examples:
       lrfr import-weights mobilefacenet.onnx
-      lrfr import-weights ms1mv3_r50.safetensors --backbone iresnet50 --out runs/r50
+      lrfr import-weights adaface_ir50_ms1mv2.ckpt --out runs/adaface
+      lrfr import-weights ms1mv3_r50.pth --input-range -1,1 --check
       lrfr train fskd --parent teacher=runs/mobilefacenet --set backbone=mobilefacenet-small
     """
-    backbone = given["backbone"] or ("mobilefacenet-small" if source.suffix == ".onnx" else None)
-    if backbone is None:
-        raise SpecError("say which backbone these weights are of", hint="--backbone iresnet50")
-    target = given["target"] or Path("runs") / source.stem
-    from lrfr.train.weights.import_weights import embedded_faces, import_weights, imported_before
+    from lrfr.train.weights.foreign.input_contract import Stated
+    from lrfr.train.weights.foreign.names.recognize import Choice
+    from lrfr.train.weights.import_weights import (
+        check_input,
+        embedded_faces,
+        imported_before,
+        plan_import,
+        write_import,
+    )
 
+    if given["bgr"] and given["rgb"]:
+        raise SpecError("--bgr and --rgb: it takes one of them")
+    target = given["target"] or Path("runs") / source.stem
     known = imported_before(target, source)
-    if known:
-        out.say(f"{target} has these weights already")
-        return {"checkpoint": str(target), "backbone": backbone, "digest": known}
-    if given["dry_run"]:
-        out.say(f"{source} -> {target} ({backbone})")
-        return {"checkpoint": str(target), "backbone": backbone, "digest": None}
-    digest = import_weights(source, target, backbone, bgr=given["bgr"], calibrate_on=embedded_faces())
-    out.say(f"{target}: {backbone}, checkpoint {digest[:12]}")
-    return {"checkpoint": str(target), "backbone": backbone, "digest": digest}
+    order = given["bgr"] if given["bgr"] or given["rgb"] else None
+    plan = plan_import(
+        source,
+        Choice(given["backbone"], given["family"], given["part"]),
+        Stated(given["input_range"], order),
+    )
+    said = {"checkpoint": str(target), "digest": known, **plan.as_dict()}
+    out.say(f"{source.name}: {plan}")
+    if given["check"]:
+        said["check"] = str(check_input(plan))
+        out.say(str(said["check"]))
+    if known or given["dry_run"]:
+        out.say(f"{target} has these weights already" if known else f"would write {target}")
+        return said
+    said["digest"] = digest = write_import(plan, target, embedded_faces())
+    out.say(f"{target}: {plan.found.backbone}, checkpoint {digest[:12]}")
+    return said
 
 
 @command("route", short_help="Make one model of several: each face to the one for its size.")

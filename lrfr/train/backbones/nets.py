@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from lrfr.train.backbones.features import Features
+from lrfr.train.backbones.parts.input_shift import without_shifts
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -38,8 +39,10 @@ class Backbone(nn.Module):
         return self.run(x_bchw, ()).embedding_bd
 
     def plain_state(self) -> dict[str, Tensor]:
-        """Return the weights for programs that know the architecture and nothing of ours."""
-        return self.state_dict()
+        """Return the weights for programs that know the architecture and nothing of ours, for an input in
+        [-1, 1].
+        """
+        return without_shifts(self, self.state_dict())
 
 
 class Nets(nn.ModuleDict):

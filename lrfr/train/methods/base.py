@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.net_embedder import Embedder, InputSpec, single
 from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.parts.input_shift import adopt_shifts
 from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.backbones.teacher import FrozenTeacher
 from lrfr.train.heads.margins import MARGINS, HeadSpec
@@ -142,6 +143,8 @@ def start_from(nets: Nets, init: Nets | None) -> None:
     """Copy the recognizer's weights of another run, and its head's where the shape agrees."""
     if init is None:
         return
-    nets["net"].load_state_dict(init["net"].state_dict())
+    state = init["net"].state_dict()
+    adopt_shifts(nets["net"], state)
+    nets["net"].load_state_dict(state)
     if "head" in init and "head" in nets and init["head"].weight.shape == nets["head"].weight.shape:
         nets["head"].load_state_dict(init["head"].state_dict(), strict=False)

@@ -1,127 +1,232 @@
-"""Foreign weights become checkpoints: safetensors with insightface's layer names, and a folded MobileFaceNet
-ONNX.
+"""Foreign weights become checkpoints: files of torch, safetensors and ONNX of every known family.
 
-No pickle is read: convert a ``.pt`` file to safetensors where you trust it.
+Nothing of a file is run. What is written is one of lrfr's own networks, which embeds as the original does and
+can be trained; the input that the original takes is brought to [-1, 1] RGB once, inside the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from lrfr.core.errors import DataError, SpecError, missing_extra
+from lrfr.core.errors import SpecError
 from lrfr.core.files import sha256_file
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.train import checkpoint
-from lrfr.train.backbones.mobilefacenet import ConvBlock, MobileFaceNet
 from lrfr.train.backbones.net_embedder import to_input
-from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.recipe import load_recipe
+from lrfr.train.weights.foreign.input_contract import InputContract, Stated
+from lrfr.train.weights.foreign.names.families import FAMILIES
+from lrfr.train.weights.foreign.names.recognize import Choice, Recognized, recognize, side_px
+from lrfr.train.weights.foreign.names.weight_sets import open_weights
+from lrfr.train.weights.foreign.onnx_graph import read_graph
+from lrfr.train.weights.foreign.onnx_match import compare, matched_backbone, through
+from lrfr.train.weights.foreign.readings import Verdict, check_readings, embedded_faces_for
+from lrfr.train.weights.foreign.settle import absorb_eps, drop_vanished, settle_norms, take_input
 from lrfr.train.weights.model_identity import ModelIdentity
 
+# what most exporters of a MobileFaceNet feed; stated in the card, and overruled by --input-range
+_MOBILE_RANGE = Stated("127/128")
+_ONNX = "onnx"
 
-def import_weights(
-    source: Path, folder: Path, backbone: str, *, bgr: bool = False, calibrate_on: Tensor | None = None
-) -> str:
-    """Write a checkpoint of ``backbone`` with the weights of ``source`` and return its digest.
 
-    Args:
-        source: ``.safetensors`` with the backbone's layer names, or ``.onnx`` of a MobileFaceNet with folded
-            batch norms.
-        folder: checkpoint folder to write.
-        backbone: a name of the table; for ONNX ``mobilefacenet-small``.
-        bgr: the weights expect BGR: turn the first layer.
-        calibrate_on: faces float [N, 3, 112, 112] in [-1, 1] that give unfolded batch norms their statistics.
+@dataclass(frozen=True)
+class ImportPlan:
+    """What an import would write.
 
-    Raises:
-        SpecError: unknown kind of file or backbone.
-        DataError: the weights do not fit the backbone.
+    Attributes:
+        source: the file.
+        form: ``torch``, ``safetensors`` or ``onnx``.
+        found: the network's tensors under our names, and what was left out.
+        contract: what the original takes.
+        folded: batch norms that the file does not have: they were folded into what they follow.
 
     """
-    recipe = load_recipe("baseline", "tiny", [f"options.backbone={backbone}"])
-    nets = recipe.make().build(0)
+
+    source: Path
+    form: str
+    found: Recognized
+    contract: InputContract
+    folded: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        found, beside = self.found, len(self.found.beside)
+        part = str(self.as_dict()["part"])
+        words = [f"{found.family} weights", f"backbone {found.backbone}", f"takes {self.contract}"]
+        words += [f"part '{part}'"] if part else []
+        words += [f"{beside} tensors left out ({found.beside[0]})"] if beside else []
+        words += [f"other networks: {', '.join(found.others)} (--part)"] if found.others else []
+        return ", ".join(words)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain data for ``--json`` and the checkpoint: everything but the numbers."""
+        return {
+            "source": self.source.name,
+            "form": self.form,
+            "family": self.found.family,
+            "backbone": self.found.backbone,
+            "part": ".".join(x for x in (self.found.place, self.found.prefix.removesuffix(".")) if x),
+            "beside": list(self.found.beside),
+            "others": list(self.found.others),
+            "folded": len(self.folded),
+            "input": self.contract.as_dict(),
+        }
+
+
+def plan_import(source: Path, choice: Choice | None = None, stated: Stated | None = None) -> ImportPlan:
+    """Return what a file of weights holds and would become; nothing is written.
+
+    Args:
+        source: a file of ``torch.save``, ``.safetensors``, or ``.onnx`` of a convolutional recognizer.
+        choice: backbone, family and part, where a person says so.
+        stated: what a person says of the input.
+
+    Raises:
+        SpecError: the file cannot be read, or an unknown name.
+        DataError: it holds no network, or one that fits no backbone.
+        EnvironmentFault: the extra [onnx] is missing.
+
+    """
+    choice, stated = choice or Choice(), stated or Stated()
     if source.suffix == ".onnx":
-        _fill_from_onnx(nets["net"], source, calibrate_on)
-    elif source.suffix == ".safetensors":
-        _fill_from_safetensors(nets["net"], source, backbone)
-    else:
-        raise SpecError(
-            f"cannot import '{source.suffix}' files", file=str(source), hint="use .safetensors or .onnx"
-        )
-    if bgr:
-        _turn_channels(nets["net"])
-    _drop_vanished(nets["net"])
-    identity = ModelIdentity("baseline", recipe.options, imported=sha256_file(source))
-    state = {"step": 0, "metrics": {}, "best": None, "source": source.name}
-    return checkpoint.save(
-        folder, checkpoint.Checkpoint(identity.as_dict(), checkpoint.model_tensors(nets), state, {}, {})
-    )
+        return _plan_onnx(source, choice, stated)
+    file = open_weights(source)
+    found = recognize(file, choice)
+    contract = stated.over(FAMILIES[found.family].contract)
+    contract = dataclasses.replace(contract, size_px=side_px(found.backbone, contract.size_px))
+    return ImportPlan(source, file.form, found, contract)
 
 
 def fitting_backbone(source: Path) -> str:
-    """Return the backbone whose layers a safetensors file holds, the first of several.
+    """Return the backbone that a file of weights fills, the first of several.
 
     Raises:
         DataError: the file cannot be read, or no backbone of lrfr has such layers.
 
     """
-    fitting = _fitting(_tensors_of(source))
-    if not fitting:
-        raise DataError("no backbone of lrfr has these layers", file=str(source))
-    return fitting[0]
+    return plan_import(source).found.backbone
 
 
-def _tensors_of(source: Path) -> dict[str, Tensor]:
-    try:
-        tensors = load_file(source)
-    except (SafetensorError, OSError) as error:
-        raise DataError(str(error), file=str(source)) from None
-    return {name.removeprefix("module.").removeprefix("net."): tensor for name, tensor in tensors.items()}
+def import_weights(
+    source: Path,
+    folder: Path,
+    backbone: str | None = None,
+    *,
+    bgr: bool | None = None,
+    calibrate_on: Tensor | None = None,
+) -> str:
+    """Write a checkpoint with the weights of ``source`` and return its digest.
+
+    Args:
+        source: see :func:`plan_import`.
+        folder: checkpoint folder to write.
+        backbone: a name of the table; None finds out.
+        bgr: whether the weights expect BGR; None takes what the family's authors feed.
+        calibrate_on: faces float [N, 3, 112, 112] in [-1, 1] that give unfolded batch norms their statistics.
+
+    Raises:
+        SpecError: unknown backbone, or a file that cannot be read.
+        DataError: the weights do not fit the backbone.
+
+    """
+    plan = plan_import(source, Choice(backbone), Stated(bgr=bgr))
+    return write_import(plan, folder, calibrate_on)
 
 
-def _fill_from_safetensors(net: nn.Module, source: Path, backbone: str) -> None:
-    tensors = _tensors_of(source)
+def write_import(plan: ImportPlan, folder: Path, calibrate_on: Tensor | None = None) -> str:
+    """Write the checkpoint of a plan, with a card beside it, and return its digest.
+
+    Args:
+        plan: of :func:`plan_import`.
+        folder: checkpoint folder to write.
+        calibrate_on: faces float [N, 3, S, S] in [-1, 1] that give unfolded batch norms their statistics.
+
+    Raises:
+        EnvironmentFault: the folder cannot be written.
+        DataError: the network does not compute what the graph computes.
+
+    """
+    size_px = plan.contract.size_px
+    settings = [f"options.backbone={plan.found.backbone}", f"options.input.size_px={size_px}"]
+    recipe = load_recipe("baseline", "tiny", settings)
+    nets = recipe.make().build(0)
+    nets["net"] = filled(plan, calibrate_on)
+    digest = sha256_file(plan.source)
+    identity = ModelIdentity("baseline", recipe.options, imported=digest)
+    state = {"step": 0, "metrics": {}, "best": None, "source": plan.source.name, "import": plan.as_dict()}
+    named = checkpoint.save(
+        folder, checkpoint.Checkpoint(identity.as_dict(), checkpoint.model_tensors(nets), state, {}, {})
+    )
+    (folder / "model-card.md").write_text(import_card(plan, digest, named), "utf-8")
+    return named
+
+
+def filled(plan: ImportPlan, calibrate_on: Tensor | None = None) -> Any:
+    """Return the network of a plan, in evaluation mode; it takes [-1, 1] RGB.
+
+    Raises:
+        DataError: it does not compute what the graph computes.
+
+    """
+    net = bare(plan)
+    if plan.form == _ONNX:
+        compare(plan.source, net, plan.contract.size_px)
+    take_input(net, plan.contract, file=str(plan.source))
+    if calibrate_on is not None:
+        settle_norms(net, plan.folded, calibrate_on)
+    drop_vanished(net)
+    return net.eval()
+
+
+def bare(plan: ImportPlan) -> Any:
+    """Return the network of a plan on the original's own input."""
+    recipe = load_recipe("baseline", "tiny", [f"options.backbone={plan.found.backbone}"])
+    net: Any = recipe.make().build(0)["net"]
     own = net.state_dict()
-    missing = [name for name in own if name not in tensors and not _optional(name)]
-    unknown = [name for name in tensors if name not in own]
-    wrong = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
-    if missing or unknown or wrong:
-        faults = {"missing": missing, "unknown": unknown, "of another shape": wrong}
-        text = ", ".join(f"{len(names)} {what} ({names[0]})" for what, names in faults.items() if names)
-        fitting = _fitting(tensors)
-        raise DataError(
-            f"weights do not fit '{backbone}': tensors {text}",
-            file=str(source),
-            hint=f"they fit --backbone {' or '.join(fitting)}" if fitting else "no backbone of lrfr has them",
-        )
     with torch.no_grad():
-        for name, tensor in own.items():
-            if name in tensors:
-                tensor.copy_(tensors[name])
+        for name, tensor in plan.found.tensors.items():
+            own[name].copy_(tensor)
+    family = FAMILIES.get(plan.found.family)
+    if family is not None and family.norm_eps is not None:
+        absorb_eps(net, family.norm_eps)
+    return net.eval()
 
 
-def _optional(name: str) -> bool:
-    """Say whether a file may lack a tensor: the input range of our own, and counters that no layer reads."""
-    return name.startswith("input_") or name.endswith("num_batches_tracked")
+def check_input(plan: ImportPlan) -> Verdict:
+    """Try the input of a plan, and its alternatives, on embedded faces."""
+    net = bare(plan)
+
+    def forward(x_bchw: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            embedding: NDArray[np.float32] = net(torch.from_numpy(x_bchw)).numpy()
+        return embedding
+
+    faces, labels = embedded_faces_for()
+    return check_readings(forward, plan.contract, faces, labels)
 
 
-def _fitting(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the backbones whose layers are those of a file, the first few."""
-    shapes = {name: tensor.shape for name, tensor in tensors.items() if not _optional(name)}
-    found = []
-    for name in (name for name in BACKBONES if not BACKBONES.is_plugin(name)):
-        with torch.device("meta"):  # shapes alone: nothing is drawn
-            own = build_backbone(name).state_dict()
-        if shapes == {key: tensor.shape for key, tensor in own.items() if not _optional(key)}:
-            found.append(name)
-    return found[:3]
+def _plan_onnx(source: Path, choice: Choice, stated: Stated) -> ImportPlan:
+    if choice.part or choice.family:
+        raise SpecError("an ONNX file has no families or parts", file=str(source))
+    graph = read_graph(source)
+    backbone, matched = matched_backbone(graph, source, choice.backbone)
+    usual = _MOBILE_RANGE if "mobilefacenet" in backbone else Stated()
+    contract = InputContract(size_px=side_px(backbone, 112))
+    scaled = not (np.all(graph.before.gain == 1) and np.all(graph.before.offset == 0))
+    if scaled:  # the graph scales by itself: it is fed pixels
+        usual = Stated("0,255")
+    contract = stated.over(usual.over(contract))
+    if scaled:
+        contract = through(contract, graph)
+    found = Recognized(_ONNX, backbone, "", "", matched.tensors, ())
+    return ImportPlan(source, _ONNX, found, contract, matched.folded)
 
 
 def imported_before(folder: Path, source: Path) -> str | None:
@@ -145,105 +250,30 @@ def embedded_faces(count: int = 64) -> Tensor:
     return to_input(np.stack([render_face(identity, 0, 0)[0] for identity in range(count)]))
 
 
-def _drop_vanished(net: nn.Module) -> None:
-    """Set to zero what weight decay has left of dead weights: below 1e-20 they change no output, and make a
-    CPU several times slower.
-    """
-    with torch.no_grad():
-        for tensor in net.state_dict().values():
-            if tensor.is_floating_point():
-                tensor[tensor.abs() < 1e-20] = 0
-
-
-def _turn_channels(net: nn.Module) -> None:
-    first = next(
-        module for module in net.modules() if isinstance(module, nn.Conv2d) and module.in_channels == 3
-    )
-    with torch.no_grad():
-        first.weight.copy_(first.weight.flip(1))
-
-
-def _fill_from_onnx(net: nn.Module, source: Path, faces_bchw: Tensor | None) -> None:
-    """Match convolutions and PReLUs of the graph with the blocks of the net, in order, and unfold the batch
-    norms.
-    """
-    if not isinstance(net, MobileFaceNet):
-        raise SpecError("ONNX weights are imported into 'mobilefacenet-small'", file=str(source))
-    kernels, slopes = _read_onnx(source)
-    blocks: list[Any] = [module for module in net.modules() if isinstance(module, ConvBlock)]
-    tail: Any = net.features.layers
-    wanted = [block.layers[0].weight.shape for block in blocks]
-    if [weight.shape for weight, _ in kernels[:-1]] != wanted or len(slopes) != sum(
-        len(block.layers) == 3 for block in blocks
-    ):
-        raise DataError("the graph is not this MobileFaceNet", file=str(source))
-    left = iter(slopes)
-    with torch.no_grad():
-        net.input_scale.fill_(127.5 / 128)  # the graph expects (x - 127) / 128
-        net.input_shift.fill_(0.5 / 128)
-        biases: list[tuple[Any, Tensor]] = []
-        for block, (weight, bias) in zip(blocks, kernels, strict=False):
-            block.layers[0].weight.copy_(weight)
-            biases.append((block.layers[1], bias))
-            if len(block.layers) == 3:
-                block.layers[2].weight.copy_(next(left).flatten())
-        tail[2].weight.copy_(kernels[-1][0].flatten(1))
-        biases.append((tail[3], kernels[-1][1]))
-        _unfold(net, biases, faces_bchw)
-
-
-def _read_onnx(source: Path) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError:
-        raise missing_extra("onnx", "onnx") from None
-    try:
-        graph = onnx.load(str(source)).graph
-    except Exception as error:  # protobuf's own error types
-        raise DataError(f"not an ONNX file: {type(error).__name__}", file=str(source)) from None
-    values = {
-        item.name: torch.from_numpy(np.array(numpy_helper.to_array(item))) for item in graph.initializer
-    }
-    kernels = [
-        (values[node.input[1]], values[node.input[2]]) for node in graph.node if node.op_type == "Conv"
+def import_card(plan: ImportPlan, digest: str, named: str) -> str:
+    """Return the card of an imported model: where it comes from and what it takes."""
+    about = FAMILIES[plan.found.family].about if plan.found.family in FAMILIES else "an ONNX graph"
+    lines = [
+        f"# {plan.found.backbone} from {plan.source.name}",
+        "",
+        f"- Source: `{plan.source.name}` ({plan.form}), sha256 `{digest}`",
+        f"- Family: {about}",
+        f"- Part: `{plan.as_dict()['part'] or 'the whole file'}`",
+        f"- The original takes: {plan.contract}",
+        "- This checkpoint takes: RGB, "
+        f"{plan.contract.size_px} px, `x / 127.5 - 1`; the difference is inside its first layer",
+        "- Output: raw embedding; compare by cosine",
+        f"- Left out: {len(plan.found.beside)} tensors"
+        + (f" ({', '.join(plan.found.beside[:5])})" if plan.found.beside else ""),
+        f"- Checkpoint: `{named}`",
+        "",
+        "## Data",
+        "",
+        "Not stated.",
+        "",
+        "## License",
+        "",
+        "Not stated.",
+        "",
     ]
-    slopes = [values[node.input[1]] for node in graph.node if node.op_type == "PRelu"]
-    return kernels, slopes
-
-
-def _unfold(net: MobileFaceNet, biases: Iterable[tuple[Any, Tensor]], faces_bchw: Tensor | None) -> None:
-    """Set batch norms so that the net computes convolution plus bias, with the statistics of real
-    activations.
-
-    With mean m and variance v measured on faces, scale sqrt(v + eps) and shift bias + m give the same
-    function in evaluation mode, and nearly the same in training mode, which is what makes the net trainable.
-    """
-    norms = list(biases)
-    for norm, bias in norms:
-        _set_norm(norm, bias, torch.zeros_like(bias), torch.ones_like(bias))
-    if faces_bchw is None:
-        return
-    seen: dict[Any, Tensor] = {}
-    last: Any = net.features.layers[3]
-    hooks = [last.register_forward_pre_hook(lambda norm, inputs: seen.__setitem__(norm, inputs[0]))]
-    for block in (module for module in net.modules() if isinstance(module, ConvBlock)):
-        # a block in evaluation mode calls neither its convolution nor its norm
-        hooks.append(
-            block.register_forward_pre_hook(
-                lambda block, inputs: seen.__setitem__(block.layers[1], block.layers[0](inputs[0]))
-            )
-        )
-    net.eval()(faces_bchw)
-    for hook in hooks:
-        hook.remove()
-    for norm, bias in norms:
-        axes = [axis for axis in range(seen[norm].ndim) if axis != 1]
-        _set_norm(norm, bias, seen[norm].mean(axes), seen[norm].var(axes, unbiased=False))
-
-
-def _set_norm(norm: Any, bias: Tensor, mean: Tensor, variance: Tensor) -> None:
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
-    norm.weight.copy_(torch.sqrt(variance + norm.eps))
-    norm.bias.copy_(bias + mean)
+    return "\n".join(lines)

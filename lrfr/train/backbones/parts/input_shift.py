@@ -1,0 +1,89 @@
+"""Weights that expect another input than [-1, 1]: the scale goes into the first convolution, a shift stands
+before it.
+
+A shift cannot be folded into a padded convolution: the padding of the foreign net is zero in its own range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+NAME = "input_shift"
+
+
+class ShiftedConv2d(nn.Conv2d):
+    """A convolution of ``x + input_shift``; it has the parameters of the ``nn.Conv2d`` that it replaces."""
+
+    input_shift: Tensor
+
+    @classmethod
+    def of(cls, convolution: nn.Conv2d) -> ShiftedConv2d:
+        """Return a convolution with the same weights, not copied, and a shift of zero a channel."""
+        with torch.device("meta"):
+            made = cls(
+                convolution.in_channels,
+                convolution.out_channels,
+                convolution.kernel_size,  # type: ignore[arg-type]
+                convolution.stride,  # type: ignore[arg-type]
+                convolution.padding,  # type: ignore[arg-type]
+                groups=convolution.groups,
+                bias=convolution.bias is not None,
+            )
+        made.weight, made.bias = convolution.weight, convolution.bias
+        made.register_buffer(NAME, torch.zeros(convolution.in_channels, 1, 1, device=made.weight.device))
+        return made
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Convolve the shifted picture; what is padded stays zero."""
+        return super().forward(x_bchw + self.input_shift.to(x_bchw.dtype))
+
+
+def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d]:
+    """Return name and module of the convolution that takes the picture."""
+    return next(
+        (name, module)
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3
+    )
+
+
+def shift_input(net: nn.Module, shift_c: Tensor) -> None:
+    """Let ``net`` see ``x + shift_c``, one number a channel."""
+    name, convolution = first_convolution(net)
+    shifted = ShiftedConv2d.of(convolution)
+    shifted.input_shift.copy_(shift_c.view(-1, 1, 1))
+    net.set_submodule(name, shifted)
+
+
+def adopt_shifts(nets: nn.Module, names: Iterable[str]) -> None:
+    """Give ``nets`` the shifts that a file of weights has, so that it can be loaded."""
+    for name in names:
+        place, _, last = name.rpartition(".")
+        if last == NAME and place:
+            try:
+                module = nets.get_submodule(place)
+            except AttributeError:  # the caller compares all names, and says so
+                continue
+            if type(module) is nn.Conv2d:
+                nets.set_submodule(place, ShiftedConv2d.of(module))
+
+
+def without_shifts(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of ``net`` with its shift folded into what follows the convolution: exactly, but for
+    the border where the convolution pads.
+    """
+    found, modules = dict(state), list(net.named_modules())
+    for index, (name, module) in enumerate(modules):
+        if not isinstance(module, ShiftedConv2d):
+            continue
+        del found[f"{name}.{NAME}"]
+        added = (module.weight * module.input_shift).sum((1, 2, 3)).detach()
+        if module.bias is not None:
+            found[f"{name}.bias"] = found[f"{name}.bias"] + added
+            continue
+        norm = next(n for n, m in modules[index:] if isinstance(m, nn.BatchNorm2d))
+        found[f"{norm}.running_mean"] = found[f"{norm}.running_mean"] - added
+    return found

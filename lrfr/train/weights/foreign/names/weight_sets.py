@@ -1,0 +1,169 @@
+"""The sets of named tensors in a file of weights: every dictionary or pickled module that holds some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lrfr.core.errors import DataError, SpecError
+from lrfr.train.weights.foreign.torch_files.inert_values import QUANTIZED, Inert, TensorRef
+from lrfr.train.weights.foreign.torch_files.torch_file import TorchFile
+
+DEPTH = 12
+OBJECTS = 1_000_000
+SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".pkl", ".safetensors")
+
+
+@dataclass(frozen=True)
+class WeightSet:
+    """Tensors by name, read when they are asked for.
+
+    Attributes:
+        place: where in the file they are, ``state_dict``; empty at the top.
+        shapes: of the tensors.
+        read: name to tensor.
+
+    """
+
+    place: str
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], Tensor]
+
+    @property
+    def averaged(self) -> bool:
+        """Whether its place says that it holds averaged weights."""
+        return "ema" in self.place.lower().replace(".", "_").split("_")
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a file of weights holds.
+
+    Attributes:
+        path: of the file.
+        form: ``safetensors`` or ``torch``.
+        sets: sets of tensors; averaged ones first, then the larger first.
+        quantized: whether it holds tensors of small integers with a scale.
+        optimizer: whether it holds an optimizer's state.
+
+    """
+
+    path: Path
+    form: str
+    sets: tuple[WeightSet, ...]
+    quantized: bool = False
+    optimizer: bool = False
+
+
+def open_weights(path: Path) -> WeightFile:
+    """Return what a file holds; its form is told by its first bytes, not by its name.
+
+    Raises:
+        SpecError: it cannot be read.
+        DataError: it is no file of weights, or damaged.
+
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
+    if head[8:9] == b"{" or path.suffix == ".safetensors":
+        return _safetensors(path)
+    file_ = TorchFile(path)  # kept open by what reads from it
+    return _torch(path, file_)
+
+
+def _safetensors(path: Path) -> WeightFile:
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise DataError(str(error), file=str(path)) from None
+
+    def read(name: str) -> Tensor:
+        with safe_open(path, "pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+            return tensor
+
+    return WeightFile(path, "safetensors", (WeightSet("", shapes, read),) if shapes else ())
+
+
+def _torch(path: Path, file: TorchFile) -> WeightFile:
+    found: list[tuple[str, Mapping[str, TensorRef]]] = []
+    quantized = optimizer = False
+    waiting, seen, steps = [("", file.root, 0)], set[int](), 0
+    while waiting and steps < OBJECTS:
+        place, value, depth = waiting.pop()
+        steps += 1
+        if id(value) in seen or depth > DEPTH:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Inert):
+            quantized |= value.name == QUANTIZED
+            module = _module(value)
+            if module:
+                found.append((place, module))
+                continue
+            value = value.items
+        if isinstance(value, dict):
+            optimizer |= "param_groups" in value
+            refs = {key: x for key, x in value.items() if isinstance(key, str) and isinstance(x, TensorRef)}
+            if refs:
+                found.append((place, refs))
+            items = [(str(key)[:100], x) for key, x in value.items()]
+        else:
+            items = (
+                [(str(index), x) for index, x in enumerate(value)] if isinstance(value, list | tuple) else []
+            )
+        waiting += [
+            (f"{place}.{key}" if place else key, x, depth + 1)
+            for key, x in items
+            if isinstance(x, dict | list | tuple | Inert)
+        ]
+    sets = [_set(file, place, refs) for place, refs in found]
+    sets.sort(key=lambda one: (not one.averaged, -_numbers(one), one.place))
+    return WeightFile(path, "torch", tuple(sets), quantized, optimizer)
+
+
+def _set(file: TorchFile, place: str, refs: Mapping[str, TensorRef]) -> WeightSet:
+    shapes = {name: ref.shape for name, ref in refs.items()}
+    return WeightSet(place, shapes, lambda name: file.tensor(refs[name]))
+
+
+def _numbers(one: WeightSet) -> int:
+    total = 0
+    for shape in one.shapes.values():
+        count = 1
+        for side in shape:
+            count *= side
+        total += count
+    return total
+
+
+def _module(root: Inert) -> dict[str, TensorRef]:
+    """Return the tensors of a whole ``nn.Module`` that was pickled, under the names of its state_dict."""
+    found: dict[str, TensorRef] = {}
+    waiting: list[tuple[str, Any, int]] = [("", root, 0)]
+    seen: set[int] = set()
+    while waiting:
+        prefix, module, depth = waiting.pop()
+        if not isinstance(module, Inert) or id(module) in seen or depth > 4 * DEPTH:
+            continue
+        seen.add(id(module))
+        for part in ("_parameters", "_buffers"):
+            held = module.items.get(part)
+            for name, value in held.items() if isinstance(held, dict) else ():
+                if isinstance(value, TensorRef):
+                    found[f"{prefix}{name}"] = value
+        inner = module.items.get("_modules")
+        waiting += [
+            (f"{prefix}{name}.", value, depth + 1)
+            for name, value in (inner.items() if isinstance(inner, dict) else ())
+        ]
+    return found
