@@ -39,10 +39,8 @@ class Backbone(nn.Module):
         return self.run(x_bchw, ()).embedding_bd
 
     def plain_state(self) -> dict[str, Tensor]:
-        """Return the weights for programs that know the architecture and nothing of ours, for an input in
-        [-1, 1].
-        """
-        return without_shifts(self, self.state_dict())
+        """Return the weights for programs that know the architecture and nothing of ours."""
+        return without_shifts(self.state_dict())
 
 
 class Nets(nn.ModuleDict):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from lrfr.core.files import make_folder, sha256_file
 from lrfr.train.backbones.branched import BTNet
 from lrfr.train.backbones.net_embedder import Embedder
 from lrfr.train.backbones.nets import Backbone
+from lrfr.train.backbones.parts.input_shift import input_mean
 from lrfr.train.checkpoint import digest_of, save_tensors
+from lrfr.train.weights.foreign.input_contract import METADATA_KEY, InputContract
 from lrfr.train.weights.load_nets import Loaded, load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.onnx_model import open_session
@@ -71,7 +74,7 @@ def export(
             target = out / f"{name}-{side}.safetensors"
             # a plug-in may be a plain module
             state = net.plain_state() if isinstance(net, Backbone) else net.state_dict()
-            save_tensors(target, state, _metadata(found.identity, side))
+            save_tensors(target, state, _metadata(found.identity, _own_input(net, side)))
             written.append(target)
     if branch_packs:
         written += _branch_packs(found, out)
@@ -80,11 +83,19 @@ def export(
     return [*written, out / "model-card.md"]
 
 
-def _metadata(identity: ModelIdentity, side: int) -> dict[str, str]:
+def _own_input(net: nn.Module, size_px: int) -> InputContract:
+    """Return what plain weights take: [-1, 1], but for those that a shift stands before."""
+    mean = input_mean(net)
+    usual = InputContract(size_px)
+    return usual if mean is None else replace(usual, mean=(mean[0], mean[1], mean[2]))
+
+
+def _metadata(identity: ModelIdentity, takes: InputContract) -> dict[str, str]:
     return {
         "method": identity.method,
         "options": json.dumps(identity.options),
-        "size_px": str(side),
+        "size_px": str(takes.size_px),
+        METADATA_KEY: json.dumps(takes.as_dict()),
     }
 
 
@@ -97,7 +108,7 @@ def _branch_packs(found: Loaded, out: Path) -> list[Path]:
     written = []
     for side in (int(key) for key in net.branches):
         target = out / f"branch-{side}.safetensors"
-        save_tensors(target, net.pack(side), _metadata(found.identity, side))
+        save_tensors(target, net.pack(side), _metadata(found.identity, _own_input(net, side)))
         written.append(target)
     return written
 
@@ -153,11 +164,13 @@ def model_card(found: Loaded, digest: str, files: list[Path], texts: Mapping[str
         f"{v['spec']} (weight {v['weight']:g}, spec {str(v.get('digest', '-'))[:12]})"
         for v in identity.variants
     ]
+    plain = _own_input(found.nets["net"], spec.size_px)
     lines = [
         f"# {identity.method} on {options['backbone']}",
         "",
         f"- Input: RGB, {spec.size_px} px, `x / 127.5 - 1`, resized with {spec.filter}"
         f"{' (antialiased)' if spec.antialias else ''}",
+        *([f"- Safetensors take {plain}"] if plain.mean != InputContract().mean else []),
         f"- Output: raw embedding; compare by cosine. Trained on {identity.num_classes} identities, "
         f"{found.state['step']} steps",
         f"- Checkpoint: `{digest}`",

@@ -99,7 +99,7 @@ def plan_import(source: Path, choice: Choice | None = None, stated: Stated | Non
         return _plan_onnx(source, choice, stated)
     file = open_weights(source)
     found = recognize(file, choice)
-    contract = stated.over(FAMILIES[found.family].contract)
+    contract = stated.over(file.contract or FAMILIES[found.family].contract)
     contract = dataclasses.replace(contract, size_px=side_px(found.backbone, contract.size_px))
     return ImportPlan(source, file.form, found, contract)
 

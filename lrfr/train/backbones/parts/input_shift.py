@@ -71,19 +71,18 @@ def adopt_shifts(nets: nn.Module, names: Iterable[str]) -> None:
                 nets.set_submodule(place, ShiftedConv2d.of(module))
 
 
-def without_shifts(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of ``net`` with its shift folded into what follows the convolution: exactly, but for
-    the border where the convolution pads.
+def input_mean(net: nn.Module) -> tuple[float, ...] | None:
+    """Return what the weights without the shift expect to be subtracted from 0 .. 255 before the division by
+    127.5, R, G, B; None where there is no shift.
     """
-    found, modules = dict(state), list(net.named_modules())
-    for index, (name, module) in enumerate(modules):
-        if not isinstance(module, ShiftedConv2d):
-            continue
-        del found[f"{name}.{NAME}"]
-        added = (module.weight * module.input_shift).sum((1, 2, 3)).detach()
-        if module.bias is not None:
-            found[f"{name}.bias"] = found[f"{name}.bias"] + added
-            continue
-        norm = next(n for n, m in modules[index:] if isinstance(m, nn.BatchNorm2d))
-        found[f"{norm}.running_mean"] = found[f"{norm}.running_mean"] - added
-    return found
+    found = next((m for m in net.modules() if isinstance(m, ShiftedConv2d)), None)
+    if found is None:
+        return None
+    return tuple(round(float(127.5 - 127.5 * shift), 4) for shift in found.input_shift.flatten())
+
+
+def without_shifts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights without their shift: exact for an input of which :func:`input_mean` is subtracted."""
+    return {
+        name: tensor for name, tensor in state.items() if name.rpartition(".")[2] != NAME or "." not in name
+    }

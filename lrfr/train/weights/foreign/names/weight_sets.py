@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.train.weights.foreign.input_contract import InputContract, from_metadata
 from lrfr.train.weights.foreign.torch_files.inert_values import QUANTIZED, Inert, TensorRef
 from lrfr.train.weights.foreign.torch_files.torch_file import TorchFile
 
@@ -50,6 +51,7 @@ class WeightFile:
         sets: sets of tensors; averaged ones first, then the larger first.
         quantized: whether it holds tensors of small integers with a scale.
         optimizer: whether it holds an optimizer's state.
+        contract: what its network takes, where the file says so.
 
     """
 
@@ -58,6 +60,7 @@ class WeightFile:
     sets: tuple[WeightSet, ...]
     quantized: bool = False
     optimizer: bool = False
+    contract: InputContract | None = None
 
 
 def open_weights(path: Path) -> WeightFile:
@@ -83,6 +86,7 @@ def _safetensors(path: Path) -> WeightFile:
     try:
         with safe_open(path, "pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            contract = from_metadata(file.metadata() or {}, str(path))
     except (SafetensorError, OSError) as error:
         raise DataError(str(error), file=str(path)) from None
 
@@ -91,7 +95,8 @@ def _safetensors(path: Path) -> WeightFile:
             tensor: Tensor = file.get_tensor(name)
             return tensor
 
-    return WeightFile(path, "safetensors", (WeightSet("", shapes, read),) if shapes else ())
+    sets = (WeightSet("", shapes, read),) if shapes else ()
+    return WeightFile(path, "safetensors", sets, contract=contract)
 
 
 def _torch(path: Path, file: TorchFile) -> WeightFile:
