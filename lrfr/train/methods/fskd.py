@@ -17,6 +17,7 @@ from lrfr.core.errors import SpecError
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.features import Features
 from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.parts.connector import Connector, Kind
 from lrfr.train.heads.margins import Head, HeadSpec
 from lrfr.train.losses.contrast import TeacherQueue
 from lrfr.train.losses.distances import DISTANCES, usual_weight
@@ -40,6 +41,8 @@ class Fskd(Method):
             (:mod:`lrfr.train.losses.contrast`); 0 has none.
         contrast_scale: its inverse temperature.
         contrast_queue: how many of the teacher's faces it remembers.
+        connector: layers between student and teacher of other widths
+            (:class:`~lrfr.train.backbones.parts.connector.Connector`); they learn with the student.
 
     """
 
@@ -57,6 +60,7 @@ class Fskd(Method):
     contrast_weight: float = 0.0
     contrast_scale: float = 20.0  # ours; MoCo has 1/0.07, that is 14
     contrast_queue: int = 8192
+    connector: Kind = "none"
 
     def __post_init__(self) -> None:
         """Refuse a contrast that cannot work; take the distance's weight where none is given."""
@@ -84,7 +88,10 @@ class Fskd(Method):
         """
         DISTANCES[self.distance]  # refused here, before anything is built
         nets = super().build(num_classes, parents, attribute_names)
-        freeze_teacher(nets, (parents or {}).get("teacher"))
+        teacher = (parents or {}).get("teacher")
+        freeze_teacher(nets, teacher)
+        if self.connector != "none" and teacher is not None:
+            nets["connector"] = Connector(self.connector, nets["net"], teacher["net"])
         if self.contrast_weight:
             nets["queue"] = TeacherQueue(self.contrast_queue, nets["net"].emb_dim)
         return nets
@@ -102,7 +109,8 @@ class Fskd(Method):
                 hint="use a '-cbam' backbone for teacher and student",
             )
         margin = self._margin(nets, student.embedding_bd, batch.label_b)
-        distill = DISTANCES[self.distance](student, teacher)
+        alike = nets["connector"](student, teacher) if "connector" in nets else student
+        distill = DISTANCES[self.distance](alike, teacher)
         assert self.lambda_ is not None
         losses = {
             "total": self.margin_weight * margin + self.lambda_ * distill,

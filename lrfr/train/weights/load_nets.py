@@ -43,7 +43,10 @@ def load_nets(path: Path, device: str = "cpu") -> Loaded:
     checkpoint = load(folder, checked_device(device))
     identity = ModelIdentity.read(checkpoint, folder)
     nets = identity.make().build(identity.num_classes, None, identity.attribute_names).to(device)
-    load_model(nets, checkpoint.model | checkpoint.ema, str(folder))
+    tensors = checkpoint.model | checkpoint.ema
+    # layers towards a teacher learn with the student and are built for that teacher: nothing embeds with them
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("connector.")}
+    load_model(nets, own, str(folder))
     return Loaded(nets.eval(), identity, checkpoint.state)
 
 

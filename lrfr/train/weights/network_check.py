@@ -107,7 +107,8 @@ def _misfit(method: Method, recipe: Recipe, sides: list[str], error: Exception) 
         return SpecError(f"{own} cannot work with this view: {_reason(error)}")
     return SpecError(
         f"{'; '.join(sides)} cannot work with {own}: {_reason(error)}",
-        hint="choose the same backbone with --set backbone=..., or another --parent",
+        hint="choose the same backbone with --set backbone=..., or another --parent"
+        + (", or connect them: --set connector=conv1x1" if hasattr(method, "connector") else ""),
     )
 
 
