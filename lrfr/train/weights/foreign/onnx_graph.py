@@ -82,7 +82,12 @@ class _Reader:
         for node in self.nodes:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
                 self.values[node.output[0]] = np.asarray(numpy_helper.to_array(node.attribute[0].t))
-            elif node.op_type == "Identity" and node.input[0] in self.values:
+            elif node.op_type == "Transpose" and node.input[0] in self.values:
+                self.values[node.output[0]] = self.values[node.input[0]].transpose(
+                    next((tuple(a.ints) for a in node.attribute if a.name == "perm"), None)
+                )
+            # slopes and offsets are read flat: sides of one make no difference
+            elif node.op_type in {"Identity", "Unsqueeze", "Squeeze"} and node.input[0] in self.values:
                 self.values[node.output[0]] = self.values[node.input[0]]
         self.users: dict[str, list[Any]] = defaultdict(list)
         for node in self.nodes:

@@ -88,6 +88,7 @@ def match(graph: Graph, backbone: str, size_px: int, file: str) -> Matched:
     tensors: dict[str, Tensor] = {}
     folded: list[str] = []
     held: dict[str, Layer] = {}
+    unseen: set[str] = set()  # layers whose bias or norm nothing of the backbone takes
     for call in calls:
         module = call.module
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -96,6 +97,10 @@ def match(graph: Graph, backbone: str, size_px: int, file: str) -> Matched:
             tensors[f"{call.name}.weight"] = torch.tensor(layer.weight.reshape(module.weight.shape))
             if module.bias is not None:
                 tensors[f"{call.name}.bias"] = torch.tensor(layer.bias)
+            elif np.any(layer.bias != 0):
+                unseen.add(call.name)
+            if layer.norm is not None:
+                unseen.add(call.name)
         elif isinstance(module, nn.PReLU):
             slope = _next(slopes, module.num_parameters, call.name, backbone, file)
             tensors[f"{call.name}.weight"] = torch.tensor(slope)
@@ -104,13 +109,15 @@ def match(graph: Graph, backbone: str, size_px: int, file: str) -> Matched:
             if before is None:
                 norm = _next(norms, module.num_features, call.name, backbone, file)
             else:
+                unseen.discard(str(call.after))
                 norm, known = _after(before, tensors.get(f"{call.after}.bias"), module)
                 folded += [] if known else [call.name]
             for part, value in zip(("weight", "bias", "running_mean", "running_var"), norm[:4], strict=True):
                 tensors[f"{call.name}.{part}"] = torch.from_numpy(np.array(value, np.float32))
             tensors[f"{call.name}.running_var"] += norm[4] - module.eps
     left = sum(map(len, [*layers.values(), *norms.values(), *slopes.values()]))
-    if left:
+    if left or unseen:
+        left += len(unseen)
         raise DataError(f"the graph is not '{backbone}': {left} layers are left over", file=file)
     return Matched(tensors, tuple(folded))
 
@@ -165,14 +172,19 @@ def matched_backbone(graph: Graph, source: Path, wanted: str | None) -> tuple[st
             file=str(source),
             hint=f"they are those of --backbone {other}" if other else "no backbone of lrfr has them",
         )
-    name = wanted or next(fitting, None)
-    if name is None:
+    faults: list[DataError] = []
+    for name in [wanted] if wanted else fitting:
+        try:
+            return name, match(graph, name, side_px(name, 112), str(source))
+        except DataError as error:  # the same kernels, and other norms or slopes
+            faults.append(error)
+    if not faults:
         raise DataError(
             f"its {len(given)} convolutions and matrices are those of no backbone of lrfr",
             file=str(source),
             hint="lrfr eval and --parent teacher= take it as it is",
         )
-    return name, match(graph, name, side_px(name, 112), str(source))
+    raise faults[0]
 
 
 def _kernels(backbone: str) -> list[tuple[int, ...]]:
