@@ -35,13 +35,13 @@ SIGNATURES: dict[str, str] = {
     "collate": "(items: 'Sequence[PairItem]') -> 'Batch'",
     "degrade_images": "(images: 'Picture | Sequence[Picture]', spec: 'Spec | Pipeline | str | Path', *, keys: 'Key | Sequence[Key] | None' = None, variant: 'int' = 0, up: 'bool' = False, trace: 'bool' = False) -> 'Any'",
     "evaluate": "(model: 'Measurable', benchmark: 'str | Benchmark' = 'synthetic', data: 'Path | str | None' = None, *, device: 'str' = 'cpu', name: 'str | None' = None, cost: 'bool' = False, hooks: 'Hooks' = Hooks(), **settings: 'object') -> 'Results'",
-    "load_model": "(path: 'Path | str', device: 'str' = 'cpu') -> 'Embedder'",
+    "load_model": "(path: 'Path | str', device: 'str' = 'cpu', *, input_range: 'str | None' = None, bgr: 'bool | None' = None, trust_code: 'bool' = False) -> 'Embedder'",
     "load_recipe": "(method: 'str', recipe: 'str' = 'tiny', set: 'Mapping[str, object] | Sequence[str]' = ()) -> 'Recipe'",
     "load_spec": "(source: 'str | Path', set: 'Overrides' = ()) -> 'Spec'",
     "make_pairs": "(source: 'str | Path | Source | Ingest', specs: 'str | Path | Spec | Iterable[str | Path | Spec]' = (), *, store: 'str | Path | StoreFiles', view: 'str | ViewOptions' = 'default', options: 'MakeOptions | None' = None, runner: 'Runner | None' = None, hooks: 'Hooks | None' = None, **alignment: 'Unpack[Alignment]') -> 'MadeView'",
     "presets": "() -> 'list[str]'",
     "quickstart": "(photos: 'str | Path', out: 'str | Path' = 'quickstart', *, teacher: 'str | Path' = 'here', minutes: 'float | None' = None, aligned: 'bool | None' = None) -> 'Quickstart'",
-    "train_model": "(recipe: 'Recipe | str', view: 'View', run_dir: 'Path | str', *, parents: 'Mapping[str, Path | str] | None' = None, evaluate: 'Evaluate | None' = None, options: 'FitOptions | None' = None, hooks: 'Hooks' = Hooks()) -> 'Run'",
+    "train_model": "(recipe: 'Recipe | str', view: 'View', run_dir: 'Path | str', *, parents: 'Mapping[str, Parent | str] | None' = None, evaluate: 'Evaluate | None' = None, options: 'FitOptions | None' = None, hooks: 'Hooks' = Hooks()) -> 'Run'",
 }
 # these serve people and programs that have no torch at hand, or no time for it
 WITHOUT_TORCH = ["load_spec", "Spec", "Pipeline", "Hooks", "Store", "make_pairs", "SpecError", "registry"]

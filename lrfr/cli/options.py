@@ -114,6 +114,16 @@ def embedder(text: str) -> Wrap:
     return option("--embedder", metavar="MODULE:FUNCTION", help=text)
 
 
+_RANGE = "Foreign file: its input, e.g. -1,1 or 0,255 or 127/128 (mean/std).  [default: as it says]"
+
+
+def foreign(body: Body) -> Body:
+    """Add the options that say what a foreign model takes, and whether its code may run."""
+    trust = flag("--trust-code", text="Let a TorchScript file or torch.export archive run.")
+    order = click.option("--bgr/--rgb", default=None, help="Foreign file: order of its channels.")
+    return option("--input-range", metavar="RANGE", help=_RANGE)(order(trust(body)))
+
+
 def device() -> Wrap:
     """Return ``--device`` of commands that measure."""
     return option("--device", default="cpu", help="Where a checkpoint runs.")

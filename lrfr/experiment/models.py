@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import SpecError, as_path, did_you_mean
-from lrfr.core.files import sha256_file
+from lrfr.core.files import digest_of
 from lrfr.core.image import ImageU8
 from lrfr.eval.results import Model
+from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_foreign, with_stated
 
 if TYPE_CHECKING:
     from lrfr.train.backbones.net_embedder import Embedder as NetEmbedder
@@ -38,7 +39,7 @@ class Recognizer:
     model: Model
 
 
-Measurable = str | Path | Embedder | Recognizer
+Measurable = str | Path | Embedder | Recognizer | ForeignFile
 
 
 def open_recognizer(
@@ -52,9 +53,10 @@ def open_recognizer(
     """Return a recognizer of whatever names one.
 
     Args:
-        model: path of a checkpoint, a run (its last checkpoint), a router or an ``.onnx`` file; or any
-            callable of :class:`lrfr.core.embedder.Embedder`'s form. A callable that has an attribute
-            ``digest`` gives its results a name.
+        model: path of a checkpoint, a run (its last checkpoint), a router or a foreign file (``.onnx``), or a
+            :class:`~lrfr.train.weights.foreign.foreign_file.ForeignFile`; or any callable of
+            :class:`lrfr.core.embedder.Embedder`'s form. A callable that has an attribute ``digest`` gives its
+            results a name.
         needs: ``embeddings``, ``attributes`` or ``classes``: which output is measured.
         device: where a checkpoint runs.
         name: display name (default: the run's folder or the callable's name).
@@ -74,6 +76,8 @@ def open_recognizer(
         return _from_path(path, needs, device, name, changes or {})
     if changes:
         raise SpecError(_NOTHING_TO_SET)
+    if isinstance(model, ForeignFile):
+        return _from_foreign(model, needs, name)
     if not callable(model):
         raise SpecError(f"a {type(model).__name__} is no model", hint="give a path or a callable")
     called = name or str(getattr(model, "__name__", type(model).__name__))
@@ -83,7 +87,7 @@ def open_recognizer(
 
 def _check_word(path: Path) -> None:
     """Raise SpecError for a single word that is no path here but the name of a benchmark, or nearly so."""
-    if len(path.parts) != 1 or path.exists() or path.suffix == ".onnx":
+    if len(path.parts) != 1 or path.exists() or is_foreign(path):
         return
     from lrfr.eval.protocols.table import BENCHMARKS
 
@@ -106,6 +110,7 @@ def open_chosen(
     device: str = "cpu",
     name: str | None = None,
     changes: Mapping[str, str] | None = None,
+    foreign: Mapping[str, Any] | None = None,
 ) -> Recognizer:
     """Return the recognizer of a checkpoint or of a plug-in ``module:function``, whichever is given.
 
@@ -114,7 +119,8 @@ def open_chosen(
 
     """
     if checkpoint is not None and embedder is None:
-        return open_recognizer(checkpoint, needs=needs, device=device, name=name, changes=changes)
+        model: Measurable = with_stated({"model": checkpoint}, **foreign)["model"] if foreign else checkpoint
+        return open_recognizer(model, needs=needs, device=device, name=name, changes=changes)
     if checkpoint is None and embedder is not None:
         if changes:
             raise SpecError(_NOTHING_TO_SET)
@@ -172,21 +178,25 @@ def load_plugin(name: str, folder: Path | None = None) -> Embedder:
 def _from_path(
     path: Path, needs: str, device: str, name: str | None, changes: Mapping[str, str]
 ) -> Recognizer:
+    from lrfr.train.weights.export_routes import is_exported, load_routes
     from lrfr.train.weights.load_model import load_model
-    from lrfr.train.weights.router import is_router
+    from lrfr.train.weights.router import is_router, read_routes
 
-    if path.suffix != ".onnx" and not is_router(path):
+    ours = not is_foreign(path) and not is_exported(path) and not is_router(path)
+    if ours:
         return _from_checkpoint(path, needs, device, name, changes)
     if changes:
         raise SpecError(_NOTHING_TO_SET, file=str(path))
+    if is_foreign(path):
+        return _from_foreign(ForeignFile(path), needs, name)
     if needs != "embeddings":
-        kind = "a router" if path.is_dir() else "an ONNX file"
-        raise SpecError(f"{kind} gives embeddings, not {needs}", file=str(path))
+        raise SpecError(f"a router gives embeddings, not {needs}", file=str(path))
+    if is_exported(path):
+        routed, files = load_routes(path)
+        digest = digest_of(files)
+        made = Model(name or path.name, "router", checkpoint=str(path), digest=digest, parents=files)
+        return Recognizer(routed, made)
     embed = load_model(path, device)
-    if path.suffix == ".onnx":
-        return Recognizer(embed, Model(name or path.stem, checkpoint=str(path), digest=sha256_file(path)))
-    from lrfr.train.weights.router import read_routes
-
     members, digest = read_routes(path)
     parents = {
         "larger" if member.up_to_px is None else f"up to {member.up_to_px} px": member.digest
@@ -197,10 +207,24 @@ def _from_path(
     )
 
 
+def _from_foreign(source: ForeignFile, needs: str, name: str | None) -> Recognizer:
+    if needs != "embeddings":
+        raise SpecError(f"a foreign file gives embeddings, not {needs}", file=str(source.path))
+    from lrfr.train.weights.foreign.subject import ForeignEmbedder
+
+    embed = ForeignEmbedder(source)
+    notes = f"input {embed.contract}, {embed.origin}"
+    return Recognizer(
+        embed,
+        Model(name or source.path.stem, checkpoint=str(source.path), digest=embed.digest, notes=notes),
+    )
+
+
 def _from_checkpoint(
     path: Path, needs: str, device: str, name: str | None, changes: Mapping[str, str]
 ) -> Recognizer:
-    from lrfr.train.checkpoint import digest_of, resolve
+    from lrfr.train.checkpoint import digest_of as checkpoint_digest
+    from lrfr.train.checkpoint import resolve
     from lrfr.train.weights.load_nets import load_nets
 
     folder = resolve(path)
@@ -215,7 +239,7 @@ def _from_checkpoint(
         name=name or " ".join([run.name, *changes.values()]),
         method=identity.method,
         checkpoint=str(folder),
-        digest=_digest(digest_of(folder), changes),
+        digest=_digest(checkpoint_digest(folder), changes),
         view_digest=identity.view,
         parents=dict(identity.parents),
         side=_word(identity.options.get("side")),

@@ -18,6 +18,7 @@ from lrfr.train.engine.journal import ScalarWriter
 from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.parents import Run, train_model
 from lrfr.train.recipe import Recipe
+from lrfr.train.weights.foreign.foreign_file import with_stated
 
 DEFAULT_SPEC = "fskd"
 
@@ -35,6 +36,8 @@ class Wishes:
         tensorboard: write event files too.
         verify: what is checked when pairs are read: ``always`` every file and record, ``records`` or
             ``never``.
+        input_range, bgr, trust_code: of parents that are foreign files, see
+            :class:`~lrfr.train.weights.foreign.foreign_file.ForeignFile`.
 
     """
 
@@ -45,6 +48,9 @@ class Wishes:
     evaluates: bool = False
     tensorboard: bool = False
     verify: str = "always"
+    input_range: str | None = None
+    bgr: bool | None = None
+    trust_code: bool = False
 
 
 def train_here(
@@ -69,7 +75,8 @@ def train_here(
             board=_board(run_dir) if wishes.tensorboard and world.leads else None,
         )
         dataset = PairDataset(wishes.store, wishes.view, verify=wishes.verify)
-        return train_model(recipe, dataset, run_dir, parents=parents, options=options, hooks=hooks)
+        given = with_stated(parents, wishes.input_range, wishes.bgr, wishes.trust_code)
+        return train_model(recipe, dataset, run_dir, parents=given, options=options, hooks=hooks)
 
 
 def make_default_view(store: Path, spec: str, hooks: Hooks = SILENT) -> None:

@@ -22,7 +22,8 @@ from lrfr.train.engine.run_record import RunRecord
 from lrfr.train.recipe import Recipe, load_recipe
 from lrfr.train.runs import Plan, find, finished, train
 from lrfr.train.weights.load_nets import load_embedder
-from lrfr.train.weights.network_check import check_networks
+from lrfr.train.weights.network_check import check_networks, foreign_lines
+from lrfr.train.weights.parent_files import Parent, as_parent
 
 View = PairDataset | tuple[Path | str, str] | Path | str
 
@@ -39,7 +40,7 @@ class Run:
         losses: the total loss of the first and of the last step.
         metrics: the last evaluation.
         digest: of the last checkpoint.
-        parents: role to run folder or checkpoint.
+        parents: role to run folder, checkpoint or foreign file.
 
     """
 
@@ -50,7 +51,7 @@ class Run:
     losses: tuple[float, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
-    parents: Mapping[str, Path] = field(default_factory=dict)
+    parents: Mapping[str, Parent] = field(default_factory=dict)
 
     def embedder(self, device: str = "cpu") -> Embedder:
         """Return the recognizer of the last checkpoint."""
@@ -71,7 +72,7 @@ def train_model(
     view: View,
     run_dir: Path | str,
     *,
-    parents: Mapping[str, Path | str] | None = None,
+    parents: Mapping[str, Parent | str] | None = None,
     evaluate: Evaluate | None = None,
     options: FitOptions | None = None,
     hooks: Hooks = SILENT,
@@ -83,8 +84,9 @@ def train_model(
         view: the pairs: a dataset, ``(store, view)``, or a store, whose view ``default`` is taken.
         run_dir: folder of the run. Its neighbors are where finished parents are looked for, and where missing
             ones are trained.
-        parents: role to run folder or checkpoint, for roles that shall not be looked for; ``init`` starts the
-            recognizer from another one's weights.
+        parents: role to run folder, checkpoint or foreign file (``.onnx``, or a
+            :class:`~lrfr.train.weights.foreign.foreign_file.ForeignFile` that states its input), for roles
+            that shall not be looked for; ``init`` starts the recognizer from another one's weights.
         evaluate: ``evaluate(embed) -> metrics``, called every ``train.eval_every`` steps and at the end; the
             first metric chooses ``best``.
         options: processes and device, an early end, a TensorBoard writer; by default the processes of
@@ -111,7 +113,7 @@ def train_model(
     check_kind(options, FitOptions, "options: a FitOptions")
     check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
     run_dir = as_path(run_dir, "a run")
-    named = {role: as_path(path, f"the parent {role}") for role, path in (parents or {}).items()}
+    named = {role: as_parent(parent, role) for role, parent in (parents or {}).items()}
     known = {*recipe.parents, "init"}
     for role in named.keys() - known:
         raise SpecError(f"{recipe.method} has no parent '{role}'", hint=did_you_mean(role, known))
@@ -136,7 +138,7 @@ class _Family:
     options: FitOptions
     hooks: Hooks
 
-    def train(self, recipe: Recipe, given: Mapping[str, Path], folder: Path) -> Run:
+    def train(self, recipe: Recipe, given: Mapping[str, Parent], folder: Path) -> Run:
         """Train ``recipe`` in ``folder`` after its parents."""
         dataset = self.dataset
         recipe = self._enlarging(recipe, folder)
@@ -144,6 +146,8 @@ class _Family:
             dataset = dataset.known_as(RunRecord.read(folder).identity.view)
         else:
             check_networks(recipe, given, dataset)
+            for line in foreign_lines(given, dataset):
+                self.hooks.note(line)
             for each in (recipe, *(parent for role, parent in recipe.parents.items() if role not in given)):
                 make_loader(dataset, each.settings, self.options.world)
         plan = Plan(recipe, dataset.digest, self._parents(recipe, given))
@@ -165,7 +169,7 @@ class _Family:
             return recipe
         return recipe.enlarging_by(*found.pop())
 
-    def _parents(self, recipe: Recipe, given: Mapping[str, Path]) -> dict[str, Path]:
+    def _parents(self, recipe: Recipe, given: Mapping[str, Parent]) -> dict[str, Parent]:
         """Return the run of every role: given, reused, or trained now."""
         wanted = {role: parent for role, parent in recipe.parents.items() if role not in given}
         return {**given, **{role: self._find_or_train(role, parent) for role, parent in wanted.items()}}

@@ -30,8 +30,9 @@ from lrfr.train.engine.loop import FitResult
 from lrfr.train.engine.recognizer_task import FitOptions, fit
 from lrfr.train.engine.run_record import RunIdentity, RunRecord
 from lrfr.train.recipe import Recipe
-from lrfr.train.weights.load_nets import load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
+from lrfr.train.weights.parent_files import Parent, inputs_of, parent_digest, parent_nets
+from lrfr.train.weights.teacher_cache import keep_outputs, wanted_columns
 
 if TYPE_CHECKING:
     from lrfr.pairs.reading.dataset import PairDataset
@@ -44,14 +45,14 @@ class Plan:
     Attributes:
         recipe: resolved recipe.
         view: digest of the view it trains on.
-        parents: role to run folder or checkpoint.
+        parents: role to run folder, checkpoint or foreign file.
         former: ids that the view had before its store was upgraded.
 
     """
 
     recipe: Recipe
     view: str
-    parents: Mapping[str, Path]
+    parents: Mapping[str, Parent]
     former: tuple[str, ...] = ()
 
     def identity(self) -> RunIdentity:
@@ -61,8 +62,8 @@ class Plan:
             DataError: a parent is no checkpoint, or damaged.
 
         """
-        digests = {role: checkpoint.digest_of(path) for role, path in sorted(self.parents.items())}
-        return RunIdentity.of(self.view, self.recipe, digests)
+        digests = {role: parent_digest(parent) for role, parent in sorted(self.parents.items())}
+        return RunIdentity.of(self.view, self.recipe, digests, inputs_of(self.parents))
 
 
 def finished(run_dir: Path) -> bool:
@@ -139,6 +140,9 @@ def train(
     make_folder(run_dir)
     with _locked(run_dir):
         _open(plan, loader.batches_per_epoch, run_dir, identity)
+        if not finished(run_dir):
+            settings = plan.recipe.settings
+            keep_outputs(settings, wanted_columns(settings, plan.parents, identity.parents), dataset, hooks)
         world.barrier()
         return _fit(plan, dataset, run_dir, options, hooks)
 
@@ -183,9 +187,9 @@ def _open(plan: Plan, batches_per_epoch: int, run_dir: Path, identity: RunIdenti
 
 def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, options: FitOptions, hooks: Hooks) -> FitResult:
     record, recipe = RunRecord.read(run_dir), plan.recipe
-    wanted = recipe.settings.threads or usable_cores()
-    if wanted != record.threads and not finished(run_dir):
-        hooks.note(f"goes on with {record.threads} threads, as it began, not with {wanted}: bit for bit")
+    threads = recipe.settings.threads or usable_cores()
+    if threads != record.threads and not finished(run_dir):
+        hooks.note(f"goes on with {record.threads} threads, as it began, not with {threads}: bit for bit")
     identity = ModelIdentity(
         recipe.method,
         recipe.options,
@@ -196,9 +200,15 @@ def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, options: FitOptions, h
             for variant in dataset.view.variants
         ),
     )
-    parents = {role: load_nets(path, options.world.device).nets for role, path in plan.parents.items()}
+    parents = {role: parent_nets(parent, options.world.device) for role, parent in plan.parents.items()}
     settings = dataclasses.replace(recipe.settings, threads=record.threads)
-    options = dataclasses.replace(options, parents=parents)
+    wanted = wanted_columns(settings, plan.parents, record.identity.parents)
+    kept = {role: column for role, column in wanted.items() if column.there(dataset)}
+    names = [name for column in kept.values() for name in column.parts]
+    dataset = dataset.with_columns(*dict.fromkeys(names)) if names else dataset
+    options = dataclasses.replace(
+        options, parents=parents, kept={role: column.name for role, column in kept.items()}
+    )
     return fit(
         recipe.make(), dataset, run_dir, settings, identity=identity.as_dict(), options=options, hooks=hooks
     )

@@ -14,6 +14,35 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+@dataclass(frozen=True)
+class Adapter:
+    """Low-rank adaptation (LoRA, Hu et al., ICLR 2022, section 4.1) of convolutions, linear layers and
+    attention: ``W + alpha / rank * B A``, with W frozen and A, B learned.
+
+    Attributes:
+        kind: ``lora``.
+        rank: r, rows of A and columns of B; layers that are no larger than that stay as they are.
+        alpha: weight of the addition, times r.
+
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    kind: Literal["lora"] = "lora"
+    rank: int = 8
+    alpha: float = 16.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work."""
+        if self.rank < 1 or not math.isfinite(self.alpha) or self.alpha <= 0:
+            raise SpecError(f"train.adapter needs a rank of 1 or more and a positive alpha: {self}")
+
+    @property
+    def scale(self) -> float:
+        """What B A is multiplied by."""
+        return self.alpha / self.rank
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How a method is trained; all of it but :attr:`WATCHED` belongs to the identity of a run.
@@ -46,6 +75,11 @@ class TrainSettings:
         read_threads: threads that decode ahead, besides the one that always does.
         read_workers: processes that decode ahead in place of threads, for machines where decoding is what
             training waits for; 0 for none.
+        cache_teacher: keep what frozen teachers give for each face (and its mirror image) beside the base, so
+            that they run once a face: ``auto`` for foreign files, whose numbers are the same either way;
+            ``always`` for every teacher whose embeddings suffice, or refuse; ``never``.
+        adapter: learn a small addition to the recognizer's weights in place of the weights, see
+            :class:`Adapter`; none by default.
         log_every, save_every, eval_every: in steps; 0 saves or evaluates only at the end.
         keep: full checkpoints to keep.
 
@@ -83,6 +117,8 @@ class TrainSettings:
     images_per_id: int = 0
     read_threads: int = 0
     read_workers: int = 0
+    cache_teacher: Literal["auto", "always", "never"] = "auto"
+    adapter: Adapter | None = None
     log_every: int = 1
     save_every: int = 200
     eval_every: int = 0

@@ -25,6 +25,7 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 @opt.option("--split", help="With --benchmark view: the split to measure, as test; else what the view shows.")
 @opt.path("--store", kind=opt.STORE, help="With --benchmark view: the store.  [default: the model's own]")
 @opt.path("--trials", help="With --benchmark view: a list of lrfr make-list, else trials are drawn.")
+@opt.foreign
 @opt.embedder("Evaluate a function of your own instead of a checkpoint.")
 @opt.option("--name", help="Name of the model in tables and plots (default: the checkpoint's folder).")
 @opt.option("--align", metavar="detect|FILE", help=_ALIGN)
@@ -62,6 +63,7 @@ def evaluate(
     Examples:
       lrfr eval runs/fskd
       lrfr eval runs/fskd --benchmark agedb-30 --data agedb_30.bin --sizes 112,28,14 --convention B
+      lrfr eval mobilefacenet.onnx --input-range 127/128 --benchmark agedb-30 --data agedb_30.bin
       lrfr eval --embedder my_model:embed --benchmark pairs-tsv --data faces/splits/dev_pairs.tsv
       lrfr eval runs/fskd --benchmark pairs-tsv --data photos/pairs.tsv --align detect
       lrfr eval runs/fskd --benchmark view --view default --split test
@@ -84,8 +86,9 @@ def evaluate(
     place = room.check_data(benchmark, wanted, data)
     cost, opening = given.pop("cost"), {key: given.pop(key) for key in ("embedder", "name", "device")}
     opening["changes"] = opt.two_sides(given.pop("changes"), "--set", "KEY=VALUE", "rule=near")
+    foreign = {key: given.pop(key) for key in ("input_range", "bgr", "trust_code")}
     settings = room.settings_of_words(given)
-    opened = open_chosen(checkpoint, **opening, needs=wanted.needs)
+    opened = open_chosen(checkpoint, **opening, foreign=foreign, needs=wanted.needs)
     name = opened.model.name
     target = target or room.results_file(name, label)
     if dry_run:

@@ -87,6 +87,7 @@ _OPTIONS = [
     opt.runs("runs_dir"),
     opt.option("--name", help="Run folder under --runs.  [default: the method's name]"),
     opt.many("--parent", "given_parents", metavar="ROLE=PATH", text=_PARENT),
+    opt.foreign,
     opt.count("--threads", low=0, high=1024, help="CPU threads, 0 for all.  [default: the recipe's]"),
     opt.training_device(),
     opt.max_steps("Stop after this step; the same command goes on later."),

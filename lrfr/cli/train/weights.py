@@ -17,6 +17,9 @@ from lrfr.core.errors import SpecError
 @command("export", short_help="Write a checkpoint as ONNX or safetensors, with a model card.")
 @click.argument("checkpoint", type=opt.PATH)
 @opt.flag("--onnx", text="Write ONNX, checked against torch within 1e-5 (extra [onnx]).")
+@opt.choice("--quantize", of="int8", help="With --onnx: also in whole numbers, by the faces of --view.")
+@opt.store("With --quantize: folder of the store.")
+@opt.option("--view", default="default", help="With --quantize: view whose faces set the ranges.")
 @opt.flag("--safetensors", text="Write safetensors with insightface's layer names.")
 @opt.flag("--branch-packs", text="btnet-branch: what each branch does not share, a file each.")
 @opt.path("--out", "target", help="Folder.  [default: export/NAME]")
@@ -30,24 +33,24 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, obj
     \b
     Examples:
       lrfr export runs/fskd --onnx
+      lrfr export runs/fskd --onnx --quantize int8 --view default --result results/fskd-synthetic.json
+      lrfr export runs/routed --onnx
       lrfr export runs/fskd --safetensors --license CC-BY-4.0 --result results/fskd-synthetic.json
       lrfr export runs/btnet-branch --branch-packs
     """
-    from lrfr.train.checkpoint import resolve
-    from lrfr.train.weights.export_model import export, headline
+    from lrfr.experiment.steps.export_here import export_here, model_folder
 
     kinds = {kind: given[kind] for kind in ("onnx", "safetensors", "branch_packs")}
     if not any(kinds.values()):
         raise SpecError("nothing to write", hint="give --onnx, --safetensors or --branch-packs")
-    folder = resolve(checkpoint)
+    folder = model_folder(checkpoint)
     target = given["target"] or Path("export") / (checkpoint.name or "model")
     if given["dry_run"]:
         out.say(f"{folder} -> {target}")
         return {"checkpoint": str(folder), "out": str(target), "files": []}
     card = {"Data": given["data_text"] or "", "License": given["license_text"] or ""}
-    if given["results"]:
-        card["Metrics"] = "\n".join(f"- `{path.name}`: {headline(path)}" for path in given["results"])
-    files = export(checkpoint, target, card=card, **kinds)
+    faces = (given["store"], given["view"]) if given["quantize"] else None
+    files = export_here(checkpoint, target, kinds, card=card, results=given["results"], int8_view=faces)
     out.lines(map(str, files))
     return {"checkpoint": str(folder), "out": str(target), "files": [str(file) for file in files]}
 

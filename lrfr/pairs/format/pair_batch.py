@@ -72,7 +72,7 @@ class Batch:
 
     def as_float(self) -> Batch:
         """Return the batch with images as float32 in [-1, 1]: ``(x / 255 - 0.5) / 0.5``."""
-        return replace(self, hr_bchw=_to_float(self.hr_bchw), lr_bchw=_to_float(self.lr_bchw))
+        return replace(self, hr_bchw=images_to_float(self.hr_bchw), lr_bchw=images_to_float(self.lr_bchw))
 
     def to(self, device: str | torch.device) -> Batch:
         """Return the batch on a device (a copy from pinned memory does not wait)."""
@@ -130,5 +130,6 @@ def _stack(images: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
-def _to_float(images: torch.Tensor) -> torch.Tensor:
+def images_to_float(images: torch.Tensor) -> torch.Tensor:
+    """Return uint8 images as float32 in [-1, 1], in memory of their own."""
     return images.to(torch.float32).mul_(2.0 / 255.0).sub_(1.0)

@@ -120,6 +120,11 @@ class PairDataset(Dataset[PairItem]):
         return wider
 
     @property
+    def place(self) -> StoreFiles:
+        """The store."""
+        return self._place
+
+    @property
     def column_names(self) -> tuple[str, ...]:
         """Names of the row arrays that items and batches carry."""
         return tuple(self._columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -65,9 +65,13 @@ def make_loader(dataset: PairDataset, settings: TrainSettings, world: World) -> 
     return loader
 
 
+# a column of this ending holds what belongs to the mirrored HR faces
+MIRRORED = "_mirrored"
+
+
 def flip(batch: Batch, mode: str, seed: int, epoch: int) -> Batch:
     """Return a uint8 batch with its random horizontal flips; a draw is a function of (seed, epoch, row, side)
-    alone.
+    alone. A column of HR faces that has a mirrored twin flips with them.
     """
     if mode == "none":
         return batch
@@ -75,7 +79,21 @@ def flip(batch: Batch, mode: str, seed: int, epoch: int) -> Batch:
     # by row, not by place in the batch: a flip does not depend on batch size or number of processes
     hr_b = _coin(rows, seed, epoch, 0)
     lr_b = hr_b if mode == "joint" else _coin(rows, seed, epoch, 1)
-    return replace(batch, hr_bchw=_mirror(batch.hr_bchw, hr_b), lr_bchw=_mirror(batch.lr_bchw, lr_b))
+    return replace(
+        batch,
+        hr_bchw=_mirror(batch.hr_bchw, hr_b),
+        lr_bchw=_mirror(batch.lr_bchw, lr_b),
+        columns=_turned(batch.columns, hr_b),
+    )
+
+
+def _turned(columns: Mapping[str, Tensor], hr_b: NDArray[np.bool_]) -> dict[str, Tensor]:
+    mask_b1 = torch.from_numpy(hr_b)[:, None]
+    return {
+        name: torch.where(mask_b1, columns[name + MIRRORED], column) if name + MIRRORED in columns else column
+        for name, column in columns.items()
+        if not (name.endswith(MIRRORED) and name.removesuffix(MIRRORED) in columns)
+    }
 
 
 def _mirror(x_bchw: Tensor, where_b: NDArray[np.bool_]) -> Tensor:

@@ -14,6 +14,8 @@ from torch import Tensor
 from lrfr.core.errors import SpecError
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.teacher import FrozenTeacher
+from lrfr.train.engine.adapters import add_adapters
 from lrfr.train.engine.distributed import Objective, World, data_parallel
 from lrfr.train.engine.state import RunState
 from lrfr.train.heads.margins import Head
@@ -38,9 +40,10 @@ class Run:
         shards = _shard(nets, settings, world) if settings.shard_classes else {}
         self.nets = nets.to(world.device)
         method.train_mode(self.nets)
+        self.learning = add_adapters(self.nets["net"], settings.adapter) if settings.adapter else None
         if settings.channels_last:
             self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        objective = Objective(self.nets, lambda batch, step: method.losses(self.nets, batch, step))
+        objective = Objective(self.nets, self._losses)
         self.objective = data_parallel(objective, world, shards)
         trained = [parameter for parameter in self.nets.parameters() if parameter.requires_grad]
         self.optimizer = settings.make_optimizer(trained)
@@ -73,6 +76,12 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.state.average(self.settings.ema_decay)
         return summed
+
+    def _losses(self, batch: Batch, step: int) -> Losses:
+        for net in self.nets.values():
+            if isinstance(net, FrozenTeacher):
+                net.remember(batch.hr_bchw, batch.columns)
+        return self.method.losses(self.nets, batch, step)
 
     def prepare(self, batch: Batch) -> Batch:
         """Return a uint8 batch as float on the device in the run's memory format; a prepared one as it is."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.progress import SILENT, Hooks
+from lrfr.train.backbones.teacher import teachers_of
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import ScalarWriter
 from lrfr.train.engine.loaders import Loader, flip, make_loader
@@ -106,6 +107,7 @@ class FitOptions:
         world: this process among its peers.
         max_steps: stop at this step, keeping the schedule of the whole run.
         board: a TensorBoard writer.
+        kept: role to the column of the data set that holds a frozen teacher's embeddings of the HR faces.
 
     """
 
@@ -114,6 +116,7 @@ class FitOptions:
     world: World = field(default_factory=World)
     max_steps: int | None = None
     board: ScalarWriter | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
 def fit(
@@ -149,7 +152,13 @@ def fit(
 
     def make() -> RecognizerTask:
         nets = method.build(dataset.num_classes, options.parents, tuple(names))
-        return RecognizerTask(Run(method, nets, settings, world), loader, known, options.evaluate)
+        for role, column in options.kept.items():
+            for teacher in teachers_of(nets, (options.parents or {})[role]["net"]):
+                teacher.column = column
+        run = Run(method, nets, settings, world)
+        if run.learning and settings.adapter:
+            hooks.note(f"{settings.adapter.kind} of rank {settings.adapter.rank}: {run.learning}")
+        return RecognizerTask(run, loader, known, options.evaluate)
 
     pace = _pace(settings, loader.batches_per_epoch)
     result, task = run_task(

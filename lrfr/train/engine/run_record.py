@@ -34,6 +34,7 @@ class RunIdentity:
         revisions: part (method, backbone, head, distance, loop, order) to revision; one that is missing has
             1.
         files: part to digest of other files that decide (style weights); their paths are in no option here.
+        inputs: role to the input contract of each parent that is a foreign file.
 
     """
 
@@ -44,18 +45,27 @@ class RunIdentity:
     parents: Mapping[str, str] = field(default_factory=dict)
     revisions: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, view: str, recipe: Recipe, parents: Mapping[str, str]) -> RunIdentity:
+    def of(
+        cls,
+        view: str,
+        recipe: Recipe,
+        parents: Mapping[str, str],
+        inputs: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> RunIdentity:
         """Return the identity of a recipe's run on the view with this digest."""
         method, settings = recipe.make(), recipe.settings
+        if settings.cache_teacher == "never":  # the numbers of auto: foreign files give the same either way
+            settings = dataclasses.replace(settings, cache_teacher="auto")
         train = differences(settings, type(settings)(), skip=settings.WATCHED)
         revisions = {**method.revisions(), "loop": settings.revision}
         if settings.images_per_id:
             revisions["order"] = IDENTITY_DRAW_REVISION
         files = dict(method.files())
         options = _without_paths(differences(method, type(method)()), files)
-        return cls(view, recipe.method, options, train, dict(parents), revisions, files)
+        return cls(view, recipe.method, options, train, dict(parents), revisions, files, dict(inputs or {}))
 
     def differs(self, other: RunIdentity) -> list[str]:
         """Return what is different there (in this one) and here (in the other), one sentence each."""

@@ -13,10 +13,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lrfr.core.errors import DataError
 from lrfr.train import checkpoint
 from lrfr.train.backbones.nets import Nets
+from lrfr.train.engine.adapters import additions, plain, with_additions
 from lrfr.train.engine.distributed import World
 from lrfr.train.heads.partial_fc import ShardedHead
 
 Amp = Literal["none", "bf16", "fp16"]
+_ADDITIONS = {"value", "average"}
 _AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -103,17 +105,24 @@ class RunState:
             checkpoint.load_model(self.nets, now, "weights")
 
     def model(self) -> checkpoint.Tensors:
-        """Return the tensors of the networks, class shards joined (every process must call)."""
-        tensors = checkpoint.model_tensors(self.nets)
+        """Return the tensors of the networks, class shards joined (every process must call) and what adapters
+        learned added to its weights.
+        """
+        tensors = plain(self.nets, checkpoint.model_tensors(self.nets))
         return {name: self._join(name, tensor) for name, tensor in tensors.items()}
 
     def averaged(self) -> checkpoint.Tensors:
-        """Return the averaged tensors, class shards joined."""
-        return {name: self._join(name, tensor) for name, tensor in self.averages.items()}
+        """Return the averaged tensors, class shards joined, additions added."""
+        averages = plain(self.nets, self.averages)
+        return {name: self._join(name, tensor) for name, tensor in averages.items()}
 
     def optimizer_tensors(self) -> checkpoint.Tensors:
-        """Return the optimizers' tensors as ``<parameter>/<key>``, class shards joined."""
-        result = {}
+        """Return the optimizers' tensors as ``<parameter>/<key>``, class shards joined; and what adapters
+        learn, as ``<parameter>/value`` and ``<parameter>/average``, since the weights hold it only in sums.
+        """
+        result: checkpoint.Tensors = {}
+        for key, tensors in (("value", checkpoint.model_tensors(self.nets)), ("average", self.averages)):
+            result |= {f"{name}/{key}": tensor for name, tensor in additions(tensors).items()}
         for name, parameter in self.names.items():
             for key, value in self._states[parameter].get(parameter, {}).items():
                 if isinstance(value, Tensor):
@@ -129,17 +138,25 @@ class RunState:
             DataError: its tensors do not fit.
 
         """
-        if saved.ema.keys() != self.averages.keys():
+        own = checkpoint.model_tensors(self.nets)
+        if saved.ema.keys() != plain(self.nets, self.averages).keys():
             raise DataError("averaged weights do not fit", file=place)
-        model = {name: self._cut(name, value) for name, value in saved.model.items()}
-        checkpoint.load_model(self.nets, model, place)
-        for name, value in saved.ema.items():
+        if any(f"{name}/value" not in saved.optimizer for name in additions(own)):
+            raise DataError("what its adapters learned is not there", file=place)
+        model = with_additions(own, saved.model, _of_kind(saved.optimizer, "value"))
+        checkpoint.load_model(
+            self.nets, {name: self._cut(name, value) for name, value in model.items()}, place
+        )
+        averages = with_additions(self.averages, saved.ema, _of_kind(saved.optimizer, "average"))
+        for name, value in averages.items():
             self.averages[name].copy_(self._cut(name, value))
         for optimizer in self.optimizers:
             # what a fresh optimizer has gathered must not mix with what was saved
             optimizer.state.clear()
         for entry, value in saved.optimizer.items():
             name, key = entry.rsplit("/", 1)
+            if key in _ADDITIONS:
+                continue
             self._states[self.names[name]][self.names[name]][key] = self._placed(name, key, value)
         self.scaler.load_state_dict(saved.state.get("scaler", {}))  # style runs of before kept none
 
@@ -161,3 +178,9 @@ class RunState:
 
     def _cut(self, name: str, tensor: Tensor) -> Tensor:
         return self.shards[name].cut(tensor) if name in self.shards else tensor
+
+
+def _of_kind(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+    return {
+        name.removesuffix(f"/{key}"): value for name, value in tensors.items() if name.endswith(f"/{key}")
+    }

@@ -155,6 +155,8 @@ class Distance:
         weight: lambda where nobody sets one.
         source: of the weight.
         revision: raised by hand when the scalar moves for the same features.
+        maps: whether it compares feature maps or attention; one that compares embeddings or logits alone
+            works with teachers that give nothing else, and with teachers whose embeddings are kept.
 
     """
 
@@ -163,6 +165,7 @@ class Distance:
     revision: int = 1
     weight: float = 5.0
     source: str = "F-SKD, section 4.1"
+    maps: bool = True
 
     def __call__(self, student: Features, teacher: Features) -> Tensor:
         """Return the distance as a scalar."""
@@ -236,9 +239,12 @@ DISTANCES: Registry[Compare] = Registry(
             lambda s, t: rkd(s.embedding_bd, t.embedding_bd),
             "distances and angles in a batch",
             weight=40.0,
+            maps=False,
             source=_CODE,
         ),
-        "kl": Distance(_kl, "softened logits (Hinton et al.)", weight=1.0, source="WaveResNet, section III"),
+        "kl": Distance(
+            _kl, "softened logits (Hinton et al.)", weight=1.0, source="WaveResNet, section III", maps=False
+        ),
         "wavelet": Distance(
             _wavelet,
             "LL bands of the first two stages (WaveResNet)",
@@ -246,13 +252,24 @@ DISTANCES: Registry[Compare] = Registry(
             source="WaveResNet, section III",
         ),
         "logexp": Distance(
-            _logexp("paper"), "LogExp of unit embeddings (MAug, Eq. 3)", weight=1.0, source="MAug, Table 5"
+            _logexp("paper"),
+            "LogExp of unit embeddings (MAug, Eq. 3)",
+            weight=1.0,
+            source="MAug, Table 5",
+            maps=False,
         ),
         "logexp-official": Distance(
-            _logexp("official"), "LogExp as MAug's released code has it", weight=1.0, source="MAug, Table 5"
+            _logexp("official"),
+            "LogExp as MAug's released code has it",
+            weight=1.0,
+            source="MAug, Table 5",
+            maps=False,
         ),
         "embedding": Distance(
-            lambda s, t: cosine(s.embedding_bd, t.embedding_bd), "1 - cos of embeddings", source="ours"
+            lambda s, t: cosine(s.embedding_bd, t.embedding_bd),
+            "1 - cos of embeddings",
+            source="ours",
+            maps=False,
         ),
         "self-attention": Distance(
             self_attention,

@@ -16,7 +16,7 @@ from torch import Tensor
 from lrfr.core.errors import SpecError
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.features import Features
-from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.nets import STAGES, Nets
 from lrfr.train.backbones.parts.connector import Connector, Kind
 from lrfr.train.heads.margins import Head, HeadSpec
 from lrfr.train.losses.contrast import TeacherQueue
@@ -98,8 +98,9 @@ class Fskd(Method):
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return ``total``, ``margin`` and ``distill``, and ``contrast`` where it has a weight."""
-        student = nets["net"].run(batch.lr_bchw)
-        teacher = nets["teacher"].run(batch.hr_bchw)
+        taps = STAGES if getattr(DISTANCES[self.distance], "maps", True) else ()
+        student = nets["net"].run(batch.lr_bchw, taps)
+        teacher = nets["teacher"].run(batch.hr_bchw, taps)
         if self.distance == "kl":
             student = self._with_logits(student, nets["head"], batch.label_b)
             teacher = self._with_logits(teacher, nets["teacher_head"].net, batch.label_b)

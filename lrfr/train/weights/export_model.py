@@ -17,14 +17,15 @@ from torch import nn
 from lrfr.core.errors import NumericFault, SpecError, missing_extra
 from lrfr.core.files import make_folder, sha256_file
 from lrfr.train.backbones.branched import BTNet
-from lrfr.train.backbones.net_embedder import Embedder
+from lrfr.train.backbones.net_embedder import Embedder, InputSpec
 from lrfr.train.backbones.nets import Backbone
 from lrfr.train.backbones.parts.input_shift import input_mean
 from lrfr.train.checkpoint import digest_of, save_tensors
 from lrfr.train.weights.foreign.input_contract import METADATA_KEY, InputContract
+from lrfr.train.weights.foreign.runtimes.onnx_file import RESIZE_KEY, open_session
+from lrfr.train.weights.int8 import write_int8
 from lrfr.train.weights.load_nets import Loaded, load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
-from lrfr.train.weights.onnx_model import open_session
 
 TOLERANCE = 1e-5
 
@@ -44,6 +45,7 @@ def export(
     safetensors: bool = False,
     branch_packs: bool = False,
     card: Mapping[str, str] | None = None,
+    int8_faces: NDArray[np.uint8] | None = None,
 ) -> list[Path]:
     """Write the chosen files and ``model-card.md`` into ``out``.
 
@@ -55,6 +57,8 @@ def export(
             input of the model card.
         branch_packs: one ``branch-<side>.safetensors`` a BTNet branch: what it does not share with the trunk.
         card: headings and texts for the model card (data, license, metrics).
+        int8_faces: with ``onnx``, also a quantized ``<name>-<side>-int8.onnx``, calibrated on these faces,
+            uint8 RGB ``[N, S, S, 3]`` (:func:`lrfr.train.weights.int8.calibration_faces`).
 
     Raises:
         DataError: no checkpoint there, or damaged.
@@ -69,7 +73,11 @@ def export(
     written = []
     for side, net in networks(embedder).items():
         if onnx:
-            written.append(write_onnx(net, side, out / f"{name}-{side}.onnx"))
+            written.append(write_onnx(net, side, out / f"{name}-{side}.onnx", embedder.spec))
+            if int8_faces is not None:
+                small = out / f"{name}-{side}-int8.onnx"
+                written.append(write_int8(written[-1], small, int8_faces, InputContract(size_px=side)))
+                add_metadata(small, side, embedder.spec)
         if safetensors:
             target = out / f"{name}-{side}.safetensors"
             # a plug-in may be a plain module
@@ -113,9 +121,9 @@ def _branch_packs(found: Loaded, out: Path) -> list[Path]:
     return written
 
 
-def write_onnx(net: nn.Module, side_px: int, path: Path) -> Path:
+def write_onnx(net: nn.Module, side_px: int, path: Path, resize: InputSpec | None = None) -> Path:
     """Write ``net`` as ONNX (input ``image`` float [B, 3, side, side] in [-1, 1], output ``embedding`` [B,
-    D]) and check it.
+    D]), with its input contract and resizing in its metadata, and check it.
 
     Raises:
         EnvironmentFault: the extra [onnx] is missing.
@@ -139,10 +147,26 @@ def write_onnx(net: nn.Module, side_px: int, path: Path) -> Path:
         )
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "onnx") from None
+    add_metadata(path, side_px, resize or InputSpec())
     difference = float(np.abs(run_onnx(path, example.numpy()) - expected).max())
     if difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise NumericFault(f"ONNX and torch differ by {difference:.2g}", file=str(path))
     return path
+
+
+def add_metadata(path: Path, side_px: int, resize: InputSpec) -> None:
+    """Write into an ONNX file what it takes, so that it can be used by itself: ``lrfr.input`` and
+    ``lrfr.resize``, both JSON.
+    """
+    import onnx
+
+    model = onnx.load(str(path))
+    entries = {
+        METADATA_KEY: InputContract(size_px=side_px).as_dict(),
+        RESIZE_KEY: {"filter": resize.filter, "antialias": resize.antialias},
+    }
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in entries.items()})
+    onnx.save(model, str(path))
 
 
 def run_onnx(path: Path, image_bchw: NDArray[np.float32]) -> NDArray[np.float32]:

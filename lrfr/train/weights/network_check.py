@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,17 +10,24 @@ import torch
 from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.backbones.nets import Backbone, Nets
+from lrfr.train.backbones.teacher import teachers_of
 from lrfr.train.checkpoint import read_manifest, resolve
 from lrfr.train.engine.determinism import own_random_state
 from lrfr.train.methods.base import Method
 from lrfr.train.recipe import Recipe
+from lrfr.train.weights.foreign.foreign_file import ForeignFile
+from lrfr.train.weights.foreign.foreign_net import foreign_nets
+from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.model_identity import ModelIdentity
+from lrfr.train.weights.parent_files import Parent
 
 _WRONG = (RuntimeError, KeyError, IndexError, ValueError, AssertionError)
+# enough to tell a saturated input, for a model of seconds a face too
+FACES_HERE = 24
 _SIDES_PX = (16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 224)
 
 
-def check_networks(recipe: Recipe, given: Mapping[str, Path], dataset: PairDataset) -> None:
+def check_networks(recipe: Recipe, given: Mapping[str, Parent], dataset: PairDataset) -> None:
     """Refuse what cannot work, before any of it is trained: the recipe's networks and its parents', with
     untrained weights, must get through the losses of two faces and embed one.
 
@@ -44,15 +50,19 @@ def check_networks(recipe: Recipe, given: Mapping[str, Path], dataset: PairDatas
         for role, parent in recipe.parents.items()
         if role not in given
     }
-    makers |= {role: ModelIdentity.read(read_manifest(resolve(path)), path) for role, path in given.items()}
+    foreign = {role: parent for role, parent in given.items() if isinstance(parent, ForeignFile)}
+    ours = {role: parent for role, parent in given.items() if not isinstance(parent, ForeignFile)}
+    makers |= {role: ModelIdentity.read(read_manifest(resolve(path)), path) for role, path in ours.items()}
     with own_random_state(), torch.no_grad():
         parents = {
             role: maker.make().build(maker.num_classes, None, maker.attribute_names)
             for role, maker in makers.items()
         }
+        parents |= {role: foreign_nets(ForeignEmbedder(parent)) for role, parent in foreign.items()}
         nets = Nets()
         try:
             nets = method.build(classes, parents, names)
+            _without_maps(recipe, nets, parents)
             method.train_mode(nets)
             batch = dataset.batch(np.arange(min(2, recipe.settings.batch_size, len(dataset))), 0)
             method.losses(nets, batch.as_float(), 0)
@@ -67,7 +77,8 @@ def check_networks(recipe: Recipe, given: Mapping[str, Path], dataset: PairDatas
                     hint="--set batch_size=2 or more, or --set batch_norm=frozen",
                 ) from None
             sides = [
-                _side(f"{role} {given.get(role, '')}".strip(), makers[role], parents[role]) for role in makers
+                _side(f"{role} {given.get(role, '')}".strip(), makers.get(role), parents[role])
+                for role in parents
             ]
             raise _misfit(method, recipe, sides, error) from None
 
@@ -96,7 +107,49 @@ def _takes(net: Backbone, side_px: int) -> bool:
     return True
 
 
-def _side(name: str, maker: ModelIdentity, nets: Nets) -> str:
+def _without_maps(recipe: Recipe, nets: Nets, parents: Mapping[str, Nets]) -> None:
+    """Let teachers whose embeddings are to be kept refuse to give maps.
+
+    Raises:
+        SpecError: there is no such teacher.
+
+    """
+    if recipe.settings.cache_teacher != "always":
+        return
+    found = [
+        one for role, parent in parents.items() if role != "init" for one in teachers_of(nets, parent["net"])
+    ]
+    if not found:
+        raise SpecError(
+            f"{recipe.method} has no frozen teacher whose embeddings could be kept",
+            hint="leave cache_teacher=always out",
+        )
+    for teacher in found:
+        teacher.column = "kept"
+
+
+def foreign_lines(given: Mapping[str, Parent], dataset: PairDataset) -> list[str]:
+    """Return what is to be said of foreign parents: their input, and what faces of the view say of it where
+    it is a guess.
+    """
+    lines = []
+    for role, parent in given.items():
+        if not isinstance(parent, ForeignFile):
+            continue
+        embed = ForeignEmbedder(parent)
+        line = f"{role}: {parent}, {embed.contract} ({embed.origin})"
+        if embed.origin == "assumed":
+            batch = dataset.batch(
+                np.linspace(0, len(dataset) - 1, min(FACES_HERE, len(dataset))).astype(int), 0
+            )
+            line += f"; {embed.check(list(batch.hr_bchw.permute(0, 2, 3, 1).numpy()))}"
+        lines.append(line)
+    return lines
+
+
+def _side(name: str, maker: ModelIdentity | None, nets: Nets) -> str:
+    if maker is None:
+        return f"{name} (a foreign file, {nets['net'].emb_dim} wide, no maps, no head)"
     head = f"{maker.num_classes} classes" if "head" in nets else "no head"
     return f"{name} ({maker.method}, {maker.options.get('backbone')}, {nets['net'].emb_dim} wide, {head})"
 

@@ -168,13 +168,21 @@ def from_metadata(found: Mapping[str, str], file: str) -> InputContract | None:
 
     """
     text = found.get(METADATA_KEY)
-    if text is None:
-        return None
+    return None if text is None else InputContract.read(json_of(text, METADATA_KEY, file), file)
+
+
+def json_of(text: str, key: str, file: str) -> object:
+    """Return what stands in an entry of a model's metadata.
+
+    Raises:
+        DataError: it is no JSON.
+
+    """
     try:
-        data = json.loads(text)
+        found: object = json.loads(text)
     except (ValueError, RecursionError):
-        raise DataError(f"the metadata '{METADATA_KEY}' is no JSON", file=file) from None
-    return InputContract.read(data, file)
+        raise DataError(f"the metadata '{key}' is no JSON", file=file) from None
+    return found
 
 
 def _three(text: str) -> Three:
