@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lrfr.core.files import write_if_other
-from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
-from lrfr.pairs.align.photo_list import name_fault
 from lrfr.pairs.format.store_files import StoreFiles
+
+if TYPE_CHECKING:  # listings ask for the names of files alone, and load no image library
+    from lrfr.pairs.align.landmark_table import LandmarkRow
 
 
 def account_files(store: StoreFiles, name: str) -> tuple[Path, Path, Path]:
@@ -31,6 +33,9 @@ def write_landmarks(
         extended: name of the view whose rows are kept: its lines stay, unless the source has their keys.
 
     """
+    from lrfr.pairs.align.landmark_table import read_table, table_bytes
+    from lrfr.pairs.align.photo_list import name_fault
+
     # a name with a tab or a line break is no cell of a table
     path, rows = store.landmarks_path(name), [row for row in rows if not name_fault(row.key)]
     there = store.landmarks_path(extended) if extended else path
