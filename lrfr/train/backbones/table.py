@@ -6,6 +6,7 @@ Every entry makes a :class:`~lrfr.train.backbones.nets.Backbone`; ``-gap`` ends 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,6 +58,8 @@ _IRES_UNITS = {
 _FACEX_UNITS = {50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 152: (3, 8, 36, 3)}
 # one unit a stage, 16 channels, stride 2 in the stem: 0.57 M parameters, 0.028 GMAC, made for two CPU cores
 _TINY = IResLayout((1, 1, 1, 1), width=16, emb_dim=128, stem_stride=2, final_px=4)
+# one name for one network: no leading zero, no more numbers than anyone compares
+_SIZED = re.compile(r"(.+)-([1-9]\d{0,3})d")
 _DIGITS = ResLayout((3, 3, 3), width=16, pool=False, tail="gap")
 
 
@@ -112,7 +115,28 @@ def _tiny(about: str, **fields: Any) -> Preset:
     return Preset(IResNet, replace(_TINY, **fields), about)
 
 
-BACKBONES: Registry[Callable[..., Backbone]] = Registry(
+class Backbones(Registry[Callable[..., Backbone]]):
+    """The table, with every preset at every embedding size: ``iresnet50-256d`` is ``iresnet50`` with one of
+    256 numbers.
+    """
+
+    def __getitem__(self, name: str) -> Callable[..., Backbone]:
+        """Return the entry of ``name``.
+
+        Raises:
+            SpecError: no such name.
+            EnvironmentFault: the package that offers it cannot be imported.
+
+        """
+        sized = _SIZED.fullmatch(name) if isinstance(name, str) and name not in self else None
+        preset = self[sized[1]] if sized and sized[1] in self else None
+        if sized is None or not isinstance(preset, Preset) or not hasattr(preset.layout, "emb_dim"):
+            return super().__getitem__(name)
+        layout = replace(preset.layout, emb_dim=int(sized[2]))
+        return replace(preset, layout=layout, help=f"{preset.help}, embedding of {sized[2]}")
+
+
+BACKBONES = Backbones(
     "backbone",
     "lrfr.backbones",
     {

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrfr.core.errors import SpecError
-from lrfr.core.files import sha256_file
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.train import checkpoint
 from lrfr.train.backbones.net_embedder import to_input
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.foreign.input_contract import InputContract, Stated
 from lrfr.train.weights.foreign.names.families import FAMILIES
+from lrfr.train.weights.foreign.names.file_form import form_of
 from lrfr.train.weights.foreign.names.recognize import Choice, Recognized, recognize, side_px
+from lrfr.train.weights.foreign.names.shards import weights_digest
 from lrfr.train.weights.foreign.names.weight_sets import open_weights
 from lrfr.train.weights.foreign.onnx_graph import read_graph
 from lrfr.train.weights.foreign.onnx_match import compare, matched_backbone, through
@@ -95,7 +96,7 @@ def plan_import(source: Path, choice: Choice | None = None, stated: Stated | Non
 
     """
     choice, stated = choice or Choice(), stated or Stated()
-    if source.suffix == ".onnx":
+    if form_of(source) == "onnx":
         return _plan_onnx(source, choice, stated)
     file = open_weights(source)
     found = recognize(file, choice)
@@ -158,7 +159,7 @@ def write_import(plan: ImportPlan, folder: Path, calibrate_on: Tensor | None = N
     recipe = load_recipe("baseline", "tiny", settings)
     nets = recipe.make().build(0)
     nets["net"] = filled(plan, calibrate_on)
-    digest = sha256_file(plan.source)
+    digest = weights_digest(plan.source)
     identity = ModelIdentity("baseline", recipe.options, imported=digest)
     state = {"step": 0, "metrics": {}, "best": None, "source": plan.source.name, "import": plan.as_dict()}
     named = checkpoint.save(
@@ -240,7 +241,7 @@ def imported_before(folder: Path, source: Path) -> str | None:
     if not folder.exists():
         return None
     manifest = checkpoint.read_manifest(folder) if (folder / "manifest.json").is_file() else None
-    if manifest is None or manifest.identity.get("imported") != sha256_file(source):
+    if manifest is None or manifest.identity.get("imported") != weights_digest(source):
         raise SpecError("exists already", file=str(folder), hint="choose another --out")
     return manifest.digest
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError, missing_extra
+from lrfr.core.errors import DataError
+from lrfr.train.weights.foreign.runtimes.graph_range import first_steps
+from lrfr.train.weights.foreign.runtimes.onnx_file import parsed
 
 Array = NDArray[np.floating[Any]]
 Norm = tuple[Array, Array, Array, Array, float]
@@ -76,8 +78,6 @@ class _Reader:
         self.file, self.nodes = file, list(graph.node)
         self.values: dict[str, Array] = {}
         for item in graph.initializer:
-            if item.data_location == 1:
-                raise DataError("its weights lie in another file", file=file, hint="save it as one file")
             self.values[item.name] = np.asarray(numpy_helper.to_array(item))
         for node in self.nodes:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
@@ -105,25 +105,24 @@ class _Reader:
 
     def chain(self, name: str) -> Iterator[Any]:
         """Yield the nodes that a value goes through, as long as it goes one way."""
-        while len(self.users[name]) == 1:
+        seen: set[str] = set()
+        while len(self.users[name]) == 1 and name not in seen:
+            seen.add(name)  # a damaged graph may run in a circle
             node = self.users[name][0]
             yield node
             name = node.output[0]
 
-    def arithmetic(self, name: str, channels: int | None) -> tuple[Affine, Any]:
-        """Return channelwise arithmetic that begins at a value, and the node after it."""
-        affine, count = Affine(), 0
+    def arithmetic(self, name: str, channels: int) -> Affine:
+        """Return channelwise arithmetic that begins at a value."""
+        affine = Affine()
         for node in self.chain(name):
-            if node.op_type in {"Identity", "Cast", "Transpose"} and channels is None:
-                continue
             value = self.constant(node) if node.op_type in {"Add", "Sub", "Mul", "Div"} else None
             reversed_ = value is not None and node.op_type in {"Sub", "Div"} and node.input[0] in self.values
-            if value is None or reversed_ or len(value) not in {1, channels or 3}:
-                return affine, node if count or channels is None else None
-            affine, count = affine.then(node.op_type, value), count + 1
-            if channels is not None:
-                self.taken.add(id(node))
-        return affine, None
+            if value is None or reversed_ or len(value) not in {1, channels}:
+                break
+            affine = affine.then(node.op_type, value)
+            self.taken.add(id(node))
+        return affine
 
     def norm(self, node: Any) -> Norm:
         parts = [self.values.get(name) for name in node.input[1:5]]
@@ -150,39 +149,47 @@ class _Reader:
         if len(users) == 1 and users[0].op_type == "BatchNormalization":
             self.taken.add(id(users[0]))
             return Layer(weight, bias, self.norm(users[0]), None)
-        affine, _ = self.arithmetic(out, len(weight))
-        return Layer(weight, bias, None, affine)
+        return Layer(weight, bias, None, self.arithmetic(out, len(weight)))
 
 
 def read_graph(path: Path) -> Graph:
-    """Return the layers of an ONNX file; nothing outside it is read.
+    """Return the layers of an ONNX file, which may keep its weights in files beside it.
 
     Raises:
         DataError: it is none, or no recognizer of pictures.
         EnvironmentFault: the extra [onnx] is missing.
 
     """
+    model, beside = parsed(path)
+    if beside:
+        from onnx.external_data_helper import load_external_data_for_model
+
+        try:
+            load_external_data_for_model(model, str(path.parent))
+        except Exception as error:  # sizes that do not fit the file
+            raise DataError(f"its weights are damaged: {type(error).__name__}", file=str(path)) from None
+    graph = model.graph
     try:
-        import onnx
-    except ImportError:
-        raise missing_extra("onnx", "onnx") from None
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except Exception as error:  # protobuf's own error types
-        raise DataError(f"not an ONNX file: {type(error).__name__}", file=str(path)) from None
-    try:
-        return _read(_Reader(graph, str(path)))
+        return _read(_Reader(graph, str(path)), graph)
     except DataError:
         raise
     except Exception as error:  # numbers that do not fit their shapes, unknown kinds of numbers
         raise DataError(f"a damaged graph: {type(error).__name__}", file=str(path)) from None
 
 
-def _read(reader: _Reader) -> Graph:
-    before, first = reader.arithmetic(reader.input, None)
+def _read(reader: _Reader, graph: Any) -> Graph:
+    steps, first = first_steps(graph, reader.input, reader.values)
     if first is None or first.op_type != "Conv":
-        found = "no layer" if first is None else f"a {first.op_type}"
-        raise DataError(f"its picture goes into {found}, expected a convolution", file=reader.file)
+        users = sorted({node.op_type for node in reader.users[reader.input]})
+        found = f"a {first.op_type}" if first is not None else " and ".join(users) or "no layer"
+        raise DataError(
+            f"its picture goes into {found}, expected a convolution",
+            file=reader.file,
+            hint="lrfr eval and --parent teacher= take it as it is",
+        )
+    before = Affine()
+    for op, value in steps:
+        before = before.then(op, value.astype(np.float32))
     layers, norms, slopes = [], [], []
     for node in reader.nodes:
         if node.op_type in {"Conv", "Gemm", "MatMul"}:

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.weights.foreign.input_contract import InputContract
 from lrfr.train.weights.foreign.names.recognize import layers_of, side_px
 from lrfr.train.weights.foreign.onnx_graph import Affine, Graph, Layer, Norm, read_graph
+from lrfr.train.weights.foreign.runtimes.onnx_file import OnnxForward, read_facts
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def matched_backbone(graph: Graph, source: Path, wanted: str | None) -> tuple[st
     names = [name for name in BACKBONES if not BACKBONES.is_plugin(name) and not name.startswith("wave-")]
     # the small one is what most files are, and large ones take long to lay out
     names.sort(key=lambda name: (name != "mobilefacenet-small", "200" in name or "timm" in name))
-    fitting = (name for name in names if _kernels(name) == given)
+    last = _sides(graph.layers[-1].weight.shape) if graph.layers else ()
+    fitting = (fit for name in names if (fit := _fit(name, given, last)))
     if wanted and _kernels(wanted) != given:
         other = next(fitting, None)
         raise DataError(
@@ -185,6 +187,20 @@ def matched_backbone(graph: Graph, source: Path, wanted: str | None) -> tuple[st
             hint="lrfr eval and --parent teacher= take it as it is",
         )
     raise faults[0]
+
+
+def _fit(backbone: str, given: list[tuple[int, ...]], last: tuple[int, ...]) -> str:
+    """Return a backbone with such kernels, at another embedding size where the last of them says so; nothing
+    where it has others.
+    """
+    own = _kernels(backbone)
+    if own == given:
+        return backbone
+    usual = (getattr(getattr(BACKBONES[backbone], "layout", None), "emb_dim", 0), *last[1:])
+    if last in own or usual not in own:
+        return ""
+    own.remove(usual)
+    return f"{backbone}-{last[0]}d" if sorted([*own, last]) == given else ""
 
 
 def _kernels(backbone: str) -> list[tuple[int, ...]]:
@@ -210,20 +226,18 @@ def compare(source: Path, net: nn.Module, size_px: int) -> None:
 
     """
     try:
-        import onnxruntime
-    except ImportError:
+        facts = read_facts(source)
+        forward = OnnxForward(source, facts.batch)
+    except EnvironmentFault:
         return
-    graph = read_graph(source).before
-    session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
-    side = size_px
-    x_bchw = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before = read_graph(source).before
+    x_bchw = torch.rand(2, 3, size_px, size_px, generator=torch.Generator().manual_seed(0)) * 2 - 1
     gain, offset = (
-        torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1) for v in (graph.gain, graph.offset)
+        torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1) for v in (before.gain, before.offset)
     )
-    given = ((x_bchw - offset) / gain).numpy()
-    name = session.get_inputs()[0].name
-    rows = [session.run(None, {name: given[k : k + 1]})[0].reshape(-1) for k in range(len(given))]
-    wanted = torch.from_numpy(np.stack(rows))
+    given = (x_bchw - offset) / gain
+    given = given.permute(0, 2, 3, 1) if facts.contract.layout == "nhwc" else given
+    wanted = torch.from_numpy(forward(np.ascontiguousarray(given.numpy())))
     with torch.no_grad():
         found = net(x_bchw)
     apart = [nn.functional.normalize(v) for v in (found, wanted)] if found.shape == wanted.shape else []

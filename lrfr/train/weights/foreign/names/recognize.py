@@ -15,11 +15,17 @@ from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.weights.foreign.names.conversions import CONVERSIONS
 from lrfr.train.weights.foreign.names.families import FAMILIES, Family
+from lrfr.train.weights.foreign.names.refusals import check_finite, not_read, nothing_in
 from lrfr.train.weights.foreign.names.weight_sets import WeightFile, WeightSet
 
 Shapes = Mapping[str, tuple[int, ...]]
 _UNIT = re.compile(r"layer\d\.\d+\.")
 _TRIED = 8
+# what stands beside a network without a prefix and embeds nothing; no backbone has such names
+_HEAD = (
+    r"^(?:heads?|classifier|margin\w*|arc\w*|cos\w*|ada\w*|loss\w*|criterion\w*|metric\w*|product|kernel|weight|"
+    r"W|prototypes?|centers?|class_centers|partial_fc|logits)(?:\.|$)"
+)
 _COUNTERS = re.compile(r"(^|\.)(num_batches_tracked|n_averaged|input_scale|input_shift)$")
 
 
@@ -93,7 +99,7 @@ def recognize(file: WeightFile, choice: Choice | None = None) -> Recognized:
     if choice.part is not None:
         found = _of_part(file, found, choice.part)
     if not found:
-        raise _nothing(file)
+        raise nothing_in(file)
     wanted = [choice.backbone] if choice.backbone else None
     faults: list[DataError] = []
     for candidate in found:
@@ -151,16 +157,20 @@ def _of_part(file: WeightFile, found: list[_Candidate], part: str) -> list[_Cand
 
 def _fitted(file: WeightFile, candidate: _Candidate, wanted: Sequence[str] | None) -> Recognized:
     family, prefix = FAMILIES[candidate.family], candidate.prefix
+    unread = {name: word for name, word in candidate.held.unread.items() if name.startswith(prefix)}
+    if unread:
+        raise not_read(str(file.path), unread)
     tensors = {name[len(prefix) :]: candidate.held.read(name) for name in candidate.names}
     tensors = CONVERSIONS[family.convert](tensors)
     renamed = {_renamed(family, name): tensor for name, tensor in tensors.items()}
-    kept = {name: tensor for name, tensor in renamed.items() if not _like(name, family.ignored)}
+    kept = {name: tensor for name, tensor in renamed.items() if not _like(name, (*family.ignored, _HEAD))}
     shapes = {name: tuple(tensor.shape) for name, tensor in kept.items()}
     backbone = _backbone(file, candidate, shapes, wanted)
     outside = [name for name in candidate.held.shapes if not name.startswith(prefix)]
     beside = [*outside, *(prefix + name for name in renamed.keys() - kept.keys())]
     own = layers_of(backbone)
     tensors = {name: tensor for name, tensor in kept.items() if name in own}
+    check_finite(file, tensors)
     return Recognized(
         candidate.family, backbone, candidate.held.place, prefix, tensors, tuple(sorted(beside))
     )
@@ -197,7 +207,7 @@ def _backbone(file: WeightFile, candidate: _Candidate, shapes: Shapes, wanted: S
 
     """
     family = FAMILIES[candidate.family]
-    usual = _nearest(family, shapes)
+    usual = [sized(name, shapes) for name in _nearest(family, shapes)]
     best: tuple[int, str, str] | None = None
     for name in wanted or usual:
         faults = _faults(family, layers_of(name), shapes)
@@ -221,6 +231,21 @@ def _backbone(file: WeightFile, candidate: _Candidate, shapes: Shapes, wanted: S
         file=str(file.path),
         hint=hint,
     )
+
+
+def sized(backbone: str, given: Shapes) -> str:
+    """Return a backbone with the embedding size that a file's tensors say, where nothing but that differs."""
+    own = layers_of(backbone)
+    wide = getattr(getattr(BACKBONES[backbone], "layout", None), "emb_dim", None)
+    other = [name for name in own if name in given and given[name] != own[name]]
+    sizes = {
+        given[name][0] for name in other if given[name][1:] == own[name][1:] and own[name][:1] == (wide,)
+    }
+    if len(sizes) != 1 or not 1 <= (size := sizes.pop()) < 10_000:
+        return backbone
+    found = f"{backbone}-{size}d"
+    fits = all(given[name] == shape for name, shape in layers_of(found).items() if name in given)
+    return found if fits else backbone
 
 
 def _nearest(family: Family, shapes: Shapes) -> list[str]:
@@ -255,32 +280,3 @@ def _faults(family: Family, own: Shapes, given: Shapes) -> dict[str, list[str]]:
         if name in given and given[name] != own[name] and not _COUNTERS.search(name)
     ]
     return {"missing": missing, "unknown": unknown, "of another shape": wrong}
-
-
-def _nothing(file: WeightFile) -> DataError:
-    """Return why a file holds no network."""
-    path = str(file.path)
-    shapes = {name: shape for held in file.sets for name, shape in held.shapes.items()}
-    packed = any(name.endswith(("_packed_params", ".zero_point", "_packed_weight")) for name in shapes)
-    if file.quantized or packed:
-        return DataError(
-            "quantized weights are not read", file=path, hint="give the weights before quantizing"
-        )
-    if not shapes:
-        what = "an optimizer's state alone" if file.optimizer else "no tensors with names"
-        return DataError(f"{what}: there is no network in it", file=path, hint="give the file of the weights")
-    matrices = {name: shape for name, shape in shapes.items() if len(shape) == 2}
-    if not any(len(shape) == 4 for shape in shapes.values()) and matrices:
-        name, shape = max(matrices.items(), key=lambda item: item[1][0] * item[1][1])
-        what = "an optimizer's state" if file.optimizer and len(shapes) < 3 else "a head alone"
-        return DataError(
-            f"{what} ({name[:80]}: {' x '.join(map(str, shape))}): there is no network in it",
-            file=path,
-            hint="give the file of the backbone's weights",
-        )
-    first = ", ".join(sorted(shapes)[:3])
-    return DataError(
-        f"{len(shapes)} tensors of no known family ({first[:200]} ...)",
-        file=path,
-        hint=f"families: {', '.join(FAMILIES)}; or no backbone of lrfr has them",
-    )

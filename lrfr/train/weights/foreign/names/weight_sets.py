@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError
 from lrfr.train.weights.foreign.input_contract import InputContract, from_metadata
-from lrfr.train.weights.foreign.torch_files.inert_values import QUANTIZED, Inert, TensorRef
+from lrfr.train.weights.foreign.names.file_form import Form, form_of
+from lrfr.train.weights.foreign.names.shards import joined, read_index
+from lrfr.train.weights.foreign.torch_files.inert_values import Inert, TensorRef
 from lrfr.train.weights.foreign.torch_files.torch_file import TorchFile
 
 DEPTH = 12
 OBJECTS = 1_000_000
-SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".pkl", ".safetensors")
+# what a tensor is that is not read, by what its pickle calls
+_UNREAD = (
+    (re.compile(r"^quantized tensor$"), "quantized"),
+    (re.compile(r"^torch\.complex"), "complex"),
+    (re.compile(r"_rebuild_sparse"), "sparse"),
+    (re.compile(r"_rebuild_meta_tensor"), "without numbers (of the device meta)"),
+    (re.compile(r"^torch\.(float8|float4|uint\d|int\d)"), "of a kind of number that is not read"),
+    (re.compile(r"^numpy\..*_reconstruct$"), "an array of numpy"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,17 +39,22 @@ class WeightSet:
         place: where in the file they are, ``state_dict``; empty at the top.
         shapes: of the tensors.
         read: name to tensor.
+        unread: names of tensors of other kinds, with the kind.
 
     """
 
     place: str
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], Tensor]
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def averaged(self) -> bool:
         """Whether its place says that it holds averaged weights."""
         return "ema" in self.place.lower().replace(".", "_").split("_")
+
+
+_NOTHING = WeightSet("", {}, dict[str, Tensor]().__getitem__)
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,6 @@ class WeightFile:
         path: of the file.
         form: ``safetensors`` or ``torch``.
         sets: sets of tensors; averaged ones first, then the larger first.
-        quantized: whether it holds tensors of small integers with a scale.
         optimizer: whether it holds an optimizer's state.
         contract: what its network takes, where the file says so.
 
@@ -58,7 +73,6 @@ class WeightFile:
     path: Path
     form: str
     sets: tuple[WeightSet, ...]
-    quantized: bool = False
     optimizer: bool = False
     contract: InputContract | None = None
 
@@ -71,15 +85,25 @@ def open_weights(path: Path) -> WeightFile:
         DataError: it is no file of weights, or damaged.
 
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError as error:
-        raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
-    if head[8:9] == b"{" or path.suffix == ".safetensors":
+    form = form_of(path)
+    return _sharded(path) if form == "index" else _opened(path, form)
+
+
+def _opened(path: Path, form: Form) -> WeightFile:
+    if form == "safetensors":
         return _safetensors(path)
-    file_ = TorchFile(path)  # kept open by what reads from it
-    return _torch(path, file_)
+    if form != "torch":
+        raise DataError(f"it is {form.upper()}, not safetensors or a file of torch.save", file=str(path))
+    return _torch(path, TorchFile(path))  # kept open by what reads from it
+
+
+def _sharded(path: Path) -> WeightFile:
+    index = read_index(path)
+    parts = {file.name: _opened(file, form_of(file, part=True)) for file in index.files}
+    held = {name: next((one for one in part.sets if not one.place), _NOTHING) for name, part in parts.items()}
+    shapes = joined(index, {name: one.shapes for name, one in held.items()})
+    whole = WeightSet("", shapes, lambda name: held[index.where[name]].read(name))
+    return WeightFile(path, next(iter(parts.values())).form, (whole,))
 
 
 def _safetensors(path: Path) -> WeightFile:
@@ -88,7 +112,7 @@ def _safetensors(path: Path) -> WeightFile:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
             contract = from_metadata(file.metadata() or {}, str(path))
     except (SafetensorError, OSError) as error:
-        raise DataError(str(error), file=str(path)) from None
+        raise DataError(str(error), file=str(path), hint="cut off? fetch it again") from None
 
     def read(name: str) -> Tensor:
         with safe_open(path, "pt") as file:
@@ -100,8 +124,8 @@ def _safetensors(path: Path) -> WeightFile:
 
 
 def _torch(path: Path, file: TorchFile) -> WeightFile:
-    found: list[tuple[str, Mapping[str, TensorRef]]] = []
-    quantized = optimizer = False
+    found: list[tuple[str, Mapping[str, TensorRef], Mapping[str, str]]] = []
+    optimizer = False
     waiting, seen, steps = [("", file.root, 0)], set[int](), 0
     while waiting and steps < OBJECTS:
         place, value, depth = waiting.pop()
@@ -110,17 +134,19 @@ def _torch(path: Path, file: TorchFile) -> WeightFile:
             continue
         seen.add(id(value))
         if isinstance(value, Inert):
-            quantized |= value.name == QUANTIZED
             module = _module(value)
             if module:
-                found.append((place, module))
+                found.append((place, module, {}))
                 continue
             value = value.items
         if isinstance(value, dict):
-            optimizer |= "param_groups" in value
+            if value.keys() >= {"state", "param_groups"}:  # its moments are no weights
+                optimizer = True
+                continue
             refs = {key: x for key, x in value.items() if isinstance(key, str) and isinstance(x, TensorRef)}
-            if refs:
-                found.append((place, refs))
+            unread = {key: word for key, x in value.items() if isinstance(key, str) and (word := _unread(x))}
+            if refs or unread:
+                found.append((place, refs, unread))
             items = [(str(key)[:100], x) for key, x in value.items()]
         else:
             items = (
@@ -131,14 +157,21 @@ def _torch(path: Path, file: TorchFile) -> WeightFile:
             for key, x in items
             if isinstance(x, dict | list | tuple | Inert)
         ]
-    sets = [_set(file, place, refs) for place, refs in found]
+    sets = [_set(file, *parts) for parts in found]
     sets.sort(key=lambda one: (not one.averaged, -_numbers(one), one.place))
-    return WeightFile(path, "torch", tuple(sets), quantized, optimizer)
+    return WeightFile(path, "torch", tuple(sets), optimizer)
 
 
-def _set(file: TorchFile, place: str, refs: Mapping[str, TensorRef]) -> WeightSet:
+def _set(file: TorchFile, place: str, refs: Mapping[str, TensorRef], unread: Mapping[str, str]) -> WeightSet:
     shapes = {name: ref.shape for name, ref in refs.items()}
-    return WeightSet(place, shapes, lambda name: file.tensor(refs[name]))
+    return WeightSet(place, shapes, lambda name: file.tensor(refs[name]), unread)
+
+
+def _unread(value: object) -> str:
+    """Return the kind of a tensor that is not read, nothing for something else."""
+    if not isinstance(value, Inert):
+        return ""
+    return next((word for pattern, word in _UNREAD if pattern.search(value.name)), "")
 
 
 def _numbers(one: WeightSet) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,15 @@ from lrfr.train.weights.foreign.input_contract import RANGES, Origin, Three
 # what may stand between the input and the first layer
 _AFFINE = {"Sub", "Add", "Mul", "Div"}
 _PASSING = {"Cast", "Identity", "Transpose"}
+_MOST_STEPS = 16
+Step = tuple[str, NDArray[np.float64]]
 
 
 def range_of(graph: Any, name: str) -> tuple[Three, Three, Origin]:
     """Return the range whose image under the graph's own first steps is about -1 .. 1, as insightface's
     readers do: a graph that subtracts and scales takes bytes.
     """
-    steps = list(_first_steps(graph, name))
+    steps, _ = first_steps(graph, name, _constants(graph))
     if not steps:
         return (*RANGES["-1,1"], "assumed")
     fits = []
@@ -39,20 +41,43 @@ def _moved(ends: NDArray[np.float64], kind: str, value: float) -> NDArray[np.flo
     return np.nan_to_num(moved, nan=1e9)
 
 
-def _first_steps(graph: Any, name: str) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Yield what the graph does to its input by constants before its first layer."""
-    constants = _constants(graph)
-    for _ in range(16):
-        users = [node for node in graph.node if name in node.input]
-        if len(users) != 1 or users[0].op_type not in _AFFINE | _PASSING:
-            return
-        node = users[0]
-        if node.op_type in _AFFINE:
-            value = next((constants[other] for other in node.input if other in constants), None)
-            if value is None or value.size not in {1, 3} or node.input[0] != name:
-                return
-            yield node.op_type, value.astype(np.float64).reshape(-1)
+def first_steps(
+    graph: Any, name: str, constants: Mapping[str, NDArray[Any]]
+) -> tuple[list[Step], Any | None]:
+    """Return what a graph does to its input by constants before its first layer, and the node after that,
+    None where the input goes several ways.
+
+    Args:
+        graph: of an ONNX model.
+        name: of the input.
+        constants: the graph's numbers by name.
+
+    """
+    users: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for given in set(node.input):
+            users.setdefault(given, []).append(node)
+    steps: list[Step] = []
+    for _ in range(_MOST_STEPS):
+        if len(users.get(name, ())) != 1:
+            break
+        node = users[name][0]
+        if node.op_type not in _PASSING:
+            value = _by_constant(node, name, constants)
+            if value is None:
+                return steps, node
+            steps.append((node.op_type, value))
         name = node.output[0]
+    return steps, None
+
+
+def _by_constant(node: Any, name: str, constants: Mapping[str, NDArray[Any]]) -> NDArray[np.float64] | None:
+    """Return the constant of channelwise arithmetic on ``name``, one number or three, None for others."""
+    given = [constants[other] for other in node.input if other in constants]
+    turned = node.op_type in {"Sub", "Div"} and node.input[0] != name
+    if node.op_type not in _AFFINE or turned or len(given) != 1 or given[0].size not in {1, 3}:
+        return None
+    return given[0].astype(np.float64).reshape(-1)
 
 
 def _constants(graph: Any) -> Mapping[str, NDArray[Any]]:

@@ -22,6 +22,7 @@ from lrfr.train.weights.foreign.input_contract import (
     from_metadata,
     json_of,
 )
+from lrfr.train.weights.foreign.names.file_form import form_of
 from lrfr.train.weights.foreign.runtimes.graph_range import range_of
 
 RESIZE_KEY = "lrfr.resize"
@@ -166,8 +167,7 @@ def read_facts(path: Path) -> OnnxFacts:
 
     """
     _runtime()
-    model = _parsed(path)
-    beside = _external(model, path)
+    model, beside = parsed(path)
     entry = _only_input(model, path)
     sides = [dim.dim_value or None for dim in entry.type.tensor_type.shape.dim]
     layout, side = _layout(sides, path, entry.name)
@@ -190,22 +190,48 @@ def read_facts(path: Path) -> OnnxFacts:
     return OnnxFacts(contract, origin, digest, entry.name, sides[0], resize)
 
 
-def _parsed(path: Path) -> Any:
+def parsed(path: Path) -> tuple[Any, list[str]]:
+    """Return an ONNX file as onnx's message, without the numbers that lie beside it, and the names of the
+    files that hold these; each is known to lie in its folder.
+
+    Raises:
+        SpecError: no such file.
+        DataError: not ONNX, too large, or weights outside its folder.
+        EnvironmentFault: the extra [onnx] is missing.
+
+    """
     try:
         import onnx
     except ImportError:
         raise missing_extra("onnx", "onnx") from None
-    if not path.is_file():
+    if not path.exists():
         raise SpecError("no such file", file=str(path))
+    _check_form(path)
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"larger than {MAX_BYTES} bytes, which no ONNX file is", file=str(path))
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own error types
-        raise DataError(f"not an ONNX file: {type(error).__name__}", file=str(path)) from None
+        raise DataError(
+            f"not an ONNX file: {type(error).__name__}", file=str(path), hint="cut off? fetch it again"
+        ) from None
     if not model.graph.node:
         raise DataError("not an ONNX file: it has no graph", file=str(path))
-    return model
+    return model, _external(model, path)
+
+
+def _check_form(path: Path) -> None:
+    try:
+        form = form_of(path)
+    except DataError as error:
+        raise DataError(f"not an ONNX file: {error.message}", file=str(path), hint=error.hint) from None
+    if form != "onnx":
+        what = {"torch": "a file of torch.save", "index": "JSON"}.get(form, form)
+        raise DataError(
+            f"not an ONNX file but {what}",
+            file=str(path),
+            hint=f"lrfr import-weights {path.name} reads weights",
+        )
 
 
 def _tensors(message: Any) -> Iterator[Any]:

@@ -51,7 +51,9 @@ class _Zip:
             raise Refused("a ZIP archive without a data.pkl")
         self._folder = min(places, key=len).removesuffix("data.pkl")
         if any(name.startswith(f"{self._folder}code/") for name in self._infos):
-            raise Refused("a TorchScript archive, which is a program and no file of weights")
+            raise Refused(
+                "a TorchScript archive, which is a program (lrfr eval --trust-code runs one that you trust)"
+            )
         self.swapped = self._word("byteorder", b"little") != sys.byteorder.encode()
         if self._infos[f"{self._folder}data.pkl"].file_size > caps.pickle_bytes:
             raise Refused("its pickle is larger than the cap")
@@ -83,7 +85,7 @@ class _Stream:
         self._data = data
         magic = read_pickle(data, 0, caps)
         if magic.value != _MAGIC:
-            raise Refused("it does not begin as torch.save writes")
+            raise Refused("it does not begin as torch.save writes; save a dictionary of tensors with it")
         protocol = read_pickle(data, magic.end, caps)
         if protocol.value != _PROTOCOL:
             raise Refused(f"another protocol of torch than {_PROTOCOL}")
