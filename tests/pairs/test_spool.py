@@ -19,7 +19,7 @@ from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.records import JPEG, RAW, Record
+from lrfr.pairs.format.records import RAW, Record
 from lrfr.pairs.sources.folder import FilesSource, FolderSource
 from tests.pairs.faults import killed_at
 from tests.pairs.toy import SIDE, SPEC, tree
@@ -171,10 +171,10 @@ def test_what_takes_long_is_not_made_with_the_scan(faces, folder, spooled):
 
 def test_an_entry_belongs_to_one_face(tmp_path):
     keys, sums = [b"a", b"b", b"c"], np.arange(96, dtype=np.uint8).reshape(3, 32)
-    records = [Record(0, JPEG, 2, 2, b"jpeg"), Record(0, RAW, 1, 1, b"rgb", b"{}\n")]
+    records = [Record(0, RAW, 1, 1, b"rgb", b"{}\n"), Record(0, RAW, 1, 1, b"bgr")]
     with SpoolWriter(tmp_path / "spool-0.host.1.2", 3, 1 << 20) as writer:
         for row in (0, 2):
-            writer.add(row, records, entry_seed(keys[row], sums[row].tobytes()))
+            writer.add(row, b"jpeg%d" % row, records, entry_seed(keys[row], sums[row].tobytes()))
     whole = Spool(str(tmp_path / "spool-0.host.1.2"), Spool.empty(tmp_path, 3).entries)
     whole.mark([0, 1, 2], [(1, 2), None, (1, 3)])
     whole.put([0, 1, 2], 0, writer.entries())
@@ -184,6 +184,7 @@ def test_an_entry_belongs_to_one_face(tmp_path):
         assert reader.records(0, 7, (0, 1)) == [record._replace(row=7) for record in records]
         assert reader.records(1, 7, (0,)) is None and reader.records(2, 0, (1,)) == records[1:]
         assert reader.records(0, 7, (2,)) is None  # no such record
+        assert (reader.payload(0), reader.payload(1), reader.payload(2)) == (b"jpeg2", None, b"jpeg0")
     for other_keys, other_sums in ((keys, sums[[2, 1, 0]]), ([keys[2], keys[1], keys[0]], sums)):
         with SpoolReader(whole.of(np.array([2, 1, 0]), other_keys, other_sums)) as reader:
-            assert reader.records(0, 7, (0,)) is None
+            assert reader.records(0, 7, (0,)) is None and reader.payload(0) is None

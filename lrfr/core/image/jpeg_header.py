@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,11 @@ from lrfr.core.image.silence import may_silence, silent_stderr
 # a decoder goes through the whole picture for every scan; cameras and encoders write 10 or so
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_280_000_000
+# of a header that is remembered
+_HEAD_BYTES = 2048
 
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _SEGMENT = struct.Struct(">BBH")
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -89,6 +93,46 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         ImageFault: E_TRUNCATED, or E_BOMB for more scans than any encoder writes.
 
     """
+    # the faces of a set mostly begin alike: of one size, by one encoder, without metadata
+    scan = data.find(_SCAN, 2, _HEAD_BYTES)
+    known = _remembered_head(data[: scan + 4]) if scan > 0 else None
+    if known is not None and len(data) >= known[0]:
+        _, process, bits, width, height, components = known
+        ordinary = _ends_as_it_should(data, scan, width * height)
+        bare = Bare(data, trailing=not data.endswith(_END))
+        return JpegHeader(process, bits, width, height, components, ordinary, bare)
+    return _read_header(data)
+
+
+@lru_cache(maxsize=16)
+def _remembered_head(head: bytes) -> tuple[int, ...] | None:
+    """Return where the first scan's header ends, process, bits, width, height and components of a file that
+    begins so, up to the length of that scan's header; None where it has metadata or is odd.
+    """
+    scan = len(head) - 4
+    end = scan + 2 + int.from_bytes(head[scan + 2 :], "big")
+    try:
+        segments = list(_segments(head + bytes(max(0, end - len(head)))))
+    except ImageFault:
+        return None
+    starts, ends = [start for _, start, _ in segments], [stop for _, _, stop in segments]
+    codes = {code for code, _, _ in segments}
+    # one behind the other: no byte of any of them is left out
+    if starts != [2, *ends[:-1]] or starts[-1] != scan or codes & (_METADATA - _PIXEL_SEGMENTS):
+        return None
+    frames = [(code, head[start + 4 : stop]) for code, start, stop in segments if code in _FRAMES]
+    process, frame = frames[-1] if frames else (0, b"")
+    if len(frame) < 6 or process in _UNREAD_PROCESSES:
+        return None
+    return end, process, frame[0], _word(frame, 3), _word(frame, 1), frame[5]
+
+
+def _word(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 2], "big")
+
+
+def _read_header(data: bytes) -> JpegHeader:
+    """Read any header, segment by segment."""
     exif, xmp, frame, kept, kept_bytes = [], b"", (0, b""), [], 2
     profile = several = False
     for code, start, end in _segments(data):
@@ -109,10 +153,10 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         raise ImageFault("E_TRUNCATED", "a JPEG without frame header")
     if process in _UNREAD_PROCESSES:
         raise ImageFault("E_FORMAT", _UNREAD_PROCESSES[process])
-    height, width = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big")
+    height, width = _word(head, 1), _word(head, 3)
     scan, end = kept.pop()
     ordinary = _ends_as_it_should(data, scan, width * height)
-    trailing = not several and not data.endswith(b"\xff\xd9")
+    trailing = not several and not data.endswith(_END)
     # without its metadata
     pixels = data if kept_bytes == end else b"".join((data[:2], *(data[a:b] for a, b in kept), data[scan:]))
     bare = Bare(pixels, b"".join(exif), xmp, several, profile, trailing)

@@ -106,8 +106,7 @@ class HrTask:
                 stamps = self.source.stamps(self.places[start : start + STAMPED])
                 marks = self.spool.entries["mark"][start : start + STAMPED].tolist()
                 for index, (stamp, mark) in enumerate(zip(stamps, marks, strict=True), start):
-                    kept = reader.records(index, 0, (0,)) if stamp and stamp_mark(stamp) == mark else None
-                    yield kept[0].payload if kept else None
+                    yield reader.payload(index) if stamp and stamp_mark(stamp) == mark else None
 
     def _payload(self, index: int, row: int) -> bytes:
         place = self.places[index]
@@ -193,8 +192,7 @@ class Spooled:
         if base != self.base or not set(task.draws) <= set(self.draws):
             return task
         rows = task.places[0].rows
-        # record 0 of an entry is HR
-        slots = tuple(1 + self.draws.index(draw) for draw in task.draws)
+        slots = tuple(map(self.draws.index, task.draws))
         return replace(task, spool=self.spool.take(slice(rows.start, rows.stop)), slots=slots)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from lrfr.pairs.build.look.spool import SpoolWriter, entry_seed
 from lrfr.pairs.build.prepare import Cut, Landmarks, Prepare
 from lrfr.pairs.build.tasks import Draw, HrRows, batch_rows, content_digest, degraded_records
 from lrfr.pairs.executors.base import TaskReport
-from lrfr.pairs.format.records import JPEG, Record
 from lrfr.pairs.sources.base import Content, Place, Source
 
 # of files that are held at once
@@ -117,9 +117,9 @@ class ScanTask:
         ]
         if not kept:
             return
-        keys, side = [self.keep.keys[row] for row, _, _ in kept], self.prepare.size_px
+        keys = [self.keep.keys[row] for row, _, _ in kept]
         some = HrRows([0] * len(kept), keys, [pixels for _, _, (_, pixels) in kept])
-        made = [[Record(0, JPEG, side, side, payload) for _, _, (payload, _) in kept]]
-        made += [degraded_records(some, draw) for draw in self.keep.draws]
-        for key, (row, sha256, _), records in zip(keys, kept, zip(*made, strict=True), strict=True):
-            spool.add(row, records, entry_seed(key, bytes.fromhex(sha256)))
+        made = [degraded_records(some, draw) for draw in self.keep.draws]
+        records = zip(*made, strict=True) if made else repeat(())
+        for key, (row, sha256, (payload, _)), degraded in zip(keys, kept, records, strict=False):
+            spool.add(row, payload, degraded, entry_seed(key, bytes.fromhex(sha256)))

@@ -1,14 +1,16 @@
 """What a first look at faces leaves for the shards that are written next, so that no face is read or decoded
 twice: its HR record and, where they cost little, its degraded ones.
 
-A file of entries a scan task, in the store's ``tmp``; an entry is a block of format LRS1. It may only save
-time: a face without an entry, or with a damaged one, is read again from its source.
+A file of entries a scan task, in the store's ``tmp``; an entry is a block of format LRS1 with the degraded
+records, where there are some, and the HR payload behind its check. It may only save time: a face without an
+entry, or with a damaged one, is read again from its source.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -21,15 +23,19 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import discard, temp_name
-from lrfr.pairs.format.records import Record, pack_block, read_block, unpack
+from lrfr.pairs.format.records import Buffer, Record, pack_block, read_block, unpack
 
 # below it, nothing is won
 LEAST_FACES = 512
 # of disk, and of what is free there
 MOST_BYTES, MOST_SHARE = 8 << 30, 1 / 8
-ENTRY = np.dtype([("file", "<i4"), ("size", "<u4"), ("at", "<u8"), ("seed", "<u8"), ("mark", "<u8")])
+ENTRY = np.dtype(
+    [("file", "<i4"), ("size", "<u4"), ("block", "<u4"), ("at", "<u8"), ("seed", "<u8"), ("mark", "<u8")]
+)
 _MOST_ENTRY = 1 << 28
 _MOST_OPEN = 64
+_WRITTEN_BYTES = 1 << 18
+_CHECK = struct.Struct("<Q")
 
 
 def entry_seed(key: bytes, sha256: bytes) -> int:
@@ -48,8 +54,8 @@ class Spool:
 
     Attributes:
         first: path of file 0; those of the others have another number in it.
-        entries: ``ENTRY [n]``, of each face its file (-1 for none), place, seed of its checks and the mark of
-            its stamp before it was read (0 for none).
+        entries: ``ENTRY [n]``, of each face its file (-1 for none), bytes and those of the block in it,
+            place, seed of its checks and the mark of its stamp before it was read (0 for none).
 
     """
 
@@ -117,13 +123,14 @@ class SpoolWriter:
     """
 
     def __init__(self, path: Path, faces: int, most_bytes: int) -> None:
-        self._faces, self._rows = faces, list[tuple[int, int, int]]()
+        self._faces, self._rows = faces, list[tuple[int, int, int, int]]()
         self._path, self._most, self._end = path, most_bytes, 0
+        self._parts, self._waiting = list[Buffer](), 0
         self._handle: Any = None
 
     def __enter__(self) -> SpoolWriter:
         try:
-            self._handle = self._path.open("wb", buffering=1 << 18)
+            self._handle = self._path.open("wb", buffering=_WRITTEN_BYTES)
         except OSError:
             self._give_up()
         return self
@@ -131,24 +138,36 @@ class SpoolWriter:
     def __exit__(self, *error: object) -> None:
         try:
             if self._handle:
+                self._flush()
+            if self._handle:
                 self._handle.close()
         except OSError:
             self._give_up()
 
-    def add(self, index: int, records: Sequence[Record], seed: int) -> None:
-        """Append the entry of a face."""
+    def add(self, index: int, payload: Buffer, records: Sequence[Record], seed: int) -> None:
+        """Append the entry of a face: its HR payload and its degraded records."""
         if not self._handle:
             return
-        block = pack_block(records, seed)
-        if len(block) > _MOST_ENTRY or self._end + len(block) > self._most:
+        block = pack_block(records, seed) if records else b""
+        size = len(block) + _CHECK.size + len(payload)
+        if size > _MOST_ENTRY or self._end + size > self._most:
             return
+        self._parts += (block, _CHECK.pack(xxhash.xxh3_64_intdigest(payload, seed)), payload)
+        self._rows.append((index, size, len(block), self._end))
+        self._end += size
+        self._waiting += size
+        if self._waiting >= _WRITTEN_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write the entries that wait in one go."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._waiting = 0
         try:
-            self._write(block)
+            self._write(data)
         except OSError:
             self._give_up()
-            return
-        self._rows.append((index, len(block), self._end))
-        self._end += len(block)
 
     def _write(self, block: bytes) -> None:
         self._handle.write(block)
@@ -159,7 +178,7 @@ class SpoolWriter:
         if self._rows:
             rows = np.array(self._rows, np.uint64)
             at = rows[:, 0].astype(np.int64)
-            for column, name in enumerate(("size", "at"), 1):
+            for column, name in enumerate(("size", "block", "at"), 1):
                 found[name][at] = rows[:, column]
         return found
 
@@ -175,7 +194,7 @@ class SpoolReader:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._entries: list[tuple[int, int, int, int, int]] = spool.entries.tolist()
+        self._entries: list[tuple[int, int, int, int, int, int]] = spool.entries.tolist()
         self._open: dict[int, int] = {}
 
     def __enter__(self) -> SpoolReader:
@@ -186,22 +205,36 @@ class SpoolReader:
             os.close(descriptor)
         self._open.clear()
 
-    def records(self, index: int, row: int, slots: Sequence[int]) -> list[Record] | None:
-        """Return some records of a face's entry under a row number; None where it has no sound one."""
-        number, size, at, seed, _ = self._entries[index]
+    def payload(self, index: int) -> Buffer | None:
+        """Return the HR payload of a face's entry; None where it has no sound one."""
+        number, size, block, at, seed, _ = self._entries[index]
         if number < 0:
             return None
         try:
-            descriptor = self._open.get(number)
-            if descriptor is None:
-                descriptor = self._opened(number)
-            block = read_block(memoryview(os.pread(descriptor, size, at)))
-            return [Record(row, *unpack(block, slot, 0, seed)[1:]) for slot in slots]
+            data = self._read(number, size - block, at + block)
+            payload = memoryview(data)[_CHECK.size :]
+            return payload if xxhash.xxh3_64_intdigest(payload, seed) == _CHECK.unpack_from(data)[0] else None
+        except (OSError, struct.error):
+            return None
+
+    def records(self, index: int, row: int, slots: Sequence[int]) -> list[Record] | None:
+        """Return some degraded records of a face's entry under a row number; None where it has no sound
+        one.
+        """
+        number, _, size, at, seed, _ = self._entries[index]
+        if number < 0:
+            return None
+        try:
+            block = read_block(memoryview(self._read(number, size, at)))
+            return [unpack(block, slot, 0, seed)._replace(row=row) for slot in slots]
         except (OSError, DataError):
             return None
 
-    def _opened(self, number: int) -> int:
-        if len(self._open) >= _MOST_OPEN:
-            self.__exit__()
-        self._open[number] = os.open(self._spool.file(number), os.O_RDONLY | os.O_CLOEXEC)
-        return self._open[number]
+    def _read(self, number: int, size: int, at: int) -> bytes:
+        descriptor = self._open.get(number)
+        if descriptor is None:
+            if len(self._open) >= _MOST_OPEN:
+                self.__exit__()
+            descriptor = os.open(self._spool.file(number), os.O_RDONLY | os.O_CLOEXEC)
+            self._open[number] = descriptor
+        return os.pread(descriptor, size, at)
