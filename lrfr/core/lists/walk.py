@@ -177,6 +177,9 @@ class Walk:
 
     def _kind(self, entry: os.DirEntry[str], name: str) -> str:
         """Count an entry; return ``folder`` or ``picture``, "" for what is neither and has its end."""
+        if self.wanted is None and _is_plain_picture(entry):
+            self.tally.see("file")
+            return "picture"
         linked, folder = _is(entry.is_symlink), _is(entry.is_dir) and not _poses(entry)
         unit = "folder" if folder else "file"
         self.tally.see(unit)
@@ -231,6 +234,15 @@ def files_below(
         return name.lower().endswith(suffixes) and not name.startswith(but)
 
     return sorted(folder / name for name in Walk(folder, account, wanted=wanted).pictures())
+
+
+def _is_plain_picture(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is what most are: a file, no link, that by its name is a picture."""
+    name = entry.name
+    try:
+        return entry.is_file(follow_symlinks=False) and has_image_suffix(name) and not passed_over(name)
+    except OSError:
+        return False
 
 
 def _file_fault(entry: os.DirEntry[str], linked: bool) -> str:

@@ -167,8 +167,8 @@ def _remembered(source: Source, faces: FaceList, table: ScanTable, cache: ScanCa
         if table.spool:
             table.spool.mark(numbers, stamps)
         tickets = [
-            ticket_of(faces.key_at(row), stamp) if stamp else b""
-            for row, stamp in zip(numbers, stamps, strict=True)
+            ticket_of(key, stamp) if stamp else b""
+            for key, stamp in zip(faces.keys_of(numbers), stamps, strict=True)
         ]
         stamped = np.flatnonzero(np.fromiter(map(bool, tickets), bool))
         hits = cache.hits(b"".join(tickets))
@@ -217,7 +217,7 @@ def _look(
     for number, chunk in enumerate(chunks):
         kept = None
         if table.spool and number < files:
-            keys, stamps = tuple(map(faces.key_at, chunk)), table.spool.entries["mark"][chunk]
+            keys, stamps = tuple(faces.keys_of(chunk)), table.spool.entries["mark"][chunk]
             kept = Keep(table.spool.file(number), most_bytes, keys, tuple(stamps.tolist()), tuple(draws))
         places, marks = tuple(faces.places(chunk)), ingest.landmarks_of(faces.take(np.array(chunk)))
         tasks.append(ScanTask(ingest.source, places, ingest.options.prepare, marks, kept))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -39,20 +39,21 @@ class FilesSource(Source):
 
     def read(self, place: Place) -> Content:
         """Read one file."""
-        return read_bytes(os.path.join(self.root, place))
+        return read_bytes(_path(str(self.root), place))
 
     def stamp(self, place: Place) -> tuple[int, ...] | None:
         """Return the file's size, times and inode."""
-        return file_stamp(os.path.join(self.root, place))
+        return file_stamp(_path(str(self.root), place))
 
     def stamps(self, places: Sequence[Place]) -> list[tuple[int, ...] | None]:
         """Return the stamps of many files."""
         root = str(self.root)
-        # joined by hand where that is the same: it is done for every file of every run
-        return [
-            file_stamp(os.path.join(root, place) if place[:1] == "/" else f"{root}/{place}")
-            for place in places
-        ]
+        return [file_stamp(_path(root, place)) for place in places]
+
+
+def _path(root: str, place: str) -> str:
+    # joined by hand where that is the same: it is done for every file of every run
+    return os.path.join(root, place) if place[:1] == "/" else f"{root}/{place}"
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,18 @@ class FolderSource(FilesSource):
 
     def listing(self) -> Listing:
         """List every picture, with what else lies there."""
-        tally = Tally("file")
-        for name in Walk(self.root, tally, self.links, _FOLLOW).pictures():
-            tally.faces.append(Face(name, self._label(name), name))
+        tally, labels = Tally("file"), dict[str, str]()
+        names = list(Walk(self.root, tally, self.links, _FOLLOW).pictures())
+        parents = [name.rpartition("/")[0] for name in names]
+        for parent in dict.fromkeys(parents):
+            labels[parent] = self._label(parent)
+        tally.faces.add_files(names, list(map(labels.__getitem__, parents)))
         if self.identity == "first":
-            tally.notes += _deeper(self.root, tally.faces)
+            tally.notes += _deeper(self.root, labels)
         return tally.listing()
 
-    def _label(self, name: str) -> str:
-        folders = name.split("/")[:-1]
-        if not folders:
-            return ""
+    def _label(self, parent: str) -> str:
+        folders = parent.split("/")
         return {"first": folders[0], "parent": "/".join(folders), "name": folders[-1]}[self.identity]
 
     def describe(self) -> dict[str, str | int]:
@@ -114,9 +116,9 @@ class FolderSource(FilesSource):
         return named | {name: value for name, value in chosen.items() if value != usual[name]}
 
 
-def _deeper(root: Path, faces: Sequence[Face]) -> list[str]:
+def _deeper(root: Path, folders: Iterable[str]) -> list[str]:
     """Say so where the folders below the first ones look like the identities."""
-    parents = {PurePosixPath(name).parts for name in {face.key.rpartition("/")[0] for face in faces}}
+    parents = {PurePosixPath(name).parts for name in folders}
     first = {parts[0] for parts in parents if parts}
     if not parents or min(map(len, parents)) < 2 or len(parents) < max(2, 2 * len(first)):
         return []

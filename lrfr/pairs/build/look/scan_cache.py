@@ -136,7 +136,7 @@ class ScanCache:
         digests = bytes.fromhex("".join(row[1] for row in rows))
         chunk["sha256"] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
         chunk["size"] = [row[2] for row in rows]
-        chunk["flags"] = [sum(1 << FLAGS.index(flag) for flag in row[3]) for row in rows]
+        chunk["flags"] = [sum(1 << FLAGS.index(flag) for flag in row[3]) if row[3] else 0 for row in rows]
         try:
             self._handle.write(_packed(chunk))
         except OSError:

@@ -1,9 +1,9 @@
 """What a first look at faces leaves for the shards that are written next, so that no face is read or decoded
 twice: its HR record and, where they cost little, its degraded ones.
 
-A file of entries a scan task, in the store's ``tmp``; an entry is a block of format LRS1 with the degraded
-records, where there are some, and the HR payload behind its check. It may only save time: a face without an
-entry, or with a damaged one, is read again from its source.
+A file of entries a scan task, in the store's ``tmp``; an entry is the degraded records, where there are some,
+and the HR payload, each behind a check. It may only save time: a face without an entry, or with a damaged
+one, is read again from its source.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from lrfr.core.errors import DataError
 from lrfr.core.files import discard, temp_name
-from lrfr.pairs.format.records import Buffer, Record, pack_block, read_block, unpack
+from lrfr.pairs.format.records import Buffer, Record
 
 # below it, nothing is won
 LEAST_FACES = 512
@@ -36,6 +35,8 @@ _MOST_ENTRY = 1 << 28
 _MOST_OPEN = 64
 _WRITTEN_BYTES = 1 << 18
 _CHECK = struct.Struct("<Q")
+# bytes of payload and tail, codec, height, width
+_RECORD = struct.Struct("<IIBHH")
 
 
 def entry_seed(key: bytes, sha256: bytes) -> int:
@@ -54,8 +55,8 @@ class Spool:
 
     Attributes:
         first: path of file 0; those of the others have another number in it.
-        entries: ``ENTRY [n]``, of each face its file (-1 for none), bytes and those of the block in it,
-            place, seed of its checks and the mark of its stamp before it was read (0 for none).
+        entries: ``ENTRY [n]``, of each face its file (-1 for none), bytes and those of its degraded
+            records, place, seed of its checks and the mark of its stamp before it was read (0 for none).
 
     """
 
@@ -148,7 +149,7 @@ class SpoolWriter:
         """Append the entry of a face: its HR payload and its degraded records."""
         if not self._handle:
             return
-        block = pack_block(records, seed) if records else b""
+        block = _packed(records, seed) if records else b""
         size = len(block) + _CHECK.size + len(payload)
         if size > _MOST_ENTRY or self._end + size > self._most:
             return
@@ -189,6 +190,28 @@ class SpoolWriter:
         discard(self._path)
 
 
+def _packed(records: Sequence[Record], seed: int) -> bytes:
+    parts: list[Buffer] = []
+    for _, codec, height, width, payload, tail, _ in records:
+        parts += (_RECORD.pack(len(payload), len(tail), codec, height, width), payload, tail)
+    body = b"".join(parts)
+    return _CHECK.pack(xxhash.xxh3_64_intdigest(body, seed)) + body
+
+
+def _unpacked(data: bytes, row: int, seed: int) -> list[Record]:
+    """Return the records that :func:`_packed` wrote, under a row number; none where the check fails."""
+    place, found = _CHECK.size, list[Record]()
+    if xxhash.xxh3_64_intdigest(memoryview(data)[place:], seed) != _CHECK.unpack_from(data)[0]:
+        return found
+    while place < len(data):
+        length, more, codec, height, width = _RECORD.unpack_from(data, place)
+        start = place + _RECORD.size
+        end = start + length
+        place = end + more
+        found.append(Record(row, codec, height, width, data[start:end], data[end:place]))
+    return found
+
+
 class SpoolReader:
     """Reads the entries of a spool; use as a context manager."""
 
@@ -225,9 +248,9 @@ class SpoolReader:
         if number < 0:
             return None
         try:
-            block = read_block(memoryview(self._read(number, size, at)))
-            return [unpack(block, slot, 0, seed)._replace(row=row) for slot in slots]
-        except (OSError, DataError):
+            found = _unpacked(self._read(number, size, at), row, seed)
+            return [found[slot] for slot in slots]
+        except (OSError, struct.error, IndexError):
             return None
 
     def _read(self, number: int, size: int, at: int) -> bytes:

@@ -149,6 +149,12 @@ class Places:
             return self._columns[0][row]
         return tuple([column[row] for column in self._columns])
 
+    def many(self, rows: list[int], keys: list[str]) -> list[Place]:
+        """Return the places of some rows, whose keys are given."""
+        if self._of_key is str and not self._odd:
+            return keys
+        return [self.at(row, key) for row, key in zip(rows, keys, strict=True)]
+
     def take(self, rows: NDArray[np.int64]) -> Places:
         """Return the column of some rows."""
         taken = Places()

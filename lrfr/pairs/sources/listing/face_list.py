@@ -90,26 +90,44 @@ class FaceList(Sequence[Face]):
         for face in faces:
             self.append(face)
 
+    def add_files(self, keys: list[str], labels: list[str]) -> None:
+        """Add faces that have no more than a label and lie where their keys say."""
+        self._settle()
+        count = len(keys)
+        self._put(keys, labels, [""] * count, keys, [NONE] * count)
+
     def _settle(self) -> None:
         """Put into columns what was added, many faces at a time."""
         faces, self._pending = self._pending, []
         if not faces:
             return
         row, keys = len(self._ends), [face.key for face in faces]
+        labels, splits = [face.label for face in faces], [face.split for face in faces]
+        places, attributes = [face.place for face in faces], [face.attributes for face in faces]
+        self._put(keys, labels, splits, places, attributes)
+        for number, face in enumerate(faces, row):
+            if face.fault or face.detail:
+                self._faults[number] = (face.fault, face.detail)
+
+    def _put(
+        self,
+        keys: list[str],
+        labels: list[str],
+        splits: list[str],
+        places: list[Place],
+        attributes: list[Mapping[str, int]],
+    ) -> None:
         try:
             encoded = [key.encode("utf-8", "surrogateescape") for key in keys]
         except UnicodeEncodeError:
             encoded = [_spelled(key) for key in keys]
-        start = len(self._keys)
+        row, start = len(self._ends), len(self._keys)
         self._keys += b"".join(encoded)
         self._ends.extend(itertools.islice(itertools.accumulate(map(len, encoded), initial=start), 1, None))
-        self._labels.extend([face.label for face in faces])
-        self._splits.extend([face.split for face in faces])
-        self._places.extend([face.place for face in faces], keys)
-        self._attributes.extend(row, [face.attributes for face in faces])
-        for number, face in enumerate(faces, row):
-            if face.fault or face.detail:
-                self._faults[number] = (face.fault, face.detail)
+        self._labels.extend(labels)
+        self._splits.extend(splits)
+        self._places.extend(places, keys)
+        self._attributes.extend(row, attributes)
 
     def __iadd__(self, faces: Iterable[Face]) -> FaceList:
         self.extend(faces)
@@ -165,6 +183,12 @@ class FaceList(Sequence[Face]):
             yield bytes(keys[start:end])
             start = end
 
+    def keys_of(self, rows: Iterable[int]) -> list[bytes]:
+        """Return the keys of some faces as bytes."""
+        self._settle()
+        keys, ends = self._keys, self._ends
+        return [bytes(keys[ends[row - 1] if row else 0 : ends[row]]) for row in rows]
+
     def key_columns(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return all keys one after another, uint8, and where each ends, int64 ``[n]``."""
         self._settle()
@@ -174,7 +198,10 @@ class FaceList(Sequence[Face]):
         """Return what the source needs to find the bytes of some faces."""
         self._settle()
         if self._places.are_keys:
-            return [self._places.at(row, self.key_at(row).decode("utf-8", "surrogateescape")) for row in rows]
+            numbers = list(rows)
+            return self._places.many(
+                numbers, [key.decode("utf-8", "surrogateescape") for key in self.keys_of(numbers)]
+            )
         return [self._places.at(row, "") for row in rows]
 
     @property
