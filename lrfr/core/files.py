@@ -1,6 +1,4 @@
-"""Files that are either whole or absent: canonical JSON sealed with its own hash, atomic writes, hashes of
-closed files.
-"""
+"""Files that are whole or absent: canonical JSON sealed with its own hash, atomic writes, hashes of files."""
 
 from __future__ import annotations
 
@@ -26,12 +24,8 @@ _MAX_SEALED_BYTES = 512 * 1024 * 1024
 
 def canonical(value: Any) -> bytes:
     """Return the one JSON spelling of a value: sorted keys, no white space, ASCII, a final newline."""
-    return (
-        json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode(
-            "ascii"
-        )
-        + b"\n"
-    )
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii") + b"\n"
 
 
 def sha256_hex(data: bytes) -> str:
@@ -57,6 +51,11 @@ def read_bytes(path: str | Path) -> bytes:
         ImageFault: E_NOTFILE, E_READ, E_BOMB, E_EMPTY or E_CHANGED.
 
     """
+    return read_file(path)[0]
+
+
+def read_file(path: str | Path) -> tuple[bytes, os.stat_result]:
+    """Return, or raise, what :func:`read_bytes` does; and what the file was before a byte was read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # no file may be called so: too long, a NUL, a lone surrogate
@@ -80,7 +79,7 @@ def read_bytes(path: str | Path) -> bytes:
         raise ImageFault("E_CHANGED", file=str(path))
     if not data:
         raise ImageFault("E_EMPTY", file=str(path))
-    return data
+    return data, before
 
 
 def _read_up_to(descriptor: int, size: int) -> bytes:

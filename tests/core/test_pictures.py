@@ -20,6 +20,7 @@ from lrfr.core.image import (
     decode,
     encode_jpeg,
     is_plain_jpeg,
+    jpeg_header,
     looks_like_picture,
     probe,
     read_picture,
@@ -406,3 +407,37 @@ def test_the_comparison_prints_a_table_and_fails_where_pixels_differ(tmp_path, c
     monkeypatch.setattr("tests.corpus.pillow_pixels", lambda data: np.zeros((24, 32, 3), np.uint8))
     assert compare([tmp_path]) == 1
     assert "differs:" in capsys.readouterr().out
+
+
+def spoiled(data, rng):
+    """A JPEG's bytes with some of its header changed, cut or moved."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(2, min(len(data), 700)))
+        match rng.integers(4):
+            case 0:
+                data[at] = int(rng.integers(256))
+            case 1:
+                data[at:at] = bytes(rng.choice([0, 0xDA, 0xFE, 0xFF], rng.integers(1, 6)).tolist())
+            case 2:
+                del data[at : at + int(rng.integers(1, 9))]
+            case 3:
+                data[at : at + 2] = bytes([0xFF, int(rng.choice([0xC0, 0xC4, 0xDA, 0xD9, 0xE0, 0xE1, 0xFE]))])
+    return bytes(data)
+
+
+def test_a_header_that_is_remembered_says_what_is_read():
+    rng = np.random.default_rng(0)
+
+    def told(read, data):
+        try:
+            return read(data)
+        except ImageFault as fault:
+            return fault.code, fault.detail
+
+    some = [encode_jpeg(picture(number), quality) for number in range(3) for quality in (50, 95)]
+    some += [save(picture(0), "JPEG", progressive=True), save(picture(1), "JPEG", exif=exif(6)), some[0][:-2]]
+    whole = [*some, *(spoiled(data, rng) for data in some for _ in range(200))]
+    for data in [*whole, *(data[: len(data) // 2] for data in whole), *whole]:
+        assert told(jpeg_header.read_jpeg_header, data) == told(jpeg_header._read_header, data)
+    assert jpeg_header._remembered_head.cache_info().hits

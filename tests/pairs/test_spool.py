@@ -80,6 +80,31 @@ def test_the_store_is_the_one_that_is_made_without(faces, folder, spooled, plain
     assert not list((folder / "store" / "tmp").iterdir())
 
 
+def test_a_first_scan_asks_an_open_file_for_its_stamp(faces, folder, spooled, plain, monkeypatch):
+    asked, read = Counter(), Counter()
+    stamped, stamps = FilesSource.read_stamped, FilesSource.stamps
+    monkeypatch.setattr(
+        FilesSource, "read_stamped", lambda self, place: read.update([place]) or stamped(self, place)
+    )
+    monkeypatch.setattr(
+        FilesSource, "stamps", lambda self, places: asked.update(places) or stamps(self, places)
+    )
+    built(faces, folder / "store")
+    assert tree(folder / "store") == plain
+    # the second time is that of the shards: a file that changed since is none of theirs
+    assert set(read.values()) == set(asked.values()) == {1} and len(read) == COUNT + 2 == len(asked) + 1
+    built(faces, folder / "store")
+    assert tree(folder / "store") == plain
+
+
+def test_a_stamp_is_the_one_that_is_told_with_the_bytes(faces):
+    source = FolderSource(faces)
+    places = [face.place for face in source.faces()]
+    told = [source.read_stamped(place) for place in places]
+    assert [stamp for _, stamp in told] == source.stamps(places) == [source.stamp(place) for place in places]
+    assert [data for data, _ in told] == [source.read(place) for place in places]
+
+
 @pytest.mark.parametrize("access", ["block", "random"])
 def test_processes_write_the_same(faces, folder, spooled, access, monkeypatch):
     built(faces, folder / "a", access=access, runner=Runner("process", workers=2))

@@ -29,6 +29,7 @@ CHUNK = 512
 STAMPED = 1 << 14
 # reading, hashing and decoding one 112 px JPEG on one core; only chooses the executor
 SCAN_MS = 0.4
+Stamps = Sequence[tuple[int, ...] | None]
 LandmarkTable = dict[str, Landmarks] | None
 
 
@@ -118,20 +119,26 @@ def scan(
     cut = draws is not None and ingest.options.prepare.finder is None
     if cut and len(table) - int(table.known.sum()) >= LEAST_FACES:
         table.spool = Spool.empty(store / "tmp", len(faces))
+    late = ingest.source.stamps_as_read
     if not ingest.cached:
-        if table.spool:
+        if table.spool and not late:
             _mark_all(ingest.source, faces, table.spool, np.flatnonzero(~table.known).tolist())
-        looked = _look(ingest, faces, table, runner, draws=draws or ())
+        looked = _look(ingest, faces, table, runner, draws=draws or (), stamped=late)
         _mark_duplicates(faces, table)
         return Looked(table, len(looked))
     with ScanCache(ingest.cache_file(store)) as cache:
-        kept = _remembered(ingest.source, faces, table, cache)
+        # a cache that knows nothing need not be asked: the stamps come with what is read
+        late, now_ns = late and not len(cache), time.time_ns()
+        kept = {} if late else _remembered(ingest.source, faces, table, cache)
         cache.prune(store / "tmp")
 
-        def keep(seen: Mapping[int, Scanned]) -> None:
+        def keep(seen: Mapping[int, Scanned], stamps: Stamps) -> None:
+            for row, key, stamp in zip(seen, faces.keys_of(seen) if stamps else (), stamps, strict=False):
+                if stamp and is_settled(stamp, now_ns):
+                    kept[row] = ticket_of(key, stamp)
             cache.add(_entries(seen, kept, secret))
 
-        missing = _look(ingest, faces, table, runner, draws=draws or (), keep=keep)
+        missing = _look(ingest, faces, table, runner, draws=draws or (), keep=keep, stamped=late)
         again = sum(row not in kept or not table.usable[row] for row in missing)
         _mark_duplicates(faces, table)
         return Looked(table, again, cache.note)
@@ -204,10 +211,11 @@ def _look(
     runner: Runner,
     *,
     draws: Sequence[Draw] = (),
-    keep: Callable[[Mapping[int, Scanned]], None] | None = None,
+    keep: Callable[[Mapping[int, Scanned], Stamps], None] | None = None,
+    stamped: bool = False,
 ) -> list[int]:
     """Fill what is not known yet, in parallel, and return its rows; ``keep`` is given what each task saw, as
-    it ends.
+    it ends, with the stamps where these come with what is read (``stamped``).
     """
     missing = np.flatnonzero(~table.known).tolist()
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
@@ -217,17 +225,20 @@ def _look(
     for number, chunk in enumerate(chunks):
         kept = None
         if table.spool and number < files:
-            keys, stamps = tuple(faces.keys_of(chunk)), table.spool.entries["mark"][chunk]
-            kept = Keep(table.spool.file(number), most_bytes, keys, tuple(stamps.tolist()), tuple(draws))
+            keys = tuple(faces.keys_of(chunk))
+            stamps = None if stamped else tuple(table.spool.entries["mark"][chunk].tolist())
+            kept = Keep(table.spool.file(number), most_bytes, keys, stamps, tuple(draws))
         places, marks = tuple(faces.places(chunk)), ingest.landmarks_of(faces.take(np.array(chunk)))
-        tasks.append(ScanTask(ingest.source, places, ingest.options.prepare, marks, kept))
+        tasks.append(ScanTask(ingest.source, places, ingest.options.prepare, marks, kept, stamped))
 
     def told(number: int, report: ScanReport) -> None:
         table.put_all(chunks[number], report.scanned)
         if table.spool and report.entries is not None:
+            if stamped:
+                table.spool.mark(chunks[number], report.stamps)
             table.spool.put(chunks[number], number, report.entries)
         if keep:
-            keep(dict(zip(chunks[number], report.scanned, strict=True)))
+            keep(dict(zip(chunks[number], report.scanned, strict=True)), report.stamps)
 
     runner.run(tasks, len(missing) * SCAN_MS / 1e3, "scan", 0, len(missing), each=told)
     assert table.known.all()

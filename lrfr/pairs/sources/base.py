@@ -236,6 +236,21 @@ class Source:
         """Return :meth:`stamp` of many places; sources that ask each file only once do so here."""
         return [self.stamp(place) for place in places]
 
+    @property
+    def stamps_as_read(self) -> bool:
+        """Whether :meth:`read_stamped` costs no more than :meth:`read`."""
+        return False
+
+    def read_stamped(self, place: Place) -> tuple[Content, tuple[int, ...] | None]:
+        """Return what :meth:`read` does, and :meth:`stamp` as it was before a byte was read.
+
+        Raises:
+            ImageFault: the face cannot be read.
+
+        """
+        stamp = self.stamp(place)
+        return self.read(place), stamp
+
     def describe(self) -> dict[str, str | int]:
         """Return the source in words for manifests and cards: kind and parameters, no absolute path."""
         return {"kind": self.kind}
@@ -247,4 +262,9 @@ def file_stamp(path: str | Path) -> tuple[int, ...] | None:
         found = os.stat(path)
     except (OSError, ValueError):  # no file may be called so: too long, a NUL
         return None
+    return stamp_of(found)
+
+
+def stamp_of(found: os.stat_result) -> tuple[int, ...]:
+    """Return :func:`file_stamp` of what was told of a file."""
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lrfr.core.errors import LrfrError, SpecError, did_you_mean
-from lrfr.core.files import read_bytes
+from lrfr.core.files import read_bytes, read_file
 from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import Row, match_names, read_rows
 from lrfr.core.lists.walk import Walk
-from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp
+from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp, stamp_of
 from lrfr.pairs.sources.places import place_options
 
 IDENTITIES = ("first", "parent", "name")
@@ -41,6 +41,16 @@ class FilesSource(Source):
         """Read one file."""
         return read_bytes(_path(str(self.root), place))
 
+    @property
+    def stamps_as_read(self) -> bool:
+        """Whether files are read as here: an open file tells its stamp."""
+        return type(self).read is _READ
+
+    def read_stamped(self, place: Place) -> tuple[Content, tuple[int, ...] | None]:
+        """Read one file."""
+        data, found = read_file(_path(str(self.root), place))
+        return data, stamp_of(found)
+
     def stamp(self, place: Place) -> tuple[int, ...] | None:
         """Return the file's size, times and inode."""
         return file_stamp(_path(str(self.root), place))
@@ -49,6 +59,9 @@ class FilesSource(Source):
         """Return the stamps of many files."""
         root = str(self.root)
         return [file_stamp(_path(root, place)) for place in places]
+
+
+_READ = FilesSource.read
 
 
 def _path(root: str, place: str) -> str:

@@ -26,10 +26,13 @@ BATCH_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class ScanReport(TaskReport):
-    """What a look at some faces told, one entry a face, and where what it kept of them lies."""
+    """What a look at some faces told, one entry a face; where what it kept of them lies; and, where they were
+    asked for, their stamps from before they were read.
+    """
 
     scanned: tuple[Scanned, ...] = ()
     entries: NDArray[Any] | None = None
+    stamps: tuple[tuple[int, ...] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Keep:
         path: its file.
         most_bytes: of it.
         keys: of the faces.
-        marks: of their stamps before anything was read, 0 where the source has none.
+        marks: of their stamps before anything was read, 0 where the source has none; None where the task is
+            to ask for the stamps.
         draws: the degraded variants to make at once.
 
     """
@@ -48,49 +52,63 @@ class Keep:
     path: Path
     most_bytes: int
     keys: tuple[bytes, ...]
-    marks: tuple[int, ...]
+    marks: tuple[int, ...] | None
     draws: tuple[Draw, ...]
 
 
 @dataclass(frozen=True)
 class ScanTask:
-    """Look at every byte of some faces once: hash them and prove that they decode."""
+    """Look at every byte of some faces once: hash them and prove that they decode. With ``stamped`` it tells
+    their stamps.
+    """
 
     source: Source
     places: tuple[Place, ...]
     prepare: Prepare
     landmarks: tuple[Landmarks | None, ...] | None
     keep: Keep | None = None
+    stamped: bool = False
 
     def run(self) -> ScanReport:
         """Return one :class:`Scanned` a face."""
         count, found = len(self.places), []
+        stamps: list[tuple[int, ...] | None] = []
         with ExitStack() as stack:
             spool = None
             if self.keep:
                 spool = stack.enter_context(SpoolWriter(self.keep.path, count, self.keep.most_bytes))
-            for start, contents in self._batches():
+            for start, contents in self._batches(stamps):
                 with silent_where_allowed() as silent:
                     seen = [self._scan(start + at, item, silent) for at, item in enumerate(contents)]
                 found += [scanned for scanned, _ in seen]
                 if spool:
-                    self._keep(spool, start, seen)
-        return ScanReport(count, tuple(found), spool.entries() if spool else None)
+                    self._keep(spool, start, seen, stamps)
+                # the next pictures take the memory of these, which is still in the processor's cache
+                seen.clear()
+                contents.clear()
+        return ScanReport(count, tuple(found), spool.entries() if spool else None, tuple(stamps))
 
-    def _batches(self) -> Iterator[tuple[int, list[Content | Scanned]]]:
-        """Yield the first number of some faces and what was read of each, or why nothing was."""
+    def _batches(self, stamps: list[tuple[int, ...] | None]) -> Iterator[tuple[int, list[Content | Scanned]]]:
+        """Yield the first number of some faces and what was read of each, or why nothing was; collect
+        ``stamps``.
+        """
         step, start, size = batch_rows(self.prepare.size_px), 0, 0
         held: list[Content | Scanned] = []
         for place in self.places:
             try:
-                content = self.source.read(place)
+                if self.stamped:
+                    stamps.append(None)
+                    content, stamps[-1] = self.source.read_stamped(place)
+                else:
+                    content = self.source.read(place)
                 held.append(content)
                 size += len(content) if isinstance(content, bytes) else content.nbytes
             except ImageFault as fault:
                 held.append(Scanned(code=fault.code, detail=fault.detail))
             if len(held) == step or size >= BATCH_BYTES:
+                count = len(held)
                 yield start, held
-                start, held, size = start + len(held), [], 0
+                start, held, size = start + count, [], 0
         if held:
             yield start, held
 
@@ -107,13 +125,20 @@ class ScanTask:
         constant = pixels.item(0) == pixels.item(pixels.size // 2) and pixels.min() == pixels.max()
         return Scanned(sha256, size, flags=(*flags, "W_CONSTANT") if constant else flags), cut
 
-    def _keep(self, spool: SpoolWriter, start: int, seen: Sequence[tuple[Scanned, Cut | None]]) -> None:
+    def _keep(
+        self,
+        spool: SpoolWriter,
+        start: int,
+        seen: Sequence[tuple[Scanned, Cut | None]],
+        stamps: Sequence[tuple[int, ...] | None],
+    ) -> None:
         """Spool what was seen of a batch; a face whose source cannot tell a change is read twice."""
         assert self.keep is not None
+        marks = stamps if self.keep.marks is None else self.keep.marks
         kept = [
             (start + at, scanned.sha256, self.prepare.stored(cut))
             for at, (scanned, cut) in enumerate(seen)
-            if cut is not None and self.keep.marks[start + at]
+            if cut is not None and marks[start + at]
         ]
         if not kept:
             return
