@@ -110,6 +110,7 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
         return said
     said["digest"] = digest = write_import(plan, target, embedded_faces())
     out.say(f"{target}: {plan.found.backbone}, checkpoint {digest[:12]}")
+    out.next_step("lrfr", "eval", target)
     return said
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.backbones.nets import Backbone, Nets
+from lrfr.train.backbones.table import build_backbone
 from lrfr.train.backbones.teacher import teachers_of
 from lrfr.train.checkpoint import read_manifest, resolve
 from lrfr.train.engine.determinism import own_random_state
@@ -21,6 +23,7 @@ from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.parent_files import Parent
 
+_LOADING = "loading state_dict"
 _WRONG = (RuntimeError, KeyError, IndexError, ValueError, AssertionError)
 # enough to tell a saturated input, for a model of seconds a face too
 FACES_HERE = 24
@@ -59,14 +62,10 @@ def check_networks(recipe: Recipe, given: Mapping[str, Parent], dataset: PairDat
             for role, maker in makers.items()
         }
         parents |= {role: foreign_nets(ForeignEmbedder(parent)) for role, parent in foreign.items()}
+        trial = _Trial(recipe, classes, parents, names, dataset)
         nets = Nets()
         try:
-            nets = method.build(classes, parents, names)
-            _without_maps(recipe, nets, parents)
-            method.train_mode(nets)
-            batch = dataset.batch(np.arange(min(2, recipe.settings.batch_size, len(dataset))), 0)
-            method.losses(nets, batch.as_float(), 0)
-            method.embedder(nets)([batch.hr_bchw[0].permute(1, 2, 0).numpy()])
+            trial.run(method, nets)
         except LrfrError:
             raise
         except _WRONG as error:
@@ -80,7 +79,69 @@ def check_networks(recipe: Recipe, given: Mapping[str, Parent], dataset: PairDat
                 _side(f"{role} {given.get(role, '')}".strip(), makers.get(role), parents[role])
                 for role in parents
             ]
-            raise _misfit(method, recipe, sides, error) from None
+            used = [str(maker.options.get("backbone")) for maker in makers.values()]
+            raise _misfit(trial, method, sides, used, error) from None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What is tried: a recipe's method with untrained parents on two faces of the view."""
+
+    recipe: Recipe
+    classes: int
+    parents: Mapping[str, Nets]
+    names: tuple[str, ...]
+    dataset: PairDataset
+
+    def run(self, method: Method, nets: Nets) -> None:
+        """Build the networks into ``nets``, and go through losses and an embedding."""
+        dataset = self.dataset
+        nets.update(method.build(self.classes, self.parents, self.names))
+        _without_maps(self.recipe, nets, self.parents)
+        method.train_mode(nets)
+        count = min(2, self.recipe.settings.batch_size, len(dataset))
+        batch = dataset.batch(np.arange(count), 0)
+        method.losses(nets, batch.as_float(), 0)
+        method.embedder(nets)([batch.hr_bchw[0].permute(1, 2, 0).numpy()])
+
+    def fitting(self, method: Method, used: Sequence[str]) -> list[str]:
+        """Return the changes that would fit, each tried: a connector, the backbone of a parent."""
+        changes = [("connector", kind) for kind in ("linear", "conv1x1") if hasattr(method, "connector")]
+        changes += [("backbone", name) for name in dict.fromkeys(used) if name != method.backbone]
+        found = []
+        for key, value in changes:
+            try:
+                self.run(replace(method, **{key: value}), Nets())
+            except (LrfrError, *_WRONG):
+                continue
+            found.append(f"--set {key}={value}")
+        return found
+
+    def differences(self, method: Method) -> list[str]:
+        """Return how the recognizer and a teacher differ: sizes of embeddings, maps, classes."""
+        teacher = self.parents.get("teacher")
+        if teacher is None or not isinstance(teacher["net"], Backbone):
+            return []
+        own, other = build_backbone(method.backbone).eval(), teacher["net"].eval()
+        found = []
+        if own.emb_dim != other.emb_dim:
+            found.append(f"embedding sizes {own.emb_dim} and {other.emb_dim}")
+        maps = [_maps(net, self.dataset.size_px) for net in (own, other)]
+        if maps[0] != maps[1]:
+            found.append(f"maps of {maps[0]} and {maps[1]}")
+        head = teacher["head"].weight.shape[0] if "head" in teacher else None
+        if head is not None and self.classes and head != self.classes:
+            found.append(f"{self.classes} classes in the view and {head} in the teacher's head")
+        return found
+
+
+def _maps(net: Backbone, side_px: int) -> str:
+    """Return channels and sides of a network's maps, in words."""
+    try:
+        taps = net.run(torch.zeros(1, 3, side_px, side_px)).taps
+    except _WRONG:
+        return f"no {side_px} px face"
+    return ", ".join(f"{tap.shape[1]}x{tap.shape[2]}" for tap in taps)
 
 
 def _check_sides(method: Method, recipe: Recipe, nets: Nets, faces_px: int) -> None:
@@ -154,14 +215,20 @@ def _side(name: str, maker: ModelIdentity | None, nets: Nets) -> str:
     return f"{name} ({maker.method}, {maker.options.get('backbone')}, {nets['net'].emb_dim} wide, {head})"
 
 
-def _misfit(method: Method, recipe: Recipe, sides: list[str], error: Exception) -> SpecError:
-    own = f"{recipe.method} ({recipe.name}, {method.backbone})"
+def _misfit(
+    trial: _Trial, method: Method, sides: list[str], used: Sequence[str], error: Exception
+) -> SpecError:
+    own = f"{trial.recipe.method} ({trial.recipe.name}, {method.backbone})"
     if not sides:
         return SpecError(f"{own} cannot work with this view: {_reason(error)}")
+    # a missing network or other layers say it better than numbers do
+    told = [] if isinstance(error, KeyError) or _LOADING in str(error) else trial.differences(method)
+    fitting = trial.fitting(method, used)
     return SpecError(
-        f"{'; '.join(sides)} cannot work with {own}: {_reason(error)}",
-        hint="choose the same backbone with --set backbone=..., or another --parent"
-        + (", or connect them: --set connector=conv1x1" if hasattr(method, "connector") else ""),
+        f"{'; '.join(sides)} cannot work with {own}: {'; '.join(told) or _reason(error)}",
+        hint=f"these fit: {' or '.join(fitting)}; or choose another --parent"
+        if fitting
+        else "choose another --parent" + (": one with a head" if isinstance(error, KeyError) else ""),
     )
 
 
@@ -169,4 +236,4 @@ def _reason(error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, KeyError):
         return f"there is no {reason.strip(chr(39))}"
-    return "their layers are not the same" if "loading state_dict" in reason else reason
+    return "their layers are not the same" if _LOADING in reason else reason
