@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ class _Trial:
     def run(self, method: Method, nets: Nets) -> None:
         """Build the networks into ``nets``, and go through losses and an embedding."""
         dataset = self.dataset
-        nets.update(method.build(self.classes, self.parents, self.names))
+        nets.update(dict(method.build(self.classes, self.parents, self.names).items()))
         _without_maps(self.recipe, nets, self.parents)
         method.train_mode(nets)
         count = min(2, self.recipe.settings.batch_size, len(dataset))
@@ -110,8 +111,9 @@ class _Trial:
         changes += [("backbone", name) for name in dict.fromkeys(used) if name != method.backbone]
         found = []
         for key, value in changes:
+            changed: dict[str, Any] = {key: value}
             try:
-                self.run(replace(method, **{key: value}), Nets())
+                self.run(replace(method, **changed), Nets())
             except (LrfrError, *_WRONG):
                 continue
             found.append(f"--set {key}={value}")
