@@ -22,7 +22,8 @@ from lrfr.pairs.care.forgetting import forget as forgetting
 from lrfr.pairs.care.forgetting.asked_rows import Asked
 from lrfr.pairs.care.forgetting.forget import Forgotten
 from lrfr.pairs.care.merging import merge as merging
-from lrfr.pairs.care.merging import view_join
+from lrfr.pairs.care.merging import view_choice, view_join
+from lrfr.pairs.care.merging.view_choice import ColumnRange
 from lrfr.pairs.columns import column_store
 from lrfr.pairs.columns.column_store import ColumnLine, ColumnWritten
 from lrfr.pairs.columns.column_write import ImageFunction
@@ -166,6 +167,17 @@ class Store(StoreFiles):
 
         """
         return view_join.join_views(self, names, new, replace).view
+
+    def choose_rows(self, view: str, new: str, chosen: ColumnRange) -> View:
+        """Write a view of those rows of another whose value in a column lies in a range, say faces of some
+        quality; nothing is copied, see :func:`lrfr.pairs.care.merging.view_choice.choose_rows`.
+
+        Raises:
+            SpecError: there is no such view or column, or the name is another view's.
+            DataError: no row is left.
+
+        """
+        return view_choice.choose_rows(self, view, new, chosen).view
 
     def info(self) -> inventory.Listing:
         """Return every view, base and variant with rows, shards and bytes."""

@@ -12,6 +12,7 @@ from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 from lrfr.cli.pairs.store_life import forget, merge
 from lrfr.cli.pairs.store_move import copy, index
+from lrfr.cli.pairs.store_quality import choose, quality
 from lrfr.core.errors import DataError
 
 SHOWN_FAULTS = 20
@@ -283,6 +284,6 @@ def upgrade(out: Output, place: Path | None, root: Path, target: Path | None) ->
     return asdict(done)
 
 
-_CARE = (ls, info, verify, diff, gc, compact, forget, merge, copy, index, repair)
+_CARE = (ls, info, verify, diff, gc, compact, forget, merge, copy, index, repair, quality, choose)
 for _command in (*_CARE, export, card, columns, upgrade):
     store_group.add_command(_command)

@@ -9,8 +9,8 @@ F1 adds the mirror image's embedding. (``ijb_evals.py`` calls the opposite of N1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,20 @@ from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import wilson
 from lrfr.eval.scoring.metrics import LabelFault, as_bools, auc, eer, is_resolvable, roc, tar_at_far, thin
 from lrfr.eval.scoring.search import F32, TIE, hit_scores, search
-from lrfr.eval.scoring.templates import image_features, legacy_merged, pair_scores, template_features
+from lrfr.eval.scoring.templates import (
+    image_features,
+    legacy_merged,
+    pair_scores,
+    pooled,
+    template_features,
+)
 from lrfr.eval.settings import SizeCell, Task, size_cells
 
 REVISION = 2
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (0.01, 0.1)
+# beside the switches' own pooling: of all images, whatever their medium, detector score and mirror image
+POOLINGS = {"mean": "mean of images", "norm": "weighted by norm"}
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
 TREE = """
 loose_crop/1.jpg ...
@@ -76,13 +84,22 @@ def run_ijb(data: Path, task: Task, *, name: str) -> list[Result]:
             flip=task.settings.fusion("sum") == "sum",
         )
         features, names = template_features(feature, media.template, media.medium)
-        features = np.concatenate([features, np.zeros((len(media.empty), features.shape[1]), np.float32)])
-        templates = Templates(data, name, tree, features, np.concatenate([names, media.empty]), media)
+        features = _with_empty(features, media)
+        poolings = {
+            how: _with_empty(pooled(embedded.plain, media.template, how)[0], media) for how in POOLINGS
+        }
+        numbers = np.concatenate([names, media.empty])
+        templates = Templates(data, name, tree, features, numbers, media, poolings)
         cell = ("same" if size_a == size_b else "cross", size_a, size_b)
         results.append(_verification(templates, task, cell))
         if (data / "meta" / f"{name}_1N_probe_mixed.csv").exists():
             results.append(_identification(templates, task, cell))
     return results
+
+
+def _with_empty(features: F32, media: Media) -> F32:
+    """Return features with a zero row for each template without an image."""
+    return np.concatenate([features, np.zeros((len(media.empty), features.shape[1]), np.float32)])
 
 
 def _embed_media(task: Task, media: Media, size: Size, mirror_size: Size) -> Embedded:
@@ -118,7 +135,9 @@ def _blank(task: Task, name: str, protocol: str, cell: SizeCell) -> Result:
 
 @dataclass(frozen=True)
 class Templates:
-    """Unit template features [T, D] with their numbers, where the lists lie, and the images behind them."""
+    """Unit template features [T, D] with their numbers, where the lists lie, and the images behind them; and
+    the features by other poolings.
+    """
 
     data: Path
     name: str
@@ -126,6 +145,7 @@ class Templates:
     features: F32
     numbers: Ints
     media: Media
+    poolings: Mapping[str, F32] = field(default_factory=dict)
 
     def list_file(self, part: str) -> Path:
         """Return a list of the ``meta`` folder, or say which one is missing."""
@@ -177,6 +197,13 @@ def _verification(templates: Templates, task: Task, cell: SizeCell) -> Result:
         interval = wilson(round(point.tar * curve.n_pos), curve.n_pos)
         metrics[f"TAR@FAR={far:g}"] = metric(point.tar, curve.n_pos, interval, resolvable=point.resolvable)
     metrics |= {"EER": metric(eer(curve), len(same)), "AUC": metric(auc(curve), len(same))}
+    for how, features in templates.poolings.items():
+        other = roc(pair_scores(features, left, right), same)
+        for far in FARS:
+            point = tar_at_far(other, far)
+            metrics[f"TAR@FAR={far:g}, {POOLINGS[how]}"] = metric(
+                point.tar, other.n_pos, resolvable=point.resolvable
+            )
     blank = templates.result(task, "template verification", cell)
     return replace(
         blank,

@@ -22,6 +22,7 @@ from lrfr.eval.scoring import conventions
 from lrfr.eval.scoring.folds import check_folds
 from lrfr.eval.scoring.intervals import Interval, Resampling, bootstrap_mean, bootstrap_tar, wilson
 from lrfr.eval.scoring.metrics import F64, Roc, auc, eer, is_resolvable, roc, tar_at_far, thin
+from lrfr.eval.scoring.reject import error_versus_reject, pair_quality
 from lrfr.eval.settings import DEFAULT_SIZES, Settings, SizeCell, Task, size_cells, with_draws
 
 REVISION = 2
@@ -129,7 +130,11 @@ def _one(task: Task, listed: Arranged, cell: SizeCell, embedded: Mapping[Size, E
         min_far=curve.min_far,
         files=pairs.files,
         remarks=(*listed.remarks, *embedding_remarks(np.concatenate([left, right]))),
-        curves={"roc": thin(curve), "histogram": _histogram(outcome.scores, pairs.same)},
+        curves={
+            "roc": thin(curve),
+            "histogram": _histogram(outcome.scores, pairs.same),
+            **_rejecting(outcome.scores, pairs.same, curve, pair_quality(left, right)),
+        },
         per_pair=_kept(outcome, listed),
         seconds=time.monotonic() - started,
         more={"convention_name": conventions.CONVENTIONS[settings.convention].name, "folds": listed.folds},
@@ -167,6 +172,18 @@ def _metrics(outcome: conventions.Verification, curve: Roc, pairs: PairList, set
             threshold=_finite(point.threshold),
         )
     return found | {"EER": metric(eer(curve), n), "AUC": metric(auc(curve), n)}
+
+
+def _rejecting(
+    scores: F64, same: Bools, curve: Roc, quality: F64 | None
+) -> dict[str, dict[str, list[float]]]:
+    """Return the error-versus-reject curve at the smallest FAR that the list resolves; none without quality,
+    or where no threshold is passed.
+    """
+    far = min((far for far in FARS if is_resolvable(far, curve.n_neg)), default=None)
+    if quality is None or far is None or not np.isfinite(threshold := tar_at_far(curve, far).threshold):
+        return {}
+    return {"edc": {**error_versus_reject(scores, same, quality, threshold), "far": [far]}}
 
 
 def _finite(threshold: float) -> float | None:

@@ -72,10 +72,23 @@ def _error_curves(own: list[Result]) -> list[Image]:
     for label, part in groups:
         text = f"{label}: TAR over FAR. A line ends at the smallest FAR that its impostor pairs can show."
         images.append(_image(plots.draw(f"ROC, {label}", text, part, plots.roc_curves)))
+    for label, several in groups:
+        images += _rejects(label, [result for result in several if "edc" in result.curves])
     label, part = groups[0]
     text = f"{label}: missed over falsely accepted pairs on normal-deviate axes; the lower left is better."
     images.append(_image(plots.draw(f"DET, {label}", text, part, plots.det_curves)))
     return images
+
+
+def _rejects(label: str, part: list[Result]) -> list[Image]:
+    if not part:
+        return []
+    text = (
+        f"{label}: missed pairs over the share of pairs that is refused, those of the smallest norms first "
+        f"(ISO/IEC 29794-1), at FAR {part[0].curves['edc']['far'][0]:g}. A falling line says that the norm "
+        "tells poor faces."
+    )
+    return [_image(plots.draw(f"error versus reject, {label}", text, part, plots.reject_curves))]
 
 
 def _places(results: list[Result]) -> list[str]:

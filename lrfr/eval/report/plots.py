@@ -185,6 +185,24 @@ def roc_curves(axes: Axes, results: list[Result]) -> None:
     axes.legend(loc="lower right")
 
 
+def reject_curves(axes: Axes, results: list[Result]) -> None:
+    """Paint FNMR over the share of refused comparisons (an error-versus-discard curve), one line a result."""
+    many = len(models_of(results)) > 1
+    for place, result in enumerate(results):
+        curve, size = result.curves["edc"], size_label(second_size(result))
+        axes.plot(
+            [100 * value for value in curve["reject"]],
+            [100 * value for value in curve["fnmr"]],
+            color=OKABE_ITO[place % 7],
+            linestyle=LINES[place % 7],
+            label=f"{result.model.name}, {size}" if many else size,
+        )
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("refused, %")
+    axes.set_ylabel("FNMR, %")
+    axes.legend(loc="best")
+
+
 def det_curves(axes: Axes, results: list[Result]) -> None:
     """Paint FRR over FAR on normal-deviate axes (a DET curve), one line per result."""
     from scipy.special import ndtri

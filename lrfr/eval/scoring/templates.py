@@ -39,6 +39,23 @@ def template_features(feature: F32, template: Ints, medium: Ints) -> tuple[F32, 
     return unit(summed.astype(np.float32)), names.astype(np.int64)
 
 
+def pooled(embedding: F32, template: Ints, how: str) -> tuple[F32, Ints]:
+    """Return unit template features [T, D] and their numbers in ascending order.
+
+    Args:
+        embedding: raw, of each image, [N, D].
+        template: number of each image's template.
+        how: ``mean``: of unit vectors, every image counts alike; ``norm``: of unit vectors weighted by their
+            norms, which networks trained by a margin make small for poor images (the sum of the raw ones).
+
+    """
+    weighted = (unit(embedding) if how == "mean" else embedding).astype(np.float64)
+    names, owner = np.unique(template, return_inverse=True)
+    total = np.zeros((len(names), embedding.shape[1]), np.float64)
+    np.add.at(total, owner.reshape(-1), weighted)
+    return unit(total.astype(np.float32)), names.astype(np.int64)
+
+
 def legacy_merged(
     probe: F32, probe_id: Ints, gallery: F32, gallery_id: Ints, fpirs: Sequence[float]
 ) -> dict[float, float]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lrfr.core.errors import SpecError, as_count, check_kind
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.pairs.reading.dataset import PairDataset
-from lrfr.pairs.reading.order import IDENTITY_DRAW_REVISION, Identities, epoch_order
+from lrfr.pairs.reading.order import IDENTITY_DRAW_REVISION, Identities, epoch_order, weighted_order
 from lrfr.pairs.reading.read_pool import ReadPool
 from lrfr.pairs.reading.shard_fetch import with_fetching
 
@@ -49,6 +49,8 @@ class PairLoader:
         images_per_id: K: batches hold ``batch_size / K`` identities with K images each, see
             :class:`~lrfr.pairs.reading.order.Identities`; 0 draws rows freely.
         columns: names of row arrays that batches carry, see :meth:`PairDataset.column`.
+        weights: name of a row array of numbers of 0 or more: how often a row comes in an epoch, in
+            proportion; the epoch is as long as without. "" shows each once.
 
     """
 
@@ -63,6 +65,7 @@ class PairLoader:
     workers: int = 0
     images_per_id: int = 0
     columns: Sequence[str] = ()
+    weights: str = ""
 
     def __post_init__(self) -> None:
         check_kind(self.dataset, PairDataset, "a PairDataset")
@@ -73,6 +76,11 @@ class PairLoader:
             raise SpecError(f"rank {self.rank} of {self.world_size} processes", hint="0 <= rank < world_size")
         if self.columns:
             self.dataset = self.dataset.with_columns(*self.columns)
+        if self.weights and (self.images_per_id or not self.shuffle):
+            raise SpecError("weights go with neither images_per_id nor shuffle=False")
+        self._weights = self.dataset.column(self.weights) if self.weights else None
+        if self._weights is not None and len(self._weights.shape) != 1:
+            raise SpecError(f"the column '{self.weights}' holds several numbers a row, not a weight")
         self._people = self._grouped() if self.images_per_id else None
         self._pools: list[ReadPool] = []
         self.epoch = 0
@@ -158,8 +166,10 @@ class PairLoader:
     def _order(self) -> dict[str, int | str | bool]:
         """Return what decides which samples the global batch of a number holds."""
         grouped = {"images_per_id": self.images_per_id, "identity_draw": IDENTITY_DRAW_REVISION}
+        weighted = {"weights": "" if self._weights is None else f"{self.weights} by {self._weights.producer}"}
         return {
             **(grouped if self.images_per_id else {}),
+            **(weighted if self.weights else {}),
             "view": self.dataset.digest,
             "rows": len(self.dataset),
             "seed": self.seed,
@@ -172,6 +182,8 @@ class PairLoader:
         """Return the dataset positions of every batch of this rank."""
         if self._people:
             order = self._people.order(self.seed, epoch)
+        elif self._weights is not None:
+            order = weighted_order(np.asarray(self._weights[:], np.float64), self.seed, epoch)
         else:
             order = epoch_order(len(self.dataset), self.seed, epoch, self.shuffle)
         share = self.batch_size * self.world_size

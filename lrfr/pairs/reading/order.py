@@ -32,6 +32,27 @@ def epoch_order(count: int, seed: int, epoch: int, shuffle: bool = True) -> NDAr
     return np.asarray(rows[np.lexsort((_random_words(seed, epoch, "rows", count), window))], np.int64)
 
 
+def weighted_order(weights: NDArray[np.float64], seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return as many positions as there are weights, each ``floor`` or ``ceil`` of n times its share of all
+    weights often, in the mixed order of :func:`epoch_order`; a pure function of weights, seed and epoch.
+
+    Systematic resampling: of all draws with these expectations it has nearly the least variance.
+
+    Raises:
+        DataError: a weight is negative or no number, or none is positive.
+
+    """
+    weights = np.asarray(weights, np.float64)
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
+        raise DataError("weights of rows must be numbers of 0 or more, some above 0")
+    count, ends = len(weights), np.cumsum(weights)
+    start = int(_random_words(seed, epoch, "weights", 1)[0] >> np.uint64(11)) / 2**53
+    points = (np.arange(count) + start) / count * ends[-1]
+    # a point that rounding puts on the end of all belongs to the last row of any weight
+    drawn = np.minimum(np.searchsorted(ends, points, side="right"), np.flatnonzero(weights)[-1])
+    return np.asarray(drawn[epoch_order(count, seed, epoch)], np.int64)
+
+
 class Identities:
     """Positions grouped by identity, for batches of P identities with K images each.
 
