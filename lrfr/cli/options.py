@@ -125,13 +125,8 @@ def foreign(body: Body) -> Body:
 
 
 def device() -> Wrap:
-    """Return ``--device`` of commands that measure."""
-    return option("--device", default="cpu", help="Where a checkpoint runs.")
-
-
-def training_device() -> Wrap:
-    """Return ``--device`` of commands that train."""
-    return option("--device", help="cpu, cuda or cuda:1.  [default: a GPU where there is one]")
+    """Return ``--device``, the same for all commands."""
+    return option("--device", default="auto", help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")
 
 
 def max_steps(text: str) -> Wrap:

@@ -39,7 +39,8 @@ def usable_cores() -> int:
 
 
 def checked_device(device: str) -> str:
-    """Return the name of a device that torch can use here: ``cpu``, ``cuda``, ``cuda:1``, ...
+    """Return the name of a device that torch can use here: ``cpu``, ``cuda``, ``cuda:1``, ...; for ``auto`` a
+    GPU where there is one, else the CPU.
 
     Raises:
         EnvironmentFault: it cannot; the message says what can be used.
@@ -47,6 +48,8 @@ def checked_device(device: str) -> str:
     """
     import torch
 
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
         if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
@@ -58,6 +61,14 @@ def checked_device(device: str) -> str:
         there = f"cpu, cuda:0 to cuda:{count - 1}" if count else "torch sees no GPU: --device cpu"
         raise EnvironmentFault(f"no device '{device}' here", hint=there) from None
     return device
+
+
+def cores_of_process() -> int:
+    """Return this process's part of :func:`usable_cores` among those that ``torchrun`` started on this
+    machine.
+    """
+    peers = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, usable_cores() // max(1, int(peers))) if peers.isdecimal() else usable_cores()
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lrfr.core.errors import missing_extra
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.eval.monitor import Evaluate, embedded_evaluator
+from lrfr.eval.monitor import Evaluate, data_evaluator, embedded_evaluator
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
@@ -33,6 +33,7 @@ class Wishes:
         device: ``cpu``, ``cuda`` or ``cuda:1``; None takes a GPU where there is one.
         max_steps: stop at this step.
         evaluates: measure on embedded faces while training.
+        eval_data: measure on these sets instead, see :func:`lrfr.eval.monitor.data_evaluator`.
         tensorboard: write event files too.
         verify: what is checked when pairs are read: ``always`` every file and record, ``records`` or
             ``never``.
@@ -46,6 +47,7 @@ class Wishes:
     device: str | None = None
     max_steps: int | None = None
     evaluates: bool = False
+    eval_data: tuple[str, ...] = ()
     tensorboard: bool = False
     verify: str = "always"
     input_range: str | None = None
@@ -71,12 +73,18 @@ def train_here(
         options = FitOptions(
             world=world,
             max_steps=wishes.max_steps,
-            evaluate=evaluate_while_training() if wishes.evaluates else None,
+            evaluate=_evaluation(wishes),
             board=_board(run_dir) if wishes.tensorboard and world.leads else None,
         )
         dataset = PairDataset(wishes.store, wishes.view, verify=wishes.verify)
         given = with_stated(parents, wishes.input_range, wishes.bgr, wishes.trust_code)
         return train_model(recipe, dataset, run_dir, parents=given, options=options, hooks=hooks)
+
+
+def _evaluation(wishes: Wishes) -> Evaluate | None:
+    if wishes.eval_data:
+        return data_evaluator(wishes.eval_data)
+    return evaluate_while_training() if wishes.evaluates else None
 
 
 def make_default_view(store: Path, spec: str, hooks: Hooks = SILENT) -> None:

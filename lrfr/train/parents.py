@@ -150,7 +150,7 @@ class _Family:
                 self.hooks.note(line)
             for each in (recipe, *(parent for role, parent in recipe.parents.items() if role not in given)):
                 make_loader(dataset, each.settings, self.options.world)
-        plan = Plan(recipe, dataset.digest, self._parents(recipe, given))
+        plan = Plan.on(recipe, dataset, self._parents(recipe, given))
         for line in _header(recipe, dataset, folder):
             self.hooks.note(line)
         return _run(plan, folder, train(plan, dataset, folder, self.options, self.hooks))
@@ -177,7 +177,7 @@ class _Family:
     def _find_or_train(self, role: str, recipe: Recipe) -> Path:
         world = self.options.world
         dataset = self.dataset
-        plan = Plan(recipe, dataset.digest, self._parents(recipe, {}), dataset.view.former)
+        plan = Plan.on(recipe, dataset, self._parents(recipe, {}))
         found = find(self.runs_dir, plan)
         world.barrier()  # nobody starts writing while another still looks
         if found is not None and finished(found):

@@ -21,7 +21,7 @@ from lrfr import __version__
 from lrfr.core.errors import DataError, LockedError, LrfrError, SpecError
 from lrfr.core.files import make_folder, write_atomic
 from lrfr.core.lock import store_lock
-from lrfr.core.machine import usable_cores
+from lrfr.core.machine import cores_of_process
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.train import checkpoint
 from lrfr.train.engine.distributed import World
@@ -47,6 +47,7 @@ class Plan:
         view: digest of the view it trains on.
         parents: role to run folder, checkpoint or foreign file.
         former: ids that the view had before its store was upgraded.
+        weights: what computed the column by which rows are drawn; "" without one.
 
     """
 
@@ -54,6 +55,14 @@ class Plan:
     view: str
     parents: Mapping[str, Parent]
     former: tuple[str, ...] = ()
+    weights: str = ""
+
+    @classmethod
+    def on(cls, recipe: Recipe, dataset: PairDataset, parents: Mapping[str, Parent]) -> Plan:
+        """Return the plan of a recipe on a view."""
+        column = recipe.settings.weight_column
+        weights = dataset.column(column).producer if column else ""
+        return cls(recipe, dataset.digest, parents, dataset.view.former, weights)
 
     def identity(self) -> RunIdentity:
         """Return what two runs must share to be the same run.
@@ -63,7 +72,10 @@ class Plan:
 
         """
         digests = {role: parent_digest(parent) for role, parent in sorted(self.parents.items())}
-        return RunIdentity.of(self.view, self.recipe, digests, inputs_of(self.parents))
+        found = RunIdentity.of(self.view, self.recipe, digests, inputs_of(self.parents))
+        if not self.weights:
+            return found
+        return dataclasses.replace(found, files={**found.files, "weights": self.weights})
 
 
 def finished(run_dir: Path) -> bool:
@@ -179,15 +191,16 @@ def _open(plan: Plan, batches_per_epoch: int, run_dir: Path, identity: RunIdenti
         plan.recipe.as_dict(),
         {role: str(path) for role, path in plan.parents.items()},
         settings.total_steps(batches_per_epoch),
-        settings.threads or usable_cores(),
+        settings.threads or cores_of_process(),
         {"lrfr": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "bits" if settings.deterministic else "rounding",
     )
     write_atomic(run_dir / "run.json", record.seal(), run_dir)
 
 
 def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, options: FitOptions, hooks: Hooks) -> FitResult:
     record, recipe = RunRecord.read(run_dir), plan.recipe
-    threads = recipe.settings.threads or usable_cores()
+    threads = recipe.settings.threads or cores_of_process()
     if threads != record.threads and not finished(run_dir):
         hooks.note(f"goes on with {record.threads} threads, as it began, not with {threads}: bit for bit")
     identity = ModelIdentity(

@@ -62,6 +62,10 @@ class TrainSettings:
         warmup: linear start from zero.
         clip_norm: largest gradient norm over all networks; 0 does not clip.
         amp: ``none``, ``bf16`` or ``fp16`` (with loss scaling) autocast.
+        deterministic: the same bits again from the same start; off, faster kernels of a GPU whose sums come
+            in any order, so that a run repeats itself up to rounding.
+        compile: let ``torch.compile`` fuse what the networks and losses do; the first step takes minutes.
+        sync_bn: batch norms over all processes' faces (GPUs); for a few faces a process.
         channels_last: memory format of convolutions.
         ema_decay: decay of averaged weights, which are then the ones that embed; 0 keeps none.
         flip: horizontal flip with p = 0.5: one draw a pair (``joint``), one a side (``independent``), or
@@ -72,6 +76,8 @@ class TrainSettings:
         sample_rate: share of the other classes that a sharded head looks at in a step.
         images_per_id: images of each identity in a batch, for methods that compare faces within one; 0 draws
             faces freely.
+        weight_column: name of a column of the view (:meth:`lrfr.Store.write_column`): how often a face comes
+            in an epoch, in proportion; "" shows each once.
         read_threads: threads that decode ahead, besides the one that always does.
         read_workers: processes that decode ahead in place of threads, for machines where decoding is what
             training waits for; 0 for none.
@@ -81,6 +87,7 @@ class TrainSettings:
         adapter: learn a small addition to the recognizer's weights in place of the weights, see
             :class:`Adapter`; none by default.
         log_every, save_every, eval_every: in steps; 0 saves or evaluates only at the end.
+        save_minutes: save whenever so much time has passed since the last checkpoint, too; 0 does not.
         keep: full checkpoints to keep.
 
     """
@@ -88,7 +95,16 @@ class TrainSettings:
     revision: ClassVar[int] = 1
     # how a run is watched and on what it runs, not what it computes
     WATCHED: ClassVar[frozenset[str]] = frozenset(
-        {"log_every", "save_every", "eval_every", "keep", "threads", "read_threads", "read_workers"}
+        {
+            "log_every",
+            "save_every",
+            "save_minutes",
+            "eval_every",
+            "keep",
+            "threads",
+            "read_threads",
+            "read_workers",
+        }
     )
 
     unit: Literal["epoch", "step"] = "epoch"
@@ -107,6 +123,9 @@ class TrainSettings:
     warmup: float = 0
     clip_norm: float = 0.0
     amp: Literal["none", "bf16", "fp16"] = "none"
+    deterministic: bool = True
+    compile: bool = False
+    sync_bn: bool = False
     channels_last: bool = True
     ema_decay: float = 0.0
     flip: Literal["joint", "independent", "none"] = "joint"
@@ -115,12 +134,14 @@ class TrainSettings:
     shard_classes: bool = False
     sample_rate: float = 1.0
     images_per_id: int = 0
+    weight_column: str = ""
     read_threads: int = 0
     read_workers: int = 0
     cache_teacher: Literal["auto", "always", "never"] = "auto"
     adapter: Adapter | None = None
     log_every: int = 1
     save_every: int = 200
+    save_minutes: float = 0.0
     eval_every: int = 0
     keep: int = 2
 
@@ -144,6 +165,10 @@ class TrainSettings:
             )
         if self.nesterov and self.momentum <= 0:
             bad.append("train.nesterov needs train.momentum above 0")
+        if self.weight_column and self.images_per_id:
+            bad.append("train.weight_column and train.images_per_id do not go together")
+        if self.save_minutes < 0:
+            bad.append(f"train.save_minutes must be 0 or more, is {self.save_minutes}")
         if self.keep < 1:
             bad.append("train.keep must be at least 1")
         if not 0 <= self.ema_decay < 1 or not 0 < self.sample_rate <= 1:
@@ -178,20 +203,27 @@ class TrainSettings:
     def _steps(self, amount: float, batches_per_epoch: int) -> int:
         return round(amount * batches_per_epoch) if self.unit == "epoch" else round(amount)
 
-    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer over the parameters that want a gradient."""
+    def make_optimizer(
+        self, parameters: Iterable[nn.Parameter], fused: bool = False
+    ) -> torch.optim.Optimizer:
+        """Return the optimizer over the parameters that want a gradient; ``fused`` into one kernel, which on
+        a GPU also skips a step of fp16 without asking the host.
+        """
         import torch
 
         wanted = [parameter for parameter in parameters if parameter.requires_grad]
         if self.optimizer == "adamw":
-            return torch.optim.AdamW(wanted, self.lr, weight_decay=self.weight_decay, foreach=True)
+            return torch.optim.AdamW(
+                wanted, self.lr, weight_decay=self.weight_decay, foreach=not fused, fused=fused
+            )
         return torch.optim.SGD(
             wanted,
             self.lr,
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
-            foreach=True,
+            foreach=not fused,
+            fused=fused,
         )
 
 

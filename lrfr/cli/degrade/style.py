@@ -31,7 +31,7 @@ _BASIS = "Basis direction of the magnitude sheet.  [default: random]"
 @opt.many("--set", "overrides", metavar="KEY=VALUE", text=_SET)
 @opt.flag("--int8", text="Keep the finished weights as 8-bit integers.")
 @opt.count("--threads", low=0, high=1024, default=0, help="CPU threads, 0 for all usable cores.")
-@opt.training_device()
+@opt.device()
 @opt.store("Store of views.")
 @opt.runs()
 @opt.option("--name", default="cfsm", help="Run folder under --runs.")

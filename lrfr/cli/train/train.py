@@ -17,6 +17,7 @@ from lrfr.core.errors import SpecError
 
 _SET = "Change a key, e.g. lambda=20, train.lr=0.05, head.scale=64."
 _PARENT = "Use this run, e.g. teacher=runs/big; init=... starts from it."
+_EVAL_DATA = "Measure on x.bin, pairs.tsv or STORE,view=V,split=dev; their mean chooses best/."
 _RESUME = "Go on in an unfinished run (default), or refuse one that exists."
 
 # commands of other files
@@ -89,9 +90,10 @@ _OPTIONS = [
     opt.many("--parent", "given_parents", metavar="ROLE=PATH", text=_PARENT),
     opt.foreign,
     opt.count("--threads", low=0, high=1024, help="CPU threads, 0 for all.  [default: the recipe's]"),
-    opt.training_device(),
+    opt.device(),
     opt.max_steps("Stop after this step; the same command goes on later."),
     click.option("--eval/--no-eval", "evaluates", help="Measure on embedded faces while training."),
+    opt.many("--eval-data", metavar="SET", text=_EVAL_DATA),
     opt.flag("--tensorboard", text="Write TensorBoard event files too (extra [tensorboard])."),
     click.option("--resume/--fresh", default=True, help=_RESUME),
     opt.choice("--verify", of="always records never", default="always", help="What reading checks."),

@@ -144,7 +144,7 @@ def run_view(data: Path, task: Task) -> list[Result]:
     notes, found = _notes(faces, task), []
     trials = Path(asked["trials"]) if "trials" in asked else None
     if trials is None or not trials.is_dir():
-        pairs, told = _pairs_of(trials, faces) if trials else _drawn_pairs(faces, task, given)
+        pairs, told = _pairs_of(trials, faces) if trials else _drawn_pairs(faces, task.settings.seed, given)
         found += [replace(one, remarks=(*told, *one.remarks)) for one in verify(task, pairs, sizes)]
     if trials is None or trials.is_dir():
         lists = _lists_of(trials, faces) if trials else _drawn_lists(faces, task)
@@ -155,18 +155,45 @@ def run_view(data: Path, task: Task) -> list[Result]:
     return [replace(one, remarks=(*notes, *one.remarks), more={**one.more, **about}) for one in found]
 
 
+@dataclass(frozen=True)
+class Trials:
+    """Pairs to look at again and again: a set's name, its pairs, the sizes, and those that lie in a store."""
+
+    name: str
+    pairs: PairList
+    sizes: tuple[Size, ...]
+    stored: Mapping[str, str]
+
+
+def view_trials(data: Path, count: int) -> Trials:
+    """Draw pairs of ``STORE[,view=NAME][,split=NAME]``, which are seen as they lie in the store.
+
+    Raises:
+        SpecError: no such store, view or split.
+        DataError: the faces have no identities or too few of them.
+
+    """
+    place, given = place_options(str(data), ("view", "split"))
+    view, split = given.get("view", ["default"])[-1], given.get("split", [""])[-1]
+    faces = ViewFaces.open(place, view, split)
+    count = min(count, max(2, len(faces.place)))
+    pairs, _ = _drawn_pairs(faces, 0, {"pairs": (str(count),)})
+    sizes: tuple[Size, ...] = (faces.dataset.size_px, *faces.names)
+    return Trials("-".join(filter(None, (view, split))), pairs, sizes, faces.digests())
+
+
 def _notes(faces: ViewFaces, task: Task) -> tuple[str, ...]:
     known = {faces.dataset.digest, *faces.dataset.view.former}
     return ("the model was trained on these very faces",) if task.model.view_digest in known else ()
 
 
 def _drawn_pairs(
-    faces: ViewFaces, task: Task, given: Mapping[str, Sequence[str]]
+    faces: ViewFaces, seed: int, given: Mapping[str, Sequence[str]]
 ) -> tuple[PairList, tuple[str, ...]]:
     count = given.get("pairs", ("6000",))[-1]
     if not count.isdecimal():
         raise SpecError(f"pairs={count}", hint="a whole number: pairs=6000")
-    plan = PairPlan(int(count), seed=task.settings.seed, hard=tuple(given.get("hard", ())))
+    plan = PairPlan(int(count), seed=seed, hard=tuple(given.get("hard", ())))
     made = make_pair_list(faces.named, plan)
     keys = made.faces.keys
     sides = [[faces.face(keys[place]) for place in side.tolist()] for side in (made.left, made.right)]

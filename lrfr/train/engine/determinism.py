@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from lrfr.core.machine import torch_threads, usable_cores
+from lrfr.core.machine import cores_of_process, torch_threads
 
 # number of threads, choice of kernels and torch's random state are the process's: trainings take turns
 _TURN = threading.RLock()
@@ -20,8 +20,10 @@ _TURN = threading.RLock()
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Run with ``count`` CPU threads (0 = all usable cores), while no other thread trains."""
-    with _TURN, torch_threads(count or usable_cores()):
+    """Run with ``count`` CPU threads (0 = this process's part of the usable cores), while no other thread
+    trains.
+    """
+    with _TURN, torch_threads(count or cores_of_process()):
         yield
 
 
@@ -37,17 +39,19 @@ def own_random_state() -> Iterator[None]:
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Run with deterministic kernels and no denormal numbers (slow on a CPU), and with the caller's random
-    state untouched.
+def kernels(deterministic: bool = True) -> Iterator[None]:
+    """Run without denormal numbers (slow on a CPU) and with the caller's random state untouched; with
+    deterministic kernels, or with the fastest that cuDNN finds by trying.
     """
     deterministic_module: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled()
     fill = deterministic_module.fill_uninitialized_memory
+    tries = torch.backends.cudnn.benchmark
     # cuBLAS is reproducible only with a fixed workspace
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # a warning, not an error, where a kernel has no deterministic form: training goes on
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
     # only a help in finding bugs, and it costs a pass over every new tensor
     deterministic_module.fill_uninitialized_memory = False
     # vanishing activations and moments become denormal, on which a CPU is many times slower
@@ -59,3 +63,4 @@ def deterministic() -> Iterator[None]:
         torch.set_flush_denormal(False)
         torch.use_deterministic_algorithms(before)
         deterministic_module.fill_uninitialized_memory = fill
+        torch.backends.cudnn.benchmark = tries

@@ -63,22 +63,49 @@ class World:
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
 
+class Votes:
+    """Agree on wishes without waiting: what any process wished at one step, all learn at the next (alone, at
+    once). The exchange runs between the CPUs while the next step is taken.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._group: Any = dist.new_group(backend="gloo") if world.size > 1 else None
+        self._sent: tuple[Tensor, Any] | None = None
+
+    def cast(self, *wishes: bool) -> tuple[bool, ...]:
+        """Send this step's wishes and return what was agreed at the step before."""
+        if self.world.size == 1:
+            return wishes
+        agreed = self.close() or (False,) * len(wishes)
+        votes = torch.tensor(wishes, dtype=torch.int32)
+        work = dist.all_reduce(votes, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        self._sent = votes, work
+        return agreed
+
+    def close(self) -> tuple[bool, ...]:
+        """Take in what is under way."""
+        if self._sent is None:
+            return ()
+        (votes, work), self._sent = self._sent, None
+        work.wait()
+        return tuple(vote > 0 for vote in votes.tolist())
+
+
 @contextmanager
 def join_world(device: str | None = None) -> Iterator[World]:
     """Join the processes of ``torchrun`` (its environment variables), or be alone; leave the group at the
     end.
 
     Args:
-        device: ``cpu``, ``cuda`` or ``cuda:1``; by default a GPU where there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or by default ``auto``: a GPU where there is one.
 
     Raises:
         EnvironmentFault: there is no such device.
 
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    checked_device(device)
+    device = checked_device(device or "auto")
     if size == 1:
         yield World(device=device)
         return

@@ -56,6 +56,7 @@ def make_loader(dataset: PairDataset, settings: TrainSettings, world: World) -> 
         threads=settings.read_threads,
         workers=settings.read_workers,
         images_per_id=settings.images_per_id,
+        weights=settings.weight_column,
     )
     if loader.batches_per_epoch < 1:
         raise DataError(

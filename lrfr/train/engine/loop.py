@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from lrfr.core.errors import DataError, NumericFault
 from lrfr.core.files import make_folder
 from lrfr.core.progress import SILENT, Hooks, stop_on_signal
 from lrfr.train import checkpoint
+from lrfr.train.checkpoint.shared_save import save_together
 from lrfr.train.engine import determinism
+from lrfr.train.engine.background import Prefetch, Writer, on_host
+from lrfr.train.engine.distributed import Votes
 from lrfr.train.engine.journal import Journal, ScalarWriter
-from lrfr.train.engine.prefetch import Prefetch
 from lrfr.train.engine.task import Pace, Task
 from lrfr.train.methods.base import Losses
 
@@ -65,7 +68,8 @@ def run_task(
         run_dir: folder of the run; this call owns it.
         max_steps: stop at this step, keeping the schedule of the whole run.
         board: a TensorBoard writer.
-        hooks: progress in images, notes; a stop ends the call after the step under way, which is saved.
+        hooks: progress in images, notes; a stop ends the call after the step under way (of several processes
+            after the next), which is saved.
 
     Returns:
         What was done, and the task as it ended.
@@ -73,10 +77,12 @@ def run_task(
     Raises:
         NumericFault: a loss, gradient or weight is not finite; the last good checkpoint stays.
         DataError: no usable batch, or the data is damaged.
+        EnvironmentFault: a checkpoint could not be written; said when it is known, some steps later.
 
     """
     make_folder(run_dir)
-    with determinism.threads(pace.threads), determinism.deterministic(), stop_on_signal() as signaled:
+    kernels = determinism.kernels(pace.deterministic)
+    with determinism.threads(pace.threads), kernels, stop_on_signal() as signaled:
         torch.manual_seed(pace.seed)
         task = make()
         session = _Session(task, pace, run_dir, board, hooks)
@@ -99,13 +105,16 @@ class _Session:
         self.journal = Journal(run_dir / "journal.jsonl", board)
         self.pending: list[tuple[int, Losses]] = []
         self.digest = ""
+        self.writer, self.votes = Writer(), Votes(self.world)
+        self.share_group: Any = dist.new_group(backend="gloo") if task.state.spread else None
+        self.saved_at = time.monotonic()
 
     def resume(self) -> int:
         """Load the newest intact checkpoint and return its step, 0 without one."""
         # newest first; an older one costs time, not the run: its steps are taken again, to the same bits
         for folder in reversed(checkpoint.steps(self.run_dir)):
             try:
-                saved = checkpoint.load(folder)
+                saved = checkpoint.load(folder, rows=self.task.state.rows())
             except DataError as error:
                 self.hooks.note(f"passing over a damaged checkpoint: {error}")
                 continue
@@ -134,18 +143,31 @@ class _Session:
                     now = time.perf_counter()
                     self._drain(now - clock, batches.waited_s - waited)
                     clock, waited = now, batches.waited_s
+                self.writer.check()
                 # everybody stops at the same step, or the others would wait for ever in the next exchange
-                stopping = self.world.any(stop_asked())
+                stopping, saving = self.votes.cast(stop_asked(), self._long_since_saved())
                 if self.task.due(step):
                     self._look(step)
-                if _due(step, self.pace.save_every) or step == end or stopping:
+                if _due(step, self.pace.save_every) or step == end or stopping or saving:
                     self._save(step)
                 if stopping:
                     break
         finally:
             batches.close()
+            self.votes.close()
+            self.writer.close()
             self.journal.close()
+        # nobody leaves, or is killed by the leader's end, before the checkpoint is written
+        self.world.barrier()
         return step
+
+    def _long_since_saved(self) -> bool:
+        """Return, once for each time it has passed, whether the leader's clock says to save."""
+        now = time.monotonic()
+        due = 0 < self.pace.save_minutes * 60 <= now - self.saved_at
+        if due:
+            self.saved_at = now
+        return due and self.world.leads
 
     def _step(self, step: int, item: Any) -> None:
         """Take a step; what it draws depends on seed, step and rank alone."""
@@ -162,14 +184,12 @@ class _Session:
         """
         lines, self.pending = self.pending, []
         rate, wait = round(len(lines) * self.pace.images / seconds, 1), round(waited_s / seconds, 4)
-        for step, losses in lines:
-            values = {name: float(value) for name, value in losses.items()}
+        for (step, _), values in zip(lines, _numbers([losses for _, losses in lines]), strict=True):
             if self.world.leads:
                 place = self.task.place(step)
                 self.journal.write({"step": step + 1, **place, "loss": values, "rate": rate, "wait": wait})
             self._check(step + 1, values)
-        step, losses = lines[-1]
-        self._report(step + 1, loss=float(losses["total"]), wait=round(wait, 3))
+        self._report(step + 1, loss=values["total"], wait=round(wait, 3))
 
     def _check(self, step: int, values: dict[str, float]) -> None:
         """Refuse losses that are not finite; fp16's scaler skips steps of infinite gradients by itself."""
@@ -195,11 +215,10 @@ class _Session:
                 self.journal.write({"step": step, **sight.line})
         if self.world.any(best):
             # the best weights are for use, not for going on: they need no optimizer
-            snapshot = self._snapshot(step, full=False)
-            if self.world.leads:
-                checkpoint.save(self.run_dir / "best", snapshot)
+            self._write(self.run_dir / "best", step, full=False)
 
-    def _snapshot(self, step: int, full: bool = True) -> checkpoint.Checkpoint:
+    def _snapshot(self, step: int, full: bool) -> checkpoint.Checkpoint:
+        """Return what this process writes of the state, in memory that no later step changes."""
         state = self.task.state
         notes = {
             "step": step,
@@ -209,29 +228,46 @@ class _Session:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        optimizer = state.optimizer_tensors() if full else {}
-        return checkpoint.Checkpoint(
-            dict(self.task.identity), state.model(), notes, optimizer, state.averaged()
-        )
+        optimizer = on_host(state.optimizer_tensors(whole=False)) if full else {}
+        averages = on_host(state.averaged(whole=False))
+        model = on_host(state.model(whole=False))
+        return checkpoint.Checkpoint(dict(self.task.identity), model, notes, optimizer, averages)
 
     def _save(self, step: int) -> None:
-        """Write a checkpoint and drop the oldest beyond ``keep``; refuse weights that are not finite."""
-        snapshot = self._snapshot(step)
-        bad = [name for name, tensor in snapshot.model.items() if not _finite(tensor)]
-        if bad:
+        """Have a checkpoint written and the oldest beyond ``keep`` dropped; refuse weights that are not
+        finite.
+        """
+        state = self.task.state
+        bad = _not_finite({**state.model(whole=False), **state.share(optimizer=False)})
+        if self.world.any(bool(bad)):
             raise NumericFault(
                 f"weights are not finite at step {step}: {', '.join(bad[:3])}",
                 file=str(self.run_dir),
                 hint="nothing was saved",
             )
-        if self.world.leads:
-            # the journal first: no checkpoint is ahead of its losses
-            self.journal.flush()
-            folder = self.run_dir / "checkpoints" / f"step-{step:08d}"
-            self.digest = checkpoint.save(folder, snapshot)
-            checkpoint.prune(self.run_dir, self.pace.keep)
-        # nobody leaves, or is killed by the leader's end, before the checkpoint is written
-        self.world.barrier()
+        # the journal first: no checkpoint is ahead of its losses
+        self.journal.flush()
+        self.saved_at = time.monotonic()
+        self._write(self.run_dir / "checkpoints" / f"step-{step:08d}", step, full=True)
+
+    def _write(self, folder: Path, step: int, full: bool) -> None:
+        """Copy the state, and let it be written while training goes on."""
+        share = on_host(self.task.state.share(full)) if self.share_group else {}
+        if not self.world.leads and not share:
+            return
+        self.writer.wait()  # two copies in memory, and two writers on a disk, help nobody
+        snapshot, group = self._snapshot(step, full), self.share_group
+
+        def work() -> None:
+            digest = (
+                save_together(folder, snapshot, share, group) if group else checkpoint.save(folder, snapshot)
+            )
+            if full:
+                self.digest = digest
+                if self.world.leads:
+                    checkpoint.prune(self.run_dir, self.pace.keep)
+
+        self.writer.submit(work)
 
     def finish(self) -> None:
         """Let the leader do what is left after the last step."""
@@ -244,5 +280,19 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+def _numbers(lines: Sequence[Losses]) -> list[dict[str, float]]:
+    """Return losses as numbers of the host; the device is asked once."""
+    flat = [value.detach().double() for losses in lines for value in losses.values()]
+    values = iter(torch.stack(flat).tolist())
+    return [{name: next(values) for name in losses} for losses in lines]
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of tensors that are not finite; the device is asked once."""
+    floats = {
+        name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel()
+    }
+    if not floats:
+        return []
+    good = torch.stack([torch.isfinite(tensor).all() for tensor in floats.values()]).tolist()
+    return [name for name, fine in zip(floats, good, strict=True) if not fine]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrfr.core.errors import SpecError
 from lrfr.pairs.format.pair_batch import Batch
@@ -43,10 +43,12 @@ class Run:
         self.learning = add_adapters(self.nets["net"], settings.adapter) if settings.adapter else None
         if settings.channels_last:
             self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        objective = Objective(self.nets, self._losses)
-        self.objective = data_parallel(objective, world, shards)
+        if settings.sync_bn:
+            _synchronize(self.nets, world)
+        objective = data_parallel(Objective(self.nets, self._losses), world, shards)
+        self.objective = cast(nn.Module, torch.compile(objective)) if settings.compile else objective
         trained = [parameter for parameter in self.nets.parameters() if parameter.requires_grad]
-        self.optimizer = settings.make_optimizer(trained)
+        self.optimizer = settings.make_optimizer(trained, fused=world.kind != "cpu")
         self.state = RunState(self.nets, [self.optimizer], world, settings.amp, shards)
         if settings.ema_decay:
             self.state.keep_averages("")
@@ -87,6 +89,8 @@ class Run:
         """Return a uint8 batch as float on the device in the run's memory format; a prepared one as it is."""
         if batch.hr_bchw.is_floating_point():
             return batch
+        if self.world.kind == "cuda":
+            batch = batch.pin_memory()  # from memory that may move, a copy makes the host wait
         batch = batch.to(self.world.device).as_float()
         if not self.settings.channels_last:
             return batch
@@ -129,6 +133,21 @@ class Run:
         if self.settings.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(names.values(), self.settings.clip_norm, norm, foreach=True)
         return norm.detach()
+
+
+def _synchronize(nets: Nets, world: World) -> None:
+    """Let the batch norms that train see the faces of all processes; alone, they do already.
+
+    Raises:
+        SpecError: there is no GPU, for which alone torch has it.
+
+    """
+    if world.kind != "cuda":
+        raise SpecError("train.sync_bn needs GPUs", hint="--set sync_bn=false")
+    if world.size > 1:
+        for name, net in nets.items():
+            if not isinstance(net, FrozenTeacher):
+                nets[name] = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
 
 
 def _shard(nets: Nets, settings: TrainSettings, world: World) -> dict[str, ShardedHead]:

@@ -175,5 +175,7 @@ def _pace(settings: TrainSettings, batches_per_epoch: int) -> Pace:
         threads=settings.threads,
         log_every=settings.log_every,
         save_every=settings.save_every,
+        save_minutes=settings.save_minutes,
         keep=settings.keep,
+        deterministic=settings.deterministic,
     )

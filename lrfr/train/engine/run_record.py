@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import differences as places_that_differ
 from lrfr.core.files import seal, unseal
 from lrfr.pairs.reading.order import IDENTITY_DRAW_REVISION
 from lrfr.train.checkpoint import checked
+from lrfr.train.heads.partial_fc import CLASS_DRAW_REVISION
 from lrfr.train.recipe import Recipe, differences, filled, method_from
 from lrfr.train.settings import TrainSettings
 
@@ -63,6 +65,8 @@ class RunIdentity:
         revisions = {**method.revisions(), "loop": settings.revision}
         if settings.images_per_id:
             revisions["order"] = IDENTITY_DRAW_REVISION
+        if settings.shard_classes and settings.sample_rate < 1:
+            revisions["classes"] = CLASS_DRAW_REVISION
         files = dict(method.files())
         options = _without_paths(differences(method, type(method)()), files)
         return cls(view, recipe.method, options, train, dict(parents), revisions, files, dict(inputs or {}))
@@ -99,6 +103,8 @@ class RunRecord:
         total_steps: steps that the run asks for.
         threads: CPU threads that it began with and goes on with.
         versions: of lrfr, torch and python when it began.
+        repeats: how far the same run again, or one that goes on, agrees with it: ``bits``, or ``rounding``
+            where its kernels are not deterministic.
 
     """
 
@@ -108,6 +114,7 @@ class RunRecord:
     total_steps: int
     threads: int
     versions: Mapping[str, str] = field(default_factory=dict)
+    repeats: Literal["bits", "rounding"] = "bits"
 
     @classmethod
     def read(cls, run_dir: Path) -> RunRecord:

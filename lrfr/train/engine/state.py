@@ -53,6 +53,12 @@ class RunState:
         }
         self.scaler = torch.amp.GradScaler(world.kind, enabled=amp == "fp16")
         self.averages: checkpoint.Tensors = {}
+        self._fused = {
+            parameter: bool(group.get("fused"))
+            for optimizer in optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
         self._states = {
             parameter: optimizer.state
             for optimizer in optimizers
@@ -88,8 +94,9 @@ class RunState:
         floats = [name for name, average in self.averages.items() if average.is_floating_point()]
         follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         follow([self.averages[name] for name in floats], [now[name] for name in floats], 0)
-        for name in self.averages.keys() - set(floats):
-            self.averages[name].copy_(now[name])
+        counters = [name for name in self.averages if name not in set(floats)]
+        if counters:
+            torch._foreach_copy_([self.averages[name] for name in counters], [now[name] for name in counters])
 
     @contextmanager
     def averaged_in_place(self) -> Iterator[None]:
@@ -104,35 +111,70 @@ class RunState:
         finally:
             checkpoint.load_model(self.nets, now, "weights")
 
-    def model(self) -> checkpoint.Tensors:
-        """Return the tensors of the networks, class shards joined (every process must call) and what adapters
-        learned added to its weights.
+    @property
+    def spread(self) -> frozenset[str]:
+        """Parameters of which this process holds a part."""
+        return frozenset(self.shards if self.world.size > 1 else ())
+
+    def model(self, whole: bool = True) -> checkpoint.Tensors:
+        """Return the tensors of the networks, what adapters learned added to its weights, and class shards
+        joined (every process must call) or, not ``whole``, left out.
         """
-        tensors = plain(self.nets, checkpoint.model_tensors(self.nets))
-        return {name: self._join(name, tensor) for name, tensor in tensors.items()}
+        return self._gathered(plain(self.nets, checkpoint.model_tensors(self.nets)), whole)
 
-    def averaged(self) -> checkpoint.Tensors:
-        """Return the averaged tensors, class shards joined, additions added."""
-        averages = plain(self.nets, self.averages)
-        return {name: self._join(name, tensor) for name, tensor in averages.items()}
+    def averaged(self, whole: bool = True) -> checkpoint.Tensors:
+        """Return the averaged tensors, additions added, class shards joined or left out."""
+        return self._gathered(plain(self.nets, self.averages), whole)
 
-    def optimizer_tensors(self) -> checkpoint.Tensors:
-        """Return the optimizers' tensors as ``<parameter>/<key>``, class shards joined; and what adapters
-        learn, as ``<parameter>/value`` and ``<parameter>/average``, since the weights hold it only in sums.
+    def _gathered(self, tensors: Mapping[str, Tensor], whole: bool) -> checkpoint.Tensors:
+        return {
+            name: self._join(name, tensor)
+            for name, tensor in tensors.items()
+            if whole or name not in self.spread
+        }
+
+    def optimizer_tensors(self, whole: bool = True) -> checkpoint.Tensors:
+        """Return the optimizers' tensors as ``<parameter>/<key>``, class shards joined or left out; and what
+        adapters learn, as ``<parameter>/value`` and ``<parameter>/average``, since the weights hold it only
+        in sums.
         """
         result: checkpoint.Tensors = {}
         for key, tensors in (("value", checkpoint.model_tensors(self.nets)), ("average", self.averages)):
             result |= {f"{name}/{key}": tensor for name, tensor in additions(tensors).items()}
+        for name, key, value in self._kept():
+            if value.shape != self.names[name].shape:
+                result[f"{name}/{key}"] = value
+            elif whole or name not in self.spread:
+                result[f"{name}/{key}"] = self._join(name, value)
+        return result
+
+    def _kept(self) -> Iterator[tuple[str, str, Tensor]]:
         for name, parameter in self.names.items():
             for key, value in self._states[parameter].get(parameter, {}).items():
                 if isinstance(value, Tensor):
-                    result[f"{name}/{key}"] = (
-                        self._join(name, value) if value.shape == parameter.shape else value
-                    )
-        return result
+                    yield name, key, value
+
+    def share(self, optimizer: bool = True) -> checkpoint.Tensors:
+        """Return this process's rows of what is spread, see
+        :func:`~lrfr.train.checkpoint.shared_save.save_together`.
+        """
+        now = checkpoint.model_tensors(self.nets)
+        parts = [("model", now[name], name, name) for name in self.spread]
+        parts += [("ema", self.averages[name], name, name) for name in self.spread & self.averages.keys()]
+        if optimizer:
+            parts += [
+                ("state", value, name, f"{name}/{key}")
+                for name, key, value in self._kept()
+                if name in self.spread and value.shape == self.names[name].shape
+            ]
+        return {f"{part}/{label}": self.shards[name].real(tensor) for part, tensor, name, label in parts}
+
+    def rows(self) -> dict[str, tuple[int, int]]:
+        """Return the rows of each parameter that is spread: the first, and how many."""
+        return {name: (head.first, head.share) for name, head in self.shards.items()}
 
     def load(self, saved: checkpoint.Checkpoint, place: str) -> None:
-        """Take over a checkpoint's state, bit for bit.
+        """Take over a checkpoint's state, loaded with :meth:`rows`, bit for bit.
 
         Raises:
             DataError: its tensors do not fit.
@@ -144,12 +186,10 @@ class RunState:
         if any(f"{name}/value" not in saved.optimizer for name in additions(own)):
             raise DataError("what its adapters learned is not there", file=place)
         model = with_additions(own, saved.model, _of_kind(saved.optimizer, "value"))
-        checkpoint.load_model(
-            self.nets, {name: self._cut(name, value) for name, value in model.items()}, place
-        )
+        checkpoint.load_model(self.nets, model, place)
         averages = with_additions(self.averages, saved.ema, _of_kind(saved.optimizer, "average"))
         for name, value in averages.items():
-            self.averages[name].copy_(self._cut(name, value))
+            self.averages[name].copy_(value)
         for optimizer in self.optimizers:
             # what a fresh optimizer has gathered must not mix with what was saved
             optimizer.state.clear()
@@ -165,19 +205,16 @@ class RunState:
         counters are, on the CPU.
         """
         parameter = self.names[name]
-        # PyTorch keeps step counters on the CPU, so that reading them makes no GPU wait
+        # PyTorch keeps step counters on the CPU, so that reading them makes no GPU wait; fused kernels read
+        # them themselves
         if key == "step":
-            return value.cpu()
-        value = self._cut(name, value)
+            return value.to(parameter.device) if self._fused[parameter] else value.cpu()
         if value.shape != parameter.shape:
             return value.to(parameter.device)
         return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
     def _join(self, name: str, tensor: Tensor) -> Tensor:
         return self.shards[name].join(tensor) if name in self.shards else tensor
-
-    def _cut(self, name: str, tensor: Tensor) -> Tensor:
-        return self.shards[name].cut(tensor) if name in self.shards else tensor
 
 
 def _of_kind(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:

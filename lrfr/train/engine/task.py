@@ -27,7 +27,9 @@ class Pace:
         threads: CPU threads, 0 for all usable cores.
         log_every: steps between looks at the losses.
         save_every: steps between checkpoints; 0 saves at the end only.
+        save_minutes: save also when so much time has passed; 0 does not.
         keep: full checkpoints to keep.
+        deterministic: the same bits again, or the fastest kernels.
 
     """
 
@@ -37,7 +39,9 @@ class Pace:
     threads: int
     log_every: int = 1
     save_every: int = 0
+    save_minutes: float = 0.0
     keep: int = 2
+    deterministic: bool = True
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,27 @@ def known_everywhere(values_bk: Tensor, known_b: Tensor) -> Tensor:
     return torch.cat(parts)[gather_labels(known_b.long()) > 0]
 
 
+def observe_all(margin: Any, cos_b: Tensor, norm_b: Tensor, known_b: Tensor) -> None:
+    """Let a margin's running statistics see the known rows of all processes, without choosing rows.
+
+    Args:
+        margin: a :class:`~lrfr.train.heads.margins.Margin`; one without buffers is spared the exchange.
+        cos_b: cosine of each row to its target, detached; anything where it has none.
+        norm_b: norm of its embedding.
+        known_b: bool [B], which rows have an identity.
+
+    """
+    if not any(True for _ in margin.buffers()):
+        return
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        told_b3 = torch.stack([cos_b, norm_b, known_b.to(cos_b.dtype)], dim=1)
+        parts = [torch.empty_like(told_b3) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, told_b3)
+        cos_b, norm_b, told_b = torch.cat(parts).unbind(1)
+        known_b = told_b > 0
+    margin.observe_known(cos_b, norm_b, known_b)
+
+
 def observe_everywhere(margin: Any, cos_b: Tensor, norm_b: Tensor, known_b: Tensor) -> None:
     """Let a margin's running statistics (its buffers) see the known rows of all processes.
 

@@ -7,7 +7,6 @@ head over processes. Angular margins are in radians, additive cosine margins are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,150 +18,37 @@ from torch import Tensor, nn
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.registry import Registry
 from lrfr.train.backbones.features import full_precision
-from lrfr.train.heads.exchange import observe_everywhere, share_of_rows
+from lrfr.train.heads.exchange import observe_all, observe_everywhere, share_of_rows
+from lrfr.train.heads.margin_kinds import (
+    AdaFace,
+    ArcFace,
+    CosFace,
+    CurricularFace,
+    Margin,
+    Softmax,
+    add_angle,
+    mean_of,
+    rows_cost_nothing,
+)
 
-_EPS = 1e-7  # float32 resolves cosines near 1 to 6e-8; closer, the root's derivative overflows
+__all__ = [
+    "INITS",
+    "MARGINS",
+    "AdaFace",
+    "ArcFace",
+    "CosFace",
+    "CurricularFace",
+    "Head",
+    "HeadSpec",
+    "Margin",
+    "Softmax",
+    "add_angle",
+    "classify",
+    "mean_of",
+    "rows_cost_nothing",
+]
+
 _NO_IDENTITY = -1
-
-
-class Margin(nn.Module):
-    """Normalized softmax with scale ``s`` and no margin; the base of the others.
-
-    ``revision`` is raised by hand when a margin's loss moves for the same constants.
-
-    Args:
-        scale: s, the inverse temperature of the logits.
-        margin: m, 0 here.
-
-    """
-
-    revision: ClassVar[int] = 1
-    normalized: ClassVar[bool] = True
-
-    def __init__(self, scale: float = 64.0, margin: float = 0.0) -> None:
-        super().__init__()
-        self.scale, self.margin = scale, margin
-
-    def observe(self, cos_b: Tensor, norm_b: Tensor) -> None:
-        """Update running statistics (training mode only); no gradient flows here."""
-
-    def target(self, cos_b: Tensor, norm_b: Tensor) -> Tensor:
-        """Return the target class's cosine with its margin, [B]."""
-        return cos_b
-
-    def others(self, cos_bc: Tensor, cos_target_b: Tensor) -> Tensor:
-        """Return the non-target cosines [B, C] (entries of the target class are ignored by the caller)."""
-        return cos_bc
-
-
-class Softmax(Margin):
-    """Plain linear softmax: neither embeddings nor weights are normalized (digits and the oldest
-    baselines).
-    """
-
-    normalized: ClassVar[bool] = False
-
-    def __init__(self, scale: float = 1.0, margin: float = 0.0) -> None:
-        super().__init__(scale, margin)
-
-
-class CosFace(Margin):
-    """``s (cos theta_y - m)`` (Wang et al., CVPR 2018, Eq. 4); ``margin`` is a cosine."""
-
-    def target(self, cos_b: Tensor, norm_b: Tensor) -> Tensor:
-        """Subtract the margin."""
-        return cos_b - self.margin
-
-
-def add_angle(cos_b: Tensor, margin_rad: float) -> Tensor:
-    """Return ``cos(theta + m)``; beyond ``theta = pi - m`` the monotone continuation ``cos theta - m sin(pi -
-    m)``.
-
-    The cosine is clamped before the square root: its derivative is infinite at +-1.
-    """
-    clamped = cos_b.clamp(-1 + _EPS, 1 - _EPS)
-    turned = clamped * math.cos(margin_rad) - torch.sqrt(1 - clamped * clamped) * math.sin(margin_rad)
-    return torch.where(
-        cos_b > math.cos(math.pi - margin_rad), turned, cos_b - margin_rad * math.sin(math.pi - margin_rad)
-    )
-
-
-class ArcFace(Margin):
-    """``s cos(theta_y + m)`` (Deng et al., CVPR 2019, Eq. 3), with the true gradient; ``margin`` in
-    radians.
-    """
-
-    def target(self, cos_b: Tensor, norm_b: Tensor) -> Tensor:
-        """Add the angular margin."""
-        return add_angle(cos_b, self.margin)
-
-
-class CurricularFace(Margin):
-    """ArcFace whose hard negatives are weighted by ``t + cos`` (Huang et al., CVPR 2020, Eq. 10-12).
-
-    ``t`` is the running mean of the target cosine: a buffer, kept in checkpoints. With ``update_t`` off it
-    stays as loaded (BCT).
-    """
-
-    def __init__(
-        self, scale: float = 64.0, margin: float = 0.5, momentum: float = 0.99, update_t: bool = True
-    ) -> None:
-        super().__init__(scale, margin)
-        self.momentum, self.update_t = momentum, update_t
-        self.t: Tensor
-        self.register_buffer("t", torch.zeros(()))
-
-    def observe(self, cos_b: Tensor, norm_b: Tensor) -> None:
-        """Move ``t`` towards the batch's mean target cosine."""
-        if self.update_t:
-            # Eq. 12: t follows r, the batch's mean target cosine
-            self.t.mul_(self.momentum).add_(cos_b.mean() * (1 - self.momentum))
-
-    def target(self, cos_b: Tensor, norm_b: Tensor) -> Tensor:
-        """Add the angular margin."""
-        return add_angle(cos_b, self.margin)
-
-    def others(self, cos_bc: Tensor, cos_target_b: Tensor) -> Tensor:
-        """Weight the negatives that exceed the target after its margin."""
-        clamped = cos_target_b.clamp(-1 + _EPS, 1 - _EPS)
-        turned = clamped * math.cos(self.margin) - torch.sqrt(1 - clamped * clamped) * math.sin(self.margin)
-        return torch.where(cos_bc > turned[:, None], cos_bc * (self.t.clone() + cos_bc), cos_bc)
-
-
-class AdaFace(Margin):
-    """Margins that follow image quality, read from the feature norm (Kim et al., CVPR 2022, Eq. 14-17).
-
-    ``batch_mean`` and ``batch_std`` are running statistics of the norms (buffers); ``t_alpha`` is their
-    update rate, 1 for the batch's own statistics as CATFace prints.
-    """
-
-    def __init__(
-        self, scale: float = 64.0, margin: float = 0.4, h: float = 0.333, t_alpha: float = 0.01
-    ) -> None:
-        super().__init__(scale, margin)
-        self.h, self.t_alpha = h, t_alpha
-        self.batch_mean: Tensor
-        self.batch_std: Tensor
-        # where the released code starts; after some 100 batches of t_alpha 0.01 the start is forgotten
-        self.register_buffer("batch_mean", torch.full((), 20.0))
-        self.register_buffer("batch_std", torch.full((), 100.0))
-
-    def observe(self, cos_b: Tensor, norm_b: Tensor) -> None:
-        """Move the running mean and (unbiased) deviation of the clipped norms; one sample alone has no
-        deviation.
-        """
-        norm_b = norm_b.clamp(1e-3, 100)  # the released code's range; AdaFace states none
-        self.batch_mean.lerp_(norm_b.mean(), self.t_alpha)
-        if norm_b.numel() > 1:
-            self.batch_std.lerp_(norm_b.std(), self.t_alpha)
-
-    def target(self, cos_b: Tensor, norm_b: Tensor) -> Tensor:
-        """Turn by ``-m z`` and subtract ``m + m z``, z the clipped standardized norm."""
-        z_b = (norm_b.detach().clamp(1e-3, 100) - self.batch_mean) / (self.batch_std + 1e-3) * self.h
-        z_b = z_b.clamp(-1, 1)
-        theta_b = torch.acos(cos_b.clamp(-1 + 1e-3, 1 - 1e-3)) - self.margin * z_b
-        return torch.cos(theta_b.clamp(1e-3, math.pi - 1e-3)) - (self.margin + self.margin * z_b)
-
 
 MARGINS: Registry[type[Margin]] = Registry(
     "head",
@@ -246,11 +132,24 @@ class Head(nn.Module):
         (label < 0) has no target, and so no margin.
         """
         known_b = labels_b >= 0
+        if not rows_cost_nothing(labels_b):
+            return self._whole(embedding_bd, labels_b, known_b)
         if bool(known_b.all()):
             return self._with_margin(embedding_bd, labels_b, known_b)
         plain_bc = self.margin.scale * self.cosine(embedding_bd)
         told = self._with_margin(embedding_bd[known_b], labels_b[known_b], known_b)
         return plain_bc.index_copy(0, known_b.nonzero().squeeze(1), told)
+
+    def _whole(self, embedding_bd: Tensor, labels_b: Tensor, known_b: Tensor) -> Tensor:
+        """Return the logits of all rows, of which some may have no identity; no row is chosen."""
+        cos_bc, place_b1 = self.cosine(embedding_bd), labels_b.clamp(min=0)[:, None]
+        cos_b = cos_bc.gather(1, place_b1).squeeze(1)
+        norm_b = embedding_bd.detach().norm(dim=1).to(cos_b.dtype)
+        if self.training:
+            observe_all(self.margin, cos_b.detach(), norm_b, known_b)
+        target_b1 = self.margin.target(cos_b, norm_b)[:, None]
+        told_bc = self.margin.others(cos_bc, cos_b.detach()).scatter(1, place_b1, target_b1)
+        return self.margin.scale * torch.where(known_b[:, None], told_bc, cos_bc)
 
     def _with_margin(self, embedding_bd: Tensor, labels_b: Tensor, known_b: Tensor) -> Tensor:
         """Return logits of rows that have an identity; ``known_b`` says which rows of the batch they are."""
@@ -269,6 +168,8 @@ class Head(nn.Module):
         over processes is that over all rows.
         """
         known_b = labels_b >= 0
+        if not rows_cost_nothing(labels_b):
+            return classify(self._whole(embedding_bd, labels_b, known_b), labels_b)
         if not bool(known_b.any()):
             return self._nothing(embedding_bd, known_b)
         if not bool(known_b.all()):
@@ -292,6 +193,9 @@ def classify(logits_bc: Tensor, labels_b: Tensor) -> Tensor:
     """
     known_b = labels_b >= 0
     share = share_of_rows(known_b)
+    if not rows_cost_nothing(labels_b):
+        loss = F.cross_entropy(logits_bc, labels_b, ignore_index=_NO_IDENTITY, reduction="sum")
+        return loss / known_b.sum().clamp(min=1) * share
     if not bool(known_b.any()):
         return logits_bc.sum() * 0.0  # every weight still gets a gradient, which processes wait for
     return F.cross_entropy(logits_bc, labels_b, ignore_index=_NO_IDENTITY) * share

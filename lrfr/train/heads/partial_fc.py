@@ -8,6 +8,7 @@ the loss looks at the batch's targets and a random share of the other classes, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,10 @@ from torch import Tensor, nn
 
 from lrfr.train.backbones.features import full_precision
 from lrfr.train.heads.exchange import add_up, gather_labels, gather_rows, own_rows
-from lrfr.train.heads.margins import Head, Margin
+from lrfr.train.heads.margins import Head, Margin, mean_of, rows_cost_nothing
+
+# the second draws a number of classes that no label changes
+CLASS_DRAW_REVISION = 2
 
 
 class ShardedHead(nn.Module):
@@ -46,6 +50,10 @@ class ShardedHead(nn.Module):
         rows = full_cd[self.first : self.first + self.share]
         return F.pad(rows, (0, 0, 0, self.share - rows.shape[0]))
 
+    def real(self, local_cd: Tensor) -> Tensor:
+        """Return the rows of a share that are of classes which exist."""
+        return local_cd[: max(0, self.num_classes - self.first)]
+
     def join(self, local_cd: Tensor) -> Tensor:
         """Return the tensor over all classes of every process's share."""
         if self.world_size == 1:
@@ -59,20 +67,31 @@ class ShardedHead(nn.Module):
         with full_precision(embedding_bd):
             emb, labels = gather_rows(_floats(embedding_bd)), gather_labels(labels_b)
             known = labels >= 0  # the same on every process
-            if not bool(known.any()):
-                return (emb.sum() + self.weight.sum()) * 0.0
-            if not bool(known.all()):
-                emb, labels = emb[known], labels[known]
+            if rows_cost_nothing(labels):
+                if not bool(known.any()):
+                    return (emb.sum() + self.weight.sum()) * 0.0
+                if not bool(known.all()):
+                    emb, labels = emb[known], labels[known]
             place_b, mine_b, classes = self._places(labels)
             cos_bc = self._products(emb, self.weight[classes])
             own_b = torch.where(mine_b, cos_bc.gather(1, place_b[:, None]).squeeze(1), cos_bc.new_zeros(()))
             cos_b = add_up(own_b)
             norm_b = emb.detach().norm(dim=1)
             if self.training:
-                self.margin.observe(cos_b.detach(), norm_b)
+                self._observe(cos_b.detach(), norm_b, labels >= 0)
             target_b = self.margin.scale * self.margin.target(cos_b, norm_b)
             others_bc = self.margin.scale * self.margin.others(cos_bc, cos_b.detach())
-            return self._cross_entropy(target_b, others_bc, place_b, mine_b, classes)
+            loss_b = self._cross_entropy(target_b, others_bc, place_b, mine_b, classes)
+            return loss_b.mean() if rows_cost_nothing(labels) else mean_of(loss_b, known)[0]
+
+    def _observe(self, cos_b: Tensor, norm_b: Tensor, known_b: Tensor) -> None:
+        """Let the margin's statistics see the rows that have an identity, of the global batch."""
+        if not rows_cost_nothing(known_b):
+            self.margin.observe_known(cos_b, norm_b, known_b)
+        elif bool(known_b.all()):
+            self.margin.observe(cos_b, norm_b)
+        elif bool(known_b.any()):
+            self.margin.observe(cos_b[known_b], norm_b[known_b])
 
     def _products(self, emb_bd: Tensor, weight_cd: Tensor) -> Tensor:
         if not self.margin.normalized:
@@ -100,8 +119,8 @@ class ShardedHead(nn.Module):
             if dist.is_initialized():
                 dist.all_reduce(seen_b)
             norm_b = emb.detach().norm(dim=1)
-            if self.training and bool(known_b.any()):
-                self.margin.observe(seen_b[known_b], norm_b[known_b])
+            if self.training:
+                self._observe(seen_b, norm_b, known_b)
             told_bc = self.margin.others(cos_bc, seen_b)
             target_b = self.margin.target(own_b, norm_b)
             column = torch.arange(self.share, device=labels.device) == place_b[:, None]
@@ -117,13 +136,7 @@ class ShardedHead(nn.Module):
         mine = (local >= 0) & (local < self.share)
         classes = torch.arange(self.share, device=labels_b.device)
         if self.sample_rate < 1:
-            wanted = torch.rand(self.share, device=labels_b.device) < self.sample_rate
-            # targets always: without them their rows would get no gradient towards their faces
-            wanted[local[mine]] = True
-            # never none: there is no largest logit among no classes
-            classes = classes[wanted] if bool(wanted.any()) else classes[:1]
-            self.looked_at = self.looked_at.to(wanted.device)
-            self.looked_at[classes] = True
+            classes = self._sample(torch.where(mine, local, self.share))
         columns = torch.zeros(self.share, dtype=torch.long, device=labels_b.device)
         columns[classes] = torch.arange(len(classes), device=labels_b.device)
         return (
@@ -131,6 +144,19 @@ class ShardedHead(nn.Module):
             mine,
             classes,
         )
+
+    def _sample(self, target_b: Tensor) -> Tensor:
+        """Return the classes looked at, in order: the targets (``share`` where a row has none here), and at
+        random as many others as make the rate; a number that no label changes, so that no GPU is asked.
+        """
+        count = min(self.share, max(math.ceil(self.sample_rate * self.share), len(target_b)))
+        score = torch.rand(self.share + 1, device=target_b.device).index_fill(0, target_b, 2.0)
+        # targets always: without them their rows would get no gradient towards their faces
+        classes = score[: self.share].topk(count).indices.sort().values
+        if self.looked_at.device != classes.device:
+            self.looked_at = torch.zeros_like(self.looked_at, device=classes.device)
+        self.looked_at.index_fill_(0, classes, True)
+        return classes
 
     def _cross_entropy(
         self, target_b: Tensor, others_bc: Tensor, place_b: Tensor, mine_b: Tensor, classes: Tensor
@@ -145,7 +171,7 @@ class ShardedHead(nn.Module):
         if dist.is_initialized():
             dist.all_reduce(peak_b, dist.ReduceOp.MAX)
         rest_b = add_up(torch.exp(others_bc - peak_b[:, None]).sum(1))
-        return (torch.log(rest_b + torch.exp(target_b - peak_b)) - (target_b - peak_b)).mean()
+        return torch.log(rest_b + torch.exp(target_b - peak_b)) - (target_b - peak_b)
 
 
 def _floats(x: Tensor) -> Tensor:
@@ -162,19 +188,20 @@ def only_what_was_seen(head: ShardedHead, state: Mapping[str, Any]) -> Iterator[
         state: the optimizer's state of its weight; tensors of the weight's shape are its rows' own.
 
     """
-    unseen = (~head.looked_at).nonzero().squeeze(1).to(head.weight.device)
+    seen_c1 = head.looked_at.to(head.weight.device)[:, None]
     head.looked_at = torch.zeros_like(head.looked_at)
 
     def rows() -> dict[str, Tensor]:
         own = {key: value for key, value in state.items() if _is_of(value, head.weight)}
         return {"": head.weight.detach(), **own}
 
-    before = {key: tensor[unseen] for key, tensor in rows().items()}
+    before = {key: tensor.clone() for key, tensor in rows().items()}
     yield
     with torch.no_grad():
         for key, tensor in rows().items():
             # what the optimizer has made only now starts from nothing, as it would for a class seen first
-            tensor[unseen] = before[key] if key in before else torch.zeros_like(tensor[unseen])
+            old = before[key] if key in before else torch.zeros_like(tensor)
+            tensor.copy_(torch.where(seen_c1, tensor, old))
 
 
 def _is_of(value: object, weight: Tensor) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lrfr.core.registry import Registry
 from lrfr.train.backbones.features import Features
-from lrfr.train.backbones.parts.wavelet import dwt_ll, low_pass_taps
+from lrfr.train.backbones.parts.wavelet import dwt_ll, low_pass
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def wavelet_similarity(
     """Return the squared difference of the LL bands (WaveResNet): element ``mean``, or ``sum`` a sample, mean
     over the batch.
     """
-    taps = low_pass_taps(wavelet).to(student.device)
+    taps = low_pass(wavelet)
     difference = _flat(dwt_ll(student.float() if student.dtype != torch.float64 else student, taps)) - _flat(
         dwt_ll(teacher.float() if teacher.dtype != torch.float64 else teacher, taps)
     )

@@ -28,6 +28,13 @@ def normals(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
     return normal.float()
 
 
+def onto(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the host on a device, without waiting for what the device has to do before."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 def rows(seed: int, name: str, length: int, start: int, count: int) -> NDArray[np.int64]:
     """Return ``count`` rows of an endless walk through a set, from its place ``start`` on: a fresh
     permutation each epoch.

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import find_weights, read_weights
 from lrfr.degrade.style.weight_files import cached_weights
-from lrfr.train.methods.draws import normals
+from lrfr.train.heads.margins import rows_cost_nothing
+from lrfr.train.methods.draws import normals, onto
 
 LossOf = Callable[[Tensor, Tensor], Tensor]
 """Faces ``[B, 3, H, W]`` and labels ``[B]`` to the scalar recognition loss."""
@@ -77,12 +78,12 @@ def restyle(
     faces, labels = clean_bchw[rows].float(), label_b[rows]
     if not len(rows):
         return rows, faces
-    generator = _generator(spec).to(clean_bchw.device)
-    start_bk = normals(spec.seed, f"guided-{step}", (len(label_b), generator.layout.n_basis)).to(
-        clean_bchw.device
-    )[rows]
+    device = clean_bchw.device
+    generator = _generator(spec).to(device)
+    start_bk = onto(normals(spec.seed, f"guided-{step}", (len(label_b), generator.layout.n_basis)), device)
+    start_bk = start_bk[rows]
     shape = (len(rows), *generator.noise_shape(*faces.shape[2:]))
-    noise_bnhw = normals(spec.seed, f"guided-noise-{step}", shape).to(clean_bchw.device)
+    noise_bnhw = onto(normals(spec.seed, f"guided-noise-{step}", shape), device)
     with evaluating(nets):
         z_bk = guided_styles(
             spec,
@@ -92,7 +93,9 @@ def restyle(
         )
     # from the same noise as in the inner step, or the style would have been chosen for another face
     with torch.no_grad():
-        return rows, generator(faces, z_bk, noise_bnhw)
+        styled = generator(faces, z_bk, noise_bnhw)
+        # on a GPU a batch with too few labels has rows without one among the chosen; they stay as they are
+        return rows, torch.where((labels >= 0)[:, None, None, None], styled, faces)
 
 
 def guided_styles(
@@ -115,10 +118,16 @@ def guided_styles(
 
 
 def chosen_rows(spec: GuidedSpec, label_b: Tensor, step: int) -> Tensor:
-    """Return the rows to restyle: round(share * B) at random among those with a label."""
-    order = normals(spec.seed, f"guided-rows-{step}", (len(label_b),)).argsort().to(label_b.device)
-    labeled = order[label_b[order] >= 0]
-    return labeled[: round(spec.share * len(label_b))].sort().values
+    """Return the rows to restyle: round(share * B) at random among those with a label; on a GPU, which is not
+    asked how many those are, filled up with others.
+    """
+    order = normals(spec.seed, f"guided-rows-{step}", (len(label_b),)).argsort()
+    count = round(spec.share * len(label_b))
+    if rows_cost_nothing(label_b):
+        return order[label_b[order] >= 0][:count].sort().values
+    order = onto(order, label_b.device)
+    labeled_first = order[(label_b[order] < 0).to(torch.uint8).argsort(stable=True)]
+    return labeled_first[:count].sort().values
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from lrfr import __version__
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import canonical, make_folder, write_atomic
 from lrfr.core.lock import store_lock
-from lrfr.core.machine import usable_cores
+from lrfr.core.machine import cores_of_process
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.loop import run_task
@@ -139,7 +139,7 @@ def _open(settings: CfsmSettings, data: CfsmData, run_dir: Path) -> None:
     path = run_dir / "run.json"
     if not path.exists():
         versions = {"lrfr": __version__, "torch": torch.__version__, "python": platform.python_version()}
-        threads = settings.threads or usable_cores()
+        threads = settings.threads or cores_of_process()
         known = {"method": "cfsm", "identity": identity, "threads": threads, "versions": versions}
         write_atomic(path, canonical(known), run_dir)
         return

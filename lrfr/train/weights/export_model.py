@@ -20,7 +20,8 @@ from lrfr.train.backbones.branched import BTNet
 from lrfr.train.backbones.net_embedder import Embedder, InputSpec
 from lrfr.train.backbones.nets import Backbone
 from lrfr.train.backbones.parts.input_shift import input_mean
-from lrfr.train.checkpoint import digest_of, save_tensors
+from lrfr.train.checkpoint import digest_of
+from lrfr.train.checkpoint.share_files import save_tensors
 from lrfr.train.weights.foreign.input_contract import METADATA_KEY, InputContract
 from lrfr.train.weights.foreign.runtimes.onnx_file import RESIZE_KEY, open_session
 from lrfr.train.weights.int8 import write_int8

@@ -40,7 +40,8 @@ def load_nets(path: Path, device: str = "cpu") -> Loaded:
 
     """
     folder = resolve(path)
-    checkpoint = load(folder, checked_device(device))
+    device = checked_device(device)
+    checkpoint = load(folder, device)
     identity = ModelIdentity.read(checkpoint, folder)
     nets = identity.make().build(identity.num_classes, None, identity.attribute_names).to(device)
     tensors = checkpoint.model | checkpoint.ema

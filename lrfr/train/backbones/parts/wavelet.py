@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import pywt
 import torch
 import torch.nn.functional as F
@@ -15,7 +18,13 @@ def low_pass_taps(wavelet: str) -> Tensor:
     return torch.tensor(pywt.Wavelet(wavelet).dec_lo[::-1], dtype=torch.float32)
 
 
-def dwt_ll(x_bchw: Tensor, taps: Tensor) -> Tensor:
+@lru_cache(maxsize=32)
+def low_pass(wavelet: str) -> tuple[float, ...]:
+    """Return :func:`low_pass_taps` as numbers of the host, which no device is asked for."""
+    return tuple(np.array(pywt.Wavelet(wavelet).dec_lo[::-1], np.float32).tolist())
+
+
+def dwt_ll(x_bchw: Tensor, taps: Tensor | tuple[float, ...]) -> Tensor:
     """Return the LL band of one DWT level, [B, C, ceil(H/2), ceil(W/2)].
 
     ``ptwt.wavedec2(mode="periodic")`` has the same numbers in a larger map, but from the odd samples where a
@@ -28,27 +37,28 @@ def dwt_ll(x_bchw: Tensor, taps: Tensor) -> Tensor:
 
     Args:
         x_bchw: float [B, C, H, W].
-        taps: low-pass filter [L] from :func:`low_pass_taps`.
+        taps: low-pass filter [L] from :func:`low_pass`, or from :func:`low_pass_taps`.
 
     """
+    if isinstance(taps, Tensor):
+        taps = tuple(taps.tolist())
     height, width = x_bchw.shape[-2:]
     if height % 2 or width % 2:
         x_bchw = F.pad(x_bchw, (0, width % 2, 0, height % 2), mode="replicate")
-    length = taps.numel()
-    if length == 2 and bool(torch.equal(taps[:1], taps[1:])):
-        return F.avg_pool2d(x_bchw, 2) * (2.0 * float(taps[0]) ** 2 * 2.0)
+    if len(taps) == 2 and taps[0] == taps[1]:
+        return F.avg_pool2d(x_bchw, 2) * (2.0 * taps[0] ** 2 * 2.0)
     return _filter(_filter(x_bchw, taps, -1), taps, -2)
 
 
-def _filter(x_bchw: Tensor, taps: Tensor, axis: int) -> Tensor:
+def _filter(x_bchw: Tensor, taps: tuple[float, ...], axis: int) -> Tensor:
     """Filter and halve one axis: output k is the sum over i of taps[i] * x[2k + i - (L/2 - 1)], indices
     modulo the side.
     """
-    length, side = taps.numel(), x_bchw.shape[axis]
+    length, side = len(taps), x_bchw.shape[axis]
     start = torch.arange(0, side, 2, device=x_bchw.device) - (length // 2 - 1)
     result = torch.zeros_like(x_bchw.index_select(axis, start % side))
     for offset in range(length):
-        result = result + taps[offset].to(x_bchw.dtype) * x_bchw.index_select(axis, (start + offset) % side)
+        result = result + taps[offset] * x_bchw.index_select(axis, (start + offset) % side)
     return result
 
 
@@ -57,8 +67,7 @@ class WaveDown(nn.Module):
 
     def __init__(self, wavelet: str = "haar") -> None:
         super().__init__()
-        self.taps: Tensor
-        self.register_buffer("taps", low_pass_taps(wavelet), persistent=False)
+        self.taps = low_pass(wavelet)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """Return the LL band of ``x_bchw``."""

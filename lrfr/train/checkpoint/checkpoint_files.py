@@ -4,6 +4,8 @@ anywhere.
 * ``model.safetensors``: weights and buffers of every network but frozen teachers;
 * ``ema.safetensors``: averaged weights, where a run keeps them;
 * ``state.safetensors``: optimizer tensors (absent in ``best``);
+* ``share-00000-of-00008.safetensors``: of a head that is spread over processes, what one of them holds
+  (``model/``, ``ema/`` or ``state/``, then the name), written by itself;
 * ``state.json``: step, place in the data, loss scaler, evaluation, versions, threads;
 * ``manifest.json``: what the networks are, sizes and sha256 of the files, and its own digest; written last.
 """
@@ -21,13 +23,14 @@ from typing import Any, TypeVar
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import canonical, make_folder, seal, sha256_file, sync_folder, unseal, write_fault
 from lrfr.train.backbones.parts.input_shift import adopt_shifts
 from lrfr.train.backbones.teacher import FrozenTeacher
+from lrfr.train.checkpoint.share_files import Rows, joined, save_tensors
 
 SCHEMA = 1
 Tensors = dict[str, Tensor]
@@ -127,31 +130,28 @@ def save(folder: Path, checkpoint: Checkpoint) -> str:
         shutil.rmtree(left, ignore_errors=True)
     make_folder(temporary)
     try:
-        digest = _write(temporary, checkpoint)
-        if folder.exists():
-            folder.rename(discarded)
-        temporary.rename(folder)
-        sync_folder(folder.parent)
+        write_parts(temporary, checkpoint)
+        return publish(temporary, folder, checkpoint.identity)
     except OSError as error:
         raise write_fault(
             error, folder, sum(tensor.nbytes for tensor in checkpoint.model.values())
         ) from error
+
+
+def publish(temporary: Path, folder: Path, identity: Mapping[str, object]) -> str:
+    """Seal the files of ``temporary`` and rename it into place; return the digest."""
+    digest = _seal(temporary, identity)
+    discarded = folder.with_name(f".old-{folder.name}")
+    if folder.exists():
+        folder.rename(discarded)
+    temporary.rename(folder)
+    sync_folder(folder.parent)
     shutil.rmtree(discarded, ignore_errors=True)
     return digest
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file that may be read by whom the umask lets.
-
-    safetensors renames a private file (0600) into place; an empty file, made first, knows the right mode.
-    """
-    path.touch()
-    mode = path.stat().st_mode & 0o777
-    save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path, metadata)
-    path.chmod(mode)
-
-
-def _write(folder: Path, checkpoint: Checkpoint) -> str:
+def write_parts(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the files of a checkpoint but for its manifest."""
     for name, tensors in (
         ("model", checkpoint.model),
         ("ema", checkpoint.ema),
@@ -160,11 +160,14 @@ def _write(folder: Path, checkpoint: Checkpoint) -> str:
         if tensors:
             save_tensors(folder / f"{name}.safetensors", tensors)
     (folder / "state.json").write_bytes(canonical(checkpoint.state))
+
+
+def _seal(folder: Path, identity: Mapping[str, object]) -> str:
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
         for path in sorted(folder.iterdir())
     }
-    manifest = seal({"schema": SCHEMA, "identity": checkpoint.identity, "files": files})
+    manifest = seal({"schema": SCHEMA, "identity": identity, "files": files})
     (folder / "manifest.json").write_bytes(manifest)
     for path in (*folder.iterdir(), folder):
         sync_folder(path)  # fsync takes files and folders alike
@@ -225,8 +228,14 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(identity, tuple(files), str(manifest["digest"]))
 
 
-def load(folder: Path, device: str = "cpu") -> Checkpoint:
+def load(folder: Path, device: str = "cpu", rows: Mapping[str, Rows] | None = None) -> Checkpoint:
     """Read and check a checkpoint.
+
+    Args:
+        folder: of the checkpoint.
+        device: where its tensors shall be.
+        rows: network tensor to the rows of it (and of what the optimizer keeps of it) that are wanted, where
+            those are not all; past the last they are zeros.
 
     Raises:
         DataError: not a checkpoint, of another schema, or damaged.
@@ -243,7 +252,9 @@ def load(folder: Path, device: str = "cpu") -> Checkpoint:
             raise DataError(str(error), file=str(folder / f"{name}.safetensors")) from None
 
     state = json.loads((folder / "state.json").read_text("utf-8"))
-    return Checkpoint(manifest.identity, tensors("model"), state, tensors("state"), tensors("ema"))
+    found = {part: tensors(part) for part in ("model", "state", "ema")}
+    joined(folder, manifest.files, found, device, rows or {})
+    return Checkpoint(manifest.identity, found["model"], state, found["state"], found["ema"])
 
 
 def steps(run_dir: Path) -> list[Path]:

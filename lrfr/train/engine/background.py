@@ -1,12 +1,16 @@
-"""Decode the next batch while this one trains, and know how long training waited for it."""
+"""What runs beside the steps: the next batches are decoded ahead, the last checkpoint is written behind."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
 
 Item = TypeVar("Item")
 
@@ -61,3 +65,51 @@ class Prefetch(Generic[Item]):
         """Stop the thread and wait for it."""
         self._stop.set()
         self._thread.join()
+
+
+def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies in memory of the host; those of a GPU go together, through page-locked memory."""
+    copies = {}
+    for name, tensor in tensors.items():
+        if tensor.is_cuda:
+            copies[name] = torch.empty_like(tensor, device="cpu", pin_memory=True)
+            copies[name].copy_(tensor, non_blocking=True)
+        else:
+            copies[name] = tensor.detach().to("cpu", copy=True)
+    if any(tensor.is_cuda for tensor in tensors.values()):
+        torch.cuda.synchronize()
+    return copies
+
+
+class Writer:
+    """Write in one background thread, in order, and one thing at a time: a second waits for the first.
+
+    What fails there is raised here, at the next :meth:`check`, :meth:`submit` or :meth:`close`.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lrfr-writer")
+        self._last: Future[None] | None = None
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Wait for the work before, then begin this one."""
+        self.wait()
+        self._last = self._pool.submit(work)
+
+    def check(self) -> None:
+        """Raise what has failed by now; wait for nothing."""
+        if self._last is not None and self._last.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until all is written."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def close(self) -> None:
+        """Wait and end the thread."""
+        try:
+            self.wait()
+        finally:
+            self._pool.shutdown()
