@@ -26,7 +26,7 @@ SIGNATURES: dict[str, str] = {
     "Experiment": "(declaration: 'Declaration', folder: 'Path | None' = None) -> 'None'",
     "Hooks": "(on_progress: 'OnProgress | None' = None, on_note: 'Callable[[str], None] | None' = None, should_stop: 'Callable[[], bool] | None' = None) -> 'None'",
     "PairDataset": "(store: 'Path | str | StoreFiles', view: 'str' = 'default', split: 'str | None' = None, *, verify: 'str' = 'always', columns: 'Sequence[str]' = ()) -> 'None'",
-    "PairLoader": "(dataset: 'PairDataset', batch_size: 'int', seed: 'int' = 0, rank: 'int' = 0, world_size: 'int' = 1, threads: 'int' = 1, shuffle: 'bool' = True, drop_last: 'bool' = True, workers: 'int' = 0, images_per_id: 'int' = 0, columns: 'Sequence[str]' = ()) -> None",
+    "PairLoader": "(dataset: 'PairDataset', batch_size: 'int', seed: 'int' = 0, rank: 'int' = 0, world_size: 'int' = 1, threads: 'int' = 1, shuffle: 'bool' = True, drop_last: 'bool' = True, workers: 'int' = 0, images_per_id: 'int' = 0, columns: 'Sequence[str]' = (), weights: 'str' = '') -> None",
     "Pipeline": "(spec: 'Spec | str | Path') -> 'None'",
     "Results": "(results: 'Sequence[Result]') -> 'None'",
     "Spec": "(name: 'str', seed: 'int', variants: 'int', image: 'ImageSpec', store: 'StoreSpec', steps: 'tuple[Step, ...]', license: 'str | dict[str, str] | None' = None) -> None",
