@@ -18,6 +18,7 @@ from typing import Any
 from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # no face needs more; a forged size may not take the memory
+_AGAIN = "make room and type the same command again: what is written is kept"
 _CHUNK = 1 << 20
 _MAX_SEALED_BYTES = 512 * 1024 * 1024
 
@@ -187,7 +188,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a temporary file if it is there; failing to is no reason to hide the first error."""
+    """Remove a temporary file or folder if it is there; failing to is no reason to hide the first error."""
+    shutil.rmtree(path, ignore_errors=True)  # of a file or a link it removes nothing
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
@@ -212,10 +214,8 @@ def temp_name(tmp: Path, name: str) -> Path:
 
 
 def sweep(tmp: Path) -> int:
-    """Remove what builds left behind and return how many files.
-
-    These are files of dead processes of this machine, of this very process (the caller holds the store's
-    lock, so none is in use), and foreign ones older than a day.
+    """Remove what builds left behind and return how many files and folders: those of dead processes of this
+    machine, of this very process (who holds the store's lock), and foreign ones older than a day.
     """
     gone = 0
     for path in tmp.iterdir() if tmp.is_dir() else ():
@@ -272,24 +272,23 @@ def check_space(folder: Path, needed: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise EnvironmentFault(
-            f"not enough disk space: {needed:,} bytes needed, {free:,} free", file=str(folder)
-        )
+        said = f"not enough disk space: {needed:,} bytes needed, {free:,} free"
+        raise EnvironmentFault(said, file=str(folder), hint=_AGAIN)
 
 
 def write_fault(error: BaseException, path: Path, needed: int) -> EnvironmentFault:
-    """Return the fault that names what stopped a write: disk full (with the bytes needed), permission or an
-    I/O error.
-    """
+    """Return the fault that names what stopped a write: disk full (with the bytes needed), another error."""
     code = getattr(error, "errno", None)
     free = _free_bytes(path)
     if code == errno.ENOSPC or (code is None and free is not None and free < max(needed, 1 << 20)):
-        full = f"disk full: at least {needed:,} bytes needed, {free if free is not None else 0:,} free"
-        again = "make room and type the same command again: what is written is kept"
-        return EnvironmentFault(full, file=str(path), hint=again)
+        full = f"disk full: at least {needed:,} bytes needed, {free or 0:,} free"
+        return EnvironmentFault(full, file=str(path), hint=_AGAIN)
     reason = getattr(error, "strerror", None) or str(error)
-    hint = "name a folder that you may write to, by --out, --store or --runs"
-    return EnvironmentFault(f"cannot write: {reason}", file=str(path), hint=hint)
+    # a quota, the largest file that is allowed here, or LMDB's own word on a full disk
+    if code in (errno.EDQUOT, errno.EFBIG) or os.strerror(errno.ENOSPC) in reason:
+        return EnvironmentFault(f"cannot write {needed:,} bytes: {reason}", file=str(path), hint=_AGAIN)
+    elsewhere = "name a folder that you may write to, by --out, --store or --runs"
+    return EnvironmentFault(f"cannot write: {reason}", file=str(path), hint=elsewhere)
 
 
 def _free_bytes(path: Path) -> int | None:

@@ -73,7 +73,7 @@ def with_own_view(model: object, wish: ViewWish) -> tuple[ViewWish, str]:
     beside the folder of runs. Other models, and those whose view is gone, get the view ``default``.
 
     Raises:
-        SpecError: no store or no such view is there.
+        SpecError: no store or no such view is there, and which views are.
 
     """
     if wish.store is not None and wish.view is not None:
@@ -96,6 +96,7 @@ def with_own_view(model: object, wish: ViewWish) -> tuple[ViewWish, str]:
     for place, name in _views(stores, trained.view if trained else ""):
         told = f"measuring on view '{name}' of {place}, on which {model} was trained"
         return ViewWish(place, name, wish.more), told
+    StoreFiles(stores[0]).view(DEFAULT_VIEW)
     why = f"; the view that {model} was trained on is not there" if trained else ""
     told = f"measuring on view '{DEFAULT_VIEW}' of {stores[0]}{why}"
     return ViewWish(stores[0], DEFAULT_VIEW, wish.more), told

@@ -4,13 +4,17 @@ where that is a command, it is typed, and works.
 
 import os
 import re
+import resource
 import shlex
+import signal
 
 import pytest
 import torch
 
 from lrfr.core.image import encode_png
+from lrfr.core.landmarks import TEMPLATE
 from lrfr.pairs.sources.synthetic import render_face
+from lrfr.pairs.sources.synthetic_photos import photograph
 
 SPEC = "version: 1\nname: x\nimage: {size: 112}\npipeline:\n"
 DOWN = "  - {op: down, size: 14, filter: bicubic, antialias: true}\n"
@@ -197,3 +201,84 @@ def test_measuring_on_the_people_that_were_learned(typed):
     )
     code, said = typed("eval runs/baseline --benchmark view --replicates 0")
     assert code == 0 and "trained on these very faces" in said
+
+
+@pytest.mark.parametrize("line", ["{path}|{who}", "{path}:{who}"])
+def test_a_separator_that_is_none(typed, tmp_path, line):
+    rows = [(f"p{person}/{number}.png", f"p{person}") for person in range(4) for number in range(3)]
+    lines = [line.format(path=path, who=who) for path, who in rows]
+    mark = line[len("{path}")]
+    (tmp_path / "who.txt").write_text("\n".join(lines))
+    (tmp_path / "who.csv").write_text("\n".join([f"path{mark}identity", *lines]))
+    (tmp_path / "marks.txt").write_text(
+        "\n".join(f"{path}{mark}{mark.join('1234567890')}" for path, _ in rows)
+    )
+    for source in ("list:who.txt,root=faces", "csv:who.csv,root=faces", "faces --align marks.txt"):
+        code, said = typed(f"make-pairs --source {source} --plan")
+        assert code == 2 and f"'{mark}' separates no fields: write a tab, a comma" in said, said
+    for separator in ("\t", ",", ";"):
+        (tmp_path / "who.csv").write_text("\n".join([f"path{mark}identity", *lines]).replace(mark, separator))
+        assert typed("make-pairs --source csv:who.csv,root=faces --plan")[0] == 0
+
+
+def test_a_list_of_pairs_with_a_separator_that_is_none(typed, tmp_path):
+    (tmp_path / "faces/pairs.tsv").write_text("p0/0.png|p0/1.png|1|1\n")
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\ndef embed(images): return np.ones((len(images), 2))\n"
+    )
+    code, said = typed("eval --benchmark pairs-tsv --data faces/pairs.tsv --embedder mine:embed")
+    assert code == 3 and "pairs.tsv:1" in said and "'|' separates no fields" in said, said
+
+
+def test_a_spec_for_faces_of_another_size(typed):
+    code, said = typed("make-pairs --source faces --spec maug --size 64")
+    found = re.search(r"\((--size 112), or (--set image.size=64)\)", said)
+    assert code == 2 and found, said
+    assert typed(f"make-pairs --source faces --spec maug {found[1]} --plan")[0] == 0
+    assert typed(f"make-pairs --source faces --spec maug --size 64 {found[2]} --plan")[0] == 0
+
+
+def test_a_store_without_the_view_that_is_meant(typed, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\ndef embed(images): return np.ones((len(images), 2))\n"
+    )
+    pairs(typed, "--store other")
+    line = "eval --embedder mine:embed --benchmark view --store other --dry-run"
+    code, said = typed(line)
+    found = re.search(r"no view 'default' \(known: (mine)\)", said)
+    assert code == 2 and found, said
+    assert typed(f"{line} --view {found[1]}")[0] == 0
+
+
+def test_photographs_that_are_not_aligned(typed, tmp_path):
+    for person in range(4):
+        for number in range(2):
+            path = tmp_path / f"photos/p{person}/{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_png(photograph(person, number, 0)[0]))
+    code, said = typed("make-pairs --source photos --spec maug")
+    assert code == 0 and said.count("W_UNALIGNED") == 1 and "--align detect" in said, said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make-pairs --source faces --spec maug",
+        "align faces --out crops --landmarks marks.tsv",
+        "degrade faces --spec maug --out low",
+    ],
+)
+def test_a_disk_that_is_full(typed, tmp_path, line):
+    points = "\t".join(f"{value:.2f}" for value in TEMPLATE.ravel())
+    keys = [f"p{person}/{number}.png" for person in range(4) for number in range(3)]
+    (tmp_path / "marks.tsv").write_text("".join(f"{key}\t{points}\n" for key in keys))
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, most[1]))  # no picture of a face is that small
+    try:
+        code, said = typed(line)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+        signal.signal(signal.SIGXFSZ, before)
+    assert code == 5 and "make room and type the same command again" in said, said
+    assert typed(line)[0] == 0

@@ -256,3 +256,47 @@ def test_real_faces_held_out_and_measured(faces_dir, tmp_path):
     found = quick(f"{tmp_path / 's'},split=test,pairs=200")
     assert found[0].counts["n_pos"] == found[0].counts["n_neg"] > 0
     assert found[0].metrics["AUC"].value > 0.5
+
+
+def pooled(images):
+    """What :func:`pooling_onnx` computes: means of 4 x 4 blocks."""
+    scaled = np.stack(images).astype(np.float64) / 128.0 - 127.5 / 128.0
+    blocks = scaled.reshape(len(images), 4, 4, 4, 4, 3).mean(axis=(2, 4))
+    return blocks.transpose(0, 3, 1, 2).reshape(len(images), -1).astype(np.float32)
+
+
+def pooling_onnx(path, batch):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        make.make_node("AveragePool", ["x"], ["p"], kernel_shape=[4, 4], strides=[4, 4]),
+        make.make_node("Flatten", ["p"], ["y"]),
+    ]
+    x = make.make_tensor_value_info("x", kind, [batch, 3, 16, 16])
+    y = make.make_tensor_value_info("y", kind, [batch, 48])
+    body = make.make_graph(nodes, "pool", [x], [y])
+    onnx.save(make.make_model(body, opset_imports=[make.make_opsetid("", 17)], ir_version=9), str(path))
+    return path
+
+
+@pytest.mark.parametrize("batch", [1, 5, "n"])
+def test_an_onnx_file_is_measured_on_a_view(store, tmp_path, monkeypatch, batch):
+    monkeypatch.chdir(tmp_path)
+    pooling_onnx(tmp_path / "pool.onnx", batch)
+    line = ["eval", "pool.onnx", "--input-range", "127.5/128", "--benchmark", "view", "--view", "default"]
+    line += ["--store", str(store), "--split", "test", "--sizes", "16,7", "--replicates", "0"]
+    done = CliRunner().invoke(cli, line, obj=())
+    assert done.exit_code == 0, done.output
+    (file,) = Path("results").iterdir()
+    assert file.name == "pool-view-default-test.json"
+    told = json.loads(file.read_bytes())["results"]
+    # the file enlarges smaller faces to its own side first
+    assert {tuple(one["sizes"]) for one in told} == {(16, 16), (16, 7), (7, 7)}
+    told = [one for one in told if one["sizes"] == [16, 16]]
+    wanted = quick(f"{store},split=test", model=pooled, sizes=(16,))
+    assert len(told) == len(wanted) == 2
+    for one, other in zip(told, wanted, strict=True):
+        for name, metric in other.metrics.items():
+            if metric.value is not None:
+                assert one["metrics"][name]["value"] == pytest.approx(metric.value, abs=1e-6), name

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.core.files import temp_name
 from lrfr.core.image import encode_png
 from lrfr.core.lists import is_held_out
 from lrfr.core.progress import Hooks, Stopped
@@ -198,3 +199,26 @@ def test_without_a_teacher_nothing_is_taught(tmp_path):
 def test_no_teacher_of_that_name(tmp_path):
     with pytest.raises(SpecError, match=r"no such teacher.*'here'"):
         quickstart(tmp_path, teacher="resnet")
+
+
+def test_killed_before_it_noted_what_was_asked_for_it_begins_anew(tmp_path, monkeypatch):
+    source = str(crops(tmp_path / "crops"))
+    first = quickstart(source, tmp_path / "out", minutes=0.1)
+    monkeypatch.setattr("lrfr.experiment.first_hour.quickstart.canonical", _die)
+    with pytest.raises(SystemExit):
+        first.run()
+    monkeypatch.undo()
+    (tmp_path / "out" / f"{temp_name(tmp_path, 'quickstart.json').name}").write_text("half")
+    assert not quickstart(source, tmp_path / "out", minutes=0.1).going_on
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(SpecError, match="something else lies here"):
+        quickstart(source, tmp_path / "out", minutes=0.1)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "people.tsv").write_text("path\tidentity\n")
+    with pytest.raises(SpecError, match="something else lies here"):
+        quickstart(source, mine, minutes=0.1)
+
+
+def _die(*_):
+    raise SystemExit

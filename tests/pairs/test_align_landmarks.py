@@ -207,6 +207,23 @@ def test_small_pictures_are_looked_at_enlarged():
     assert len(detect_faces(np.zeros((400, 300, 3), np.uint8), large)) == 0 and large.seen == [300]
 
 
+def test_what_would_be_refused_of_a_person_is_no_detection_either():
+    picture = np.zeros((300, 300, 3), np.uint8)
+    wrong = [_moved(scale=0.05, shift=(100, 100)), TEMPLATE[[2, 3, 0, 4, 1]], TEMPLATE + 400.0]
+    good = _moved(shift=(50.0, 60.0))
+    found = detect_faces(picture, Fixed([*wrong[:2], good, wrong[2]]))
+    assert len(found) == 1 and np.allclose(found.landmarks_5xy[0], good)
+    (kept,) = align_photo(picture, Fixed(wrong), AlignRules(on_miss="keep-center"))
+    assert kept.remarks[0].code == "no-face" and not landmark_fault(kept.landmarks_5xy, 300, 300)
+
+
+@pytest.mark.parametrize("side", [1, 3, 8, 9, 40])
+def test_the_center_of_a_picture_of_any_size_is_taken_back(side):
+    picture = np.zeros((side, side + 3, 3), np.uint8)
+    (kept,) = align_photo(picture, Fixed(np.zeros((0, 5, 2))), AlignRules(on_miss="keep-center"))
+    assert not landmark_fault(kept.landmarks_5xy, side, side + 3)
+
+
 @pytest.mark.parametrize("size", [112, 64])
 def test_a_kept_center_is_the_central_square(size):
     image = cv2.GaussianBlur(

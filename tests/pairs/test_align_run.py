@@ -209,6 +209,40 @@ def test_the_table_gives_the_same_crops_in_another_folder(photos, tmp_path):
     assert "both~2.png" in names
 
 
+def test_further_faces_leave_the_names_of_photographs_alone(photos, tmp_path):
+    every = {"rules": AlignRules(face="all")}
+    out, fresh = tmp_path / "a", tmp_path / "b"
+    align_folder(options(photos, out, **every))
+    (photos / "both~2.png").write_bytes(encode_png(picture(0.9)))
+    assert align_folder(options(photos, out, **every)).crops == 6
+    align_folder(options(photos, fresh, **every))
+    crops = {name: data for name, data in tree(out).items() if name.startswith("both")}
+    assert list(crops) == ["both.png", "both~2.png", "both~3.png"] and tree(out) == tree(fresh)
+    found = Spots().detect(decode((out / "both~2.png").read_bytes()))
+    assert np.abs(found.landmarks_5xy[0] - TEMPLATE).max() < 1  # the photograph's own
+    again = align_folder(options(photos, tmp_path / "c", landmarks=out / "landmarks.tsv"))
+    assert again.crops == 6 and (tmp_path / "c" / "both~3.png").read_bytes() == crops["both~3.png"]
+    (photos / "both~2.png").unlink()
+    assert align_folder(options(photos, out, **every)).crops == 5
+    assert {path.name for path in out.glob("both*")} == {"both.png", "both~2.png"}
+
+
+def test_the_kept_center_of_a_tiny_picture_is_taken_back(photos, tmp_path):
+    (photos / "tiny.png").write_bytes(encode_png(np.full((7, 9, 3), 90, np.uint8)))
+    align_folder(options(photos, tmp_path / "a", rules=AlignRules(on_miss="keep-center")))
+    report = align_folder(options(photos, tmp_path / "b", landmarks=tmp_path / "a" / "landmarks.tsv"))
+    assert "E_LANDMARK" not in report.refused and report.remarks["no-face"] == 2
+    assert (tmp_path / "a" / "tiny.png").read_bytes() == (tmp_path / "b" / "tiny.png").read_bytes()
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "key\tx1\ty1\tx2\ty2\tx3\ty3\tx4\ty4\tx5\ty5\n"])
+def test_a_file_without_landmarks_says_so(photos, tmp_path, text):
+    (tmp_path / "marks.tsv").write_text(text)
+    with pytest.raises(SpecError, match=r"there are no landmarks in it.*key x1 y1"):
+        align_folder(options(photos, tmp_path / "out", landmarks=tmp_path / "marks.tsv"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_keys_that_do_not_match_are_shown_beside_each_other(photos, tmp_path):
     table = tmp_path / "marks.tsv"
     table.write_bytes(table_bytes([LandmarkRow("photos/anna/one.png", tuple(TEMPLATE.ravel()))]))

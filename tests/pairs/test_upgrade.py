@@ -7,6 +7,7 @@ that version wrote it.
 
 import json
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -144,6 +145,25 @@ def test_killed_upgrades_go_on(folder):
         upgrade(root)
         assert tree(root) == expected, delay
     assert hits > 4
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_upgrade_killed_while_it_removes_what_is_old(old, folder, monkeypatch, at):
+    plain = unpack_into(folder / "plain")
+    upgrade(plain)
+    real, calls = shutil.rmtree, iter(range(9))
+
+    def killed(path, *args, **options):
+        if next(calls) == at:
+            raise SystemExit
+        real(path, *args, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(SystemExit):
+        upgrade(old)
+    monkeypatch.undo()
+    upgrade(old)
+    assert tree(old) == tree(plain) and not list((old / "tmp").iterdir())
 
 
 def test_a_stop_keeps_what_is_done(old, folder):

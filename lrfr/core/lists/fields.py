@@ -81,9 +81,22 @@ def read_rows(
     for index, row in enumerate(rows):
         if allowed and len(row.fields) not in ((*allowed, *header) if index == 0 else allowed):
             raise error(
-                f"expected '{expected}', found {len(row.fields)} fields", file=str(path), line=row.number
+                f"expected '{expected}', found {len(row.fields)} fields",
+                file=str(path),
+                line=row.number,
+                hint=separator_hint(" ".join(row.fields)),
             )
     return rows
+
+
+def separator_hint(line: str) -> str | None:
+    """Return what to say of a line whose fields seem to stand apart by a mark that separates none, None of
+    others.
+    """
+    mark = next((mark for mark in ("|", "::", ":") if mark in line), None)
+    if mark is None or any(known in line for known in _SEPARATORS):
+        return None
+    return f"'{mark}' separates no fields: write a tab, a comma or a semicolon in its place"
 
 
 def _separator_of(text: str, allowed: Sequence[int]) -> str | None:
@@ -202,7 +215,8 @@ def read_keyed(
         elif parsed is None and not (
             not found and shape.is_header(line.replace(",", " ").split(), index == 0)
         ):
-            raise error(f"expected '{shape.expected}'", file=str(path), line=number)
+            said = f"expected '{shape.expected}'"
+            raise error(said, file=str(path), line=number, hint=separator_hint(line))
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError, as_path
-from lrfr.core.files import canonical, make_folder, read_bytes, write_whole
+from lrfr.core.files import canonical, make_folder, read_bytes, sweep, write_whole
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.result_files import read_results
@@ -104,11 +104,12 @@ class Quickstart:
         """
         with store_lock(self.folder):
             if not self.going_on:
-                write_whole(self.folder / TABLE, self.look.people_table().encode("utf-8", "surrogateescape"))
+                sweep(self.folder)
                 text = yaml.safe_dump(
                     dict(self.plan.declared), sort_keys=False, width=110, allow_unicode=True
                 )
                 write_whole(self.folder / FILE, (_HEAD + text).encode())
+                write_whole(self.folder / TABLE, self.look.people_table().encode("utf-8", "surrogateescape"))
                 write_whole(self.folder / ASKED, canonical(vars(self.asked)))
             return self.experiment.run(hooks=hooks)
 
@@ -209,9 +210,19 @@ def _begun(folder: Path) -> Asked | None:
             return Asked(**json.loads(read_bytes(path)))
         except (ValueError, TypeError):
             raise DataError("not what lrfr quickstart wrote", file=str(path)) from None
-    if folder.exists() and (not folder.is_dir() or any(item.name != ".lock" for item in folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and _is_beginning(folder)):
         raise SpecError("something else lies here", file=str(folder), hint="choose another --out")
     return None
+
+
+def _is_beginning(folder: Path) -> bool:
+    """Return whether a folder holds nothing but what a quickstart writes before it notes what was asked for:
+    it was killed that early.
+    """
+    being_written = tuple(f"{name}." for name in (FILE, TABLE, ASKED))
+    names = {item.name for item in folder.iterdir() if not item.name.startswith(being_written)} - {".lock"}
+    ours = FILE in names and read_bytes(folder / FILE).startswith(_HEAD.encode())
+    return not names or (ours and names <= {FILE, TABLE})
 
 
 def _same(before: Asked, asked: Asked, minutes: float | None, place: tuple[str, Path]) -> Asked:

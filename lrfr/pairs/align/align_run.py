@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -16,7 +16,7 @@ from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.detectors.table import open_detector
 from lrfr.pairs.align.fit_sheet import fit_sheet
 from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
-from lrfr.pairs.align.photo_list import Photo, PhotoList, list_photos, name_fault, taken_twice
+from lrfr.pairs.align.photo_list import Photo, PhotoList, list_photos, name_fault, own_names, taken_twice
 from lrfr.pairs.align.photo_task import TMP, DetectorChoice, PhotoRow, PhotoTask, reason_of
 from lrfr.pairs.executors.dispatch import Runner
 
@@ -109,14 +109,13 @@ def align_folder(options: AlignOptions, runner: Runner = Runner()) -> AlignRepor
     with store_lock(options.out):
         make_folder(options.out / TMP)
         sweep(options.out / TMP)
-        state = AlignState(options.out)
+        state = _state(options, listed)
         settings = state.check(settings, given is not None)
         todo, misnamed = _sort(listed, state, given)
         with state.start(settings) as journal:
             removed = state.add(misnamed, journal)
-            removed += _align(
-                _tasks(options, listed, todo, given), len(listed.photos), (state, journal), runner
-            )
+            tasks = [replace(task, taken=state.owned) for task in _tasks(options, listed, todo, given)]
+            removed += _align(tasks, len(listed.photos), (state, journal), runner)
         removed += state.keep_only(photo.key for photo in listed.photos)
         report = _report(listed, state, given, (len(todo), removed))
         _write(options, settings, state, report)
@@ -140,10 +139,16 @@ def plan_alignment(options: AlignOptions) -> tuple[int, int, int]:
     """
     listed = list_photos(options.photos, options.out)
     given = _given(options, listed) if options.landmarks else None
-    state = AlignState(options.out)
+    state = _state(options, listed)
     state.check(_settings(options), given is not None)
     todo, _ = _sort(listed, state, given)
     return len(listed.photos), len(todo), len(listed.passed_over)
+
+
+def _state(options: AlignOptions, listed: PhotoList) -> AlignState:
+    state = AlignState(options.out)
+    state.owned = own_names(photo.key for photo in listed.photos)
+    return state
 
 
 def _settings(options: AlignOptions) -> Settings:

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from lrfr.core.errors import EnvironmentFault, SpecError
 from lrfr.core.files import canonical, sha256_file, write_atomic, write_fault
+from lrfr.pairs.align.photo_list import crop_name, crop_names
 from lrfr.pairs.align.photo_task import TMP, PhotoRow
 
 STATE = ".align.jsonl"
@@ -53,6 +54,8 @@ class AlignState:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.rows: dict[str, PhotoRow] = {}
+        # names that belong to photographs' own crops now, whose further faces' they once may have been
+        self.owned: frozenset[str] = frozenset()
         self.settings: dict[str, object] | None = None
         self.table_sha256 = ""
         path = out / STATE
@@ -105,8 +108,11 @@ class AlignState:
         return Settings(**{**settings.told(), **self.settings}) if given else settings  # type: ignore[arg-type]
 
     def holds(self, row: PhotoRow) -> bool:
-        """Return whether all crops of a row lie there in full."""
-        return all(_size(self.out / crop.crop) == crop.bytes for crop in row.crops)
+        """Return whether all crops of a row lie there in full, under the names that they have now."""
+        names = [crop.crop for crop in row.crops]
+        return names == crop_names(row.key, len(names), self.owned) and all(
+            _size(self.out / crop.crop) == crop.bytes for crop in row.crops
+        )
 
     def start(self, settings: Settings) -> TextIO:
         """Write what is known and return the file that new rows are added to."""
@@ -127,7 +133,8 @@ class AlignState:
         gone: set[str] = set()
         for row in rows:
             before = self.rows.get(row.key)
-            gone |= _crops([before] if before else []) - _crops([row])
+            left = _crops([before] if before else []) - _crops([row])
+            gone |= {name for name in left if name == crop_name(row.key) or name not in self.owned}
             self.rows[row.key] = row
             into.write(canonical(row.to_json()).decode("ascii"))
         into.flush()

@@ -16,6 +16,7 @@ from lrfr.core.files import read_bytes
 from lrfr.core.image import ImageU8, check_image, decode
 from lrfr.core.landmarks import TEMPLATE, align
 from lrfr.core.progress import SILENT, Hooks, Stopped
+from lrfr.pairs.align.checks import landmark_fault
 from lrfr.pairs.align.detectors.base import Detections, Detector
 from lrfr.pairs.align.detectors.table import open_detector
 from lrfr.pairs.align.landmark_fit import TEMPLATE_PX, Fit, fit_landmarks
@@ -23,7 +24,7 @@ from lrfr.pairs.align.landmark_fit import TEMPLATE_PX, Fit, fit_landmarks
 FACES = ("largest", "center", "all")
 ON_MISS = ("keep-center", "skip")
 # raised whenever the same detections may give another choice of face or other landmarks
-REVISION = 1
+REVISION = 2
 # pictures whose shorter side is below this are looked at enlarged, too, where nothing was found
 SMALL_PICTURE_PX = 200
 ZOOMS = (1, 2, 3)
@@ -181,10 +182,19 @@ def detect_faces(image: ImageU8, detector: Detector) -> Detections:
             larger = np.asarray(
                 cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC), np.uint8
             )
-        found = detector.detect(larger).shrunk(zoom)
+        found = _plausible(detector.detect(larger).shrunk(zoom), image.shape[0], image.shape[1])
         if len(found):
             break
     return found
+
+
+def _plausible(found: Detections, height: int, width: int) -> Detections:
+    """Leave out what would be refused if a person brought it: the table of an alignment can be used again."""
+    marks = np.round(found.landmarks_5xy, DECIMALS)
+    kept = [at for at, points in enumerate(marks) if not landmark_fault(points, height, width)]
+    if len(kept) == len(found):
+        return found
+    return Detections(found.boxes_xyxy[kept], found.landmarks_5xy[kept], found.scores[kept])
 
 
 def choose(found: Detections, height: int, width: int, face: str) -> list[int]:

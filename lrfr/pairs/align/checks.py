@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault, SpecError
-from lrfr.pairs.align.landmark_fit import Fit, fit_landmarks
+from lrfr.pairs.align.landmark_fit import TEMPLATE_PX, Fit, fit_landmarks
 
 Points = NDArray[np.float64]
 # a profile leaves 14 px, swapped eyes 23
@@ -16,7 +16,7 @@ MOST_RESIDUAL_PX = 18.0
 # further than this no upright photograph of a standing head is turned
 MOST_TURN_DEG = 60.0
 LEAST_COVERED = 0.3
-# eye distances below 3 px: nothing of a face is left
+# eye distances below 3 px: nothing of a face is left, unless it is the whole of a tiny picture
 MOST_SCALE = 12.0
 SAMPLE = 64
 # the habits of fewer faces say nothing about a file
@@ -39,15 +39,15 @@ def landmark_fault(points: Points, height: int, width: int) -> str:
         fit = fit_landmarks(points, height, width)
     except ImageFault as fault:
         return fault.detail
-    return _fault_of(fit)
+    return _fault_of(fit, min(height, width))
 
 
-def _fault_of(fit: Fit) -> str:
+def _fault_of(fit: Fit, shorter_px: int) -> str:
     if fit.residual_px > MOST_RESIDUAL_PX:
         return f"the points lie {fit.residual_px:.0f} px off a face, at most {MOST_RESIDUAL_PX:.0f} are taken"
     if fit.covered < LEAST_COVERED:
         return f"only {fit.covered:.0%} of the crop lies in the picture"
-    if fit.scale > MOST_SCALE:
+    if fit.scale > max(MOST_SCALE, 1.1 * TEMPLATE_PX / max(1, shorter_px)):
         return f"the face would be enlarged {fit.scale:.0f} times"
     return ""
 
@@ -61,12 +61,19 @@ def check_landmarks(keys: Sequence[str], marks: Mapping[str, Sequence[float]], f
         file: where they come from, for messages.
 
     Raises:
-        SpecError: no key matches, or as :func:`check_convention`.
+        SpecError: there are no landmarks in it, no key matches, or as :func:`check_convention`.
 
     """
+    if not marks:
+        raise SpecError(
+            "there are no landmarks in it",
+            file=file,
+            hint="a line a face: key x1 y1 ... x5 y5, as 'lrfr align PHOTOS --out aligned' writes them into "
+            "aligned/landmarks.tsv",
+        )
     matching = [key for key in keys if key in marks]
     if keys and not matching:
-        theirs = next(iter(marks), "nothing")
+        theirs = next(iter(marks))
         raise SpecError(
             f"0 of {len(marks)} keys match; the file's look like '{theirs}', the source's like '{keys[0]}'",
             file=file,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from lrfr.pairs.sources.base import SKIPS, Face, Place, Source
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.sources.table import open_source
 
+_FURTHER = re.compile(r"~\d+\.[^./]+$")
 _JPEG = (".jpg", ".jpeg")
 
 
@@ -101,6 +103,21 @@ def crop_name(key: str, number: int = 0) -> str:
     if suffix.lower() not in (*_JPEG, ".png"):
         stem, suffix = key, ".png"
     return f"{stem}{suffix}" if number == 0 else f"{stem}~{number + 1}{suffix}"
+
+
+def crop_names(key: str, count: int, taken: Collection[str] = ()) -> list[str]:
+    """Return the names of a photograph's crops; those of its further faces pass over names in ``taken``."""
+    names, number = [crop_name(key)], 0
+    while len(names) < count:
+        number += 1
+        name = crop_name(key, number)
+        names += [] if name in taken else [name]
+    return names[:count]
+
+
+def own_names(keys: Iterable[str]) -> frozenset[str]:
+    """Return the names of first crops that look like those of another photograph's further faces."""
+    return frozenset(name for name in map(crop_name, keys) if _FURTHER.search(name))
 
 
 def is_jpeg(name: str) -> bool:

@@ -14,7 +14,7 @@ from lrfr.pairs.align.aligner import Aligned, AlignRules, Remark, align_photo, c
 from lrfr.pairs.align.checks import landmark_fault
 from lrfr.pairs.align.detectors.table import open_detector
 from lrfr.pairs.align.landmark_table import LandmarkRow
-from lrfr.pairs.align.photo_list import Photo, crop_name, is_jpeg
+from lrfr.pairs.align.photo_list import Photo, crop_names, is_jpeg
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.sources.base import Source
 
@@ -121,6 +121,7 @@ class PhotoTask:
         rules: how crops are cut.
         detector: what finds faces.
         given: landmarks by key, as a person left them; None detects.
+        taken: names that the crops of further faces may not have.
 
     """
 
@@ -130,6 +131,7 @@ class PhotoTask:
     rules: AlignRules
     detector: DetectorChoice = DetectorChoice()
     given: dict[str, tuple[LandmarkRow, ...]] | None = field(default=None, hash=False)
+    taken: frozenset[str] = frozenset()
 
     def run(self) -> PhotoReport:
         """Align them and write their crops."""
@@ -142,7 +144,8 @@ class PhotoTask:
             found = self._given(photo, image) if given else self._detect(image)
         except ImageFault as fault:
             return PhotoRow(photo.key, photo.stamp, (), given, fault.code, fault.detail)
-        return PhotoRow(photo.key, photo.stamp, tuple(self._keep(photo, item) for item in found), given)
+        names = crop_names(photo.key, len(found), self.taken)
+        return PhotoRow(photo.key, photo.stamp, tuple(map(self._keep, names, found)), given)
 
     def _pixels(self, photo: Photo) -> ImageU8:
         content = self.source.read(photo.place)
@@ -168,10 +171,9 @@ class PhotoTask:
             cuts.append(replace(cut, number=number))
         return cuts
 
-    def _keep(self, photo: Photo, found: Aligned) -> CropRow:
+    def _keep(self, name: str, found: Aligned) -> CropRow:
         """Write one crop and return its row."""
         assert found.crop is not None and found.landmarks_5xy is not None and found.fit is not None
-        name = crop_name(photo.key, found.number)
         data = encode_jpeg(found.crop, JPEG_QUALITY, "444") if is_jpeg(name) else encode_png(found.crop)
         path = self.out / name
         make_folder(path.parent)

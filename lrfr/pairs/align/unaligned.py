@@ -61,7 +61,7 @@ def unaligned_warning(source: Source, listed: Sequence[Face]) -> str:
         return ""
     return (
         f"W_UNALIGNED: these do not look like aligned faces (likeness {mean:.2f}; aligned ones give "
-        f"{LEAST_MEAN} and more): cut them first by 'lrfr align PHOTOS --out aligned', or give --align"
+        f"{LEAST_MEAN} and more): cut them first by 'lrfr align PHOTOS --out aligned', or give --align detect"
     )
 
 

@@ -162,7 +162,8 @@ def wish(
         if spec.image.size_px != ingest.options.prepare.size_px:
             raise SpecError(
                 f"spec '{spec.name}' is for {spec.image.size_px} px images, the base has "
-                f"{ingest.options.prepare.size_px} px"
+                f"{ingest.options.prepare.size_px} px",
+                hint=f"--size {spec.image.size_px}, or --set image.size={ingest.options.prepare.size_px}",
             )
     return Wish(ingest, tuple(wanted), view, options, before)
 

@@ -5,7 +5,6 @@ anew.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from lrfr.core.files import (
     check_space,
     make_folder,
     sweep,
+    temp_name,
     write_atomic,
     write_fault,
 )
@@ -41,7 +41,7 @@ from lrfr.pairs.format.records import Record
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows, write_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, write_shard
 from lrfr.pairs.format.shard_layout import hr_row_bytes, shard_spans
-from lrfr.pairs.format.store_files import StoreFiles, open_store
+from lrfr.pairs.format.store_files import StoreFiles, open_store, remove
 from lrfr.pairs.format.view_manifest import View, ViewPart
 from lrfr.pairs.views import ViewRows, select_rows, view_id
 
@@ -117,7 +117,7 @@ def upgrade(root: str | Path, to: str | Path | None = None, hooks: Hooks = SILEN
             _view(path, target, by_id, variants, done)
         REGISTRY.clear()
         if to is None and not done.left:
-            _remove_older(old.root)
+            _remove_older(target)
     return done
 
 
@@ -257,14 +257,15 @@ def _view(
     done.renamed.append(Renamed("view", older.id, new_id))
 
 
-def _remove_older(root: Path) -> None:
-    """Remove the parts of the old layout, variants before bases; a manifest goes first, so that nothing half
-    removed looks whole.
+def _remove_older(target: StoreFiles) -> None:
+    """Remove the parts of the old layout, variants before bases; each is first renamed into the folder of
+    temporary files, which every run sweeps: one that is killed leaves nothing half removed.
     """
     for place in ("lr/*/manifest.json", "base/*/manifest.json"):
-        for path in older_files(root, place):
+        for path in older_files(target.root, place):
+            going = temp_name(target.tmp, path.parent.name)
             try:
-                path.unlink()
-                shutil.rmtree(path.parent)
+                path.parent.rename(going)
             except OSError as error:
-                raise write_fault(error, path, 0) from error
+                raise write_fault(error, path.parent, 0) from error
+            remove(going)

@@ -27,7 +27,7 @@ from lrfr.core.errors import DataError, SpecError, as_path, check_kind, did_you_
 from lrfr.core.files import make_folder, sha256_hex, write_fault, write_if_other
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.remote.address import is_address
-from lrfr.pairs.format.remote.mirror import open_address
+from lrfr.pairs.format.remote.mirror import Mirror, open_address
 from lrfr.pairs.format.rows import StoredRows, check_file, map_array
 from lrfr.pairs.format.sealed import check_layout, read_head
 from lrfr.pairs.format.view_manifest import Forgetting, SourceReport, View, ViewPart
@@ -109,13 +109,13 @@ class StoreFiles:
         """
         path = self.view_path(name)
         if not path.exists():
+            mirror = Mirror.of(self.root)
+            where = mirror.address.url if mirror else str(self.root)
             if not self.bases():
-                raise SpecError(
-                    "there is no store here", file=str(self.root), hint="lrfr make-pairs writes one"
-                )
+                raise SpecError("there is no store here", file=where, hint="lrfr make-pairs writes one")
             fate = self.fate(name)
             said = f"the view '{name}' was {fate}" if fate else f"no view '{name}'"
-            raise SpecError(said, file=str(self.root), hint=did_you_mean(name, self.views()))
+            raise SpecError(said, file=where, hint=did_you_mean(name, self.views()))
         return View.read(path)
 
     def report(self, name: str) -> SourceReport | None:

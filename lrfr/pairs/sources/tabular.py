@@ -14,6 +14,7 @@ from typing import Any
 from lrfr.core.errors import ImageFault, SpecError
 from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import read_lines, read_rows
+from lrfr.core.lists.fields import separator_hint
 from lrfr.pairs.sources.base import (
     Content,
     Face,
@@ -228,7 +229,9 @@ def _column(table: Table, names: Sequence[str], path: Path) -> str:
     found = _find(table.columns, names)
     if found is None:
         columns = ", ".join(name[:40] for name in table.columns)[:400]
-        raise SpecError(f"no column {' or '.join(names)}", file=str(path), line=1, hint=f"columns: {columns}")
+        hint = separator_hint(columns) if len(table.columns) == 1 else None
+        hint = f"columns: {columns}" + (f"; {hint}" if hint else "")
+        raise SpecError(f"no column {' or '.join(names)}", file=str(path), line=1, hint=hint)
     return found
 
 

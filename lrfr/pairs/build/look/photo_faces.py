@@ -10,7 +10,7 @@ import numpy as np
 
 from lrfr.pairs.align.aligner import flag_of
 from lrfr.pairs.align.landmark_table import LandmarkRow
-from lrfr.pairs.align.photo_list import crop_name
+from lrfr.pairs.align.photo_list import crop_names
 from lrfr.pairs.build.look.face_cache import FaceCache, cache_path
 from lrfr.pairs.build.look.face_search import FaceReport, FaceTask, FoundFaces, search_digest
 from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
@@ -125,6 +125,7 @@ def _search(
 def _joined(photos: FaceList, scanned: ScanTable, found: Mapping[int, FoundFaces]) -> PhotoFaces:
     """Return a face for each that was found, and one refused for each photograph of which none is used."""
     taken = {photo.key for photo in photos}
+    further = set[str]()
     faces, items, table = FaceList(), list[Scanned](), list[LandmarkRow]()
     used = held = 0
     for row, photo in enumerate(photos):
@@ -135,12 +136,14 @@ def _joined(photos: FaceList, scanned: ScanTable, found: Mapping[int, FoundFaces
             items.append(refused)
             continue
         used, held = used + 1, held + len(seen.faces)
+        names = crop_names(photo.key, len(seen.faces), taken)
         for number, face in enumerate(seen.faces):
-            key = crop_name(photo.key, number) if number else photo.key
+            key = names[number] if number else photo.key
             faces.append(replace(photo, key=key))
-            if number and key in taken:
-                items.append(Scanned(code="E_KEY", detail="another photograph has its name"))
+            if number and key in further:
+                items.append(Scanned(code="E_KEY", detail="another photograph's face has its name"))
                 continue
+            further |= {key} if number else set()
             flags = tuple(flag_of(remark.code) for remark in face.remarks)
             items.append(replace(item, flags=(*(item.flags if not number else ()), *flags)))
             table.append(replace(face, key=key))

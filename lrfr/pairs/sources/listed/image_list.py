@@ -12,7 +12,7 @@ from pathlib import Path
 from lrfr.core.errors import SpecError
 from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import read_text
-from lrfr.core.lists.fields import one_row
+from lrfr.core.lists.fields import one_row, separator_hint
 from lrfr.core.lists.text import lines_of
 from lrfr.pairs.sources.base import Face, Listing, Tally, identity_name
 from lrfr.pairs.sources.folder import FilesSource
@@ -176,7 +176,8 @@ def _form_of(lines: Sequence[str], path: Path) -> tuple[_Splitter, _Form]:
             "no line names an image file",
             file=str(path),
             line=1,
-            hint="expected 'path label' or MXNet's .lst",
+            hint=next(filter(None, map(separator_hint, lines)), None)
+            or "expected 'path label' or MXNet's .lst",
         )
     return best[1], best[2]
 
