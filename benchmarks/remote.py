@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import lrfr
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.remote.store_index import write_index
 
 

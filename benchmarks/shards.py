@@ -231,7 +231,7 @@ def sizes(store: Path, pairs: list[Pair], folder: Path) -> dict[str, float]:
 
 def cold(store: Path, rows: int) -> dict[str, float]:
     """Bytes read over bytes needed for one epoch in block order, the page cache dropped before (Linux)."""
-    from lrfr.pairs.format.lmdb_files import REGISTRY
+    from lrfr.pairs.format.disk.lmdb_files import REGISTRY
     from lrfr.pairs.format.reader import open_base
     from lrfr.pairs.reading.order import epoch_order
 

@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture
 def folder():
     """A new folder in memory, removed afterwards; open shards are closed on both sides."""
-    from lrfr.pairs.format.lmdb_files import REGISTRY
+    from lrfr.pairs.format.disk.lmdb_files import REGISTRY
     from tests.pairs.toy import fast_folder
 
     made = fast_folder()

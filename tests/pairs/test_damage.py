@@ -13,9 +13,9 @@ from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.pairs.care.repair import repair
 from lrfr.pairs.care.verify import check_shard, verify
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_pages import salvage
 from lrfr.pairs.format.manifests import shard_origins
-from lrfr.pairs.format.records import salvage
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.toy import SPEC, build, ingest, tree

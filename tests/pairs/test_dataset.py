@@ -17,7 +17,7 @@ from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.build.view_file import ViewOptions
-from lrfr.pairs.format.lmdb_files import REGISTRY, Registry
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY, Registry
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
 from lrfr.pairs.reading.order import epoch_order

@@ -24,8 +24,9 @@ from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format import lmdb_files
-from lrfr.pairs.format.rows import map_array, row_files
+from lrfr.pairs.format.disk import lmdb_files
+from lrfr.pairs.format.disk.array_file import map_array
+from lrfr.pairs.format.rows import row_files
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
 from lrfr.pairs.sources.base import Face
@@ -245,12 +246,12 @@ def test_exports_cards_and_spawned_readers_of_a_grown_view_are_those_of_a_whole_
 def test_reading_many_shards_lists_no_folder_and_keeps_them_open(folder, monkeypatch):
     write(folder / "s", Some(ids=60))  # 480 rows: eight shards of HR and of each variant
     extend(folder / "s", Some(ids=70))
-    dataset, opened, real = PairDataset(folder / "s"), [], lmdb_files._open_env
+    dataset, opened, real = PairDataset(folder / "s"), [], lmdb_files._open_file
     lmdb_files.REGISTRY.clear()
     registry = lmdb_files.Registry()
     registry._limit = 4
     monkeypatch.setattr("lrfr.pairs.format.reader.REGISTRY", registry)
-    monkeypatch.setattr(lmdb_files, "_open_env", lambda *args: opened.append(args[0]) or real(*args))
+    monkeypatch.setattr(lmdb_files, "_open_file", lambda *args: opened.append(args[0]) or real(*args))
     monkeypatch.setattr(os, "scandir", lambda path: pytest.fail(f"{path} was listed"))
     for epoch in range(4):
         for first in range(0, 560, 40):

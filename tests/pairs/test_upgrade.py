@@ -24,7 +24,7 @@ from lrfr.pairs.care.repair import repair
 from lrfr.pairs.care.upgrade import upgrade
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.reader import Folder, ShardSet
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.reading.dataset import PairDataset

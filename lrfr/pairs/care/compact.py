@@ -13,7 +13,7 @@ from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.build.plan import base_identity, content_identity, variant_identity
 from lrfr.pairs.columns.column_carry import Origin, carry_columns
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.manifests import LR_CODEC, BaseManifest, Sidecar, VariantManifest
 from lrfr.pairs.format.reader import ShardSet
 from lrfr.pairs.format.records import Record, lr_record
@@ -114,7 +114,7 @@ class _Copy:
     def _records(self, reader: ShardSet, place: ShardPlace) -> Iterator[Record]:
         for row in range(place.start, place.stop):
             found = reader.stored(int(self.rows[row]))
-            yield found._replace(row=row, payload=bytes(found.payload), tail=bytes(found.tail), owner=None)
+            yield found._replace(row=row, payload=bytes(found.payload), tail=bytes(found.tail))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def taken_over(reader: ShardSet, place: ShardPlace) -> Iterator[Record]:
     """Yield HR records as they are."""
     for row in range(place.start, place.stop):
         found = reader.record(row)
-        yield found._replace(payload=bytes(found.payload), tail=bytes(found.tail), owner=None)
+        yield found._replace(payload=bytes(found.payload), tail=bytes(found.tail))
 
 
 def kept_anew(reader: ShardSet, base: ShardSet, place: ShardPlace, digest: str) -> Iterator[Record]:

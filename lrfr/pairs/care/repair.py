@@ -25,7 +25,7 @@ from lrfr.pairs.build.tasks import HrTask, LrTask
 from lrfr.pairs.care.verify import AnyManifest, check_folder, check_shard, read_folder
 from lrfr.pairs.executors.base import refuse_while_imported
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.manifests import BaseManifest, shard_origins
 from lrfr.pairs.format.reader import Folder
 from lrfr.pairs.format.rows import row_files

@@ -34,7 +34,7 @@ from lrfr.pairs.care.older_layout import (
 )
 from lrfr.pairs.care.older_records import agrees, kept_anew, taken_over
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.reader import Folder, ShardSet, open_base
 from lrfr.pairs.format.records import Record

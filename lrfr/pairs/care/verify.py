@@ -16,10 +16,11 @@ from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.build.look.report_files import report_faults
 from lrfr.pairs.columns.column_manifest import unfinished_columns
 from lrfr.pairs.columns.column_store import column_faults
-from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY, Expected
+from lrfr.pairs.format.disk.lmdb_pages import salvage
 from lrfr.pairs.format.manifests import BaseManifest, Origin, ShardEntry, VariantManifest, shard_origins
 from lrfr.pairs.format.reader import Folder
-from lrfr.pairs.format.records import Block, block_key, decodes, read_block, salvage, store_seed, unpack
+from lrfr.pairs.format.records import Block, block_key, decodes, read_block, store_seed, unpack
 from lrfr.pairs.format.rows import check_file
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import Forgetting, View, ViewPart
@@ -193,7 +194,6 @@ def check_shard(folder: Path, shard: ShardEntry, sealed: Sealed, deep: bool = Fa
         fault = _check_file(path, size, sha256)
         if fault:
             findings.append(Finding(str(path), f"rows {shard.start} to {shard.stop - 1}", fault))
-    # a file of another size must not be mapped: the process would die
     size_is_right = data.exists() and data.stat().st_size == shard.bytes
     # whole files are hashed already; records are looked at only to say which of them are damaged
     damaged = any(finding.file == str(data) for finding in findings)
@@ -208,13 +208,14 @@ def _opened(path: Path, shard: ShardEntry) -> Blocks:
     """Return what gives the blocks of a file whose bytes are as they were written."""
 
     def block(number: int) -> Block:
-        return REGISTRY.file(str(path), Expected(shard.bytes)).block(number)
+        opened = REGISTRY.file(str(path), Expected(shard.bytes))
+        return read_block(memoryview(opened.value(block_key(number))))
 
     return block
 
 
 def _salvaged(path: Path) -> Blocks:
-    """Return what gives the blocks of a damaged file, whose map LMDB could leave."""
+    """Return what gives the blocks of a damaged file, which LMDB could leave."""
     values = salvage(path.read_bytes())
 
     def block(number: int) -> Block:
@@ -253,8 +254,6 @@ def _check_records(path: Path, shard: ShardEntry, sealed: Sealed, block_of: Bloc
                 for row in rows
                 if (fault := _fault(block, row, block_rows, seed))
             ]
-            # the registry can let go of the file only when nothing here holds it
-            del block
         except DataError as error:
             findings.append(Finding(str(path), f"rows {rows.start} to {rows.stop - 1}", error.message))
     if not findings and logical.hexdigest() != shard.records:

@@ -1,10 +1,9 @@
-"""Reading columns: memory-mapped chunks behind one array."""
+"""Reading columns: chunks on disk behind one array."""
 
 from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from lrfr.core.errors import DataError
 from lrfr.core.files import sha256_file
 from lrfr.pairs.columns.column_manifest import Chunk, ColumnManifest, ColumnPlace
+from lrfr.pairs.format.disk.array_file import ArrayFile
 from lrfr.pairs.format.remote.mirror import keep
 
 Index = int | slice | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
@@ -22,7 +22,7 @@ _HINT = "lrfr store verify; remove the column's folder and write it again"
 
 
 class BaseColumn:
-    """The column of one base. Chunks are checked and mapped when they are first needed, so it may be pickled
+    """The column of one base. Chunks are checked and opened when they are first needed, so it may be pickled
     and carried across a fork.
 
     Args:
@@ -43,7 +43,7 @@ class BaseColumn:
                 hint=_HINT,
             )
         self._present: NDArray[np.bool_] | np.bool_ | None = None
-        self._maps: dict[int, NDArray[Any]] = {}
+        self._files: dict[int, ArrayFile] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -58,7 +58,8 @@ class BaseColumn:
     def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of some rows have a value."""
         if self._present is None:
-            self._present = self._open(self.manifest.present) if self.manifest.present else np.True_
+            mask, all_rows = self.manifest.present, np.arange(len(self))
+            self._present = self._open(mask).take(all_rows) if mask else np.True_
         return np.broadcast_to(self._present, len(self))[rows]
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -83,53 +84,39 @@ class BaseColumn:
         chunks = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(chunks).tolist():
             members = np.flatnonzero(chunks == number)
-            found[members] = self.chunk(number)[rows[members] - self._starts[number]]
+            found[members] = self._chunk(number).take(rows[members] - self._starts[number])
         return found
 
-    def chunk(self, number: int) -> NDArray[Any]:
-        """Return the rows of one chunk, mapped.
-
-        Raises:
-            DataError: it is missing or damaged.
-
-        """
-        found = self._maps.get(number)
+    def _chunk(self, number: int) -> ArrayFile:
+        """Return the file of one chunk."""
+        found = self._files.get(number)
         if found is None:
             with self._lock:
-                found = self._maps.get(number)
+                found = self._files.get(number)
                 if found is None:
-                    found = self._maps[number] = self._open(self.manifest.chunks[number])
+                    found = self._files[number] = self._open(self.manifest.chunks[number])
         return found
 
-    def _open(self, chunk: Chunk) -> NDArray[Any]:
+    def _open(self, chunk: Chunk) -> ArrayFile:
         path = self.folder / chunk.file
         held = keep(path, chunk.bytes, chunk.sha256)
-        fault = chunk_fault(path, chunk, self.check)
-        if fault:
-            raise DataError(fault, file=str(path), hint=_HINT)
         try:
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise DataError(f"not an array: {error}", file=str(path), hint=_HINT) from None
-        mask = chunk is self.manifest.present
-        shape = (chunk.rows,) if mask else (chunk.rows, *self.manifest.row_shape)
-        dtype = "bool" if mask else self.manifest.dtype
-        if not isinstance(found, np.memmap) or found.shape != shape or found.dtype != dtype:
-            raise DataError(
-                f"not the {dtype} {list(shape)} that the manifest says",
-                file=str(path),
-                hint=_HINT,
-            )
-        if held is not None:
-            weakref.finalize(found, os.close, held)
-        return found
+            fault = chunk_fault(path, chunk, self.check)
+            if fault:
+                raise DataError(fault, file=str(path), hint=_HINT)
+            mask = chunk is self.manifest.present
+            shape = (chunk.rows,) if mask else (chunk.rows, *self.manifest.row_shape)
+            return ArrayFile(path, shape, "bool" if mask else self.manifest.dtype, _HINT, held)
+        except DataError:
+            if held is not None:
+                os.close(held)
+            raise
 
 
 def chunk_fault(path: Path, chunk: Chunk, check: bool = True) -> str:
     """Return what is wrong with a chunk's file, "" if nothing."""
     try:
         size = os.stat(path).st_size
-        # a file that is too short must not be mapped: the process would die
         if size != chunk.bytes:
             return f"{size} bytes where {chunk.bytes} were written"
         if check and sha256_file(path) != chunk.sha256:

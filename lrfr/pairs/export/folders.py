@@ -64,10 +64,13 @@ def _write_column(column: RowArray, path: Path) -> None:
     """Write a column in the order of the lines of every ``metadata.jsonl``."""
     make_folder(path.parent)
     try:
-        array = np.lib.format.open_memmap(path, "w+", column.dtype, column.shape)
-        for start in range(0, len(column), COLUMN_ROWS):
-            array[start : start + COLUMN_ROWS] = column[start : start + COLUMN_ROWS]
-        array.flush()
+        # a map of a file that a full disk has no room for would end the process
+        descr = np.lib.format.dtype_to_descr(column.dtype)
+        head = {"descr": descr, "fortran_order": False, "shape": column.shape}
+        with path.open("wb") as handle:
+            np.lib.format.write_array_header_1_0(handle, head)
+            for start in range(0, len(column), COLUMN_ROWS):
+                handle.write(column[start : start + COLUMN_ROWS].tobytes())
     except OSError as error:
         raise write_fault(error, path, column.dtype.itemsize * math.prod(column.shape)) from error
 

@@ -9,6 +9,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import pread
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from lrfr.core.errors import DataError
-from lrfr.pairs.format.lmdb_files import REGISTRY, Expected, OpenFile
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY, Expected, OpenFile
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, shard_origins
 from lrfr.pairs.format.records import (
     CHECK_BYTES,
@@ -27,8 +28,8 @@ from lrfr.pairs.format.records import (
     Record,
     decode_each,
     store_seed,
-    unpack,
     unpack_head,
+    unpack_record,
 )
 from lrfr.pairs.format.remote.mirror import Mirror
 from lrfr.pairs.format.rows import StoredRows
@@ -134,8 +135,7 @@ class ShardSet:
         return self._originals().record(row)._replace(tail=bytes(found.tail))
 
     def stored(self, row: int) -> Record:
-        """Return one record as it lies in its shard; its payload is a view of the file that lives as long as
-        the record.
+        """Return one record as it lies in its shard.
 
         Raises:
             DataError: the shard or the record is damaged; names store, shard and row.
@@ -149,7 +149,11 @@ class ShardSet:
         except DataError as error:
             raise _forgotten(shard) or error from None
         try:
-            return unpack(opened.block(number), slot, own, shard.seed, verify=self._check, owner=opened)
+            offsets, start = opened.block(number)
+            if slot + 1 >= len(offsets):
+                raise DataError(f"the block has no record {slot}")
+            data = opened.read(start + offsets[slot], offsets[slot + 1] - offsets[slot])
+            return unpack_record(memoryview(data), own, shard.seed, verify=self._check)
         except DataError as error:
             place = f"store {shard.store}, row {own}"
             raise DataError(
@@ -170,8 +174,7 @@ class ShardSet:
             DataError: a shard or record is damaged; names store, shard and row.
 
         """
-        held: dict[int, OpenFile] = {}  # keeps mapped what is decoded
-        encoded = self._copied(rows) if self._fetched else self._encoded(rows, held)
+        encoded = self._by_shard(rows) if self._fetched else self._encoded(rows)
         same = [index for index, item in enumerate(encoded) if item[1] == SAME_AS_HR]
         originals: Iterator[NDArray[np.uint8]] = iter(())
         if same:
@@ -179,18 +182,14 @@ class ShardSet:
             originals = self._originals().images(some) if hr is None else (hr[index] for index in same)
         yield from decode_each(encoded, originals)
 
-    def _copied(self, rows: Sequence[int]) -> list[Encoded]:
+    def _by_shard(self, rows: Sequence[int]) -> list[Encoded]:
         """Look rows of fetched shards up, one shard after another: a cache need hold no more at once."""
         places: dict[int, list[int]] = {}
         for index, row in enumerate(rows):
             places.setdefault(bisect_right(self._starts, row) - 1, []).append(index)
         found: dict[int, Encoded] = {}
         for members in places.values():
-            held: dict[int, OpenFile] = {}
-            some = self._encoded([rows[index] for index in members], held)
-            copies = [(memoryview(bytes(item[0])), *item[1:]) for item in some]
-            found.update(zip(members, copies, strict=True))
-            del held, some
+            found.update(zip(members, self._encoded([rows[index] for index in members]), strict=True))
         return [found[index] for index in range(len(rows))]
 
     def _originals(self) -> ShardSet:
@@ -210,12 +209,13 @@ class ShardSet:
             return [len(image) for image in images]
         return [json.loads(bytes(self.record(row).tail))["native_px"] for row in rows]
 
-    def _encoded(self, rows: Sequence[int], held: dict[int, OpenFile]) -> list[Encoded]:
-        """Look rows up. Training reads through this loop: it is :func:`unpack` once more, flat, and leaves
+    def _encoded(self, rows: Sequence[int]) -> list[Encoded]:
+        """Look rows up. Training reads through this loop: it is :meth:`stored` once more, flat, and leaves
         all reporting to it.
         """
         starts, shards, verify = self._starts, self._shards, self._check
         found: list[Encoded] = []
+        held: dict[int, OpenFile] = {}
         row = 0
         try:
             for row in rows:
@@ -225,15 +225,19 @@ class ShardSet:
                 if opened is None:
                     opened = held[place] = REGISTRY.file(shard.path, shard.expected)
                 number, slot = divmod(row - shard.first, shard.block_rows)
-                view, offsets, start = opened.blocks.get(number) or opened.block(number)
-                head, end = start + offsets[slot], start + offsets[slot + 1]
-                check, length, codec, _, height, width, _, owner = unpack_head(view, head)
-                if verify and xxh3_64_intdigest(view[head + CHECK_BYTES : end], shard.seed) != check:
+                offsets, start = opened.blocks.get(number) or opened.block(number)
+                head = offsets[slot]
+                size = offsets[slot + 1] - head
+                data = memoryview(pread(opened.descriptor, size, start + head))
+                check, length, codec, _, height, width, _, owner = unpack_head(data)
+                if verify and xxh3_64_intdigest(data[CHECK_BYTES:], shard.seed) != check:
                     raise DataError("damaged")
                 if owner != row - shard.first or (codec == RAW and length != 3 * height * width):
                     raise DataError("damaged")
-                found.append((view[head + HEAD_BYTES : head + HEAD_BYTES + length], codec, height, width))
-        except (DataError, IndexError, struct.error):
+                if len(data) != size:
+                    raise DataError("cut short")
+                found.append((data[HEAD_BYTES : HEAD_BYTES + length], codec, height, width))
+        except (DataError, IndexError, struct.error, OSError):
             self.record(row)  # finds the same fault and names it
             raise
         return found

@@ -11,7 +11,6 @@ that was flipped, moved to another row or taken from another store does not pass
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -37,7 +36,7 @@ _BLOCK = struct.Struct("<4sHHI")
 _HEAD = struct.Struct("<IBBHHHI")
 _CHECK = struct.Struct("<Q")
 _RECORD = struct.Struct("<QIBBHHHI")
-HEAD_BYTES, CHECK_BYTES = _RECORD.size, _CHECK.size
+HEAD_BYTES, CHECK_BYTES, BLOCK_HEAD_BYTES = _RECORD.size, _CHECK.size, _BLOCK.size
 unpack_head = _RECORD.unpack_from
 
 Buffer = bytes | memoryview
@@ -50,9 +49,8 @@ class Record(NamedTuple):
         row: of the store.
         codec: RAW, JPEG, PNG, WEBP, ZSTD or SAME_AS_HR (whose payload is empty).
         height, width: in pixels.
-        payload: encoded by ``codec``; of a record that was read, a view of the file.
+        payload: encoded by ``codec``.
         tail: optional canonical JSON.
-        owner: keeps the file mapped for as long as the record lives.
 
     """
 
@@ -62,7 +60,6 @@ class Record(NamedTuple):
     width: int
     payload: Buffer
     tail: Buffer = b""
-    owner: object = None
 
     def pixels(self) -> NDArray[np.uint8]:
         """Decode to uint8 ``[h, w, 3]`` RGB."""
@@ -77,7 +74,7 @@ def decode_payload(payload: Buffer, codec: int, height: int, width: int) -> NDAr
     RGB.
     """
     data = np.frombuffer(payload, np.uint8)
-    # copied, because the bytes belong to the file and are read-only
+    # copied, because bytes are read-only
     if codec == RAW:
         return data.reshape(height, width, 3).copy()
     if codec == ZSTD:
@@ -150,58 +147,32 @@ def read_block(view: memoryview) -> Block:
         DataError: not a block.
 
     """
-    magic, version, _, count = _BLOCK.unpack_from(view) if len(view) >= _BLOCK.size else (b"", 0, 0, 0)
-    start = _BLOCK.size + 4 * (count + 1)
-    if magic != MAGIC or version != VERSION or len(view) < start:
+    start = offsets_start(read_count(view))
+    if len(view) < start:
         raise DataError("not a block of format LRS1")
-    return Block(view, view[_BLOCK.size : start].cast("I"), start)
+    return Block(view, view[BLOCK_HEAD_BYTES:start].cast("I"), start)
 
 
-_PAGE = struct.Struct("<QHHHH")
-_META_ROOT = struct.Struct("<QQQ")
-_NODE = struct.Struct("<HHHH")
-_BRANCH, _LEAF, _BIG = 1, 2, 1
+def read_count(head: Buffer) -> int:
+    """Return how many records a block that begins with these bytes has.
 
+    Raises:
+        DataError: not a block.
 
-def salvage(file: bytes | mmap.mmap, page_bytes: int = 4096) -> dict[bytes, memoryview]:
-    """Return the values of an LMDB file that may be damaged, by key, as far as they can be reached.
-
-    LMDB follows whatever pointers it finds, out of the file too, which ends the process; here every pointer
-    is compared with the file's end first (the layout is that of ``mdb.c``: pages with a head of 16 bytes, two
-    meta pages, nodes by offset).
     """
-    data, found, seen = memoryview(file), dict[bytes, memoryview](), set[int]()
-    metas = [place for place in (0, page_bytes) if place + 152 <= len(data)]
-    # root page, last page, transaction; the later transaction counts
-    roots = sorted((_META_ROOT.unpack_from(data, place + 128) for place in metas), key=lambda root: -root[2])
-    open_ = [root[0] for root in roots]
-    while open_:
-        number = open_.pop(0)
-        start = number * page_bytes
-        if number in seen or start + page_bytes > len(data):
-            continue
-        seen.add(number)
-        _, _, flags, lower, _ = _PAGE.unpack_from(data, start)
-        ends = data[start + 16 : start + min(max(lower, 16), page_bytes) // 2 * 2].cast("H")
-        for offset in ends if flags in (_BRANCH, _LEAF) else ():
-            if not 16 <= offset <= page_bytes - 8:
-                continue
-            low, high, kind, key_bytes = _NODE.unpack_from(data, start + offset)
-            key = start + offset + 8
-            if flags == _BRANCH:
-                open_.append(low | high << 16 | kind << 32)
-                continue
-            value, size = key + key_bytes, low | high << 16
-            if kind & _BIG and value + 8 <= len(data):
-                value = int.from_bytes(data[value : value + 8], "little") * page_bytes + 16
-            if value + size <= len(data):
-                found.setdefault(bytes(data[key : key + key_bytes]), data[value : value + size])
-    return found
+    short = len(head) < BLOCK_HEAD_BYTES
+    magic, version, _, count = (b"", 0, 0, 0) if short else _BLOCK.unpack_from(head)
+    if magic != MAGIC or version != VERSION:
+        raise DataError("not a block of format LRS1")
+    return int(count)
 
 
-def unpack(
-    block: Block, slot: int, row: int, seed: int, *, verify: bool = True, owner: object = None
-) -> Record:
+def offsets_start(count: int) -> int:
+    """Return where the records of a block of some begin, behind its head and the list of their offsets."""
+    return BLOCK_HEAD_BYTES + 4 * (count + 1)
+
+
+def unpack(block: Block, slot: int, row: int, seed: int, *, verify: bool = True) -> Record:
     """Return record ``slot`` of a block; payload and tail are views of the block.
 
     Raises:
@@ -212,18 +183,29 @@ def unpack(
     if slot + 1 >= len(offsets):
         raise DataError(f"the block has no record {slot}")
     head, end = start + offsets[slot], start + offsets[slot + 1]
-    at = head + HEAD_BYTES
-    if at > end or end > len(view):
+    if end > len(view):
         raise DataError("the record is cut short")
-    check, length, codec, channels, height, width, _, found = unpack_head(view, head)
-    if verify and xxhash.xxh3_64_intdigest(view[head + CHECK_BYTES : end], seed) != check:
+    return unpack_record(view[head:end], row, seed, verify=verify)
+
+
+def unpack_record(view: memoryview, row: int, seed: int, *, verify: bool = True) -> Record:
+    """Return the record of some bytes; payload and tail are views of them.
+
+    Raises:
+        DataError: the record is damaged, belongs to another row or to another store.
+
+    """
+    if len(view) < HEAD_BYTES:
+        raise DataError("the record is cut short")
+    check, length, codec, channels, height, width, _, found = unpack_head(view)
+    if verify and xxhash.xxh3_64_intdigest(view[CHECK_BYTES:], seed) != check:
         raise DataError("the record does not match its checksum")
     if found != row:
         raise DataError(f"the record belongs to row {found}")
-    own = {RAW: height * width * 3, SAME_AS_HR: 0}.get(codec, length)
-    if channels != 3 or codec > SAME_AS_HR or at + length > end or length != own:
+    own, end = {RAW: height * width * 3, SAME_AS_HR: 0}.get(codec, length), HEAD_BYTES + length
+    if channels != 3 or codec > SAME_AS_HR or end > len(view) or length != own:
         raise DataError("the record header is damaged")
-    return Record(row, codec, height, width, view[at : at + length], view[at + length : end], owner)
+    return Record(row, codec, height, width, view[HEAD_BYTES:end], view[end:])
 
 
 def decodes(record: Record) -> bool:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import sha256_file, sha256_hex, write_if_other
+from lrfr.pairs.format.disk.array_file import check_whole, map_array
 from lrfr.pairs.format.remote.mirror import ensure
 
 CROP_BYTES = 16
@@ -218,6 +218,7 @@ class StoredRows:
             raise AttributeError(name)
         if name not in self._columns:
             self._columns |= self._read(name)
+        check_whole(self._columns[name])
         return self._columns[name]
 
     def key(self, row: int) -> bytes:
@@ -257,28 +258,6 @@ class StoredRows:
             return found | {"order": order_of(self._seed, keys)}
         except (ValueError, KeyError, EOFError, OSError) as error:
             raise DataError(f"not a row table: {error}", file=str(path)) from None
-
-
-def map_array(path: Path) -> NDArray[Any]:
-    """Map an ``.npy`` file of plain numbers.
-
-    Raises:
-        DataError: it is none, or its header promises other than what follows (nothing is allocated).
-
-    """
-    try:
-        with path.open("rb") as handle:
-            if np.lib.format.read_magic(handle) != (1, 0):
-                raise ValueError("another version of the format")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
-            start, size = handle.tell(), path.stat().st_size
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - start:
-            raise ValueError("the header does not fit what follows")
-        # what is empty cannot be mapped
-        order: Literal["C", "F"] = "F" if fortran else "C"
-        return np.memmap(path, dtype, "r", start, shape, order) if size > start else np.empty(shape, dtype)
-    except (ValueError, TypeError, EOFError, OSError) as error:
-        raise DataError(f"not a column: {error}", file=str(path), hint="lrfr store verify") from None
 
 
 def _split(text: NDArray[np.uint8]) -> tuple[str, ...]:

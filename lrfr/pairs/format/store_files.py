@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, as_path, check_kind, did_you_mean
 from lrfr.core.files import make_folder, sha256_hex, write_fault, write_if_other
+from lrfr.pairs.format.disk.array_file import map_array
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.remote.address import is_address
 from lrfr.pairs.format.remote.mirror import Mirror, open_address
-from lrfr.pairs.format.rows import StoredRows, check_file, map_array
+from lrfr.pairs.format.rows import StoredRows, check_file
 from lrfr.pairs.format.sealed import check_layout, read_head
 from lrfr.pairs.format.view_manifest import Forgetting, SourceReport, View, ViewPart
 

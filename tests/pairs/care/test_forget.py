@@ -20,7 +20,7 @@ from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.care.forgetting.forget import finish
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.reader import Folder, ShardSet
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store

@@ -16,7 +16,7 @@ from lrfr.pairs.care.merging import merge as merging
 from lrfr.pairs.care.merging.merge import MergeOptions
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from lrfr.pairs.views import ViewRows

@@ -13,7 +13,7 @@ from lrfr.core.errors import DataError
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.test_growth import SPECS

@@ -15,7 +15,7 @@ import pytest
 
 import lrfr
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.remote import shard_cache
 from lrfr.pairs.format.remote.address import Address
 from lrfr.pairs.format.remote.store_index import StoreIndex, write_index

@@ -19,7 +19,7 @@ from lrfr.pairs.care.forgetting.name_scrub import Names, scrub
 from lrfr.pairs.care.forgetting.shard_rewrite import Rewriter, Work, cuts
 from lrfr.pairs.care.forgetting.view_move import Moves, array_bytes, moves_of, planned_moves, settle
 from lrfr.pairs.executors.run_log import RunLog
-from lrfr.pairs.format.lmdb_files import REGISTRY
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
 from lrfr.pairs.format.view_manifest import Forgetting, Moved
 

@@ -5,7 +5,6 @@ that still hold them.
 from __future__ import annotations
 
 import json
-import mmap
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from lrfr.pairs.format.store_files import StoreFiles
 PUT_IN_PLACE = "(forgotten)"
 # up to this size a name must stand alone to be found in a file that somebody has put into the folder
 MAX_BYTES = 1 << 28
+_PART_BYTES = 1 << 24
 # holds no text, or text that the act itself writes anew
 _OWN = frozenset({"base", "lr", "columns", "masks", "views", "forgotten", "tmp", "cache", ".lock"})
 
@@ -146,5 +146,11 @@ def _put_out(value: object, pattern: re.Pattern[str]) -> object:
 def _holds(path: Path, names: Names) -> bool:
     if path.stat().st_size <= MAX_BYTES:
         return names.found_in(path.read_bytes().decode("utf-8", "surrogateescape"))
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return any(data.find(name.encode("utf-8", "surrogateescape")) >= 0 for name in names.texts)
+    texts = [name.encode("utf-8", "surrogateescape") for name in names.texts]
+    overlap, tail = max(map(len, texts), default=1) - 1, b""
+    with path.open("rb") as handle:
+        while part := handle.read(_PART_BYTES):
+            if any(text in tail + part for text in texts):
+                return True
+            tail = (tail + part)[-overlap:] if overlap else b""
+    return False

@@ -175,7 +175,7 @@ class Rewriter:
 def _renumbered(reader: ShardSet, cut: Cut) -> Iterator[Record]:
     for number, row in enumerate(cut.rows.tolist(), cut.origin.start):
         found = reader.stored(row)
-        yield found._replace(row=number, payload=bytes(found.payload), tail=bytes(found.tail), owner=None)
+        yield found._replace(row=number, payload=bytes(found.payload), tail=bytes(found.tail))
 
 
 def _take_over(source: Path, folder: Path, entry: ShardEntry, tmp: Path) -> None:

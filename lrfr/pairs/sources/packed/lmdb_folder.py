@@ -8,16 +8,14 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-import lmdb
-
 from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.image import looks_like_picture
 from lrfr.core.lists import read_lines
-from lrfr.pairs.format.lmdb_files import REGISTRY, Expected
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY, Expected
+from lrfr.pairs.format.disk.lmdb_pages import MAGIC
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp, identity_name
 
 _SHAPE = re.compile(r"\d+,\s*\d+(,\s*\d+)?\)(\s+\d+)?")
-_LMDB_MAGIC = 0xBEEFC0DE
 
 
 @dataclass(frozen=True)
@@ -72,17 +70,16 @@ class LmdbFolderSource(Source):
         """Return every key with the first bytes of its value."""
         try:
             opened = REGISTRY.file(str(self._file), self._expected())
-            with opened.env.begin(buffers=True) as transaction:
-                return [(bytes(key), bytes(value[:1024])) for key, value in transaction.cursor()]
-        except (DataError, lmdb.Error) as error:
+            return list(opened.heads(1024))
+        except DataError as error:
             raise DataError(f"damaged database: {error}", file=str(self.path)) from None
 
     def read(self, place: Place) -> Content:
         """Read one value."""
         try:
             opened = REGISTRY.file(str(self._file), self._expected())
-            return bytes(opened.get(place))
-        except (DataError, lmdb.Error) as error:
+            return opened.get(place)
+        except DataError as error:
             raise ImageFault("E_READ", str(error), file=str(self.path)) from None
 
     def stamp(self, place: Place) -> tuple[int, ...] | None:
@@ -94,9 +91,7 @@ class LmdbFolderSource(Source):
         return self.path / "data.mdb" if self.path.is_dir() else self.path
 
     def _expected(self) -> Expected:
-        """Check that the file is as long as its own header says: a shorter one would end the process when it
-        is mapped.
-        """
+        """Check that the file is as long as its own header says."""
         path = self._file
         try:
             size = path.stat().st_size
@@ -144,7 +139,7 @@ def needed_bytes(pages: bytes, file: str) -> int:
         if (
             page_size < 512
             or len(pages) < start + 152
-            or struct.unpack_from("<I", pages, start + 16)[0] != _LMDB_MAGIC
+            or struct.unpack_from("<I", pages, start + 16)[0] != MAGIC
         ):
             continue
         last_page, transaction = struct.unpack_from("<QQ", pages, start + 136)

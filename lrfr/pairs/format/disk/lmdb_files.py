@@ -1,8 +1,8 @@
-"""Open LMDB files of this process: each opened once, checked before it is mapped, never carried across a
-fork.
+"""Open LMDB files of this process: each opened once, checked before it is read, never out of its bounds.
 
-LMDB refuses a second open of one file in a process, dies by SIGBUS on a truncated one and must not be used
-after a fork; this registry answers all three. It is the one deliberate piece of process-wide state in lrfr.
+Files are read by place (``pread``), not mapped: what was cut short or cannot be read is an error then, where
+touching a map would end the process, and what a map of a network file system costs is saved. The registry is
+the one deliberate piece of process-wide state in lrfr.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import functools
 import os
 import resource
 import threading
-import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from threading import get_ident
-from typing import Any
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-import lmdb
+import numpy as np
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import discard, sha256_file
-from lrfr.pairs.format.records import Block, block_key, read_block
+from lrfr.pairs.format.disk.lmdb_pages import LmdbPages
+from lrfr.pairs.format.records import BLOCK_HEAD_BYTES, HEAD_BYTES, block_key, offsets_start, read_count
 from lrfr.pairs.format.remote.mirror import Mirror, keep
 from lrfr.pairs.format.remote.shard_cache import CacheUser
 
@@ -52,43 +52,87 @@ class Expected:
     content: str = ""
 
 
-class OpenFile:
-    """One open environment with a read transaction for each thread that reads it; closed when nobody holds it
-    any more.
+class PlacedBlock(NamedTuple):
+    """A block whose head was checked: where its records lie in the file.
+
+    Attributes:
+        offsets: of its records and of the end, from ``start``; they rise.
+        start: where the records begin.
+
     """
 
-    def __init__(self, path: str, env: Any, stamp: tuple[int, ...], held: int | None = None) -> None:
+    offsets: memoryview
+    start: int
+
+
+class OpenFile:
+    """One open file; closed when nobody holds it any more."""
+
+    def __init__(self, path: str, descriptor: int, stamp: tuple[int, ...], held: int | None = None) -> None:
         self.path = path
         self.fetched = held is not None
-        # what keeps it in the cache lives as long as its map
-        self._let_go = weakref.finalize(self, os.close, held) if held is not None else None
-        self.env = env
-        self.stamp = stamp
+        self.descriptor, self.stamp = descriptor, stamp
+        # what keeps it in the cache is let go with it
+        self.close = weakref.finalize(self, _close, [descriptor, *([] if held is None else [held])])
         self.names: set[str] = set()
-        self.blocks: dict[int, Block] = {}
-        self._transactions: dict[int, Any] = {}
+        self.blocks: dict[int, PlacedBlock] = {}
+        self._pages = LmdbPages(self.read, stamp[2])
+        self._places: dict[bytes, tuple[int, int]] | None = None
 
-    def get(self, key: bytes) -> memoryview:
-        """Return a value as a view of the map, valid for as long as this object lives.
+    def read(self, start: int, count: int) -> bytes:
+        """Return bytes of the file.
+
+        Raises:
+            DataError: it was cut short since, or cannot be read.
+
+        """
+        try:
+            data = os.pread(self.descriptor, count, start)
+            while len(data) < count and (
+                more := os.pread(self.descriptor, count - len(data), start + len(data))
+            ):
+                data += more
+        except OSError as error:
+            raise DataError(
+                f"cannot read: {error.strerror}", file=self.path, hint="lrfr store repair"
+            ) from None
+        if len(data) != count:
+            raise DataError("cut short while it is read", file=self.path, hint="lrfr store repair")
+        return data
+
+    def heads(self, most: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key with the first bytes of its value.
+
+        Raises:
+            DataError: the file is damaged.
+
+        """
+        for key, (start, size) in self._pages.items():
+            yield key, self.read(start, min(size, most))
+
+    def get(self, key: bytes) -> bytes:
+        """Return a value, found by descending through the pages.
 
         Raises:
             DataError: the key is missing, or the file is damaged.
 
         """
-        thread = get_ident()
-        transaction = self._transactions.get(thread)
-        try:
-            if transaction is None:
-                transaction = self._transactions[thread] = self.env.begin(buffers=True)
-            found: memoryview | None = transaction.get(key)
-        except lmdb.Error as error:
-            raise DataError(f"damaged database: {error}", file=self.path, hint="lrfr store repair") from None
-        if found is None:
-            raise DataError(f"the key {key.hex()} is missing", file=self.path, hint="lrfr store repair")
-        return found
+        place = self._pages.find(key)
+        if place is None:
+            raise self._missing(key)
+        return self.read(*place)
 
-    def block(self, number: int) -> Block:
-        """Return a block, looked up in the database once and remembered (a few hundred bytes each).
+    def value(self, key: bytes) -> bytes:
+        """Return a value of a shard, all of whose few keys are remembered.
+
+        Raises:
+            DataError: the key is missing, or the file is damaged.
+
+        """
+        return self.read(*self._place(key))
+
+    def block(self, number: int) -> PlacedBlock:
+        """Return where the records of a block lie, looked up once and remembered (4 bytes a record).
 
         Raises:
             DataError: the block is missing or damaged.
@@ -96,24 +140,44 @@ class OpenFile:
         """
         found = self.blocks.get(number)
         if found is None:
-            found = self.blocks[number] = read_block(self.get(block_key(number)))
+            found = self.blocks[number] = self._block(*self._place(block_key(number)))
         return found
 
-    def close(self) -> None:
-        """Close at once; only for what no other thread can hold."""
-        self.blocks.clear()
-        self._transactions.clear()
-        self.env.close()
-        if self._let_go:
-            self._let_go()
+    def _place(self, key: bytes) -> tuple[int, int]:
+        if self._places is None:
+            self._places = dict(self._pages.items())
+        found = self._places.get(key)
+        if found is None:
+            raise self._missing(key)
+        return found
+
+    def _missing(self, key: bytes) -> DataError:
+        return DataError(
+            f"damaged database: the key {key.hex()} is missing", file=self.path, hint="lrfr store repair"
+        )
+
+    def _block(self, start: int, size: int) -> PlacedBlock:
+        count = read_count(self.read(start, min(size, BLOCK_HEAD_BYTES)))
+        records = offsets_start(count)
+        if records > size:
+            raise DataError("not a block of format LRS1")
+        offsets = memoryview(self.read(start + BLOCK_HEAD_BYTES, records - BLOCK_HEAD_BYTES)).cast("I")
+        steps = np.diff(np.asarray(offsets).astype(np.int64))
+        if offsets[0] or offsets[-1] != size - records or (steps < HEAD_BYTES).any():
+            raise DataError("the block's list of records is damaged")
+        return PlacedBlock(offsets, start + records)
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 class Registry:
     """Open files by (device, inode); of more than ``limit`` (as many as the
     process may have) the one opened first is let go.
 
-    Readers take no lock: they hold the :class:`OpenFile`, which keeps its map alive, while they use what it
-    lent.
+    Readers take no lock: they hold the :class:`OpenFile`, which stays open, while they read.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -125,7 +189,7 @@ class Registry:
         self._hashed: dict[FileKey, tuple[int, ...]] = {}
 
     def file(self, path: str, expected: Expected) -> OpenFile:
-        """Return an open file, to be held for as long as anything it lent is used.
+        """Return an open file, to be held while it is read.
 
         Raises:
             DataError: the file is missing, has another size or hash than expected, or is damaged.
@@ -175,14 +239,13 @@ class Registry:
                 unused.callback(os.close, held)
             stamp = _stamp(path)
             key = (stamp[0], stamp[1])
-            # a file that was let go may still be in some reader's hand; it is taken back, for it cannot be
-            # opened twice
+            # a file that was let go may still be in some reader's hand; it is taken back
             opened = self._alive.get(key)
             if opened is None or opened.stamp != stamp:
                 self._forget(key)
                 del opened
                 self._check(path, key, stamp, expected)
-                opened = self._alive[key] = OpenFile(path, _open_env(path, expected), stamp, held)
+                opened = self._alive[key] = OpenFile(path, _open_file(path, stamp, expected), stamp, held)
                 unused.pop_all()
             if len(self._files) >= self._limit and not self._fixed:
                 self._limit = max(self._limit, _most_open())
@@ -193,9 +256,7 @@ class Registry:
             return opened
 
     def _check(self, path: str, key: FileKey, stamp: tuple[int, ...], expected: Expected) -> None:
-        """Refuse a file of another size before it is mapped (reading it would end the process), and of
-        another hash.
-        """
+        """Refuse a file of another size or hash before it is opened."""
         if stamp[2] != expected.size:
             raise DataError(
                 f"{stamp[2]} bytes where {expected.size} were written", file=path, hint="lrfr store repair"
@@ -221,7 +282,7 @@ class Registry:
             self._names = {}
 
     def forget_after_fork(self) -> None:
-        """Close what a forked child inherited, before anything in it can be used: LMDB forbids that."""
+        """Close what a forked child inherited: what keeps a fetched file in the cache is its parent's."""
         # the lock may have been held by a thread that does not exist in the child
         self._lock = threading.Lock()
         for opened in list(self._alive.values()):
@@ -238,34 +299,32 @@ def _stamp(path: str) -> tuple[int, ...]:
         raise DataError(
             f"shard cannot be read: {error.strerror}", file=path, hint="lrfr store repair"
         ) from None
+    return _told(found)
+
+
+def _told(found: os.stat_result) -> tuple[int, ...]:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _open_env(path: str, expected: Expected) -> Any:
-    # half a second in all
-    for attempt in range(50):
-        try:
-            return lmdb.open(
-                path,
-                subdir=False,
-                readonly=True,
-                lock=False,
-                create=False,
-                readahead=expected.folder_bytes < _memory() // 2,
-                max_spare_txns=4,
-            )
-        except lmdb.Error as error:
-            # a file that was just let go may be in use for a moment longer
-            if "already open" not in str(error) or attempt == 49:
-                raise DataError(f"damaged database: {error}", file=path, hint="lrfr store repair") from None
-            time.sleep(0.01)
-    raise AssertionError
+def _open_file(path: str, stamp: tuple[int, ...], expected: Expected) -> int:
+    """Open the file that was checked."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if expected.folder_bytes >= _memory() // 2 and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        if _told(os.fstat(descriptor)) == stamp:
+            return descriptor
+        fault = "it is being replaced"
+        os.close(descriptor)
+    except OSError as error:
+        fault = str(error.strerror)
+    raise DataError(f"shard cannot be read: {fault}", file=path, hint="lrfr store repair")
 
 
 @functools.cache
 def _memory() -> int:
     """Return the bytes of memory of this machine: what fits into half of it is read ahead; of a larger folder
-    every page fault would read far too much.
+    every record would come with far too much around it.
     """
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

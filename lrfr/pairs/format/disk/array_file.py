@@ -1,0 +1,190 @@
+"""Arrays in ``.npy`` files: small ones are read, large ones mapped and asked for their size at every access,
+rows of columns read by their place. A file that was cut short is an error, where touching its map would end
+the process.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.errors import DataError
+
+HINT = "lrfr store verify, then lrfr store repair"
+# what is smaller is read: several processes that share a map of it would save nothing
+MAPPED_BYTES = 1 << 20
+# of a file, from which on reading all of it beats reading row by row
+_DENSE = 1 / 8
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What the header of an ``.npy`` file says.
+
+    Attributes:
+        shape: of the array.
+        dtype: of its values.
+        order: C or F.
+        start: where the values begin.
+        size: of the file in bytes.
+
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: Literal["C", "F"]
+    start: int
+    size: int
+
+
+def array_header(path: Path) -> ArrayHeader:
+    """Read the header of an ``.npy`` file of plain numbers.
+
+    Raises:
+        DataError: it is none, or its header promises other than what follows (nothing is allocated).
+
+    """
+    try:
+        with path.open("rb") as handle:
+            if np.lib.format.read_magic(handle) != (1, 0):
+                raise ValueError("another version of the format")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
+            start, size = handle.tell(), os.fstat(handle.fileno()).st_size
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - start:
+            raise ValueError("the header does not fit what follows")
+    except (ValueError, TypeError, EOFError, OSError) as error:
+        raise DataError(f"not a column: {error}", file=str(path), hint="lrfr store verify") from None
+    return ArrayHeader(shape, dtype, "F" if fortran else "C", start, size)
+
+
+class MappedArray(np.memmap):
+    """A mapped array that compares its file with the size it had before it lends anything."""
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return what numpy would; what shares no memory with the file is a plain array."""
+        check_whole(self)
+        found = np.ndarray.__getitem__(self, index)
+        if isinstance(found, MappedArray) and found._mmap is None:  # type: ignore[attr-defined]
+            return found.view(np.ndarray)
+        return found
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """Return the results of functions as plain arrays."""
+        plain = np.asarray(array)
+        return plain[()] if return_scalar else plain
+
+
+def check_whole(array: object) -> None:
+    """Refuse a mapped array whose file was cut short since.
+
+    Raises:
+        DataError: names the file.
+
+    """
+    held: Any = getattr(array, "_mmap", None)
+    if held is not None and held.size() < len(held):
+        raise DataError(
+            f"cut short while it is read: {held.size()} bytes where {len(held)} were mapped",
+            file=str(getattr(array, "filename", None) or ""),
+            hint=HINT,
+        )
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Return an ``.npy`` file of plain numbers, mapped where it is large.
+
+    Raises:
+        DataError: it is none, or it was cut short.
+
+    """
+    head = array_header(path)
+    if head.size - head.start > MAPPED_BYTES:
+        found = MappedArray(path, head.dtype, "r", head.start, head.shape, head.order)
+        check_whole(found)
+        return found
+    with path.open("rb") as handle:
+        handle.seek(head.start)
+        data = handle.read(head.size - head.start)
+    if len(data) != head.size - head.start:
+        raise DataError("cut short while it is read", file=str(path), hint=HINT)
+    return np.frombuffer(data, head.dtype).reshape(head.shape, order=head.order)
+
+
+class ArrayFile:
+    """The rows of an ``.npy`` file, read by their place.
+
+    Args:
+        path: of the file.
+        shape, dtype: what it must hold.
+        held: a descriptor that is closed together with the file.
+
+    Raises:
+        DataError: it holds something else.
+
+    """
+
+    def __init__(
+        self, path: Path, shape: Sequence[int], dtype: str, hint: str = HINT, held: int | None = None
+    ) -> None:
+        self.path, self._hint = path, hint
+        head = array_header(path)
+        if head.shape != tuple(shape) or head.dtype != dtype or head.order != "C":
+            raise DataError(
+                f"not the {dtype} {list(shape)} that the manifest says", file=str(path), hint=hint
+            )
+        self._start, self.shape, self.dtype = head.start, head.shape, head.dtype
+        self._row_bytes = math.prod(head.shape[1:]) * head.dtype.itemsize
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise DataError(f"cannot read: {error.strerror}", file=str(path), hint=hint) from None
+        weakref.finalize(self, _close, [self._descriptor, *([] if held is None else [held])])
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some rows in memory of their own.
+
+        Raises:
+            DataError: the file was cut short, or cannot be read.
+
+        """
+        if len(rows) > _DENSE * self.shape[0]:
+            first, stop = int(rows.min()), int(rows.max()) + 1
+            return self._between(first, stop)[rows - first]
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        into, width = found.reshape(-1).view(np.uint8).data, self._row_bytes
+        breaks = (np.flatnonzero(np.diff(rows) != 1) + 1).tolist()
+        for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+            self._fill(into[start * width : stop * width], int(rows[start]) if len(rows) else 0)
+        return found
+
+    def _between(self, first: int, stop: int) -> NDArray[Any]:
+        found = np.empty((stop - first, *self.shape[1:]), self.dtype)
+        self._fill(found.reshape(-1).view(np.uint8).data, first)
+        return found
+
+    def _fill(self, into: memoryview, row: int) -> None:
+        """Read bytes from a row on."""
+        place, done = self._start + row * self._row_bytes, 0
+        while done < len(into):
+            try:
+                count = os.preadv(self._descriptor, [into[done:]], place + done)
+            except OSError as error:
+                raise DataError(
+                    f"cannot read: {error.strerror}", file=str(self.path), hint=self._hint
+                ) from None
+            if not count:
+                raise DataError("cut short while it is read", file=str(self.path), hint=self._hint)
+            done += count
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
