@@ -34,6 +34,17 @@ def _refuse_network(event: str, args: tuple) -> None:
 sys.addaudithook(_refuse_network)
 
 
+# seconds; the limit of the suite is for tests of a second or so
+SOAK_TIMEOUT = 3 * 3600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give soaks their time, on a busy machine too."""
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT), append=False)
+
+
 @pytest.fixture(scope="session")
 def faces_dir() -> Path:
     """The folder of real development faces; tests that need it skip where it is missing."""

@@ -268,3 +268,72 @@ def test_two_nodes_write_the_bytes_of_one(folder):
     assert "nodes 2" in done.stdout
     assert tree(folder / "two") == tree(folder / "serial")
     assert not list((folder / "local").iterdir())
+
+
+_KILLED_NODES = """
+import os, random, shutil, sys, threading
+sys.path.insert(0, {tests!r})
+os.environ.update(PYTHONPATH={tests!r}, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0123456789abcdef" * 4, RAY_USAGE_STATS_ENABLED="0")
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+from tests.pairs.toy import build, tree
+from tests.pairs.test_ray import SlowSource
+from lrfr.core.errors import EnvironmentFault
+from lrfr.pairs.executors.dispatch import Runner
+node = dict(num_cpus=1, object_store_memory=80 * 1024 * 1024, include_dashboard=False)
+cluster = Cluster(initialize_head=True, head_node_args=node)
+second = cluster.add_node(**node)
+cluster.wait_for_nodes()
+root, wanted = Path(sys.argv[1]), int(sys.argv[2])
+build(root / "serial", source=SlowSource(), variants=6)
+expected = tree(root / "serial")
+working, done, kills, source = threading.Event(), threading.Event(), [], random.Random(6)
+
+def killer():
+    global second
+    while len(kills) < wanted and not done.wait(source.uniform(0.2, 4.0)):
+        if working.is_set():
+            cluster.remove_node(second, allow_graceful=False)
+            kills.append(working.is_set())
+            second = cluster.add_node(**node)
+
+thread = threading.Thread(target=killer)
+thread.start()
+stores = again = differing = 0
+try:
+    while len(kills) < wanted:
+        for _ in range(30):
+            working.set()
+            try:
+                build(root / "two", source=SlowSource(), variants=6, runner=Runner("auto", workers=2, ray_address=cluster.address))
+                break
+            except EnvironmentFault:
+                again += 1
+            finally:
+                working.clear()
+        stores += 1
+        differing += tree(root / "two") != expected
+        shutil.rmtree(root / "two")
+    print(f"{{len(kills)}} nodes killed, {{sum(kills)}} at work, {{again}} runs given again, {{stores}} stores, {{differing}} differing", flush=True)
+finally:
+    done.set()
+    thread.join()
+    cluster.shutdown()
+"""
+
+
+@pytest.mark.soak
+def test_killed_nodes_of_two_leave_the_bytes_of_a_serial_run(folder):
+    """Six variants; one of two nodes is killed at random moments, and another takes its place."""
+    code = _KILLED_NODES.format(tests=str(Path(__file__).parents[2]))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), "20"],
+        capture_output=True,
+        text=True,
+        timeout=7000,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    print("\n" + done.stdout)
+    assert done.stdout.startswith("20 nodes killed") and done.stdout.endswith(" 0 differing\n")

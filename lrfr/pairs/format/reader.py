@@ -113,6 +113,10 @@ class ShardSet:
                 self._starts.append(self._rows + shard.start)
             self._rows += manifest.rows
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry the folders alone: where a mirrored one lies is found anew on another machine."""
+        return type(self), (self.folders, self.verify, self._base)
+
     def __len__(self) -> int:
         return self._rows
 
@@ -258,6 +262,9 @@ class OpenBase(ShardSet):
         assert isinstance(folder.manifest, BaseManifest)
         self.manifest: BaseManifest = folder.manifest
         self.rows = StoredRows(folder.path, self.manifest.files, self.manifest.permutation_seed)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.folders[0], self.verify)
 
 
 def open_base(folder: Path, verify: str = "always") -> OpenBase:

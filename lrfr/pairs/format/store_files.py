@@ -28,7 +28,7 @@ from lrfr.core.files import make_folder, sha256_hex, write_fault, write_if_other
 from lrfr.pairs.format.disk.array_file import map_array
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.remote.address import is_address
-from lrfr.pairs.format.remote.mirror import Mirror, open_address
+from lrfr.pairs.format.remote.mirror import Mirror, as_mirrored, open_address
 from lrfr.pairs.format.rows import StoredRows, check_file
 from lrfr.pairs.format.sealed import check_layout, read_head
 from lrfr.pairs.format.view_manifest import Forgetting, SourceReport, View, ViewPart
@@ -241,7 +241,8 @@ def root_of(place: Path | str) -> Path:
         EnvironmentFault: the address cannot be reached, or a package is missing.
 
     """
-    return open_address(place) if isinstance(place, str) and is_address(place) else as_path(place, "a store")
+    here = open_address(place) if isinstance(place, str) and is_address(place) else as_path(place, "a store")
+    return as_mirrored(here)
 
 
 def open_store(root: Path) -> StoreFiles:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -269,11 +270,13 @@ def test_what_is_held_at_once_says_how_large_the_cache_must_be(copied, serve, mo
         monkeypatch.setenv("LRFR_CACHE_DIR", str(copied / f"cache-{most}"))
         monkeypatch.setattr(shard_cache, "OWN_WAIT_S", 0.0)
         dataset, held = lrfr.PairDataset(site.url), []
+        for shard in dataset.hr._shards[:-1]:
+            held.append(REGISTRY.file(shard.path, shard.expected))
         if works:
-            held = [dataset.hr.record(row) for row in rows]
+            dataset.hr.record(rows[-1])
             continue
         with pytest.raises(EnvironmentFault) as error:
-            held += map(dataset.hr.record, rows)
+            dataset.hr.record(rows[-1])
         assert f"of {sum(sizes)} and more" in error.value.hint
         del held
 
@@ -398,3 +401,30 @@ def test_the_index_says_the_same_for_the_same_store(copied):
         (root / entry.path).stat().st_size == entry.bytes
         for entry in StoreIndex.read(root / "index.json").files
     )
+
+
+_ELSEWHERE = """
+import pickle, sys, hashlib
+dataset = pickle.load(sys.stdin.buffer)
+batch = dataset.batch(range(0, 192, 3), 1)
+print(hashlib.sha256(batch.hr_bchw.numpy().tobytes() + batch.lr_bchw.numpy().tobytes()).hexdigest())
+print(dataset.key(7).decode(), batch.columns["score"][0].tolist())
+"""
+
+
+def test_a_dataset_carried_to_a_machine_without_the_mirror_opens_one_there(copied, serve, tmp_path):
+    """As a task of Ray is: pickled here, unpickled where this cache folder does not exist."""
+    dataset = lrfr.PairDataset(serve(copied / "site").url, columns=["score"])
+    data = pickle.dumps(dataset)
+    batch = dataset.batch(range(0, 192, 3), 1)
+    expected = hashlib.sha256(batch.hr_bchw.numpy().tobytes() + batch.lr_bchw.numpy().tobytes()).hexdigest()
+    said = f"{expected}\n{dataset.key(7).decode()} {batch.columns['score'][0].tolist()}\n"
+    shared = subprocess.run([sys.executable, "-c", _ELSEWHERE], input=data, capture_output=True, check=False)
+    assert shared.stdout.decode() == said, shared.stderr.decode()
+    os.rename(copied / "cache", copied / "of-another-machine")
+    environment = {**os.environ, "LRFR_CACHE_DIR": str(tmp_path / "second")}
+    alone = subprocess.run(
+        [sys.executable, "-c", _ELSEWHERE], input=data, capture_output=True, check=False, env=environment
+    )
+    assert alone.stdout.decode() == said, alone.stderr.decode()
+    assert list((tmp_path / "second").rglob("*.mdb")) and not (copied / "cache").exists()

@@ -2,7 +2,8 @@
 used.
 
 The folder lies in the cache and is laid out as any store, so that whatever reads stores reads it. A file's
-path tells whether it is mirrored and from where, so a reader may be pickled, forked and spawned as ever.
+path tells whether it is mirrored and from where, so a reader may be pickled, forked and spawned as ever;
+carried to another machine, it opens a mirror there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
@@ -103,6 +104,33 @@ class Mirror:
             if download(self.address, name, scratch, size) == sha256:
                 return
         raise wrong_content(self.address.of(name))
+
+
+class MirrorPath(type(Path())):  # type: ignore[misc]  # what Path() gives depends on the system
+    """A path in a mirror. Pickled, it carries the address: on a machine without this mirror it becomes the
+    same file of a mirror of its own.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        mirror = Mirror.of(self)
+        if mirror is None:
+            return super().__reduce__()  # type: ignore[no-any-return]
+        return _path_here, (str(mirror.root), mirror.address.url, mirror.name(self))
+
+
+def as_mirrored(path: Path) -> Path:
+    """Return a path that finds its way back wherever it is carried to; one in no mirror as it is."""
+    return MirrorPath(path) if FOLDER in path.parts else path
+
+
+def _path_here(root: str, url: str, name: str) -> Path:
+    return MirrorPath(_root_here(root, url), name)
+
+
+@lru_cache(maxsize=32)
+def _root_here(root: str, url: str) -> Path:
+    """Return the mirror that a path was carried from, on another machine one of its own."""
+    return Path(root) if (Path(root) / ORIGIN).exists() else open_address(url)
 
 
 def keep(path: Path, size: int | None, sha256: str, user: CacheUser = NOBODY) -> int | None:
