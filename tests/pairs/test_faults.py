@@ -41,13 +41,16 @@ def kill_and_resume(folder, whole, runner, kills, per_store, seed):
     """Kill builds at random moments, several in a row per store, then let one finish; return (kills that hit,
     differing stores).
     """
-    expected, seconds = whole
+    expected, longest = whole[0], whole[1] * 1.1 + 0.02
     hits = differing = 0
-    delays = moments(seed, kills, seconds * 1.1 + 0.02)
+    shares = moments(seed, kills, 1.0)
     for first in range(0, kills, per_store):
         root = folder / f"store-{first}"
-        for delay in delays[first : first + per_store]:
-            hits += killed_at(lambda root=root: build(root, runner=runner), delay)
+        for share in shares[first : first + per_store]:
+            hit = killed_at(lambda root=root: build(root, runner=runner), share * longest)
+            # the machine is faster or slower by now than when the whole build was timed
+            longest = longest * 1.05 if hit else max(0.02, min(longest, share * longest * 1.2))
+            hits += hit
         build(root, runner=Runner("serial"))
         differing += tree(root) != expected
         shutil.rmtree(root)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from lrfr.pairs.format.remote.mirror import ensure
 CROP_BYTES = 16
 # rows whose keys are gathered at once: eight bytes of index stand for every byte of a key
 _GATHER_ROWS = 1 << 16
+# a file that was written this lately may be written again under the same stamp
+_SETTLED_NS = 2 * 10**9
 
 
 def row_key(seed: int, key: bytes) -> bytes:
@@ -268,8 +273,22 @@ def check_file(path: Path, sha256: str) -> None:
     """Compare a file with its sha256, without holding it in memory; a DataError tells where it differs."""
     ensure(path, sha256)
     try:
-        same = sha256_file(path) == sha256
+        same = _sha256(path) == sha256
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror}", file=str(path), hint="lrfr store repair") from None
     if not same:
         raise DataError("does not match the sha256 in the manifest", file=str(path), hint="lrfr store repair")
+
+
+def _sha256(path: Path) -> str:
+    """Return a file's sha256, hashed once in this process for as long as its stamp stays."""
+    found = os.stat(path)
+    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if time.time_ns() - max(stamp[-2:]) < _SETTLED_NS:
+        return sha256_file(path)
+    return _hashed(path, stamp)
+
+
+@lru_cache(maxsize=4096)
+def _hashed(path: Path, stamp: tuple[int, ...]) -> str:
+    return sha256_file(path)

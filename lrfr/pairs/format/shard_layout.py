@@ -10,8 +10,9 @@ UNIT_ROWS = 64
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 8192, UNIT_ROWS
 MAX_SHARD_BYTES = 1 << 29
 # shards that workers share out: 64 of them wait for the last ones a tenth of the time at most. Sets below a
-# million faces have fewer, so that a shard is worth its files; eight are enough for a few workers
-MANY_SHARDS, SHARDS_TO_SHARE = 512, 8
+# million faces have fewer, so that a shard is worth its files; eight are enough for a few workers, and four of
+# what is done in a second
+MANY_SHARDS, SHARDS_TO_SHARE, FEW_SHARDS = 512, 8, 4
 WORTH_ROWS = 2048
 
 
@@ -27,14 +28,16 @@ def lr_row_bytes(size_px: int) -> int:
 
 def rows_per_shard(rows: int, row_bytes: int) -> int:
     """Return a power of two from 64 to 8,192: at most half a GiB and, where that leaves at least 2,048 rows
-    in each, at least 512 shards to share out (at least eight of a small set).
+    in each, at least 512 shards to share out (at least eight of a small set, four of one below 2,048
+    rows).
 
     Args:
         rows: of the store.
         row_bytes: what a record hardly exceeds; no clock, cost or worker count may enter here.
 
     """
-    shares = max(SHARDS_TO_SHARE, min(MANY_SHARDS, rows // WORTH_ROWS))
+    few = min(FEW_SHARDS, SHARDS_TO_SHARE) if rows < WORTH_ROWS else SHARDS_TO_SHARE
+    shares = max(few, min(MANY_SHARDS, rows // WORTH_ROWS))
     limit = MAX_SHARD_ROWS
     while limit > MIN_SHARD_ROWS and (limit * row_bytes > MAX_SHARD_BYTES or limit * shares > max(rows, 1)):
         limit //= 2
