@@ -10,8 +10,8 @@ UNIT_ROWS = 64
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 8192, UNIT_ROWS
 MAX_SHARD_BYTES = 1 << 29
 # shards that workers share out: 64 of them wait for the last ones a tenth of the time at most. Sets below a
-# million faces have fewer, so that a shard is worth its files; eight are enough for a few workers, and four of
-# what is done in a second
+# million faces have fewer, so that a shard is worth its files; eight are enough for a few workers, four for
+# what takes a second
 MANY_SHARDS, SHARDS_TO_SHARE, FEW_SHARDS = 512, 8, 4
 WORTH_ROWS = 2048
 
