@@ -114,7 +114,7 @@ def pack_block(records: Sequence[Record], seed: int) -> bytes:
     parts: list[Buffer] = []
     offsets, end = [0], 0
     # every image that is written comes through here: no call more than it needs
-    for row, codec, height, width, payload, tail, _ in records:
+    for row, codec, height, width, payload, tail in records:
         length = len(payload)
         head = _HEAD.pack(length, codec, 3, height, width, HAS_TAIL if tail else 0, row)
         body = b"".join((head, payload, tail))
