@@ -230,3 +230,13 @@ def test_a_forged_database_of_others_ends_no_process(tmp_path):
 
     _, status = os.waitpid(forked(work), 0)
     assert status == 0
+
+
+def test_a_file_is_closed_as_soon_as_nobody_holds_it(store):
+    dataset = PairDataset(store)
+    dataset.batch(np.arange(192), 0)
+    names = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+    assert {str(path) for path in store.rglob("*.mdb")} <= names
+    REGISTRY.clear()
+    left = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+    assert not [name for name in left if name.endswith(".mdb")]

@@ -76,7 +76,7 @@ class OpenFile:
         self.close = weakref.finalize(self, _close, [descriptor, *([] if held is None else [held])])
         self.names: set[str] = set()
         self.blocks: dict[int, PlacedBlock] = {}
-        self._pages = LmdbPages(self.read, stamp[2])
+        self._page_bytes: int | None = None
         self._places: dict[bytes, tuple[int, int]] | None = None
 
     def read(self, start: int, count: int) -> bytes:
@@ -107,7 +107,7 @@ class OpenFile:
             DataError: the file is damaged.
 
         """
-        for key, (start, size) in self._pages.items():
+        for key, (start, size) in self._pages().items():
             yield key, self.read(start, min(size, most))
 
     def get(self, key: bytes) -> bytes:
@@ -117,7 +117,7 @@ class OpenFile:
             DataError: the key is missing, or the file is damaged.
 
         """
-        place = self._pages.find(key)
+        place = self._pages().find(key)
         if place is None:
             raise self._missing(key)
         return self.read(*place)
@@ -143,9 +143,15 @@ class OpenFile:
             found = self.blocks[number] = self._block(*self._place(block_key(number)))
         return found
 
+    def _pages(self) -> LmdbPages:
+        """Return its pages; kept, they and this would keep each other open."""
+        pages = LmdbPages(self.read, self.stamp[2], self._page_bytes)
+        self._page_bytes = pages.page_bytes
+        return pages
+
     def _place(self, key: bytes) -> tuple[int, int]:
         if self._places is None:
-            self._places = dict(self._pages.items())
+            self._places = dict(self._pages().items())
         found = self._places.get(key)
         if found is None:
             raise self._missing(key)

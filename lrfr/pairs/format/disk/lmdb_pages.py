@@ -32,11 +32,14 @@ class LmdbPages:
         size: of the file in bytes.
         page_bytes: of a page; None to read it from the file.
 
+    Attributes:
+        page_bytes: of a page.
+
     """
 
     def __init__(self, read: Read, size: int, page_bytes: int | None = None) -> None:
         self._read, self._size = read, size
-        self._page_bytes = page_bytes or self._own_page_bytes()
+        self.page_bytes = page_bytes or self._own_page_bytes()
 
     def _own_page_bytes(self) -> int:
         if self._size < _META:
@@ -46,7 +49,7 @@ class LmdbPages:
 
     def _roots(self) -> list[int]:
         """Return the root pages, that of the later transaction first."""
-        metas = [place for place in (0, self._page_bytes) if place + _META <= self._size]
+        metas = [place for place in (0, self.page_bytes) if place + _META <= self._size]
         roots = [_META_ROOT.unpack_from(self._read(place, _META), 128) for place in metas]
         return [root[0] for root in sorted(roots, key=lambda root: -root[2])]
 
@@ -61,10 +64,10 @@ class LmdbPages:
         waiting, seen = deque(self._roots()[: 2 if older else 1]), set[int]()
         while waiting:
             number = waiting.popleft()
-            if number in seen or (number + 1) * self._page_bytes > self._size:
+            if number in seen or (number + 1) * self.page_bytes > self._size:
                 continue
             seen.add(number)
-            page = self._read(number * self._page_bytes, self._page_bytes)
+            page = self._read(number * self.page_bytes, self.page_bytes)
             kind, nodes = self._nodes(page)
             for node in nodes:
                 if kind == _BRANCH:
@@ -78,9 +81,9 @@ class LmdbPages:
         """Return (start, length) of a value, None where the key cannot be reached."""
         number = next(iter(self._roots()), 0)
         for _ in range(_MOST_LEVELS):
-            if (number + 1) * self._page_bytes > self._size:
+            if (number + 1) * self.page_bytes > self._size:
                 return None
-            page = self._read(number * self._page_bytes, self._page_bytes)
+            page = self._read(number * self.page_bytes, self.page_bytes)
             kind, nodes = self._nodes(page)
             place = _last_not_above(page, nodes, key)
             if kind == _LEAF:
@@ -97,19 +100,19 @@ class LmdbPages:
         _, _, kind, lower, _ = _PAGE.unpack_from(page)
         if kind not in (_BRANCH, _LEAF):
             return kind, []
-        stop = min(max(lower, _HEAD), self._page_bytes)
+        stop = min(max(lower, _HEAD), self.page_bytes)
         starts = [_U16.unpack_from(page, at)[0] for at in range(_HEAD, stop - 1, 2)]
-        return kind, [start for start in starts if _HEAD <= start <= self._page_bytes - _NODE_HEAD]
+        return kind, [start for start in starts if _HEAD <= start <= self.page_bytes - _NODE_HEAD]
 
     def _value(self, page: bytes | memoryview, number: int, node: int) -> Place | None:
         low, high, kind, key_bytes = _NODE.unpack_from(page, node)
         start, size = node + _NODE_HEAD + key_bytes, low | high << 16
         if kind & _BIG:
-            if start + _U64.size > self._page_bytes:
+            if start + _U64.size > self.page_bytes:
                 return None
-            start = _U64.unpack_from(page, start)[0] * self._page_bytes + _HEAD
+            start = _U64.unpack_from(page, start)[0] * self.page_bytes + _HEAD
         else:
-            start += number * self._page_bytes
+            start += number * self.page_bytes
         return (start, size) if start + size <= self._size else None
 
 
