@@ -170,7 +170,7 @@ def test_rows_of_an_array_file_are_those_of_numpy(tmp_path):
 def test_what_cannot_be_read_is_an_error_with_its_file(store, monkeypatch):
     """A bad sector under a map would end the process."""
     from lrfr.pairs.format import reader
-    from lrfr.pairs.format.disk import lmdb_files
+    from lrfr.pairs.format.disk import open_file
 
     dataset = PairDataset(store)
     dataset.batch(np.arange(192), 0)
@@ -179,7 +179,7 @@ def test_what_cannot_be_read_is_an_error_with_its_file(store, monkeypatch):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(reader, "pread", fail)
-    monkeypatch.setattr(lmdb_files.os, "pread", fail)
+    monkeypatch.setattr(open_file.os, "pread", fail)
     with pytest.raises(DataError, match=r"\.mdb: store \w+, row \d+: cannot read: Input/output error"):
         dataset.batch(np.arange(5), 0)
 

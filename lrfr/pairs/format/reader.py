@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from lrfr.core.errors import DataError
-from lrfr.pairs.format.disk.lmdb_files import REGISTRY, Expected, OpenFile
+from lrfr.pairs.format.disk.lmdb_files import REGISTRY, Expected
+from lrfr.pairs.format.disk.open_file import OpenFile
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest, shard_origins
 from lrfr.pairs.format.records import (
     CHECK_BYTES,

@@ -39,9 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class StoreFiles:
-    """A store folder, or the mirror of a store at an address (``s3://``, ``https://``, ...): see
-    :mod:`lrfr.pairs.format.remote.mirror`.
-    """
+    """A store folder, or the mirror (:mod:`lrfr.pairs.format.remote.mirror`) of a store at an address."""
 
     root: Path
 
@@ -241,8 +239,8 @@ def root_of(place: Path | str) -> Path:
         EnvironmentFault: the address cannot be reached, or a package is missing.
 
     """
-    here = open_address(place) if isinstance(place, str) and is_address(place) else as_path(place, "a store")
-    return as_mirrored(here)
+    elsewhere = isinstance(place, str) and is_address(place)
+    return as_mirrored(open_address(str(place)) if elsewhere else as_path(place, "a store"))
 
 
 def open_store(root: Path) -> StoreFiles:
