@@ -192,7 +192,7 @@ class SpoolWriter:
 
 def _packed(records: Sequence[Record], seed: int) -> bytes:
     parts: list[Buffer] = []
-    for _, codec, height, width, payload, tail, _ in records:
+    for _, codec, height, width, payload, tail in records:
         parts += (_RECORD.pack(len(payload), len(tail), codec, height, width), payload, tail)
     body = b"".join(parts)
     return _CHECK.pack(xxhash.xxh3_64_intdigest(body, seed)) + body
