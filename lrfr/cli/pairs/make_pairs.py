@@ -161,11 +161,11 @@ def _plan(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
     from lrfr.pairs.executors.dispatch import Runner
     from lrfr.pairs.format.store_files import StoreFiles
 
-    ingest = open_ingest(given["source"], given["ingest"])
+    store = StoreFiles(given["store"])
+    ingest = open_ingest(given["source"], given["ingest"], store.root / "cache")
     options, view = opt.picked(MakeOptions, given), opt.picked(ViewOptions, given)
     with out.stoppable("make-pairs", "img", "shards") as hooks:
         runner = opt.picked(Runner, given, hooks=hooks)
-        store = StoreFiles(given["store"])
         found = estimate(store, ingest, specs, runner, options=options, view=view, sample=given["sample"])
     rows = [[part.part, part.images, part.megabytes, part.minutes] for part in found.parts]
     out.table(["part", "images", "MB", "minutes on one core"], rows, "plan (nothing written)")
@@ -176,7 +176,7 @@ def _plan(out: Output, specs: list[Spec], given: Mapping[str, Any]) -> dict[str,
     _remark(out, found.report, warnings)
     told = {**found.as_json(), "warnings": list(warnings)}
     if given["sheet"]:
-        contact_sheet(StoreFiles(given["store"]), ingest, specs, given["sheet"])
+        contact_sheet(store, ingest, specs, given["sheet"])
         told["sheet"] = str(given["sheet"])
     return told
 

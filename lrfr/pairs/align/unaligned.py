@@ -48,9 +48,18 @@ def unaligned_warning(source: Source, listed: Sequence[Face]) -> str:
     """
     if not listed or source.fingerprint(listed[0].place) is not None:
         return ""
-    faces = in_key_order(listed)
+    return unaligned_faces(source, spread(in_key_order(listed)))
+
+
+def spread(faces: Sequence[Face]) -> Sequence[Face]:
+    """Return the faces that are looked at, of such in the order of their keys."""
+    return faces[:: max(1, len(faces) // SAMPLE)][:SAMPLE]
+
+
+def unaligned_faces(source: Source, faces: Sequence[Face]) -> str:
+    """Return what to say about some faces of a source, "" where they look aligned."""
     images = []
-    for face in faces[:: max(1, len(faces) // SAMPLE)][:SAMPLE]:
+    for face in faces:
         try:
             content = source.read(face.place)
             images.append(content if isinstance(content, np.ndarray) else decode(content))

@@ -137,7 +137,7 @@ def estimate(
     whole = asked.ingest.listing()
     if sample is None and asked.ingest.search and len(whole.faces) > SEARCHED:
         sample = SEARCHED  # looking for every face is most of the work
-    ingest = asked.ingest if sample is None else replace(asked.ingest, listed=_some(whole, sample))
+    ingest = asked.ingest if sample is None else replace(asked.ingest, listed=_some(whole, sample), kept=None)
     seen = look(store, ingest, runner)
     scale = len(whole.faces) / max(1, len(ingest.faces()))
     plan = plan_base(seen, ingest)
@@ -264,7 +264,7 @@ def _shown(store: StoreFiles, ingest: Ingest, faces: int) -> tuple[Ingest, FaceL
     """Return the faces that a sheet can show; those of photographs are looked for in some."""
     if ingest.search is None:
         return ingest, Memory.of(store, ingest.allow_forgotten).without(ingest.listing()).faces
-    seen = look(store, replace(ingest, listed=_some(ingest.listing(), 4 * faces)), Runner())
+    seen = look(store, replace(ingest, listed=_some(ingest.listing(), 4 * faces), kept=None), Runner())
     if not seen.found.usable.any():
         raise seen.nothing()
     return seen.ingest(ingest), seen.faces.take(np.flatnonzero(seen.found.usable))

@@ -194,6 +194,8 @@ def look(
         if photos.forgotten:
             listing = leave_out(listing, "forgotten", photos.forgotten)
         faces, found = photos.faces, photos.found
+    if ingest.kept and not listing.left_out.get("forgotten"):
+        ingest.kept.save()
     return Seen(faces, found, listing, repeated, looked.again, looked.note, photos)
 
 

@@ -14,9 +14,8 @@ from lrfr.core.landmarks import read_landmarks
 from lrfr.core.lists import Shape, is_held_out, match_names, read_keyed
 from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
-from lrfr.pairs.align.unaligned import unaligned_warning
-from lrfr.pairs.build.look.channel_order import source_looks_swapped
 from lrfr.pairs.build.look.face_search import DETECT, Alignment, FaceSearch
+from lrfr.pairs.build.look.listing_cache import ListingCache, first_look
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.build.scan import Ingest
@@ -78,8 +77,15 @@ def with_alignment(options: IngestOptions, words: Alignment) -> IngestOptions:
     return options if align is None else replace(options, landmarks=as_path(align, "a file of landmarks"))
 
 
-def open_ingest(source: str | Path | Source, options: IngestOptions | None = None) -> Ingest:
+def open_ingest(
+    source: str | Path | Source, options: IngestOptions | None = None, cache: Path | None = None
+) -> Ingest:
     """Open a source by its name (``kind:place`` or a path), or take an open one, and look at its channels.
+
+    Args:
+        source: its name, or itself.
+        options: how it is taken in.
+        cache: folder in which an earlier listing may lie (of a store); without one nothing is looked for.
 
     Raises:
         SpecError: no such source, a malformed landmark or split file, or landmarks of other keys or of
@@ -90,25 +96,31 @@ def open_ingest(source: str | Path | Source, options: IngestOptions | None = Non
     options = options or IngestOptions()
     finder = options.search.finder() if options.search and not options.landmarks else None
     opened = source if isinstance(source, Source) else open_source(str(source))
-    listing = opened.listing()
+    kept = ListingCache(cache, opened) if cache and options.cached else None
+    listing = kept.listing() if kept else opened.listing()
     notes = list(listing.notes)
     if options.exclude_ids or options.exclude_keys:
         listing = _without_excluded(listing, options, notes)
+        kept = None  # no file is to name who is not wanted
     if options.split_file:
         listing = replace(listing, faces=_with_splits(listing.faces, options.split_file, notes))
     marks = None
     if options.landmarks:
         marks = _landmarks(options.landmarks, [face.key for face in listing.faces], notes)
-    unaligned = "" if marks is not None or finder else unaligned_warning(opened, listing.faces)
-    swapped = options.color != "bgr" and source_looks_swapped(opened, listing.faces)
+    swapped, unaligned = first_look(
+        opened, listing.faces, kept, color=options.color != "bgr", aligned=marks is None and finder is None
+    )
     order = "bgr" if options.color == "bgr" or (options.color == "auto" and swapped) else "rgb"
     warnings = (*((_WARNING[order],) if swapped else ()), *((unaligned,) if unaligned else ()), *notes)
+    warnings += tuple(kept.notes) if kept else ()
     prepare = Prepare(
         size_px=options.size_px, color=order, aligned=marks is not None or finder is not None, finder=finder
     )
     base = BaseOptions(prepare, options.seed, options.access)
     search = options.search if finder else None
-    return Ingest(opened, base, marks, options.cached, warnings, listing, options.allow_forgotten, search)
+    return Ingest(
+        opened, base, marks, options.cached, warnings, listing, options.allow_forgotten, search, kept
+    )
 
 
 _WARNING = {

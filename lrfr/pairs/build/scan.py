@@ -12,6 +12,7 @@ import numpy as np
 
 from lrfr.core.files import digest_of
 from lrfr.pairs.build.look.face_search import FaceSearch
+from lrfr.pairs.build.look.listing_cache import ListingCache
 from lrfr.pairs.build.look.scan_cache import FLAGS, ScanCache, is_settled, ticket_of
 from lrfr.pairs.build.look.scan_table import Scanned, ScanTable
 from lrfr.pairs.build.look.scan_task import Keep, ScanReport, ScanTask
@@ -46,6 +47,7 @@ class Ingest:
         listed: what the source lists, where it was listed already.
         allow_forgotten: whether faces that the store was made to forget may come back.
         search: how the faces of photographs are found, where that is to be done and gives the landmarks.
+        kept: where the listing is remembered, None for nowhere.
 
     """
 
@@ -57,6 +59,7 @@ class Ingest:
     listed: Listing | None = None
     allow_forgotten: bool = False
     search: FaceSearch | None = None
+    kept: ListingCache | None = None
 
     def listing(self) -> Listing:
         """List the source, once."""

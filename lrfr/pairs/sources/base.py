@@ -251,6 +251,13 @@ class Source:
         stamp = self.stamp(place)
         return self.read(place), stamp
 
+    def origins(self) -> Sequence[Path] | None:
+        """Return every file and folder that :meth:`listing` is made from, there or not: while the stamps of
+        all of them stay, and the numbers of :meth:`describe`, a listing may be kept; None where only listing
+        tells.
+        """
+        return None
+
     def describe(self) -> dict[str, str | int]:
         """Return the source in words for manifests and cards: kind and parameters, no absolute path."""
         return {"kind": self.kind}

@@ -59,11 +59,21 @@ def source_looks_swapped(source: Source, listed: Sequence[Face]) -> bool:
     """Look at evenly spaced faces of a source (at none of a source that renders its faces)."""
     if listed and source.fingerprint(listed[0].place) is not None:
         return False
-    faces = in_key_order(listed)
+    return faces_look_swapped(source, evenly_spaced(in_key_order(listed)))
+
+
+def evenly_spaced(faces: Sequence[Face]) -> list[Face]:
+    """Return the faces that are looked at, of such in the order of their keys."""
+    rows = np.unique(np.linspace(0, len(faces) - 1, SAMPLE).astype(int)).tolist() if faces else []
+    return [faces[row] for row in rows]
+
+
+def faces_look_swapped(source: Source, faces: Sequence[Face]) -> bool:
+    """Look at some faces of a source."""
     images = []
-    for index in np.unique(np.linspace(0, len(faces) - 1, SAMPLE).astype(int)).tolist() if faces else []:
+    for face in faces:
         try:
-            content = source.read(faces[index].place)
+            content = source.read(face.place)
             images.append(content if isinstance(content, np.ndarray) else decode(content))
         except ImageFault:
             continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.lists.walk import files_below
 from lrfr.pairs.sources.base import Content, Listing, Place, Source, Tally, file_stamp
+from lrfr.pairs.sources.listing.origin_files import origin_files
 from lrfr.pairs.sources.packed.members import ARCHIVE_SUFFIXES, archive_stem, read_member
 from lrfr.pairs.sources.packed.samples import Sample, folder_labels, posix, samples_of
 
@@ -93,6 +94,12 @@ class TarSource(Source):
         asked = {name: file_stamp(folder / name) for name in {place[0] for place in places}}
         known = ((asked[place[0]], place) for place in places)
         return [(*found, *place[1:]) if found else None for found, place in known]
+
+    def origins(self) -> list[Path] | None:
+        """Return the archives, and all that lies in their folder where it is one that is listed."""
+        if self.path.exists():
+            return origin_files(self.path)
+        return pattern_paths(str(self.path))
 
     def describe(self) -> dict[str, str | int]:
         """Name the archive or folder."""

@@ -25,6 +25,7 @@ from lrfr.pairs.sources.base import (
     label_name,
     no_identity_note,
 )
+from lrfr.pairs.sources.listing.origin_files import origin_files
 from lrfr.pairs.sources.packed.archive import pattern_paths
 from lrfr.pairs.sources.packed.arrow_files import (
     arrow_package,
@@ -119,6 +120,10 @@ class ColumnarSource(Source):
         """Return the stamp of the file and where the row lies in it."""
         found = file_stamp(self._folder() / place[0])
         return (*found, *place[2:]) if found else None
+
+    def origins(self) -> list[Path] | None:
+        """Return the files, and all that lies in their folder where it is one that is listed."""
+        return origin_files(self.path) if self.path.exists() else columnar_paths(self.path)
 
     def describe(self) -> dict[str, str | int]:
         """Name the file or folder."""

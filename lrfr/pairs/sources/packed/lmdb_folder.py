@@ -86,6 +86,10 @@ class LmdbFolderSource(Source):
         """Return the stamp of the database's file."""
         return file_stamp(self._file)
 
+    def origins(self) -> list[Path] | None:
+        """Return the database and its list."""
+        return [self._file, self.path / "meta_info.txt"]
+
     @property
     def _file(self) -> Path:
         return self.path / "data.mdb" if self.path.is_dir() else self.path

@@ -21,6 +21,7 @@ import numpy as np
 from lrfr.core.errors import DataError, ImageFault, SpecError
 from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp
+from lrfr.pairs.sources.listing.origin_files import origin_files
 
 MAGIC = 0xCED7230A
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -71,6 +72,10 @@ class RecordIOSource(Source):
         """Return the stamps of many; the file is asked once."""
         found = file_stamp(self.path)
         return [(*found, int(place)) if found else None for place in places]
+
+    def origins(self) -> list[Path] | None:
+        """Return the file and its index."""
+        return origin_files(self.path, [self.path.with_suffix(".idx")])
 
     def read(self, place: Place) -> Content:
         """Read one record's image bytes."""
