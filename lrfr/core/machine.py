@@ -11,11 +11,11 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lrfr.core.errors import EnvironmentFault
 
@@ -101,6 +101,40 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def own_draws() -> Iterator[None]:
+    """Build CPU modules whose weights are loaded next: what this thread draws from torch for their first ones
+    leaves no trace in torch's random state, which is the whole process's and may be a training's just now.
+    """
+    with _own_draws()():
+        yield
+
+
+@cache
+def _own_draws() -> type[AbstractContextManager[Any]]:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    def takes(func: Any) -> bool:
+        return any(argument.name == "generator" for argument in func._schema.arguments)
+
+    class OwnDraws(TorchDispatchMode):
+        """Hands every random operation a generator of its own."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._generator = torch.Generator().manual_seed(0)
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = dict(kwargs or {})
+            if torch.Tag.nondeterministic_seeded in func.tags and given.get("generator") is None:
+                func = func if takes(func) else getattr(func.overloadpacket, "generator", func)
+                given |= {"generator": self._generator} if takes(func) else {}
+            return func(*args, **given)
+
+    return OwnDraws
 
 
 def keep_freed_memory() -> None:

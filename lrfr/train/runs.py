@@ -23,13 +23,15 @@ from lrfr.core.files import make_folder, write_atomic
 from lrfr.core.lock import store_lock
 from lrfr.core.machine import cores_of_process
 from lrfr.core.progress import SILENT, Hooks
+from lrfr.pairs.reading.loader import PairLoader
 from lrfr.train import checkpoint
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.loaders import make_loader
 from lrfr.train.engine.loop import FitResult
 from lrfr.train.engine.recognizer_task import FitOptions, fit
-from lrfr.train.engine.run_record import RunIdentity, RunRecord
+from lrfr.train.engine.run_record import LeftOut, RunIdentity, RunRecord
 from lrfr.train.recipe import Recipe
+from lrfr.train.settings import TrainSettings
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.parent_files import Parent, inputs_of, parent_digest, parent_nets
 from lrfr.train.weights.teacher_cache import keep_outputs, wanted_columns
@@ -151,7 +153,8 @@ def train(
     loader = make_loader(dataset, plan.recipe.settings, World())  # too small a view leaves no folder behind
     make_folder(run_dir)
     with _locked(run_dir):
-        _open(plan, loader.batches_per_epoch, run_dir, identity)
+        _open(plan, loader, run_dir, identity)
+        _tell_left_out(loader, plan.recipe.settings, hooks)
         if not finished(run_dir):
             settings = plan.recipe.settings
             keep_outputs(settings, wanted_columns(settings, plan.parents, identity.parents), dataset, hooks)
@@ -172,7 +175,22 @@ def _locked(run_dir: Path) -> Iterator[None]:
         ) from None
 
 
-def _open(plan: Plan, batches_per_epoch: int, run_dir: Path, identity: RunIdentity) -> None:
+def _tell_left_out(loader: PairLoader, settings: TrainSettings, hooks: Hooks) -> None:
+    """Say how many faces of the view no epoch, or not every epoch, shows."""
+    if loader.left_out:
+        hooks.note(
+            f"images_per_id={settings.images_per_id} leaves {loader.left_out} of {len(loader.dataset)} faces "
+            "out: they have no identity, or theirs has fewer faces"
+        )
+    if loader.left_over:
+        more = f" or are more than {settings.images_per_id} of an identity" if settings.images_per_id else ""
+        hooks.note(
+            f"each epoch leaves {loader.left_over} faces out, others every time: they fill no batch of "
+            f"{settings.batch_size}{more}"
+        )
+
+
+def _open(plan: Plan, loader: PairLoader, run_dir: Path, identity: RunIdentity) -> None:
     """Write ``run.json``, or check that it describes this very run."""
     if (run_dir / "run.json").exists():
         differing = RunRecord.read(run_dir).identity.differs(identity)
@@ -190,10 +208,11 @@ def _open(plan: Plan, batches_per_epoch: int, run_dir: Path, identity: RunIdenti
         identity,
         plan.recipe.as_dict(),
         {role: str(path) for role, path in plan.parents.items()},
-        settings.total_steps(batches_per_epoch),
+        settings.total_steps(loader.batches_per_epoch),
         settings.threads or cores_of_process(),
         {"lrfr": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "bits" if settings.deterministic else "rounding",
+        LeftOut(loader.left_out, loader.left_over),
     )
     write_atomic(run_dir / "run.json", record.seal(), run_dir)
 

@@ -9,6 +9,7 @@ import pytest
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.progress import Hooks
+from lrfr.pairs.reading.loader import PairLoader
 from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.engine.run_record import RunIdentity, RunRecord
 from lrfr.train.losses.distances import DISTANCES
@@ -197,3 +198,26 @@ def test_a_view_flips_alike_whatever_base_its_rows_lie_in(tmp_path):
         for name in ("few", "many")
     )
     assert one.hr_bchw.equal(other.hr_bchw) and one.lr_bchw.equal(other.lr_bchw)
+
+
+def test_faces_that_no_batch_shows_are_counted_and_said_once(dataset, tmp_path, monkeypatch):
+    def said_by(name, *overrides):
+        said = []
+        train(plan(dataset, *overrides), dataset, tmp_path / name, FitOptions(max_steps=1),
+              hooks=Hooks(on_note=said.append))  # fmt: skip
+        record = RunRecord.read(tmp_path / name)
+        return said, dataclasses.astuple(record.left_out)
+
+    assert said_by("even") == ([], (0, 0))  # 48 faces, three batches of 16
+    said, counts = said_by("short", "batch_size=20")
+    assert counts == (0, 8) and len(said) == 1 and said[0].startswith("each epoch leaves 8 faces out")
+    labels = dataset.labels.copy()
+    labels[np.flatnonzero(labels == 2)[:4]] = -1  # identity 2 keeps two of its six faces
+    monkeypatch.setattr(dataset, "_labels", labels)
+    said, counts = said_by("grouped", "batch_size=12", "images_per_id=4")
+    shown = PairLoader(dataset, 12, images_per_id=4)
+    seen = sum(len(batch) for batch in shown.iterate(0))
+    assert sum(counts) == len(dataset) - seen and counts == (shown.left_out, 18) == (6, 18)
+    assert said[0].startswith("images_per_id=4 leaves 6 of 48 faces out") and len(said) == 2
+    again, _ = said_by("grouped", "batch_size=12", "images_per_id=4")
+    assert again == said

@@ -2,13 +2,17 @@
 
 import builtins
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.core.machine import own_draws
 from lrfr.train import checkpoint
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.recipe import load_recipe
@@ -118,3 +122,35 @@ def test_a_manifest_without_a_field_names_it(run, tmp_path):
     checkpoint.save(folder, checkpoint.Checkpoint({"options": {}}, {"x": torch.ones(1)}, {}, {}, {}))
     with pytest.raises(DataError, match="method"):
         load_model(folder)
+
+
+def test_a_model_that_is_loaded_draws_apart(run):
+    """Torch's random state is the process's: a training in another thread draws from it."""
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    load_model(run)
+    assert torch.equal(torch.get_rng_state(), before)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    inside, done = threading.Event(), threading.Event()
+
+    def build():
+        with own_draws():
+            inside.set()
+            assert done.wait(60)
+            return [torch.randn(3), torch.rand(4), torch.randperm(7), torch.normal(torch.zeros(3), 1.0),
+                    nn.init.orthogonal_(torch.empty(3, 3)), nn.init.trunc_normal_(torch.empty(5)),
+                    torch.bernoulli(torch.full((4,), 0.5)), torch.empty(3).exponential_(), torch.rand_like(wanted),
+                    torch.randint(9, (4,)), torch.multinomial(torch.ones(4), 2), nn.LSTM(3, 3).bias_hh_l0]  # fmt: skip
+
+    with ThreadPoolExecutor(1) as pool:
+        one = pool.submit(build)
+        assert inside.wait(60)
+        # while another thread is in there, this one draws what it always does
+        assert torch.equal(torch.rand(3), wanted)
+        torch.manual_seed(5)
+        done.set()
+        first = one.result()
+        assert torch.equal(torch.get_rng_state(), before)
+        second = pool.submit(build).result()
+    assert torch.equal(torch.get_rng_state(), before) and all(map(torch.equal, first, second))

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.machine import own_draws
 from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import METADATA_KEY, Card, find_weights, payload_sha256, read_weights
 
@@ -95,7 +96,8 @@ def load_weights(name: str, digest: str | None = None) -> StyleModel:
         tensors = load(file.data)
         if payload_sha256(file.card_json, tensors) != file.stated_sha256:
             raise ValueError("checksum")
-        generator = StyleGenerator(file.card.layout)
+        with own_draws():
+            generator = StyleGenerator(file.card.layout)
         generator.load_state_dict(unpack(tensors))
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise DataError(f"style weights are damaged ({error})", file=str(path)) from None

@@ -103,6 +103,14 @@ class PairLoader:
         """
         return self._people.left_out if self._people else 0
 
+    @property
+    def left_over(self) -> int:
+        """How many further rows an epoch does not show, others every time: what fills no batch
+        (``drop_last``), and more than ``images_per_id`` of an identity.
+        """
+        shown = self.batches_per_epoch * self.batch_size * self.world_size
+        return len(self.dataset) - self.left_out - min(shown, self._shown())
+
     def _shown(self) -> int:
         return len(self._people) if self._people else len(self.dataset)
 

@@ -93,6 +93,21 @@ def _without_paths(options: dict[str, object], files: Mapping[str, str]) -> dict
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Faces that a run does not see.
+
+    Attributes:
+        of_identities: from every epoch, as ``images_per_id`` asks for more faces of an identity than theirs
+            has.
+        an_epoch: from each epoch, others every time: they fill no batch, or are more of an identity.
+
+    """
+
+    of_identities: int
+    an_epoch: int
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """``run.json``: what a run folder holds.
 
@@ -105,6 +120,7 @@ class RunRecord:
         versions: of lrfr, torch and python when it began.
         repeats: how far the same run again, or one that goes on, agrees with it: ``bits``, or ``rounding``
             where its kernels are not deterministic.
+        left_out: faces of the view that its epochs do not show; None for a run of an earlier version.
 
     """
 
@@ -115,6 +131,7 @@ class RunRecord:
     threads: int
     versions: Mapping[str, str] = field(default_factory=dict)
     repeats: Literal["bits", "rounding"] = "bits"
+    left_out: LeftOut | None = None
 
     @classmethod
     def read(cls, run_dir: Path) -> RunRecord:

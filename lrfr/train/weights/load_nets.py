@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lrfr.core.embedder import Embedder
-from lrfr.core.machine import checked_device
+from lrfr.core.machine import checked_device, own_draws
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.checkpoint import load, load_model, resolve
 from lrfr.train.weights.model_identity import ModelIdentity
@@ -43,7 +43,9 @@ def load_nets(path: Path, device: str = "cpu") -> Loaded:
     device = checked_device(device)
     checkpoint = load(folder, device)
     identity = ModelIdentity.read(checkpoint, folder)
-    nets = identity.make().build(identity.num_classes, None, identity.attribute_names).to(device)
+    with own_draws():
+        nets = identity.make().build(identity.num_classes, None, identity.attribute_names)
+    nets = nets.to(device)
     tensors = checkpoint.model | checkpoint.ema
     # layers towards a teacher learn with the student and are built for that teacher: nothing embeds with them
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith("connector.")}
