@@ -15,16 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import EnvironmentFault
 from lrfr.core.files import canonical, digest_of, make_folder, sha256_hex, write_whole
-from lrfr.pairs.align.unaligned import spread, unaligned_faces
-from lrfr.pairs.build.look.channel_order import evenly_spaced, faces_look_swapped
 from lrfr.pairs.build.look.scan_cache import is_settled
-from lrfr.pairs.sources.base import Face, FaceList, Listing, Other, Source, file_stamp, in_key_order
+from lrfr.pairs.sources.base import Face, Listing, Other, Source, file_stamp
 from lrfr.pairs.sources.listing.face_blob import NotKept, pack_faces, unpack_faces
 
 MAGIC = b"LRLIST1\n"
@@ -139,23 +137,6 @@ class ListingCache:
             pass
         self.notes.append(f"the cache {self._looked.name} is damaged: some faces are looked at again")
         return {}
-
-
-def first_look(
-    source: Source, faces: FaceList, kept: ListingCache | None, *, color: bool, aligned: bool
-) -> tuple[bool, str]:
-    """Return whether red and blue look swapped (``color``), and what to say of faces that look unaligned
-    (``aligned``), from a few of them; a source that renders its faces is not looked at.
-    """
-    if not faces or not (color or aligned) or source.fingerprint(faces[0].place) is not None:
-        return False, ""
-    ordered = in_key_order(faces)
-
-    def look(name: str, some: Sequence[Face], at: Callable[[Source, Sequence[Face]], Any]) -> Any:
-        return kept.look(name, some, partial(at, source, some)) if kept else at(source, some)
-
-    swapped = color and look("color", evenly_spaced(ordered), faces_look_swapped)
-    return bool(swapped), str(look("aligned", spread(ordered), unaligned_faces)) if aligned else ""
 
 
 def _may_pass(listing: Listing) -> bool:
