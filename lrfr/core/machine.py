@@ -120,11 +120,11 @@ def _own_draws() -> type[AbstractContextManager[Any]]:
     def takes(func: Any) -> bool:
         return any(argument.name == "generator" for argument in func._schema.arguments)
 
-    class OwnDraws(TorchDispatchMode):
+    class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Hands every random operation a generator of its own."""
 
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
             self._generator = torch.Generator().manual_seed(0)
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

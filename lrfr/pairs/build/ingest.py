@@ -14,8 +14,8 @@ from lrfr.core.landmarks import read_landmarks
 from lrfr.core.lists import Shape, is_held_out, match_names, read_keyed
 from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
+from lrfr.pairs.build.look.channel_order import first_look
 from lrfr.pairs.build.look.face_search import DETECT, Alignment, FaceSearch
-from lrfr.pairs.build.look.first_look import first_look
 from lrfr.pairs.build.look.listing_cache import ListingCache
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks, Prepare
