@@ -50,6 +50,7 @@ def _names(context: click.Context, option: click.Parameter, path: Path | None) -
 @opt.flag("--allow-forgotten", text="Take in what the store was made to forget.")
 @opt.option("--split", default="", help="Keep one split of the source in the view.")
 @opt.path("--split-file", help="Lines 'key<tab>split' that assign splits.")
+@opt.path("--attributes", help="Table of attributes by key or identity, for any source.")
 @opt.option("--holdout", type=click.FloatRange(0, 1, max_open=True), help="Share of identities to hold out.")
 @opt.option("--align", metavar="detect|FILE", help="Find the faces, or cut by five landmarks per key.")
 @opt.detection()
@@ -80,6 +81,7 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
       lrfr make-pairs --source faces/ --spec fskd --spec turb --weights 3,1 --view mixed
       lrfr make-pairs --source train.rec --spec maug --plan
       lrfr make-pairs --source photos/ --align detect
+      lrfr make-pairs --source train.rec --spec catface --attributes gender.csv
       lrfr make-pairs --extend default --source new.rec
     """
     if given["list_sources"]:

@@ -23,6 +23,7 @@ from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import Forgetting, salted
 from lrfr.pairs.sources.base import FaceList, Listing, Source
+from lrfr.pairs.sources.listed.attribute_file import give_attributes
 from lrfr.pairs.sources.table import open_source
 
 
@@ -36,6 +37,7 @@ class IngestOptions:
         landmarks: file of five points per key to cut the crops by; None cuts the central square.
         search: finds the landmarks of photographs instead; None where nothing is to be found.
         split_file: file of lines ``key<tab>split``.
+        attributes: table of attributes by key or identity (:mod:`~lrfr.pairs.sources.listed.attribute_file`).
         seed: of the order of the rows.
         access: ``block`` or ``random``: how the store will be read.
         cached: whether files with the stamps of an earlier look are not read again.
@@ -50,6 +52,7 @@ class IngestOptions:
     landmarks: Path | None = None
     search: FaceSearch | None = None
     split_file: Path | None = None
+    attributes: Path | None = None
     seed: int = 0
     access: str = "block"
     cached: bool = True
@@ -105,6 +108,9 @@ def open_ingest(
         kept = None  # no file is to name who is not wanted
     if options.split_file:
         listing = replace(listing, faces=_with_splits(listing.faces, options.split_file, notes))
+    if options.attributes:
+        faces, told = give_attributes(listing.faces, options.attributes)
+        listing, notes = replace(listing, faces=faces), [*notes, *told]
     marks = None
     if options.landmarks:
         marks = _landmarks(options.landmarks, [face.key for face in listing.faces], notes)

@@ -259,6 +259,16 @@ class FaceList(Sequence[Face]):
         changed._splits = Names(names, packed("i", np.asarray(numbers, np.int32)))
         return changed
 
+    def with_attributes(self, attributes: list[Mapping[str, int]]) -> FaceList:
+        """Return the same faces with other attributes, a mapping each."""
+        self._settle()
+        changed = FaceList()
+        for name in self.__slots__:
+            setattr(changed, name, getattr(self, name))
+        changed._attributes = Attributes()
+        changed._attributes.extend(0, attributes)
+        return changed
+
     def refused(self, codes: Mapping[int, str]) -> FaceList:
         """Return the same faces, of which those of some rows are refused by a reason code."""
         self._settle()
