@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "spec": ("lrfr.cli.degrade.spec", "spec", "check, describe and compare degradation specs"),
     "init": ("lrfr.cli.degrade.init", "init", "write a commented starter spec"),
     "experiment": ("lrfr.cli.experiment.experiment", "experiment", "a declared comparison, one report"),
+    "sweep": ("lrfr.cli.experiment.sweep", "sweep_command", "train a grid of options, compare them"),
     "make-list": ("lrfr.cli.eval.make_list", "make_list_group", "pairs, or lists for 1:N, to measure on"),
     "eval": ("lrfr.cli.eval.eval", "evaluate", "measure a model on a benchmark"),
     "report": ("lrfr.cli.eval.report", "report", "one page from result files"),

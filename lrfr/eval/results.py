@@ -56,6 +56,7 @@ class Model:
             itself. None where nobody says: its results have no name then.
         view_digest: of the view it was trained on, which names base, specs and HR files.
         parents: role to digest of the checkpoints it was made from.
+        parent_methods: role to method of those checkpoints, where it is known.
         notes: anything else.
         published: what the papers' tables call a method with these options, where that is another word.
         changes: options of the checkpoint's method that it was measured with in place of its own.
@@ -75,6 +76,7 @@ class Model:
     cost: tuple[Cost, ...] = ()
     changes: Mapping[str, str] = field(default_factory=dict)
     published: str | None = None
+    parent_methods: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,12 @@ class Alignment:
 @checked(frozen=True, config=_STRICT)
 class View:
     """One ``make-pairs`` line; ``flags`` are its options without the dashes; ``of`` names the alignment whose
-    crops it takes.
+    crops it takes. With ``store`` it is a view that lies in that store already, and no line.
     """
 
     flags: Flags = field(default_factory=dict)
     of: str | None = None
+    store: str | None = None
     estimate_s: float | None = None
 
 

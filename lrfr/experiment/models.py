@@ -246,6 +246,7 @@ def _from_checkpoint(
         backbone=_word(identity.options.get("backbone")),
         changes=dict(changes),
         published=method.published,
+        parent_methods=identity.methods_of_parents(),
     )
     return Recognizer(maker(found.nets), model)
 

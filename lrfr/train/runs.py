@@ -33,7 +33,13 @@ from lrfr.train.engine.run_record import LeftOut, RunIdentity, RunRecord
 from lrfr.train.recipe import Recipe
 from lrfr.train.settings import TrainSettings
 from lrfr.train.weights.model_identity import ModelIdentity
-from lrfr.train.weights.parent_files import Parent, inputs_of, parent_digest, parent_nets
+from lrfr.train.weights.parent_files import (
+    Parent,
+    inputs_of,
+    parent_digest,
+    parent_nets,
+    unusual_methods,
+)
 from lrfr.train.weights.teacher_cache import keep_outputs, wanted_columns
 
 if TYPE_CHECKING:
@@ -227,6 +233,7 @@ def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, options: FitOptions, h
         recipe.options,
         view=record.identity.view,
         parents=record.identity.parents,
+        parent_methods=unusual_methods(plan.parents, recipe.make().needs()),
         variants=tuple(
             {"spec": variant.spec, "digest": variant.spec_digest, "weight": variant.weight}
             for variant in dataset.view.variants

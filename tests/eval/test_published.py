@@ -177,7 +177,7 @@ def test_an_hr_teacher_does_not_stand_beside_a_student_s_row():
         columns, rows, _ = side_by_side(find_table("fskd-1"), results)
         return {(row[0], row[1]) for row in rows if len(columns) == 5 and row[-1]}
 
-    assert beside(method="baseline", side="hr") == {("(a) 112", "Base"), ("112", "Base"), ("(b) 112", "Base")}
+    assert beside(method="baseline", side="hr") == {("(a) 112", "Base"), ("(b) 112", "Base")}  # not +Dec
     assert beside(method="baseline", side="lr") == {("14", "Base")}
     assert beside(method="baseline") == beside() == beside(method="octuplet") == set()
     assert beside(method="fskd") == {("14", "F-SKD")}
@@ -244,7 +244,8 @@ def test_a_union_is_the_mean_of_its_benchmarks():
 
 def test_identification_and_fractions():
     ours = [result("tinyface", "rank-1", 0.4567, (None, None))]
-    assert side_by_side(find_table("maug-2"), ours)[1][-1][:2] == ["ours: mine", "0.46"]
+    tuned = [result("tinyface", "rank-1", 0.4567, (None, None), finetuned="ours")]
+    assert side_by_side(find_table("maug-2"), tuned)[1][-1][:2] == ["ours: mine", "0.46"]
     assert side_by_side(find_table("fskd-3"), ours)[0][-1] != "ours: mine"  # wide: a row, not a column
     assert side_by_side(find_table("btnet-2"), ours)[1] == find_table("btnet-2").rows
 
@@ -290,3 +291,42 @@ def test_networks_of_the_tables_are_backbones():
         if table.network_column is not None:
             words = {row[table.columns.index(table.network_column)] for row in table.rows}
             assert words - {"-"} <= set(table.networks)
+
+
+def test_a_plain_teacher_and_one_with_a_decoder_have_rows_of_their_own():
+    def beside(size=14, **model):
+        one = replace(result("agedb-30", "accuracy", 0.5, (size, size)), model=Model("mine", **model))
+        columns, rows, _ = side_by_side(find_table("fskd-1"), [one])
+        return {tuple(row[:3]) for row in rows if len(columns) == 5 and row[-1]}
+
+    def taught(method, teacher):
+        return beside(method="fskd", published=method, parent_methods={"teacher": teacher})
+
+    assert taught("fskd", "qualnet") == {("14", "F-SKD", "iResNet50+Dec")}
+    assert taught("fskd", "baseline") == {("14", "F-SKD", "iResNet50"), ("14", "F-SKD", "iResNet50+CBAM")}
+    assert taught("fitnet", "qualnet") == set() != taught("fitnet", "baseline")
+    # step 1 is the HR network itself, step 2 QualNet-LM
+    assert beside(112, method="qualnet", published="qualnet-step1") == {("112", "Base", "iResNet50+Dec")}
+    assert beside(14, method="qualnet", published="qualnet-step1") == set()
+    assert beside(14, method="qualnet") == {("14", "QualNet-LM", "iResNet50+Dec")}
+    hr = beside(112, method="baseline", side="hr")
+    assert hr == {("(a) 112", "Base", "iResNet50"), ("(b) 112", "Base", "iResNet50+CBAM")}
+
+
+def test_a_wide_table_has_no_row_of_another_papers_method_or_another_condition():
+    def below(
+        table, method, finetuned="no", benchmark="tinyface", metric="rank-1", sizes=(None, None), **more
+    ):
+        one = result(benchmark, metric, 0.5, sizes, finetuned=finetuned)
+        one = replace(one, model=Model("mine", method=method, **more))
+        _, rows, remarks = side_by_side(find_table(table), [one])
+        return [row[0] for row in rows if row not in find_table(table).rows], " ".join(remarks)
+
+    assert below("maug-2", "fskd", "ours")[0] == below("maug-2", "maug")[0] == []
+    assert below("maug-2", "maug", "ours")[0] == below("maug-2", "mine", "ours")[0] == ["ours: mine"]
+    assert below("fskd-3", "maug")[0] == below("fskd-3", "fskd", "ours")[0] == []
+    rows, told = below("fskd-3", "fskd", parent_methods={"teacher": "qualnet"})
+    assert rows == ["ours: mine"] and "taught by qualnet (iResNet50+Dec)" in told
+    assert "(no decoder)" in below("fskd-3", "fskd", parent_methods={"teacher": "baseline"})[1]
+    lfw = {"benchmark": "lfw", "metric": "accuracy", "sizes": (112, 112)}
+    assert below("maug-3", "catface", **lfw)[0] == [] != below("maug-3", "baseline", **lfw)[0]

@@ -8,6 +8,7 @@ import torch
 
 from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.core.progress import Hooks, Stopped
+from lrfr.experiment.models import open_recognizer
 from lrfr.pairs.build.ingest import IngestOptions
 from lrfr.pairs.build.make import MakeOptions, make_pairs
 from lrfr.pairs.executors.dispatch import Runner
@@ -237,3 +238,16 @@ def test_small_faces_are_embedded_as_the_view_enlarges_them(dataset, tmp_path):
         assert (options["input"]["filter"], options["input"]["antialias"]) == ("cubic", False)
     official = load_recipe("fskd", "official").enlarging_by("cubic", False)
     assert official.options["input"]["filter"] == "nearest"
+
+
+def test_a_student_knows_which_method_taught_it_where_that_is_not_the_usual_one(dataset, tmp_path):
+    """F-SKD's tables tell a plain teacher from one "+Dec"; a usual one changes no checkpoint."""
+    for teacher in ("baseline", "qualnet"):
+        one = recipe("fskd", **{"parents.teacher.method": teacher})
+        train_model(one, dataset, tmp_path / teacher / "fskd", options=ALONE)
+        found = checkpoint.read_manifest(checkpoint.resolve(tmp_path / teacher / "fskd")).identity
+        assert ("parent_methods" in found) == (teacher == "qualnet")
+        opened = open_recognizer(tmp_path / teacher / "fskd").model
+        assert opened.parent_methods == {"teacher": teacher} and opened.published == "fskd"
+    step1 = open_recognizer(tmp_path / "qualnet" / "teacher").model
+    assert (step1.method, step1.published, dict(step1.parent_methods)) == ("qualnet", "qualnet-step1", {})

@@ -65,6 +65,48 @@ def against_size(values: Mapping[str, Mapping[int, float]], ylabel: str, *, log:
     return _png(figure)
 
 
+def against_values(
+    curves: Mapping[str, Mapping[str, tuple[float, float]]], xlabel: str, ylabel: str
+) -> bytes:
+    """Draw a quantity with its spread against the values of an option, one line each: on an axis where they
+    are numbers, a logarithmic one where they are positive and span a factor of ten; side by side where not.
+    """
+    words = list(dict.fromkeys(value for curve in curves.values() for value in curve))
+    numbers = _numbers(words)
+    figure = _figure(110, 76)
+    axes = figure.add_subplot()
+    for place, (name, curve) in enumerate(curves.items()):
+        points = sorted((numbers[value], *found) for value, found in curve.items())
+        xs, means, spreads = zip(*points, strict=True)
+        axes.errorbar(
+            xs,
+            means,
+            spreads if any(spreads) else None,
+            color=OKABE_ITO[place % 7],
+            marker=MARKERS[place % 7],
+            linestyle=LINES[place % 7],
+            capsize=2,
+            label=name,
+        )
+    if min(numbers.values()) > 0 and max(numbers.values()) >= 10 * min(numbers.values()):
+        axes.set_xscale("log")
+    axes.set_xticks(sorted(numbers.values()), sorted(words, key=numbers.__getitem__))
+    axes.minorticks_off()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(True, linewidth=0.4)
+    axes.tick_params(labelsize=8)
+    axes.legend(frameon=False, fontsize=7)
+    return _png(figure)
+
+
+def _numbers(words: Sequence[str]) -> dict[str, float]:
+    """Return where each value stands: at its number, or at its place where some are none."""
+    try:
+        return {word: float(word) for word in words}
+    except ValueError:
+        return {word: float(place) for place, word in enumerate(words)}
+
+
 def scatter(groups: Mapping[str, Floats], label: str) -> bytes:
     """Draw two-dimensional coordinates, one color and marker per resolution; the large outlined mark is the
     group's center.

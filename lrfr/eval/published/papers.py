@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from lrfr.core import strict_yaml
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.eval.published.conditions import fits, is_other_network, network_remarks, other_conditions
+from lrfr.eval.published.conditions import (
+    fits,
+    is_of_row,
+    is_other_network,
+    may_stand_below,
+    network_remarks,
+    other_conditions,
+    teacher_remarks,
+)
 
 if TYPE_CHECKING:  # a list of tables needs no numpy
     from lrfr.eval.results import Result
@@ -62,6 +70,10 @@ class Table:
             size is one trained on LR.
         networks: backbones of ``lrfr train`` by the words of the table.
         network_column: the label column that has such a word; None where all rows are of one network.
+        teacher_column: the label column that names the teacher.
+        teachers: from its words to the teacher's method, where that is not ``baseline``.
+        finetuned: whether the rows were trained on the benchmark's training part; None where that differs or
+            there is none.
         notes: errata and conditions.
 
     """
@@ -79,6 +91,9 @@ class Table:
     hr_size: int | None = None
     networks: dict[str, str] = field(default_factory=dict)
     network_column: str | None = None
+    teacher_column: str | None = None
+    teachers: dict[str, str] = field(default_factory=dict)
+    finetuned: bool | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -127,9 +142,10 @@ def side_by_side(table: Table, results: Sequence[Result]) -> tuple[list[str], li
 
     A number of ours stands in a column only if benchmark (as large as it is distributed), metric, matching
     and sizes are the paper's; and beside a row only if method, role and, where both are known, backbone are
-    the row's. Nothing stands in for another; a row of our own says in a remark where its backbone is none of
-    the table's. Models of one name, or one model under several conditions, have rows of their own
-    (:func:`lrfr.eval.report.compare.told_apart`).
+    the row's. A row of our own stands below a table only where its method is none of another paper's and it
+    is fine-tuned, or not, as the table's are; it says in a remark where its backbone is none of the table's,
+    and who taught it. Nothing stands in for another. Models of one name, or one model under several
+    conditions, have rows of their own (:func:`lrfr.eval.report.compare.told_apart`).
     """
     from lrfr.eval.report.compare import told_apart
 
@@ -147,9 +163,10 @@ def side_by_side(table: Table, results: Sequence[Result]) -> tuple[list[str], li
                 columns.append(f"ours: {name}")
                 rows = [[*row, text] for row, text in zip(rows, added, strict=True)]
         else:
+            own = [result for result in own if may_stand_below(table, result)]
             below = _below(table, own, differences)
             if any(below):
-                differences += network_remarks(table, None, own)
+                differences += [*network_remarks(table, None, own), *teacher_remarks(table, own)]
                 rows.append([f"ours: {name}", *[""] * (table.labels - 1), *[text or "-" for text in below]])
         for text in dict.fromkeys(differences):
             remarks.setdefault(text, []).append(name)
@@ -183,7 +200,7 @@ def own_lists(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 def _beside(table: Table, row: list[str], results: list[Result], differences: list[str]) -> str:
     """Fill one row of a long table, if its method is the model's."""
-    results = [result for result in results if _is_of_row(table, row, result)]
+    results = [result for result in results if is_of_row(table, row, result)]
     others = [result for result in results if is_other_network(table, row, result)]
     results = [result for result in results if result not in others]
     found = []
@@ -198,19 +215,6 @@ def _beside(table: Table, row: list[str], results: list[Result], differences: li
                 f"{column} {_show(ours.value, table)}" if len(table.cells) > 1 else _show(ours.value, table)
             )
     return ", ".join(found)
-
-
-def _is_of_row(table: Table, row: list[str], result: Result) -> bool:
-    """Say whether the row is about a network like the result's: its method and, of two, its role."""
-    if table.method_column is None:
-        return True
-    wanted = table.methods.get(row[table.columns.index(table.method_column)])
-    if wanted is None or (result.model.published or result.model.method) != wanted:
-        return False
-    if wanted != "baseline" or table.hr_size is None:
-        return True
-    # "Base" is the teacher at the largest size and the student without one below it
-    return result.model.side == ("hr" if (result.sizes or (None,))[0] == table.hr_size else "lr")
 
 
 def _fill(cell: Cell, table: Table, row: list[str]) -> Cell | None:

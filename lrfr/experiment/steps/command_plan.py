@@ -59,6 +59,8 @@ def _face_steps(experiment: Declaration) -> list[Step]:
         for name, one in experiment.alignments.items()
     ]
     for name, view in experiment.views.items():
+        if view.store is not None:
+            continue
         flags = ({"source": view.of} if view.of else {}) | view.flags
         argv = ("make-pairs", "--view", name, *_argv(flags))
         steps.append(Step(f"pairs-{name}", argv, _crops(view.of), estimate_s=view.estimate_s))
@@ -98,6 +100,8 @@ def _training_steps(name: str, training: Training, experiment: Declaration) -> l
         run = _run(name, experiment, seed)
         argv = ["train", training.method, "--view", training.view, "--name", run]
         argv += ["--recipe", training.recipe] if training.recipe else []
+        there = experiment.views[training.view].store
+        argv += ["--store", there] if there is not None else []
         argv += [word for role, parent in parents.items() for word in ("--parent", f"{role}={parent}")]
         argv += [
             word
@@ -105,7 +109,7 @@ def _training_steps(name: str, training: Training, experiment: Declaration) -> l
             for word in ("--set", f"{key}={_word(value)}")
         ]
         needs = (
-            f"pairs-{training.view}",
+            *([f"pairs-{training.view}"] if there is None else []),
             *(step for used in training.parents.values() for step in _maker(used, experiment, seed)),
         )
         steps.append(Step(f"train-{run}", (*argv, *_argv(flags)), needs, estimate_s=training.estimate_s))
@@ -161,8 +165,9 @@ def _place(model: str, experiment: Declaration, seed: int | None = None) -> str:
 
 def _shown_by(evaluation: Evaluation, experiment: Declaration) -> tuple[str, ...]:
     """Return the step that makes the view that is measured on."""
-    view = evaluation.flags.get("view")
-    return (f"pairs-{view}",) if evaluation.benchmark == "view" and view in experiment.views else ()
+    view = experiment.views.get(str(evaluation.flags.get("view")))
+    made = evaluation.benchmark == "view" and view is not None and view.store is None
+    return (f"pairs-{evaluation.flags['view']}",) if made else ()
 
 
 def _maker(model: str, experiment: Declaration, seed: int | None = None) -> tuple[str, ...]:

@@ -53,6 +53,11 @@ class QualNet(Method):
         if not self.blocks or min(self.blocks) < 1:
             raise SpecError(f"blocks must be positive, are {list(self.blocks)}")
 
+    @property
+    def published(self) -> str | None:
+        """Step 1 is F-SKD's HR network "+Dec", step 2 QualNet-LM."""
+        return "qualnet-step1" if self.step == 1 else None
+
     def needs(self) -> Mapping[str, str]:
         """Return step 1's role and method, for step 2."""
         return {"step1": "qualnet"} if self.step == 2 else {}

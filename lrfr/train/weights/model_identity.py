@@ -22,6 +22,7 @@ class ModelIdentity:
         attribute_names: soft-biometric attributes of the view.
         view: digest of the view; None for imported weights.
         parents: role to checkpoint digest.
+        parent_methods: role to method of the parents that are of another method than is usual for the role.
         variants: spec, shards and weight of each degradation of the view.
         imported: sha256 of the file that the weights came from.
 
@@ -33,6 +34,7 @@ class ModelIdentity:
     attribute_names: tuple[str, ...] = ()
     view: str | None = None
     parents: Mapping[str, str] = field(default_factory=dict)
+    parent_methods: Mapping[str, str] = field(default_factory=dict)
     variants: tuple[Mapping[str, object], ...] = ()
     imported: str | None = None
 
@@ -56,5 +58,13 @@ class ModelIdentity:
         return checked(cls, found.identity, place)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the JSON form; what is not known is left out."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        """Return the JSON form; what is not known is left out, and so are usual parents."""
+        found = {key: value for key, value in asdict(self).items() if value is not None}
+        return found if self.parent_methods else {k: v for k, v in found.items() if k != "parent_methods"}
+
+    def methods_of_parents(self) -> dict[str, str]:
+        """Return role to method of every parent, usual ones too; a role without a usual method is left
+        out.
+        """
+        methods = {**self.make().needs(), **self.parent_methods}
+        return {role: method for role, method in methods.items() if role in self.parents}

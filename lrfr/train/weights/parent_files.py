@@ -7,11 +7,12 @@ from pathlib import Path
 
 from lrfr.core.errors import SpecError, as_path
 from lrfr.train.backbones.nets import Nets
-from lrfr.train.checkpoint import digest_of
+from lrfr.train.checkpoint import digest_of, read_manifest, resolve
 from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_foreign
 from lrfr.train.weights.foreign.foreign_net import foreign_nets
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.load_nets import load_nets
+from lrfr.train.weights.model_identity import ModelIdentity
 
 Parent = Path | ForeignFile
 
@@ -52,6 +53,17 @@ def parent_nets(parent: Parent, device: str = "cpu") -> Nets:
     if isinstance(parent, ForeignFile):
         return foreign_nets(ForeignEmbedder(parent))
     return load_nets(parent, device).nets
+
+
+def unusual_methods(parents: Mapping[str, Parent], usual: Mapping[str, str]) -> dict[str, str]:
+    """Return role to method of the runs among the parents that are of another method than is usual."""
+    found = {}
+    for role, parent in sorted(parents.items()):
+        if role in usual and not isinstance(parent, ForeignFile):
+            folder = resolve(parent)
+            method = ModelIdentity.read(read_manifest(folder), folder).method
+            found |= {role: method} if method != usual[role] else {}
+    return found
 
 
 def inputs_of(parents: Mapping[str, Parent]) -> dict[str, dict[str, object]]:

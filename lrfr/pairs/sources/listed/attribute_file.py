@@ -152,7 +152,8 @@ def give_attributes(faces: FaceList, path: Path) -> tuple[FaceList, list[str]]:
     labels = {label for _, label, _ in listed if label}
     by, matched, how = _matched(table, [key for key, _, _ in listed], labels, path)
     values = _values(table, matched, path)
-    rows, changed, found = [], 0, 0
+    rows: list[Mapping[str, int]] = []
+    changed = found = 0
     for key, label, own in listed:
         given = values.get(key if by == _KEY else label, {})
         found += bool(given)
