@@ -33,6 +33,7 @@ class RowView:
         spec: preset of the degradation.
         set: keys of the spec that are changed.
         size: side of HR in px.
+        attributes: file of ``--attributes`` where the source has none of its own.
 
     """
 
@@ -41,6 +42,7 @@ class RowView:
     spec: str
     set: list[str] = field(default_factory=list)
     size: int = 112
+    attributes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def view_command(known: Paper, name: str) -> Command:
     view = known.views[name]
     sets = [word for key in view.set for word in ("--set", key)]
     size = ["--size", str(view.size)] if view.size != 112 else []
+    size += ["--attributes", view.attributes] if view.attributes else []
     return ("lrfr", "make-pairs", "--source", view.source, "--spec", view.spec, *sets, *size, "--view", name)
 
 

@@ -8,7 +8,8 @@ import yaml
 
 from lrfr.core.errors import SpecError
 from lrfr.experiment.declare import load_declaration
-from lrfr.experiment.steps.sweep import Row, Sweep, best_row, plan_sweep, table_of
+from lrfr.experiment.steps.sweep import Sweep, plan_sweep, values_of
+from lrfr.experiment.steps.sweep_table import Row, best_row, table_of
 from lrfr.pairs.build.make import make_pairs
 from tests.experiment import in_process as _in_process
 
@@ -81,6 +82,10 @@ def test_it_is_an_experiment_file_whose_view_lies_elsewhere(tmp_path):
     assert train[train.index("--parent") + 1].startswith("teacher=/")
 
 
+def test_values_are_split_outside_brackets_and_count_once():
+    assert values_of("1, 5,5,{choice: [7, 14]},[1,2]") == ["1", "5", "{choice: [7, 14]}", "[1,2]"]
+
+
 def test_the_best_point_and_the_table_are_means_over_sizes():
     rows = [
         Row({"a": "1"}, "x", {"lfw": 0.5, "agedb": 0.7}, {}),
@@ -118,6 +123,6 @@ def test_a_second_sweep_trains_only_what_is_new(lrfr, in_process, tmp_path):
         table = list(csv.reader(lines))
     assert [row[0] for row in table] == ["head.scale", "64", "32"] and len(table[0]) == 2 + 2 * 3
     shown = {row["point"]["head.scale"]: row["mean"] for row in again["rows"]}
-    assert [float(cell) for cell in table[1][2::2]] == list(shown["64"].values())
+    assert dict(zip(table[0][2::2], map(float, table[1][2::2]), strict=True)) == shown["64"]
     assert (tmp_path / "s" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
     assert yaml.safe_load((tmp_path / "s" / "experiment.yaml").read_text())["views"]["default"]["store"]

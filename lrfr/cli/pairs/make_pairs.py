@@ -81,7 +81,6 @@ def make_pairs_command(out: Output, **given: Any) -> dict[str, object]:
       lrfr make-pairs --source faces/ --spec fskd --spec turb --weights 3,1 --view mixed
       lrfr make-pairs --source train.rec --spec maug --plan
       lrfr make-pairs --source photos/ --align detect
-      lrfr make-pairs --source train.rec --spec catface --attributes gender.csv
       lrfr make-pairs --extend default --source new.rec
     """
     if given["list_sources"]:

@@ -4,23 +4,19 @@ experiment.
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from lrfr.core.errors import SpecError
 from lrfr.core.files import digest_of, make_folder, write_atomic
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.eval.result_files import read_results
-from lrfr.eval.results import Result
 from lrfr.experiment.declare import Declaration, Evaluation, Flags, Training, View
 from lrfr.experiment.experiment import Experiment, Outcome
 from lrfr.train.recipe import load_recipe
@@ -63,6 +59,31 @@ class Sweep:
     benchmark: str = "synthetic"
     measure: Flags = field(default_factory=dict)
     metric: str = "accuracy"
+
+    @classmethod
+    def of_words(cls, method: str, given: Mapping[str, Any]) -> Sweep:
+        """Return the sweep of options: ``over``, ``set`` and ``parents`` as mappings, values and seeds with
+        commas between.
+
+        Raises:
+            SpecError: the seeds are no numbers.
+
+        """
+        if not re.fullmatch(r"\d+(,\d+)*", given["seeds"]):
+            raise SpecError(f"--seeds takes numbers, got '{given['seeds']}'", hint="--seeds 0,1,2")
+        data = _absolute(str(given["data"])) if given["data"] else None
+        own = {"store": _absolute(str(given["store"])), "view": given["view"], "split": given["split"]}
+        measure = {"data": data, "sizes": given["sizes"], **(own if given["benchmark"] == "view" else {})}
+        same = ("recipe", "paired", "set", "parents", "view", "benchmark", "metric")
+        return cls(
+            method,
+            {key: values_of(text) for key, text in given["over"].items()},
+            **{name: given[name] for name in same},
+            store=str(given["store"]),
+            seeds=[int(seed) for seed in dict.fromkeys(given["seeds"].split(","))],
+            flags={"device": given["device"]} if given["device"] else {},
+            measure={key: value for key, value in measure.items() if value},
+        )
 
     def points(self) -> list[dict[str, Value]]:
         """Return the values of each point, in the order in which they are given.
@@ -108,16 +129,16 @@ class Planned:
     trains_parents: bool
 
 
-@dataclass(frozen=True)
-class Row:
-    """One point of a sweep: what was varied, its training, and the metric by pair of sizes: mean and spread
-    (standard deviation) over the seeds, as fractions.
-    """
-
-    point: Mapping[str, Value]
-    run: str
-    mean: Mapping[str, float]
-    spread: Mapping[str, float]
+def values_of(text: str) -> list[Value]:
+    """Split at commas outside brackets; what stands twice counts once."""
+    values, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{(") - (letter in ")}]")
+        if letter == "," and not depth:
+            values.append("")
+        else:
+            values[-1] += letter
+    return list(dict.fromkeys(value.strip() for value in values if value.strip()))
 
 
 def plan_sweep(sweep: Sweep, folder: Path) -> Planned:
@@ -209,76 +230,3 @@ def _stated(value: object) -> object:
         return value
     found = {key: _stated(item) for key, item in value.items()}
     return {key: item for key, item in found.items() if item is not None and item not in ({}, [], "")}
-
-
-def sweep_rows(sweep: Sweep, planned: Planned) -> list[Row]:
-    """Return every point with what was measured of it.
-
-    Raises:
-        SpecError: the benchmark has no such metric.
-
-    """
-    folder, rows = planned.experiment.folder, []
-    for point, run in zip(planned.points, planned.runs, strict=True):
-        found: dict[str, list[float]] = {}
-        for seed in sweep.seeds:
-            for result in read_results([folder / "results" / f"{sweep.benchmark}-{run}-s{seed}.json"]):
-                if sweep.metric not in result.metrics:
-                    known = ", ".join(result.metrics)
-                    raise SpecError(
-                        f"no metric '{sweep.metric}' in {result.benchmark}", hint=f"it has {known}"
-                    )
-                found.setdefault(_cell(result), []).append(result.metrics[sweep.metric].value)
-        mean = {cell: statistics.fmean(values) for cell, values in found.items()}
-        spread = {cell: statistics.stdev(v) if len(v) > 1 else 0.0 for cell, v in found.items()}
-        rows.append(Row(point, run, mean, spread))
-    return rows
-
-
-def _cell(result: Result) -> str:
-    from lrfr.eval.report.compare import size_pair
-
-    words = [result.benchmark, result.matching or "", size_pair(result) if result.sizes else ""]
-    return " ".join(word for word in words if word)
-
-
-def best_row(rows: Sequence[Row]) -> Row | None:
-    """Return the point with the largest mean over all pairs of sizes; the first of equals."""
-    measured = [row for row in rows if row.mean]
-    return max(measured, key=lambda row: statistics.fmean(row.mean.values()), default=None)
-
-
-def table_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Return (columns, rows) in percent, with the mean over all pairs of sizes last."""
-    cells = list(dict.fromkeys(cell for row in rows for cell in row.mean))
-    keys = list(rows[0].point) if rows else []
-    lines = []
-    for row in rows:
-        values = [f"{100 * row.mean[cell]:.2f}" if cell in row.mean else "-" for cell in cells]
-        mean = f"{100 * statistics.fmean(row.mean.values()):.2f}" if row.mean else "-"
-        lines.append([*(row.point[key] for key in keys), *values, mean])
-    return [*keys, *cells, "mean"], lines
-
-
-def write_sweep(rows: Sequence[Row], metric: str, folder: Path) -> tuple[Path, Path]:
-    """Write the table (``sweep.csv``, fractions with spreads) and the chart (``sweep.png``); return both."""
-    from lrfr.eval.analysis.pictures import against_values
-
-    keys = list(rows[0].point)
-    cells = list(dict.fromkeys(cell for row in rows for cell in row.mean))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*keys, "run", *(word for cell in cells for word in (cell, f"{cell} sd"))])
-    for row in rows:
-        numbers = [some.get(cell, "") for cell in cells for some in (row.mean, row.spread)]
-        writer.writerow([*(row.point[key] for key in keys), row.run, *numbers])
-    curves: dict[str, dict[str, tuple[float, float]]] = {}
-    for row in rows:
-        others = ", ".join(f"{key} {row.point[key]}" for key in keys[1:])
-        for cell in row.mean:
-            curve = curves.setdefault(f"{cell}; {others}" if others else cell, {})
-            curve[row.point[keys[0]]] = (100 * row.mean[cell], 100 * row.spread[cell])
-    table, chart = folder / "sweep.csv", folder / "sweep.png"
-    write_atomic(table, text.getvalue().encode(), folder)
-    write_atomic(chart, against_values(curves, keys[0], f"{metric}, %"), folder)
-    return table, chart

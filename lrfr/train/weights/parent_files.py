@@ -57,7 +57,7 @@ def parent_nets(parent: Parent, device: str = "cpu") -> Nets:
 
 def unusual_methods(parents: Mapping[str, Parent], usual: Mapping[str, str]) -> dict[str, str]:
     """Return role to method of the runs among the parents that are of another method than is usual."""
-    found = {}
+    found: dict[str, str] = {}
     for role, parent in sorted(parents.items()):
         if role in usual and not isinstance(parent, ForeignFile):
             folder = resolve(parent)
