@@ -31,7 +31,7 @@ from lrfr.cli.output import Output, command
 @opt.count("--jobs", default=1, help="Steps side by side; they share the cores.")
 @opt.plan("Show the steps; write nothing.")
 def sweep_command(out: Output, method: str, **given: Any) -> dict[str, object]:
-    """Train METHOD for each combination of values and compare; what a sweep trained, others of the folder use.
+    """Train METHOD for each combination of values and compare; other sweeps of the folder share trainings.
 
     \b
     Examples:
