@@ -21,7 +21,7 @@ from lrfr.cli.output import Output, command
 @opt.store()
 @opt.option("--view", default="default", help="View to train on.")
 @opt.option("--seeds", default="0", help="Of every point, e.g. 0,1,2.")
-@opt.training_device()
+@opt.device()
 @opt.option("--benchmark", default="synthetic", help="What chooses; see lrfr eval --list.")
 @opt.path("--data", help="The benchmark's folder or file, as distributed.")
 @opt.option("--split", help="With --benchmark view: the split to measure.")

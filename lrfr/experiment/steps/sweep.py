@@ -81,7 +81,7 @@ class Sweep:
             **{name: given[name] for name in same},
             store=str(given["store"]),
             seeds=[int(seed) for seed in dict.fromkeys(given["seeds"].split(","))],
-            flags={"device": given["device"]} if given["device"] else {},
+            flags={"device": given["device"]} if given["device"] != "auto" else {},
             measure={key: value for key, value in measure.items() if value},
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import overload
@@ -244,6 +245,10 @@ class FaceList(Sequence[Face]):
             taken._faults = {new: self._faults[old] for new, old in numbers if old in self._faults}
         return taken
 
+    def _copy(self) -> FaceList:
+        self._settle()
+        return copy(self)
+
     def with_splits(self, numbers: NDArray[np.integer], names: Sequence[str]) -> FaceList:
         """Return the same faces with other splits.
 
@@ -252,29 +257,20 @@ class FaceList(Sequence[Face]):
             names: of the splits.
 
         """
-        self._settle()
-        changed = FaceList()
-        for name in self.__slots__:
-            setattr(changed, name, getattr(self, name))
+        changed = self._copy()
         changed._splits = Names(names, packed("i", np.asarray(numbers, np.int32)))
         return changed
 
     def with_attributes(self, attributes: list[Mapping[str, int]]) -> FaceList:
         """Return the same faces with other attributes, a mapping each."""
-        self._settle()
-        changed = FaceList()
-        for name in self.__slots__:
-            setattr(changed, name, getattr(self, name))
-        changed._attributes = Attributes()
-        changed._attributes.extend(0, attributes)
+        changed, given = self._copy(), Attributes()
+        given.extend(0, attributes)
+        changed._attributes = given
         return changed
 
     def refused(self, codes: Mapping[int, str]) -> FaceList:
         """Return the same faces, of which those of some rows are refused by a reason code."""
-        self._settle()
-        changed = FaceList()
-        for name in self.__slots__:
-            setattr(changed, name, getattr(self, name))
+        changed = self._copy()
         faults = {row: (code, self._faults.get(row, ("", ""))[1]) for row, code in codes.items()}
         changed._faults = {**self._faults, **faults}
         return changed
