@@ -11,7 +11,7 @@ import numpy as np
 
 from lrfr.core.errors import SpecError, as_path, did_you_mean
 from lrfr.core.landmarks import read_landmarks
-from lrfr.core.lists import Shape, is_held_out, match_names, read_keyed
+from lrfr.core.lists import is_held_out, match_names
 from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.build.look.channel_order import first_look
@@ -22,8 +22,9 @@ from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import Forgetting, salted
-from lrfr.pairs.sources.base import FaceList, Listing, Source
+from lrfr.pairs.sources.base import Listing, Source
 from lrfr.pairs.sources.listed.attribute_file import give_attributes
+from lrfr.pairs.sources.listed.split_file import with_splits
 from lrfr.pairs.sources.table import open_source
 
 
@@ -107,7 +108,7 @@ def open_ingest(
         listing = _without_excluded(listing, options, notes)
         kept = None  # no file is to name who is not wanted
     if options.split_file:
-        listing = replace(listing, faces=_with_splits(listing.faces, options.split_file, notes))
+        listing = replace(listing, faces=with_splits(listing.faces, options.split_file, notes))
     if options.attributes:
         faces, told = give_attributes(listing.faces, options.attributes)
         listing, notes = replace(listing, faces=faces), [*notes, *told]
@@ -145,34 +146,6 @@ def _landmarks(path: Path, keys: Sequence[str], notes: list[str]) -> dict[str, L
         notes.append(f"{len(found)} of {len(marks)} keys of {path.name} match {match.how}")
     check_landmarks(keys, found or marks, str(path))
     return found
-
-
-_SPLIT = Shape("key<tab>split", (1,))
-
-
-def _with_splits(faces: FaceList, path: Path, notes: list[str]) -> FaceList:
-    """Give faces the split that a file says; a key of the file that the source lacks is an error."""
-    keys = {face.key for face in faces}
-    rows = read_keyed(path, _SPLIT, keys)
-    match = match_names({row.key for row in rows}, keys)
-    splits: dict[str, str] = {}
-    for line, name, (split,) in rows:
-        if name not in match.known:
-            missing = len({row.key for row in rows}) - len(match.known)
-            raise SpecError(
-                f"the split file names {missing} unknown keys, the first is {name!r}",
-                file=str(path),
-                line=line,
-                hint=f"the source's look like '{min(keys, default='')}'",
-            )
-        if splits.setdefault(match.known[name], split) != split:
-            raise SpecError(f"{name!r} is given two splits", file=str(path), line=line)
-    if match.how:
-        notes.append(f"{len(match.known)} keys of {path.name} match {match.how}")
-    names = sorted({"", *splits.values()})
-    number = {name: place for place, name in enumerate(names)}
-    numbers = np.fromiter((number[splits.get(face.key, "")] for face in faces), np.int32, len(faces))
-    return faces.with_splits(numbers, names)
 
 
 def leave_out(listing: Listing, reason: str, count: int) -> Listing:
