@@ -96,7 +96,7 @@ def _files_write(source: Path, folder: Path) -> None:
     folder.mkdir()
     for number, (jpeg, lr) in enumerate(DataLoader(data, batch_size=None)):  # type: ignore[arg-type]
         (folder / f"{number:06d}.jpg").write_bytes(jpeg)
-        cv2.imwrite(str(folder / f"{number:06d}.png"), lr[..., ::-1])
+        cv2.imwrite(str(folder / f"{number:06d}.png"), np.asarray(lr)[..., ::-1])  # it comes as a tensor
 
 
 @dataclass(frozen=True)
