@@ -20,8 +20,8 @@ import click
 from lrfr import __version__
 from lrfr.cli.commands import COMMANDS
 from lrfr.cli.standard_streams import close_streams, forget, open_streams, plainly, write
-from lrfr.core.errors import EnvironmentFault, LrfrError
-from lrfr.core.machine import keep_freed_memory
+from lrfr.core.errors import EnvironmentFault, LrfrError, as_fault
+from lrfr.core.machine import end_with_caller, keep_freed_memory, quiet_libraries
 
 _EPILOG = """\b
 Try, in an empty folder:
@@ -106,7 +106,10 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
         )
         return _fail(fault.exit_code, fault.as_dict(), plainly(f"error: {fault}"), as_json)
     except Exception as error:
-        return _bug(error, as_json)
+        met = as_fault(error)
+        if met is None:
+            return _bug(error, as_json)
+        return _fail(met.exit_code, met.as_dict(), plainly(f"error: {met}"), as_json)
 
 
 def _check(arguments: Sequence[str]) -> None:
@@ -172,6 +175,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _on_sigterm)
     open_streams()
     keep_freed_memory()
+    quiet_libraries()
+    end_with_caller()
     code = run()
     close_streams()
     sys.exit(code)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from lrfr.cli.overwriting import note_path
 from lrfr.core.errors import SpecError, as_path
 
 Body = TypeVar("Body", bound=Callable[..., Any] | click.Command)
@@ -22,7 +23,7 @@ class _Path(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse names that are too long wherever they are first looked at."""
-        as_path(value, "a file or folder")
+        note_path(ctx, param, as_path(value, "a file or folder"))
         return super().convert(value, param, ctx)
 
 

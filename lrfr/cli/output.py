@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from lrfr.cli.overwriting import refuse_overwriting
 from lrfr.cli.standard_streams import plainly, write
 from lrfr.core.errors import EnvironmentFault, LrfrError
 from lrfr.core.progress import Hooks, Pace, Stopped, stop_on_signal
@@ -192,6 +193,7 @@ def command(name: str, **attributes: Any) -> Callable[[Body], click.Command]:
         @functools.wraps(body)
         def run(as_json: bool, **parameters: Any) -> None:
             out = Output(as_json)
+            refuse_overwriting(made, parameters)
             try:
                 result = body(out, **parameters)
             except BrokenPipeError as error:  # click takes it for a reader of stdout that has left

@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 
@@ -142,6 +142,66 @@ class NumericFault(LrfrError):
     """NaN or infinity appeared in a computation (exit code 6)."""
 
     exit_code = 6
+
+
+# what errors of libraries and of Python mean where nobody has caught them; by name, so that no library is
+# imported for it. What is not here is a bug.
+FOREIGN: Mapping[str, type[LrfrError]] = {
+    "builtins.MemoryError": EnvironmentFault,
+    "builtins.RecursionError": DataError,
+    "builtins.UnicodeError": DataError,
+    "builtins.FloatingPointError": NumericFault,
+    "concurrent.futures.process.BrokenProcessPool": EnvironmentFault,
+    "cv2.error": DataError,
+    "json.decoder.JSONDecodeError": DataError,
+    "lmdb.Error": DataError,
+    "lmdb.DiskError": EnvironmentFault,
+    "lmdb.MapFullError": EnvironmentFault,
+    "lmdb.MemoryError": EnvironmentFault,
+    "lmdb.ReadersFullError": EnvironmentFault,
+    "lzma.LZMAError": DataError,
+    "_lzma.LZMAError": DataError,
+    "numpy.linalg.LinAlgError": NumericFault,
+    "onnxruntime.capi.onnxruntime_pybind11_state.EPFail": EnvironmentFault,
+    "onnxruntime.capi.onnxruntime_pybind11_state.Fail": DataError,
+    "onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument": DataError,
+    "onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph": DataError,
+    "onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf": DataError,
+    "onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException": DataError,
+    "PIL.Image.DecompressionBombError": DataError,
+    "pyarrow.lib.ArrowException": DataError,
+    "pydantic_core._pydantic_core.ValidationError": DataError,
+    "ray.exceptions.RayError": EnvironmentFault,
+    "safetensors_rust.SafetensorError": DataError,
+    "safetensors._safetensors_rust.SafetensorError": DataError,
+    "struct.error": DataError,
+    "subprocess.SubprocessError": EnvironmentFault,
+    "tarfile.TarError": DataError,
+    "torch.OutOfMemoryError": EnvironmentFault,
+    "torch.cuda.OutOfMemoryError": EnvironmentFault,
+    "torch.AcceleratorError": EnvironmentFault,
+    "xml.etree.ElementTree.ParseError": DataError,
+    "yaml.error.YAMLError": SpecError,
+    "zipfile.BadZipFile": DataError,
+    "zlib.error": DataError,
+    "zstandard.backend_c.ZstdError": DataError,
+}
+
+
+def as_fault(error: BaseException) -> LrfrError | None:
+    """Return an error of a library as what it means by :data:`FOREIGN`, the nearest class counting; None for
+    a bug of ours.
+    """
+    if isinstance(error, LrfrError):
+        return error
+    for kind in type(error).__mro__:
+        found = FOREIGN.get(f"{kind.__module__}.{kind.__qualname__}")
+        if found:
+            said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+            name = type(error).__name__
+            message = "out of memory" if "Memory" in name else f"{name}: {said}" if said else name
+            return found(message[:500])
+    return None
 
 
 def missing_extra(package: str, extra: str) -> EnvironmentFault:

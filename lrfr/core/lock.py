@@ -6,16 +6,18 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lrfr.core.errors import LockedError, SpecError
-from lrfr.core.files import is_alive, make_folder, write_fault
+from lrfr.core.errors import EnvironmentFault, LockedError, SpecError
+from lrfr.core.files import is_alive, json_of, make_folder, write_fault
 
 ORPHAN_SECONDS = 10.0
+_HOW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 # lies in a folder that mirrors a store elsewhere
 ORIGIN = "origin.json"
 
@@ -31,22 +33,43 @@ def store_lock(store: Path) -> Iterator[None]:
 
     """
     if (store / ORIGIN).exists():
-        url = json.loads((store / ORIGIN).read_bytes()).get("url")
+        url = _url(store / ORIGIN)
         hint = "change a store in a folder and copy it there"
         raise SpecError("a store at an address is only read", file=url, hint=hint)
     make_folder(store)
     path = store / ".lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
+        )
     except OSError as error:
         raise write_fault(error, path, 0) from error
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise EnvironmentFault("not a regular file", file=str(path))
         _take(descriptor, path)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def is_locked(store: Path) -> bool:
+    """Return whether another process holds the lock of a folder."""
+    try:
+        with store_lock(store):
+            return False
+    except LockedError:
+        return True
+
+
+def _url(origin: Path) -> str | None:
+    try:
+        told = json_of(origin, most=1 << 20)
+    except (OSError, ValueError):
+        return None
+    return str(told.get("url")) if isinstance(told, dict) else None
 
 
 def _take(descriptor: int, path: Path) -> None:

@@ -7,7 +7,12 @@ import os
 import platform
 import shlex
 import shutil
+import signal
+import stat
 import sys
+import tempfile
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,14 +30,66 @@ _MB = 1 << 20
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "sha_ni", "asimd")
 
+# of a command that another one started: the process without which it is to end
+ENDS_WITH = "LRFR_ENDS_WITH"
+_WATCH_S = 0.5
+# read when the packages are imported: nothing is to be told to anybody, or kept in a home folder
+_QUIET = {
+    "ALBUMENTATIONS_NO_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def usable_cores() -> int:
-    """Return the cores that the scheduler gives this process; all of the machine's where it cannot be asked
-    (macOS).
+def quiet_libraries() -> None:
+    """Turn off what libraries tell the world and write into a home folder; call it before one is imported.
+
+    matplotlib keeps its list of fonts in a private folder of the temporary one; a folder that the user has
+    named (``MPLCONFIGDIR``) stays.
     """
+    os.environ.update(_QUIET)
+    if "MPLCONFIGDIR" not in os.environ and (folder := private_folder("lrfr-matplotlib")):
+        os.environ["MPLCONFIGDIR"] = folder
+
+
+def end_with_caller() -> None:
+    """Have this process end, by SIGTERM, as soon as the command that started it (:data:`ENDS_WITH`) has."""
+    said = os.environ.pop(ENDS_WITH, "")  # not for this one's own children
+    if not said.isdecimal():
+        return
+    caller = int(said)
+
+    def watch() -> None:
+        while os.getppid() == caller:
+            time.sleep(_WATCH_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # a thread, for the kernel's own way (PR_SET_PDEATHSIG) tells of the thread that started us
+    threading.Thread(target=watch, name="lrfr-caller", daemon=True).start()
+
+
+def private_folder(name: str) -> str | None:
+    """Return a temporary folder of this user alone, the same in every process; None where none can be had."""
+    path = os.path.join(tempfile.gettempdir(), f"{name}-{os.getuid()}")
+    with suppress(FileExistsError, OSError):
+        os.mkdir(path, 0o700)
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    # another user may have made a folder or link of this name first
+    safe = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return path if safe else None
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use; all of the machine's where none can be asked (macOS)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -138,15 +195,14 @@ def _own_draws() -> type[AbstractContextManager[Any]]:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory (up to 2 GB) instead of handing every large tensor back to the system and
-    taking it anew.
+    """Let glibc keep freed memory (up to 2 GB), not hand every large tensor back and take it anew.
 
     Page faults are a fifth of a training step on a CPU otherwise. Does nothing on other systems, or where the
     environment sets the allocator (``MALLOC_...``, ``GLIBC_TUNABLES``).
     """
-    if sys.platform != "linux" or any(
-        name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ
-    ):
+    if sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ:
+        return
+    if any(name.startswith("MALLOC_") for name in os.environ):
         return
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import make_folder, write_atomic
+from lrfr.core.files import json_of, make_folder, write_atomic
 from lrfr.eval.results import FORMAT, Metric, Result, unpack
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read_results(paths: Iterable[Path]) -> list[Result]:
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise DataError(f"larger than {MAX_FILE_BYTES} bytes", file=str(path))
-            body = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
+            body = json_of(path, most=MAX_FILE_BYTES)
         except OSError as error:
             raise DataError(
                 f"cannot read: {error.strerror}", file=str(path), hint="lrfr eval writes result files"

@@ -5,12 +5,14 @@ or trained.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrfr.core.embedder import Embedder
-from lrfr.core.errors import SpecError, as_path, check_kind, did_you_mean
+from lrfr.core.errors import LockedError, SpecError, as_path, check_kind, did_you_mean
+from lrfr.core.lock import is_locked
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
@@ -129,6 +131,10 @@ def open_view(view: View) -> PairDataset:
     return PairDataset(*view) if isinstance(view, tuple) else PairDataset(view)
 
 
+# between two looks at whether another process has ended
+_WAIT_S = 1.0
+
+
 @dataclass(frozen=True)
 class _Family:
     """The trainings of one call, all on one view and in one folder."""
@@ -154,6 +160,20 @@ class _Family:
         for line in _header(recipe, dataset, folder):
             self.hooks.note(line)
         return _run(plan, folder, train(plan, dataset, folder, self.options, self.hooks))
+
+    def train_in_turn(self, recipe: Recipe, given: Mapping[str, Parent], folder: Path) -> Run:
+        """Train like :meth:`train`; where another process does, wait for it and take what it made."""
+        while True:
+            try:
+                return self.train(recipe, given, folder)
+            except LockedError as error:
+                if self.options.world.size > 1:
+                    raise
+                self.hooks.note(f"waiting: {error}")
+            while is_locked(folder):
+                if self.hooks.stopping():
+                    raise Stopped
+                time.sleep(_WAIT_S)
 
     def _enlarging(self, recipe: Recipe, folder: Path) -> Recipe:
         """Return the recipe with the filter of the view, so that faces are embedded as they were trained; a
@@ -195,7 +215,7 @@ class _Family:
             self.hooks.stopping,
         )
         family = dataclasses.replace(self, options=options, hooks=progress)
-        run = family.train(recipe, plan.parents, folder)
+        run = family.train_in_turn(recipe, plan.parents, folder)
         self.hooks.note(str(run))
         if run.steps < run.total_steps:  # half a teacher is none
             raise Stopped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -41,6 +41,30 @@ class Adapter:
     def scale(self) -> float:
         """What B A is multiplied by."""
         return self.alpha / self.rank
+
+
+# ends included; what is not here is checked by its type or in the settings' own check
+RANGES: Mapping[str, tuple[float, float]] = {
+    "length": (0, 1e12),
+    "batch_size": (1, 1 << 24),
+    "accumulate": (1, 1 << 24),
+    "lr": (0, 1e6),
+    "momentum": (0, 1),
+    "weight_decay": (0, 1e6),
+    "gamma": (0, 1e6),
+    "power": (0, 1e3),
+    "warmup": (0, 1e12),
+    "clip_norm": (0, 1e12),
+    "seed": (0, 2**63 - 1),
+    "threads": (0, 4096),
+    "images_per_id": (0, 1 << 24),
+    "read_threads": (0, 4096),
+    "read_workers": (0, 4096),
+    "log_every": (1, 1 << 40),
+    "save_every": (0, 1 << 40),
+    "eval_every": (0, 1 << 40),
+    "keep": (1, 1 << 20),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +183,11 @@ class TrainSettings:
             for f in fields(self)
             if not _finite(getattr(self, f.name))
         ]
+        bad += [
+            f"train.{name} must be {low} to {high}, is {getattr(self, name)}"
+            for name, (low, high) in RANGES.items()
+            if not low <= getattr(self, name) <= high
+        ]
         if self.batch_size % self.accumulate:
             bad.append(
                 f"train.batch_size {self.batch_size} is not a multiple of train.accumulate {self.accumulate}"
@@ -228,4 +257,6 @@ class TrainSettings:
 
 
 def _finite(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_finite, value))
     return not isinstance(value, float) or math.isfinite(value)

@@ -1,6 +1,11 @@
 """Errors keep their place and hint in text, in JSON and on the way back from a worker process."""
 
+import json
 import pickle
+import struct
+import subprocess
+import tarfile
+import zipfile
 
 import pytest
 
@@ -47,3 +52,49 @@ def test_an_unknown_word_meets_the_nearest_name(word, nearest):
     said = errors.did_you_mean(word, ["turb", "maug", "catface"])
     assert said.endswith("known: catface, maug, turb")
     assert said.startswith(f"did you mean '{nearest}'?" if nearest else "known:")
+
+
+def _raised():
+    import cv2
+    import lmdb
+    import numpy as np
+    import torch
+    import yaml
+    import zstandard
+    from safetensors import SafetensorError
+
+    return [
+        (MemoryError(), 5),
+        (torch.OutOfMemoryError("CUDA out of memory"), 5),
+        (lmdb.MapFullError("full"), 5),
+        (lmdb.CorruptedError("damaged"), 3),
+        (SafetensorError("header"), 3),
+        (cv2.error("bad"), 3),
+        (zstandard.ZstdError("bad"), 3),
+        (zipfile.BadZipFile("bad"), 3),
+        (tarfile.ReadError("bad"), 3),
+        (json.JSONDecodeError("bad", "x", 0), 3),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), 3),
+        (struct.error("short"), 3),
+        (RecursionError("deep"), 3),
+        (yaml.YAMLError("bad"), 2),
+        (np.linalg.LinAlgError("singular"), 6),
+        (subprocess.TimeoutExpired("x", 3), 5),
+        (PermissionError(13, "denied", "x"), 5),
+        (KeyError("a bug"), 1),
+        (AssertionError("a bug"), 1),
+    ]
+
+
+def test_every_class_of_error_has_its_exit_code_at_the_border(monkeypatch, capsys):
+    from lrfr.cli import main
+
+    for error, code in _raised():
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(main.cli, "main", fail)
+        assert main.run(["doctor"]) == code, error
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "Traceback" not in said

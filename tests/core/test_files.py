@@ -1,6 +1,10 @@
 """Files and folders that are whole or absent, also after a power cut."""
 
-from lrfr.core import files
+import pytest
+
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import inside
+from lrfr.core.files import writing as files
 
 
 def test_the_entry_of_every_new_folder_is_synced(tmp_path, monkeypatch):
@@ -9,3 +13,30 @@ def test_the_entry_of_every_new_folder_is_synced(tmp_path, monkeypatch):
     files.make_folder(tmp_path / "store" / "base" / "id")
     files.make_folder(tmp_path / "store" / "base" / "id")
     assert [path.as_posix() for path in synced] == [".", "store", "store/base"]
+
+
+def test_clearing_out_removes_links_and_not_what_they_lead_to(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a").write_text("kept")
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "base" / "folder").mkdir()
+    (tmp_path / "base" / "folder" / "file").write_text("x")
+    paths = [*sorted((tmp_path / "base").iterdir()), tmp_path / "base" / "gone"]
+    inside.clear_out(paths, tmp_path / "tmp")
+    assert list((tmp_path / "base").iterdir()) == list((tmp_path / "tmp").iterdir()) == []
+    assert (tmp_path / "outside" / "a").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../x", "/etc", "a\0b", "x" * 300])
+def test_no_name_leads_out_of_a_part_of_a_store(name, tmp_path):
+    with pytest.raises(SpecError):
+        inside.part_of(tmp_path, "base", name)
+
+
+def test_a_linked_folder_of_a_store_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "base").symlink_to("elsewhere")
+    with pytest.raises(DataError, match="a link"):
+        inside.part_of(tmp_path, "base", "a")
+    assert not inside.is_inside(tmp_path / "base" / ".." / ".." / "x", tmp_path / "base")

@@ -1,11 +1,17 @@
 """Freed memory is kept: large arrays made again and again are not faulted in each time."""
 
+import ast
 import os
 import platform
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
+
+from lrfr.core import machine
+from lrfr.core.files import is_alive
 
 FAULTS = """
 import resource, sys
@@ -47,3 +53,53 @@ def test_cores_are_counted_where_the_scheduler_cannot_be_asked(monkeypatch):
     assert 1 <= usable_cores() <= os.cpu_count()
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert usable_cores() == os.cpu_count()
+
+
+def test_a_command_ends_with_the_one_that_started_it(tmp_path):
+    """The caller is killed, so it can tell nobody."""
+    child = (
+        "import os, time; from lrfr.core.machine import end_with_caller; end_with_caller(); time.sleep(600)"
+    )
+    caller = (
+        "import os, subprocess, sys, time; from lrfr.core.machine import ENDS_WITH; "
+        f"made = subprocess.Popen([sys.executable, '-c', {child!r}], env={{**os.environ, ENDS_WITH: str(os.getpid())}}); "
+        "print(made.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", caller], stdout=subprocess.PIPE, text=True) as running:
+        pid = int(running.stdout.readline())
+        assert is_alive(pid)
+        running.kill()
+    deadline = time.monotonic() + 60
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(pid)
+
+
+def test_libraries_are_quieted_wherever_one_is_imported():
+    """Each function that imports one calls quiet_libraries before."""
+    root = Path(machine.__file__).resolve().parent.parent
+    loud = {"onnxruntime", "matplotlib", "albumentations", "ray", "datasets"}
+    for path in sorted(root.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for body in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            lines = [
+                node.lineno
+                for node in ast.walk(body)
+                if isinstance(node, ast.Import) and {name.name.split(".")[0] for name in node.names} & loud
+            ]
+            calls = [
+                node.lineno
+                for node in ast.walk(body)
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "quiet_libraries"
+            ]
+            assert not lines or (calls and min(calls) < min(lines)), f"{path}:{lines}"
+
+
+def test_a_private_folder_is_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
+    found = machine.private_folder("a")
+    assert found == machine.private_folder("a") and os.stat(found).st_mode & 0o077 == 0
+    (tmp_path / f"b-{os.getuid()}").symlink_to(found)
+    (tmp_path / f"c-{os.getuid()}").mkdir(0o777)
+    os.chmod(tmp_path / f"c-{os.getuid()}", 0o777)
+    assert machine.private_folder("b") is None and machine.private_folder("c") is None

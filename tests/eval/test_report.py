@@ -308,3 +308,17 @@ def test_asked_pairs_stand_alone_in_their_order(results):
     assert "Paired tests" in [
         section.title for section in build(runs, ReportOptions(paired=[("c", "a")])).sections
     ]
+
+
+def test_a_report_writes_over_nothing_but_a_report(tmp_path):
+    from lrfr.core.errors import SpecError
+    from lrfr.eval.report.report import _check_beside
+
+    for name in ("a.json", "b.md"):
+        (tmp_path / name).write_text('{"format": "lrfr-result/1", "results": []}')
+        with pytest.raises(SpecError, match="a report is written here too"):
+            _check_beside(tmp_path / name.replace(".json", ".html").replace(".md", ".html"))
+    (tmp_path / "c.json").write_text('{"title": "", "sections": [], "results": []}')
+    (tmp_path / "c.md").write_text("of before")
+    _check_beside(tmp_path / "c.html")
+    _check_beside(tmp_path / "d.html")

@@ -164,7 +164,9 @@ def test_disk_full_names_the_bytes(folder, monkeypatch):
     import shutil as tools
 
     real = tools.disk_usage
-    monkeypatch.setattr("lrfr.core.files.shutil.disk_usage", lambda path: real(path)._replace(free=10))
+    monkeypatch.setattr(
+        "lrfr.core.files.writing.shutil.disk_usage", lambda path: real(path)._replace(free=10)
+    )
     with pytest.raises(EnvironmentFault, match=r"bytes needed, 10 free"):
         build(folder / "store")
     assert not list((folder / "store").rglob("*.mdb"))

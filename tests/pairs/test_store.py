@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrfr.core.errors import LockedError, SpecError
+from lrfr.core.errors import DataError, EnvironmentFault, LockedError, SpecError
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.make import MakeOptions, make_pairs
 from lrfr.pairs.build.view_file import ViewOptions
+from lrfr.pairs.care.inventory import gc
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.shard import MAP_SIZE
@@ -342,3 +343,27 @@ def test_the_card_states_the_license_of_every_spec(folder):
         '"op": "down"',
     ):
         assert phrase in text
+
+
+def test_collecting_needs_the_views(store, monkeypatch):
+    """A folder of views that is away, or cannot be listed, says nothing of what is used."""
+    before = tree(store)
+    os.rename(store / "views", store.parent / "views")
+    for make in (lambda: None, (store / "views").mkdir):
+        make()
+        with pytest.raises(DataError, match="no view"):
+            gc(store)
+    (store / "views").rmdir()
+    os.rename(store.parent / "views", store / "views")
+    scandir = os.scandir
+
+    def denied(path):
+        if Path(path).name == "views":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(EnvironmentFault, match="cannot be listed"):
+        gc(store)
+    monkeypatch.undo()
+    assert tree(store) == before

@@ -5,7 +5,6 @@ streams.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -15,6 +14,7 @@ from pydantic import Field, field_validator
 
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.image import ImageU8
+from lrfr.core.machine import quiet_libraries
 from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params
 from lrfr.degrade.values.distributions import Draw
@@ -88,8 +88,7 @@ class Albumentations(Op):
 
 
 def _library() -> Any:
-    # the import would otherwise ask the network for a newer version
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    quiet_libraries()
     import albumentations
 
     return albumentations

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import data_of
 from lrfr.core.lists import Row
 from lrfr.eval.embeddings import Source
 from lrfr.eval.pairs import PairList, agrees, pair_list, synthetic_pairs
@@ -179,7 +180,7 @@ def read_pairs_tsv(list_path: Path, root: Path, name: str = "pairs-tsv") -> Pair
 
 
 def _with_list_digest(pairs: PairList, path: Path) -> PairList:
-    return replace(pairs, digest=hashlib.sha256(path.read_bytes()).hexdigest(), place=str(path))
+    return replace(pairs, digest=hashlib.sha256(data_of(path)).hexdigest(), place=str(path))
 
 
 def bin_tree(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import digest_of
+from lrfr.core.files import data_of, digest_of
 from lrfr.core.image import ImageU8
 from lrfr.core.lists import match_names
 from lrfr.eval.embeddings import StoredFace
@@ -205,7 +205,7 @@ def _pairs_of(path: Path, faces: ViewFaces) -> tuple[PairList, tuple[str, ...]]:
     listed = listed_pairs(path)
     lines = [number for number, _ in listed.rows]
     sides = [faces.listed([row[side] for _, row in listed.rows], path, lines) for side in (0, 1)]
-    return _pair_list(faces, sides, listed.same, listed.folds, path.read_bytes()), ()
+    return _pair_list(faces, sides, listed.same, listed.folds, data_of(path)), ()
 
 
 def _pair_list(
@@ -254,7 +254,7 @@ def _lists_of(folder: Path, faces: ViewFaces) -> SearchList:
         rows = own_rows(need(folder, path.name, VIEW_TREE), ("path", "identity"))
         found = faces.listed([row[0] for _, row in rows], path, [number for number, _ in rows])
         parts.append([(face, row[1]) for face, (_, row) in zip(found, rows, strict=True)])
-        text += path.read_bytes()
+        text += data_of(path)
     return _search_list(parts, text)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lrfr.core.machine import quiet_libraries
 from lrfr.eval.low_res import size_label
 from lrfr.eval.report.compare import second_size
 from lrfr.eval.results import Metric, Result
@@ -50,6 +51,7 @@ def draw(
     height_mm: float = 82,
 ) -> Picture:
     """Draw one figure for both themes; the SVG carries no date, so the same results give the same bytes."""
+    quiet_libraries()
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

@@ -6,12 +6,14 @@ The HTML page holds everything it shows: no link leaves it, so it can be mailed 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrfr import __version__
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import json_of, write_whole
 from lrfr.eval.report import sections
 from lrfr.eval.report.blocks import Section
 from lrfr.eval.report.compare import check_names, test_titles, told_apart
@@ -97,21 +99,38 @@ def write_report(
     """Write ``out`` (HTML) with ``.md`` and ``.json`` beside it, and return the three paths.
 
     Raises:
-        SpecError: ``out`` is no ``.html`` file.
+        SpecError: ``out`` is no ``.html`` file, or the ``.md`` or ``.json`` beside it is something else.
         DataError: there are no results, or a picture cannot be read.
 
     """
     check_target(out)
     report = build(results, options)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    _check_beside(out)
     made = {
         out: to_html(report),
         out.with_suffix(".md"): to_markdown(report),
         out.with_suffix(".json"): to_json(report),
     }
     for path, text in made.items():
-        path.write_text(text, "utf-8")
+        write_whole(path, text.encode("utf-8", "replace"))
     return list(made)
+
+
+def _check_beside(out: Path) -> None:
+    """Refuse to write over a ``.json`` or ``.md`` that is none of an earlier report of this name."""
+    beside = [path for path in (out.with_suffix(".json"), out.with_suffix(".md")) if os.path.lexists(path)]
+    try:
+        told = json_of(out.with_suffix(".json"))
+        if isinstance(told, dict) and {"title", "sections", "results"} == told.keys():
+            return
+    except (OSError, ValueError):
+        pass
+    if beside:
+        raise SpecError(
+            "a report is written here too, and what is there is none",
+            file=str(beside[0]),
+            hint="name another --out",
+        )
 
 
 def to_html(report: Report) -> str:

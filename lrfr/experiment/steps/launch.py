@@ -4,10 +4,13 @@ folder.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from lrfr.core.machine import ENDS_WITH
 
 
 class Launch(Protocol):
@@ -36,7 +39,11 @@ class LocalLaunch:
         """Run a child process to its end."""
         with log.open("ab") as stderr:
             child = subprocess.Popen(  # noqa: S603 - our own command lines
-                words, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, env=environment
+                words,
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**environment, ENDS_WITH: str(os.getpid())},
             )
         self._children.add(child)
         try:

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lrfr.core.files import write_atomic
+from lrfr.core.files import json_of, write_atomic
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.experiment.steps.command_plan import Step
 from lrfr.experiment.steps.launch import Launch, LocalLaunch
@@ -83,7 +83,7 @@ class StepRunner:
     def record(self, step: Step) -> StepRecord | None:
         """Return what is known of an earlier run of this step."""
         try:
-            found = json.loads((self.records / f"{step.id}.json").read_text("utf-8"))
+            found = json_of(self.records / f"{step.id}.json")
             return StepRecord(**found)
         except (OSError, ValueError, TypeError):
             return None

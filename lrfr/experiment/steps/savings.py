@@ -4,12 +4,12 @@ bytes of private copies.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrfr.core.files import data_of, json_of, parsed
 from lrfr.experiment.declare import Declaration
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def _mb(stores: Mapping[str, PartLine], parts: Iterable[str]) -> float:
 def _pairs_read(run: Path) -> int:
     """Return how many pairs a run's steps have taken, from its own files."""
     try:
-        recipe = json.loads((run / "run.json").read_text("utf-8"))["recipe"]
-        last = (run / "journal.jsonl").read_text("utf-8").splitlines()[-1]
-        return int(json.loads(last)["step"]) * int(recipe["train"]["batch_size"])
-    except (OSError, ValueError, KeyError, IndexError):
+        recipe = json_of(run / "run.json")["recipe"]
+        last = data_of(run / "journal.jsonl").splitlines()[-1]
+        return int(parsed(last)["step"]) * int(recipe["train"]["batch_size"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
         return 0

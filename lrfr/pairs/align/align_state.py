@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
-from lrfr.core.errors import EnvironmentFault, SpecError
-from lrfr.core.files import canonical, sha256_file, write_atomic, write_fault
+from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.core.files import append_to, canonical, data_of, parsed, sha256_file, write_atomic, write_fault
+from lrfr.core.files.inside import is_inside
 from lrfr.pairs.align.photo_list import crop_name, crop_names
 from lrfr.pairs.align.photo_task import TMP, PhotoRow
 
@@ -45,10 +46,17 @@ class Settings:
         }
 
 
+_NAMES = {field.name for field in fields(Settings)}
+
+
 class AlignState:
     """The file of rows: a first line with settings, then one line a photograph, the last one counts.
 
     A line that a killed run left unfinished is passed over; its photograph is simply done again.
+
+    Raises:
+        DataError: the file is there and cannot be read, or is larger than any that was written.
+
     """
 
     def __init__(self, out: Path) -> None:
@@ -60,17 +68,30 @@ class AlignState:
         self.table_sha256 = ""
         path = out / STATE
         if path.is_file():
-            self._read(path.read_text("utf-8").split("\n")[:-1])
+            try:
+                data = data_of(path)
+            except OSError as error:
+                hint = "remove it, and all photographs are looked at again; or name another --out"
+                raise DataError(f"cannot read: {error.strerror}", file=str(path), hint=hint) from None
+            self._read(data.split(b"\n")[:-1])
 
-    def _read(self, lines: list[str]) -> None:
+    def _read(self, lines: list[bytes]) -> None:
         try:
-            head = json.loads(lines[0])
-            self.settings, self.table_sha256 = head["settings"], head["table_sha256"]
+            head = parsed(lines[0])
+            settings, table_sha256 = head["settings"], head["table_sha256"]
         except (IndexError, ValueError, KeyError, TypeError):
             return
+        # named as they were written: they go on as settings and paths
+        if (
+            not isinstance(settings, dict)
+            or not settings.keys() <= _NAMES
+            or not isinstance(table_sha256, str)
+        ):
+            return
+        self.settings, self.table_sha256 = settings, table_sha256
         for line in lines[1:]:
             try:
-                row = PhotoRow.from_json(json.loads(line))
+                row = PhotoRow.from_json(parsed(line))
             except (ValueError, KeyError, TypeError):
                 continue
             self.rows[row.key] = row
@@ -119,7 +140,7 @@ class AlignState:
         self.settings = settings.told()
         self.save(self.table_sha256)
         try:
-            return (self.out / STATE).open("a", encoding="ascii")
+            return os.fdopen(append_to(self.out / STATE), "a", encoding="ascii")
         except OSError as error:
             raise write_fault(error, self.out / STATE, 0) from error
 
@@ -150,7 +171,8 @@ class AlignState:
     def _remove(self, names: set[str]) -> int:
         for name in names:
             try:
-                (self.out / name).unlink(missing_ok=True)
+                if is_inside(self.out / name, self.out):
+                    (self.out / name).unlink(missing_ok=True)
             except OSError as error:
                 where = str(self.out / name)
                 raise EnvironmentFault(f"cannot remove: {error.strerror}", file=where) from None

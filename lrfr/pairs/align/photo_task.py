@@ -14,7 +14,7 @@ from lrfr.pairs.align.aligner import Aligned, AlignRules, Remark, align_photo, c
 from lrfr.pairs.align.checks import landmark_fault
 from lrfr.pairs.align.detectors.table import open_detector
 from lrfr.pairs.align.landmark_table import LandmarkRow
-from lrfr.pairs.align.photo_list import Photo, crop_names, is_jpeg
+from lrfr.pairs.align.photo_list import Photo, crop_names, is_jpeg, name_fault
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.sources.base import Source
 
@@ -84,7 +84,13 @@ class PhotoRow:
         crops = value["crops"]
         if not isinstance(crops, list):
             raise TypeError(crops)
-        return cls(**{**value, "crops": tuple(_crop_of(crop) for crop in crops)})  # type: ignore[arg-type]
+        found = cls(**{**value, "crops": tuple(_crop_of(crop) for crop in crops)})  # type: ignore[arg-type]
+        texts = (found.key, found.stamp, found.code, found.detail, *(crop.crop for crop in found.crops))
+        # a name of the file is one that may be removed
+        plain = all(isinstance(text, str) for text in texts)
+        if not plain or any(name_fault(crop.crop) for crop in found.crops):
+            raise TypeError(value)
+        return found
 
 
 def _crop_of(value: dict[str, object]) -> CropRow:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lrfr.core.errors import REASONS, DataError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
+from lrfr.core.files.inside import refuse_link
 from lrfr.core.image import REMARKS
 from lrfr.pairs.align.aligner import FLAG_TEXTS
 from lrfr.pairs.build.ingest import Memory, leave_out
@@ -224,6 +225,7 @@ def write_base(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: Runner
         if is_whole(folder, found.shards):
             return WrittenBase(found, 0)
     make_folder(folder)
+    refuse_link(folder)
     # half, so that small crops are not refused: a disk that fills up later is an error of its own
     check_space(folder, len(plan.faces) * HR_BYTES // 2)
     files = write_rows(folder, plan.rows, store.tmp)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrfr.core.errors import SpecError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
+from lrfr.core.files.inside import refuse_link
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import Spec, parse_spec
 from lrfr.pairs.build.plan import variant_identity
@@ -195,6 +196,7 @@ class _Planned:
 def _plan(store: StoreFiles, base: BaseManifest, variant: Variant) -> _Planned:
     pipeline, places = Pipeline(variant.spec), lr_places(store, base, variant)
     make_folder(places[0].folder)
+    refuse_link(places[0].folder)
     missing = tuple(place for place in places if not committed(place))
     return _Planned(variant, pipeline.portable, _milliseconds(pipeline), tuple(places), missing)
 

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.files import differences, read_sealed
+from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.core.files import differences, entries_of, read_sealed
+from lrfr.core.files.inside import clear_out
 from lrfr.core.lock import store_lock
 from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.columns.column_manifest import columns_of, unfinished_columns
 from lrfr.pairs.format.manifests import ShardEntry
-from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View
 
 if TYPE_CHECKING:  # a listing needs no image library
     from lrfr.pairs.care.verify import AnyManifest
+
+# parts of a store of which a view must use each entry
+_COLLECTED = ("base", "lr", "masks", "columns", "reports")
 
 
 @dataclass(frozen=True)
@@ -176,25 +180,34 @@ def gc(root: Path, dry_run: bool = False) -> Collected:
     files.
 
     Raises:
-        DataError: a view is damaged or of another layout, so what it uses cannot be known; nothing is
-            removed.
+        DataError: a view is damaged or of another layout, or there are bases and no view, so what is used
+            cannot be known; nothing is removed.
+        EnvironmentFault: the views, or what they may use, cannot be listed; nothing is removed.
 
     """
     store = open_store(root)
     with store_lock(root):
         refuse_other_layouts(store)
+        _check_views_known(store)
         used = _used(store)
-        found = [
-            path for kind in ("base", "lr", "masks", "columns") for path in sorted((root / kind).glob("*"))
-        ]
-        doomed = [path for path in (*found, *sorted((root / "reports").glob("*"))) if path not in used]
+        found = [path for kind in _COLLECTED for path in entries_of(store.part(kind))]
+        doomed = [path for path in found if path not in used]
         doomed += [path for path in unfinished_columns(store) if path.parent not in doomed]
-        doomed += sorted(store.tmp.glob("*"))
+        doomed += entries_of(store.tmp)
         size = sum(_size_of(path) for path in doomed)
         if not dry_run:
-            for path in doomed:
-                remove(path)
+            clear_out(doomed, store.tmp)
     return Collected(tuple(str(path.relative_to(root)) for path in doomed), size, dry_run)
+
+
+def _check_views_known(store: StoreFiles) -> None:
+    """Refuse to take a store without a view for one of which nothing is used: its views may be elsewhere."""
+    if not store.views() and (store.bases() or store.variants()):
+        raise DataError(
+            "there are bases and no view: whatever used them cannot be seen, so nothing is removed",
+            file=str(store.root / "views"),
+            hint="bring the views back, write one by make-pairs, or remove the whole folder yourself",
+        )
 
 
 def _used(store: StoreFiles) -> set[Path]:

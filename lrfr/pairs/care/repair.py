@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import discard, make_folder, sha256_hex, sweep, write_if_other
+from lrfr.core.files import data_of, discard, make_folder, sha256_hex, sweep, write_if_other
+from lrfr.core.files.inside import refuse_link
 from lrfr.core.lock import store_lock
 from lrfr.pairs.build.growth import meet
 from lrfr.pairs.build.hr import hr_task, look, plan_base
@@ -113,6 +114,7 @@ def _repair_base(store: StoreFiles, key: str, ingest: Ingest | None, runner: Run
     folder = store.base(key)
     if not check_folder(folder):
         return
+    refuse_link(folder)
     try:
         manifest = store.base_manifest(key)
         Folder(folder, manifest)
@@ -134,7 +136,7 @@ def _repair_base(store: StoreFiles, key: str, ingest: Ingest | None, runner: Run
     for name, data in row_files(plan.rows):
         if name not in manifest.files:
             continue  # a table in the form of older versions
-        if not (folder / name).exists() or (folder / name).read_bytes() != data:
+        if not (folder / name).exists() or data_of(folder / name) != data:
             write_if_other(folder / name, data, store.tmp)
             done.rebuilt.append(str(folder / name))
     places = _bad_places(folder, manifest)
@@ -167,6 +169,7 @@ def _same_plan(
 def _repair_lr(store: StoreFiles, folder: Path, runner: Runner, done: Repaired) -> None:
     if not check_folder(folder):
         return
+    refuse_link(folder)
     try:
         manifest = store.lr_manifest(folder.name)
         Folder(folder, manifest)
@@ -210,7 +213,7 @@ def _rebuild(
     images = sum(place.stop - place.start for place in places)
     runner.run(tasks, images * 1e-3, "repair", 0, images)
     for place in places:
-        if not place.sidecar.exists() or sha256_hex(place.sidecar.read_bytes()) != promised[place.name]:
+        if not place.sidecar.exists() or sha256_hex(data_of(place.sidecar)) != promised[place.name]:
             raise DataError(
                 "the rebuilt shard differs from the one that was lost",
                 file=str(place.data),

@@ -14,12 +14,14 @@ import numpy as np
 from lrfr.core.errors import EnvironmentFault, SpecError
 from lrfr.core.files import (
     check_space,
+    data_of,
     make_folder,
     sweep,
     temp_name,
     write_atomic,
     write_fault,
 )
+from lrfr.core.files.inside import remove
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.build.look.report_files import write_report
@@ -41,7 +43,7 @@ from lrfr.pairs.format.records import Record
 from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows, write_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, write_shard
 from lrfr.pairs.format.shard_layout import hr_row_bytes, shard_spans
-from lrfr.pairs.format.store_files import StoreFiles, open_store, remove
+from lrfr.pairs.format.store_files import StoreFiles, open_store
 from lrfr.pairs.format.view_manifest import View, ViewPart
 from lrfr.pairs.views import ViewRows, select_rows, view_id
 
@@ -250,7 +252,7 @@ def _view(
     new_id = view_id(moved.new, shown, older.variants, whole)
     new = View(older.name, new_id, parts, older.variants, older.filter, former=(older.id,))
     quarantine = moved.folder / "quarantine.jsonl"
-    told = quarantine.read_bytes() if quarantine.exists() else b""
+    told = data_of(quarantine) if quarantine.exists() else b""
     write_report(target, older.name, moved.older.report, told)
     make_folder(target.view_path(older.name).parent)
     write_atomic(target.view_path(older.name), new.seal(), target.tmp)

@@ -11,7 +11,7 @@ from pathlib import Path
 import xxhash
 
 from lrfr.core.errors import DataError, LrfrError
-from lrfr.core.files import sha256_file
+from lrfr.core.files import data_of, entries_of, sha256_file
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.build.look.report_files import report_faults
 from lrfr.pairs.columns.column_manifest import unfinished_columns
@@ -76,7 +76,7 @@ def verify(store: StoreFiles, deep: bool = False, hooks: Hooks = SILENT) -> list
 def _check_acts(store: StoreFiles) -> list[Finding]:
     """Name acts of forgetting that did not end, and lists of digests that are not as they were written."""
     findings = []
-    for path in sorted((store.root / "forgotten").glob("*.json")):
+    for path in _acts(store):
         try:
             act = Forgetting.read(path)
             if act.state == "begun":
@@ -216,7 +216,7 @@ def _opened(path: Path, shard: ShardEntry) -> Blocks:
 
 def _salvaged(path: Path) -> Blocks:
     """Return what gives the blocks of a damaged file, which LMDB could leave."""
-    values = salvage(path.read_bytes())
+    values = salvage(data_of(path, most=1 << 40))
 
     def block(number: int) -> Block:
         try:
@@ -269,8 +269,12 @@ def _fault(block: Block, row: int, block_rows: int, seed: int) -> str:
     return "" if decodes(record) else "the pixels do not decode"
 
 
+def _acts(store: StoreFiles) -> list[Path]:
+    return [path for path in entries_of(store.part("forgotten")) if path.suffix == ".json"]
+
+
 def unfinished(store: StoreFiles) -> list[Path]:
     """Return folders without a manifest: builds that were interrupted, or whose manifest was lost."""
-    folders = [*sorted((store.root / "base").glob("*")), *sorted((store.root / "lr").glob("*"))]
+    folders = [path for kind in ("base", "lr") for path in entries_of(store.part(kind))]
     left = [folder for folder in folders if folder.is_dir() and not (folder / "manifest.json").exists()]
     return left + unfinished_columns(store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import parsed
 from lrfr.core.lists import read_lines
 from lrfr.pairs.build.look.report_files import read_list
 from lrfr.pairs.build.view_file import SplitCount, split_counts
@@ -114,10 +114,10 @@ def _refused(path: Path) -> list[Refused]:
     found = []
     for number, text in read_lines(path, error=DataError):
         try:
-            line = json.loads(text)
+            line = parsed(text.encode())
             if "code" in line:
                 found.append(Refused(line["key"], line["code"], line["detail"] or line["reason"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(
                 "not a line of a report", file=str(path), line=number, hint="run lrfr make-pairs again"
             ) from None

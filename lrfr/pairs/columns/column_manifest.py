@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from lrfr.core.errors import SpecError, check_kind, did_you_mean
-from lrfr.core.files import digest_of
+from lrfr.core.files import digest_of, entries_of
 from lrfr.pairs.format.manifests import Id, Positive, Sha256, Text
 from lrfr.pairs.format.sealed import STRICT, Manifest
 from lrfr.pairs.format.store_files import StoreFiles
@@ -142,17 +142,24 @@ class ColumnPlace:
 
 def columns_of(store: StoreFiles, base: str) -> Path:
     """Return the folder of the columns of a base."""
-    return store.root / "columns" / base
+    return store.part("columns", base)
 
 
 def manifest_files(store: StoreFiles, base: str = "*") -> Iterator[Path]:
     """Yield the manifests of the finished columns of a base, or of all, in the order of their names."""
-    yield from sorted((store.root / "columns").glob(f"{base}/*/manifest.json"))
+    yield from (path for folder in _folders(store, base) if (path := folder / "manifest.json").exists())
+
+
+def _folders(store: StoreFiles, base: str = "*") -> list[Path]:
+    bases = [base] if base != "*" else [path.name for path in entries_of(store.part("columns"))]
+    return [
+        path for name in bases for path in entries_of(store.part("columns", name)) if not path.is_symlink()
+    ]
 
 
 def unfinished_columns(store: StoreFiles) -> list[Path]:
     """Return the folders of columns whose writing did not end."""
-    folders = sorted((store.root / "columns").glob("*/*"))
+    folders = _folders(store)
     return [folder for folder in folders if folder.is_dir() and not (folder / "manifest.json").exists()]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError, LrfrError, SpecError, did_you_mean
+from lrfr.core.files.inside import remove
 from lrfr.core.lock import store_lock
 from lrfr.pairs.columns.column_manifest import (
     ColumnManifest,
@@ -21,7 +22,7 @@ from lrfr.pairs.columns.column_write import ImageFunction, write_function
 from lrfr.pairs.columns.given_values import Values
 from lrfr.pairs.columns.row_array import chunk_fault, open_column
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import EnvironmentFault, LrfrError, missing_extra
+from lrfr.core.files import is_alive
+from lrfr.core.machine import quiet_libraries
 from lrfr.core.progress import Stopped
 from lrfr.pairs.executors.base import R, Stopping, Task, end_with, prepare_worker
 
@@ -39,7 +42,7 @@ def ray_session(workers: int, address: str | None = None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    folder = None if address else tempfile.mkdtemp(prefix="lrfr-ray-", dir=_short_folder())
+    folder = None if address else _own_folder()
     try:
         _start(ray, workers, address, folder)
         yield ray
@@ -76,7 +79,7 @@ class OnRay:
 
 
 def _import_ray() -> Any:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    quiet_libraries()
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -84,6 +87,22 @@ def _import_ray() -> Any:
     except ImportError:
         raise missing_extra("ray", "dev") from None
     return ray
+
+
+def _own_folder() -> str:
+    """Return a new folder for a session, and remove those of sessions whose process has been killed."""
+    for old in Path(_short_folder()).glob("lrfr-ray-*-*"):
+        pid, _, _ = old.name.removeprefix("lrfr-ray-").partition("-")
+        if pid.isdecimal() and not old.is_symlink() and _is_mine(old) and not is_alive(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"lrfr-ray-{os.getpid()}-", dir=_short_folder())
+
+
+def _is_mine(folder: Path) -> bool:
+    try:
+        return folder.lstat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _short_folder() -> str:

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lrfr.core.errors import LrfrError
+from lrfr.core.files import opened, opened_to_append, parsed
 from lrfr.core.progress import Stopped
 
 # of the log's end, where the last event is looked for
@@ -84,17 +85,17 @@ class RunLog:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         line = json.dumps({"time": now, "run": self._run, "event": event, **told}) + "\n"
         # one write in append mode: lines of two processes do not mix
-        with suppress(OSError), self._path.open("ab", buffering=0) as handle:
+        with suppress(OSError), opened_to_append(self._path) as handle:
             handle.write(line.encode())
 
 
 def _last_begun(path: Path) -> str:
     """Return the run that began last and has not ended, "" where there is none."""
-    with suppress(OSError), path.open("rb") as handle:
+    with suppress(OSError), opened(path, linked=False) as handle:
         handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         for text in reversed(handle.read().splitlines()):
             with suppress(ValueError, KeyError, TypeError):
-                line = json.loads(text)
+                line = parsed(text)
                 if line["event"] in {"end", "stopped", "failed"}:
                     return ""
                 if line["event"] == "start":

@@ -13,6 +13,7 @@ from typing import Protocol
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError, as_path
 from lrfr.core.files import (
     check_space,
+    data_of,
     discard,
     make_folder,
     publish,
@@ -117,7 +118,7 @@ class FolderPlace:
     def read(self, path: str) -> bytes | None:
         """Return a small file, None where there is none."""
         try:
-            return (self.root / path).read_bytes()
+            return data_of(self.root / path)
         except OSError:
             return None
 

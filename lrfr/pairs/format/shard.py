@@ -17,6 +17,7 @@ import xxhash
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import (
+    data_of,
     discard,
     sha256_file,
     sha256_hex,
@@ -102,7 +103,7 @@ def listed(places: Sequence[ShardPlace]) -> tuple[ShardEntry, ...]:
     for place in places:
         found = Sidecar.read(place.sidecar)
         kept = (found.shard, found.start, found.rows, found.bytes, found.sha256, found.records)
-        entries.append(ShardEntry(*kept, sidecar=sha256_hex(place.sidecar.read_bytes())))
+        entries.append(ShardEntry(*kept, sidecar=sha256_hex(data_of(place.sidecar))))
     return tuple(entries)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, as_path, check_kind, did_you_mean
-from lrfr.core.files import make_folder, sha256_hex, write_fault, write_if_other
+from lrfr.core.files import entries_of, make_folder, sha256_hex, write_if_other
+from lrfr.core.files.inside import part_of
 from lrfr.pairs.format.disk.array_file import map_array
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
 from lrfr.pairs.format.remote.address import is_address
@@ -46,18 +46,22 @@ class StoreFiles:
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", root_of(self.root))
 
+    def part(self, kind: str, name: str = "") -> Path:
+        """Return what :func:`lrfr.core.files.inside.part_of` says; all of a store lies below one of these."""
+        return part_of(self.root, kind, name)
+
     def base(self, base_id: str) -> Path:
         """Folder of a base."""
-        return self.root / "base" / as_path(base_id, "a base's id")
+        return self.part("base", base_id)
 
     def lr(self, variant_id: str) -> Path:
         """Folder of a degraded variant."""
-        return self.root / "lr" / as_path(variant_id, "a variant's id")
+        return self.part("lr", variant_id)
 
     @property
     def tmp(self) -> Path:
         """Folder of temporary files."""
-        return self.root / "tmp"
+        return self.part("tmp")
 
     def view_path(self, name: str) -> Path:
         """File of a view.
@@ -72,11 +76,11 @@ class StoreFiles:
                 f"'{name}' is no name for a view",
                 hint="letters, digits, '.', '_' and '-', starting with a letter or digit",
             )
-        return self.root / "views" / f"{name}.json"
+        return self.part("views") / f"{name}.json"
 
     def report_path(self, name: str) -> Path:
         """File that says where a view's faces came from."""
-        return self.root / "reports" / self.view_path(name).name
+        return self.part("reports") / self.view_path(name).name
 
     def quarantine_path(self, name: str) -> Path:
         """List of the refused and remarked faces on the way to a view."""
@@ -88,15 +92,18 @@ class StoreFiles:
 
     def views(self) -> list[str]:
         """Names of all views."""
-        return sorted(path.stem for path in (self.root / "views").glob("*.json"))
+        return sorted(path.stem for path in entries_of(self.part("views")) if path.suffix == ".json")
 
     def bases(self) -> list[str]:
         """Ids of all bases that have a manifest."""
-        return sorted(path.parent.name for path in (self.root / "base").glob("*/manifest.json"))
+        return self._finished("base")
 
     def variants(self) -> list[str]:
         """Ids of all LR stores that have a manifest."""
-        return sorted(path.parent.name for path in (self.root / "lr").glob("*/manifest.json"))
+        return self._finished("lr")
+
+    def _finished(self, kind: str) -> list[str]:
+        return [path.name for path in entries_of(self.part(kind)) if (path / "manifest.json").exists()]
 
     def view(self, name: str) -> View:
         """Read a view.
@@ -146,11 +153,13 @@ class StoreFiles:
 
     def act_path(self, act: str) -> Path:
         """File of an act of forgetting; the digests lie beside it, as ``.npy``."""
-        return self.root / "forgotten" / f"{act}.json"
+        return self.part("forgotten") / f"{act}.json"
 
     def acts(self) -> list[Forgetting]:
         """Read the acts of forgetting, the oldest first."""
-        found = [Forgetting.read(path) for path in (self.root / "forgotten").glob("*.json")]
+        found = [
+            Forgetting.read(path) for path in entries_of(self.part("forgotten")) if path.suffix == ".json"
+        ]
         return sorted(found, key=lambda act: (act.date, act.act))
 
     def digests_of(self, act: Forgetting) -> bytes:
@@ -201,7 +210,7 @@ class StoreFiles:
 
     def mask_path(self, sha256: str) -> Path:
         """File that says which rows of a base a view shows."""
-        return self.root / "masks" / f"{sha256}.npy"
+        return self.part("masks") / f"{sha256}.npy"
 
     def shown(self, part: ViewPart, base: BaseManifest) -> NDArray[np.bool_] | None:
         """Return which rows of its base a part of a view shows, bool ``[rows]``; None for all.
@@ -270,13 +279,12 @@ def refuse_other_layouts(store: StoreFiles) -> None:
         DataError: says what to run.
 
     """
-    for place in ("base/*/manifest.json", "lr/*/manifest.json", "views/*.json"):
-        for path in sorted(store.root.glob(place)):
-            try:
-                head = read_head(path)
-            except DataError:
-                continue  # damaged: whoever needs it says so
-            check_layout(head, path)
+    for path in _headed(store):
+        try:
+            head = read_head(path)
+        except DataError:
+            continue  # damaged: whoever needs it says so
+        check_layout(head, path)
     for act in store.acts():
         if act.state == "decided":
             raise DataError(
@@ -286,15 +294,7 @@ def refuse_other_layouts(store: StoreFiles) -> None:
             )
 
 
-def remove(path: Path) -> None:
-    """Remove a file, folder or link, never what a link leads to; the manifest goes first, so that a
-    half-removed folder never looks whole.
-    """
-    try:
-        if path.is_dir() and not path.is_symlink():
-            (path / "manifest.json").unlink(missing_ok=True)
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_fault(error, path, 0) from error
+def _headed(store: StoreFiles) -> list[Path]:
+    parts = [path for kind in ("base", "lr") for path in entries_of(store.part(kind))]
+    manifests = [path / "manifest.json" for path in parts if (path / "manifest.json").exists()]
+    return manifests + [store.view_path(name) for name in store.views() if _NAME.fullmatch(name)]

@@ -11,6 +11,7 @@ import numpy as np
 from lrfr.core.errors import missing_extra
 from lrfr.core.files import digest_of
 from lrfr.core.image import encode_png
+from lrfr.core.machine import quiet_libraries
 
 if TYPE_CHECKING:
     import datasets
@@ -27,6 +28,7 @@ def to_hf(
     dataset: PairDataset, *, streaming: bool = False, cache_dir: Path | str | None = None
 ) -> datasets.Dataset | datasets.IterableDataset:
     """Return a view as it is in the dataset's epoch; see :meth:`PairDataset.to_hf`."""
+    quiet_libraries()
     try:
         import datasets
     except ImportError:

@@ -12,7 +12,6 @@ anywhere.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,11 +26,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import canonical, make_folder, seal, sha256_file, sync_folder, unseal, write_fault
+from lrfr.core.files import canonical, data_of, json_of, make_folder, seal, sha256_file, sync_folder, unseal
+from lrfr.core.files.writing import write_fault
 from lrfr.train.backbones.parts.input_shift import adopt_shifts
 from lrfr.train.backbones.teacher import FrozenTeacher
 from lrfr.train.checkpoint.share_files import Rows, joined, save_tensors
 
+_OLDER = "use an older checkpoint of the run"
 SCHEMA = 1
 Tensors = dict[str, Tensor]
 T = TypeVar("T")
@@ -133,9 +134,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> str:
         write_parts(temporary, checkpoint)
         return publish(temporary, folder, checkpoint.identity)
     except OSError as error:
-        raise write_fault(
-            error, folder, sum(tensor.nbytes for tensor in checkpoint.model.values())
-        ) from error
+        raise write_fault(error, folder, sum(item.nbytes for item in checkpoint.model.values())) from error
 
 
 def publish(temporary: Path, folder: Path, identity: Mapping[str, object]) -> str:
@@ -208,13 +207,12 @@ def read_manifest(folder: Path) -> Manifest:
 
     """
     path = folder / "manifest.json"
-    older = "use an older checkpoint of the run"
     if not path.is_file():
         raise DataError("not a checkpoint: it has no manifest.json", file=str(folder))
     try:
-        manifest = unseal(path.read_bytes(), str(path))
-    except DataError:
-        raise DataError("the manifest is damaged", file=str(path), hint=older) from None
+        manifest = unseal(data_of(path), str(path))
+    except (DataError, OSError):
+        raise DataError("the manifest is damaged", file=str(path), hint=_OLDER) from None
     if manifest.get("schema") != SCHEMA:
         raise DataError(
             f"checkpoint of schema {manifest.get('schema')}, this version reads {SCHEMA}", file=str(path)
@@ -223,7 +221,7 @@ def read_manifest(folder: Path) -> Manifest:
     for name, entry in files.items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != entry.bytes or sha256_file(file) != entry.sha256:
-            raise DataError("the file is missing or damaged", file=str(file), hint=older)
+            raise DataError("the file is missing or damaged", file=str(file), hint=_OLDER)
     identity = checked(dict[str, object], manifest.get("identity"), path)
     return Manifest(identity, tuple(files), str(manifest["digest"]))
 
@@ -251,7 +249,11 @@ def load(folder: Path, device: str = "cpu", rows: Mapping[str, Rows] | None = No
         except SafetensorError as error:
             raise DataError(str(error), file=str(folder / f"{name}.safetensors")) from None
 
-    state = json.loads((folder / "state.json").read_text("utf-8"))
+    place = folder / "state.json"
+    try:
+        state = checked(dict[str, object], json_of(place), place)
+    except (OSError, ValueError):
+        raise DataError("the file is missing or damaged", file=str(place), hint=_OLDER) from None
     found = {part: tensors(part) for part in ("model", "state", "ema")}
     joined(folder, manifest.files, found, device, rows or {})
     return Checkpoint(manifest.identity, found["model"], state, found["state"], found["ema"])

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import write_fault
 
 Rows = tuple[int, int]
 """First row and number of rows."""
@@ -34,10 +35,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
     safetensors renames a private file (0600) into place; an empty file, made first, knows the right mode.
     """
-    path.touch()
-    mode = path.stat().st_mode & 0o777
-    save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path, metadata)
-    path.chmod(mode)
+    try:
+        path.touch()
+        mode = path.stat().st_mode & 0o777
+        save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, path, metadata)
+        path.chmod(mode)
+    except (OSError, SafetensorError) as error:  # of a full disk safetensors says so in an error of its own
+        raise write_fault(error, path, sum(tensor.nbytes for tensor in tensors.values())) from error
 
 
 def joined(

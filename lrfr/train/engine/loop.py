@@ -129,7 +129,9 @@ class _Session:
         if start >= end:
             return start
         if self.world.leads:
-            self.journal.open_at(start)
+            lost = self.journal.open_at(start)
+            if lost:
+                self.hooks.note(f"{self.journal.path}: {lost} damaged lines are left out")
         self._report(start)
         batches = Prefetch(self.task.batches(start, end))
         clock, waited = time.perf_counter(), 0.0

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import data_of, parsed, seal, unseal
 from lrfr.core.files import differences as places_that_differ
-from lrfr.core.files import seal, unseal
 from lrfr.pairs.reading.order import IDENTITY_DRAW_REVISION
 from lrfr.train.checkpoint import checked
 from lrfr.train.heads.partial_fc import CLASS_DRAW_REVISION
@@ -144,8 +143,8 @@ class RunRecord:
         """
         path = run_dir / "run.json"
         try:
-            data = path.read_bytes()
-            plain = json.loads(data)
+            data = data_of(path)
+            plain = parsed(data)
         except (OSError, ValueError, RecursionError):
             raise DataError("not a run folder, or its run.json is damaged", file=str(run_dir)) from None
         schema = plain.get("schema") if isinstance(plain, dict) else None

@@ -14,7 +14,7 @@ import torch
 
 from lrfr import __version__
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import canonical, make_folder, write_atomic
+from lrfr.core.files import canonical, json_of, make_folder, write_atomic
 from lrfr.core.lock import store_lock
 from lrfr.core.machine import cores_of_process
 from lrfr.core.progress import SILENT, Hooks
@@ -144,7 +144,7 @@ def _open(settings: CfsmSettings, data: CfsmData, run_dir: Path) -> None:
         write_atomic(path, canonical(known), run_dir)
         return
     try:
-        old = dict(json.loads(path.read_text("utf-8"))["identity"])
+        old = dict(json_of(path)["identity"])
     except (ValueError, KeyError, TypeError):
         raise _damaged(run_dir) from None
     same = {"source": data.source.former, "target": data.target.former}
@@ -164,7 +164,7 @@ def _open(settings: CfsmSettings, data: CfsmData, run_dir: Path) -> None:
 def _threads(run_dir: Path) -> int:
     """Return the thread count that the run began with."""
     try:
-        return int(json.loads((run_dir / "run.json").read_text("utf-8"))["threads"])
+        return int(json_of(run_dir / "run.json")["threads"])
     except (ValueError, KeyError, TypeError):
         raise _damaged(run_dir) from None
 

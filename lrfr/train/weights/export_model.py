@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lrfr.core.errors import NumericFault, SpecError, missing_extra
-from lrfr.core.files import make_folder, sha256_file
+from lrfr.core.files import json_of, make_folder, sha256_file, write_whole
 from lrfr.train.backbones.branched import BTNet
 from lrfr.train.backbones.net_embedder import Embedder, InputSpec
 from lrfr.train.backbones.nets import Backbone
@@ -88,7 +88,7 @@ def export(
     if branch_packs:
         written += _branch_packs(found, out)
     text = model_card(found, digest_of(path), written, card or {})
-    (out / "model-card.md").write_text(text, "utf-8")
+    write_whole(out / "model-card.md", text.encode("utf-8", "replace"))
     return [*written, out / "model-card.md"]
 
 
@@ -218,7 +218,7 @@ def headline(result: Path) -> str:
 
     """
     try:
-        data = json.loads(result.read_text("utf-8"))
+        data = json_of(result)
         rows = data["results"] if isinstance(data, dict) and "results" in data else [data]
         return "; ".join(
             f"{row['benchmark']} {row['matching']} {row['sizes']}: "

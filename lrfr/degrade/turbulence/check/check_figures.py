@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lrfr.core.machine import quiet_libraries
 from lrfr.degrade.turbulence.check.check import P2S_LARGEST, STRIP, Pictures, Tilt, Transfer, TurbulenceCheck
 
 FORMS = ("png", "pdf", "svg")
@@ -18,6 +19,7 @@ _UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"D
 
 def write_figures(result: TurbulenceCheck, folder: Path) -> list[str]:
     """Write ``strip``, ``tilt``, ``mtf`` and ``psf`` in every form; return the names of the files."""
+    quiet_libraries()
     import matplotlib as mpl
 
     draw: dict[str, Callable[[], Any]] = {

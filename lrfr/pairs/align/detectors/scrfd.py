@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError, missing_extra
 from lrfr.core.files import sha256_file
+from lrfr.core.machine import quiet_libraries
 from lrfr.pairs.align.detectors.base import Detections
 from lrfr.pairs.align.detectors.boxes import F64, keep_best
 
@@ -33,6 +34,7 @@ def open_scrfd(weights: Path | None) -> Scrfd:
         )
     if not weights.is_file():
         raise SpecError("no such file", file=str(weights))
+    quiet_libraries()
     try:
         import onnxruntime
     except ImportError:

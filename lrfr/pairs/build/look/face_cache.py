@@ -7,12 +7,11 @@ is passed over.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from lrfr.core.errors import REASONS
-from lrfr.core.files import canonical, digest_of, make_folder
+from lrfr.core.files import canonical, data_of, digest_of, make_folder, opened_to_append, parsed
 from lrfr.pairs.align.aligner import REMARK_TEXTS, Remark
 from lrfr.pairs.align.landmark_table import LandmarkRow
 from lrfr.pairs.build.look.face_search import FoundFaces
@@ -31,7 +30,7 @@ class FaceCache:
         self._known: dict[bytes, FoundFaces] = {}
         self._whole = True
         try:
-            data = path.read_bytes()
+            data = data_of(path, linked=False)
         except OSError:
             data = b""
         for line in data.split(b"\n"):
@@ -54,7 +53,7 @@ class FaceCache:
         data = b"".join(canonical(_line_of(sha256, found)) for sha256, found in rows)
         try:
             make_folder(self._path.parent)
-            with self._path.open("ab", 0) as handle:
+            with opened_to_append(self._path) as handle:
                 # what a killed run left unfinished ends here
                 handle.write(data if self._whole else b"\n" + data)
             self._whole = True
@@ -63,7 +62,7 @@ class FaceCache:
 
     def _read(self, line: bytes) -> None:
         try:
-            value = json.loads(line)
+            value = parsed(line)
             sha256, check = bytes.fromhex(value["sha256"]), value.pop("check")
             found = FoundFaces(tuple(_face_of(face) for face in value["faces"]), value["code"])
             if check == _check(value) and bool(found.faces) != bool(found.code in REASONS):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import EnvironmentFault
-from lrfr.core.files import canonical, digest_of, make_folder, sha256_hex, write_whole
+from lrfr.core.files import canonical, data_of, digest_of, json_of, make_folder, sha256_file, write_whole
 from lrfr.pairs.build.look.scan_cache import is_settled
 from lrfr.pairs.sources.base import Face, Listing, Other, Source, file_stamp
 from lrfr.pairs.sources.listing.face_blob import NotKept, pack_faces, unpack_faces
@@ -38,19 +38,20 @@ _CODE = (
     "core/image",
 )
 _MOST_LOOKS = 64
+_MOST_BYTES = 1 << 32
 _PASSING = frozenset({"E_READ", "E_FORMAT", "E_TRUNCATED", "E_CHANGED"})
 
 
 @cache
 def _code_digest() -> str:
     found = [path for name in _CODE for path in (_ROOM / name, *(_ROOM / name).rglob("*.py"))]
-    digests = {str(path): sha256_hex(path.read_bytes()) for path in found if path.is_file()}
+    digests = {str(path): sha256_file(path) for path in found if path.is_file()}
     return digest_of([digests, list(sys.version_info)])
 
 
 def _class_digest(source: Source) -> str:
     """Return what names the code of a source, also of one from another package."""
-    return sha256_hex(Path(inspect.getfile(type(source))).read_bytes())
+    return sha256_file(Path(inspect.getfile(type(source))))
 
 
 class ListingCache:
@@ -117,7 +118,7 @@ class ListingCache:
 
     def _kept(self, origin: str) -> Listing | None:
         try:
-            data = self._listed.read_bytes()
+            data = data_of(self._listed, most=_MOST_BYTES)
         except OSError:
             return None
         try:
@@ -128,7 +129,7 @@ class ListingCache:
 
     def _read_looks(self) -> dict[str, Any]:
         try:
-            value = json.loads(self._looked.read_bytes())
+            value = json_of(self._looked)
             if value["digest"] == digest_of(value["looks"]):
                 return dict(value["looks"])
         except OSError:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import make_folder, sha256_hex, write_if_other
+from lrfr.core.files import data_of, make_folder, sha256_hex, write_if_other
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.format.store_files import REPORT_HINT, StoreFiles
 from lrfr.pairs.format.view_manifest import SourceReport
@@ -20,7 +20,7 @@ def read_list(store: StoreFiles, name: str) -> bytes:
 
     """
     report, path = store.report(name), store.quarantine_path(name)
-    data = path.read_bytes() if path.exists() else None
+    data = data_of(path) if path.exists() else None
     if report and report.lists and _named(data) not in report.lists:
         fault = "is missing" if data is None else "is not as it was written"
         raise DataError(f"the list of refused faces {fault}", file=str(path), hint=REPORT_HINT)
@@ -38,7 +38,7 @@ def seal_report(store: StoreFiles, name: str, report: SourceReport, lines: bytes
     """
     path, sealed = store.quarantine_path(name), replace(report, lists=(sha256_hex(lines),))
     make_folder(path.parent)
-    there = path.read_bytes() if path.exists() else None
+    there = data_of(path) if path.exists() else None
     if there != lines and store.report_path(name).exists():
         both = replace(sealed, lists=(_named(there), *sealed.lists))
         write_if_other(store.report_path(name), both.seal(), store.tmp)

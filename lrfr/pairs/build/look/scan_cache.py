@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.files import make_folder, write_atomic
+from lrfr.core.files import data_of, make_folder, write_atomic
 from lrfr.core.image import REMARKS
 
 MAGIC = b"LRSCAN1\n"
@@ -28,7 +28,8 @@ FLAGS = tuple(sorted(REMARKS))
 TICK_NS, COARSE_TICK_NS = 100_000_000, 2_000_000_000
 _HEAD = struct.Struct("<I16s")
 _ENTRY = np.dtype([("ticket", "<u8", 2), ("sha256", "u1", 32), ("size", "<u8"), ("flags", "<u4")])
-_MOST_ROWS = 1 << 24
+_MOST_ROWS, _MOST_BYTES = 1 << 24, 1 << 32
+_HOW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 # of entries that nobody finds, before the file is written anew
 _SLACK_ROWS = 65_536
 
@@ -150,7 +151,7 @@ class ScanCache:
             return True
         make_folder(self._path.parent)
         try:
-            handle = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", 0)
+            handle = os.fdopen(os.open(self._path, _HOW, 0o666), "r+b", 0)
         except OSError:
             return False
         try:
@@ -178,7 +179,7 @@ class ScanCache:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return data_of(path, most=_MOST_BYTES, linked=False)
     except OSError:
         return b""
 

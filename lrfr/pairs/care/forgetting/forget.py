@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lrfr.core.errors import SpecError
-from lrfr.core.files import make_folder, sha256_hex, sweep, sync_folder, write_atomic
+from lrfr.core.files import entries_of, make_folder, sha256_hex, sweep, sync_folder, write_atomic
+from lrfr.core.files.inside import remove
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.care.forgetting.asked_rows import Asked, Found, find_rows
@@ -20,7 +21,7 @@ from lrfr.pairs.care.forgetting.shard_rewrite import Rewriter, Work, cuts
 from lrfr.pairs.care.forgetting.view_move import Moves, array_bytes, moves_of, planned_moves, settle
 from lrfr.pairs.executors.run_log import RunLog
 from lrfr.pairs.format.disk.lmdb_files import REGISTRY
-from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts, remove
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import Forgetting, Moved
 
 SHOWN_NAMES = 20
@@ -202,7 +203,7 @@ def _act(store: StoreFiles, asked: Asked, found: Found, hooks: Hooks) -> Forgott
     # while the names are known: what ends a killed act later does not know them
     names = Names.of(found.keys, found.labels)
     others = scrub(store, names)
-    for path in sorted((store.root / "cache").glob("*")):
+    for path in entries_of(store.part("cache")):
         remove(path)
     work = Work()
     moves = _rewritten(store, found, Rewriter(store, hooks, work))

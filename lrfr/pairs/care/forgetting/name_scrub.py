@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import canonical, read_sealed, seal, write_if_other
+from lrfr.core.files import canonical, data_of, entries_of, opened, read_sealed, seal, write_if_other
 from lrfr.pairs.build.look.report_files import damaged_reports, seal_report
 from lrfr.pairs.format.store_files import StoreFiles
 
@@ -56,13 +56,13 @@ def scrub(store: StoreFiles, names: Names) -> list[str]:
     """Take names out of every text of a store; return the paths of files that are not lrfr's and hold one."""
     for name in store.views():
         _scrub_list(store, name, names)
-    for path in (store.root / "reports").glob("*"):
+    for path in entries_of(store.part("reports")):
         try:
             write_if_other(path, _clean(path, names), store.tmp)
         except DataError:
             path.unlink()  # damaged, and nobody can say what it names
     log = store.root / "run.log"
-    if log.is_file():
+    if log.is_file() and not log.is_symlink():
         write_if_other(log, _clean(log, names), store.tmp)
     left = []
     for path in sorted(store.root.rglob("*")):
@@ -79,13 +79,13 @@ def _scrub_list(store: StoreFiles, name: str, names: Names) -> None:
     report, path = store.report(name), store.quarantine_path(name)
     if report and path.exists():
         lines = _clean(path, names)
-        if lines != path.read_bytes():
+        if lines != data_of(path):
             seal_report(store, name, report, lines)
 
 
 def _clean(path: Path, names: Names) -> bytes:
     """Return a text without the names: a line whose key is one of them goes, elsewhere they are put out."""
-    data = path.read_bytes()
+    data = data_of(path)
     # as it reads, not as JSON spells it
     lines = [_read(line) for line in data.splitlines()]
     pattern = names.within("\0".join(_texts(lines))).pattern()
@@ -117,7 +117,7 @@ def _spelled(line: object, path: Path) -> bytes:
 def _read(line: bytes) -> object:
     """Return a line as JSON, or as it is."""
     try:
-        return json.loads(line)
+        return json.loads(line)  # its own lines, whatever they are
     except (ValueError, RecursionError):
         return line.decode("utf-8", "surrogateescape")
 
@@ -145,10 +145,10 @@ def _put_out(value: object, pattern: re.Pattern[str]) -> object:
 
 def _holds(path: Path, names: Names) -> bool:
     if path.stat().st_size <= MAX_BYTES:
-        return names.found_in(path.read_bytes().decode("utf-8", "surrogateescape"))
+        return names.found_in(data_of(path).decode("utf-8", "surrogateescape"))
     texts = [name.encode("utf-8", "surrogateescape") for name in names.texts]
     overlap, tail = max(map(len, texts), default=1) - 1, b""
-    with path.open("rb") as handle:
+    with opened(path) as handle:
         while part := handle.read(_PART_BYTES):
             if any(text in tail + part for text in texts):
                 return True

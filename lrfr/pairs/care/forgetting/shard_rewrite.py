@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.files import (
     check_space,
+    data_of,
     discard,
     make_folder,
     publish,
@@ -169,7 +170,7 @@ class Rewriter:
         place = ShardPlace(folder, cut.entry.shard, folder.name, start, start + len(cut.rows), rows)
         sidecar = committed(place) or write_shard(place, _renumbered(reader, cut), self.store.tmp)
         found = (sidecar.rows, sidecar.bytes, sidecar.sha256, sidecar.records)
-        return ShardEntry(cut.entry.shard, cut.start, *found, sha256_hex(place.sidecar.read_bytes()))
+        return ShardEntry(cut.entry.shard, cut.start, *found, sha256_hex(data_of(place.sidecar)))
 
 
 def _renumbered(reader: ShardSet, cut: Cut) -> Iterator[Record]:

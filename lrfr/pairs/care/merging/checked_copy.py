@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import discard, make_folder, publish, sha256_file, temp_name, write_fault
+from lrfr.core.files import discard, make_folder, opened, publish, sha256_file, temp_name, write_fault
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.pairs.columns.column_manifest import ColumnManifest, columns_of, manifest_files
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
@@ -127,7 +127,7 @@ class Copier:
         if self.link and _linked(item.source, scratch):
             return sha256_file(scratch)
         total = hashlib.sha256()
-        with item.source.open("rb") as reader, scratch.open("wb") as writer:
+        with opened(item.source) as reader, scratch.open("xb") as writer:
             while data := reader.read(_CHUNK):
                 total.update(data)
                 writer.write(data)

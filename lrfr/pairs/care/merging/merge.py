@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import check_space, make_folder, sha256_hex, sweep, write_if_other
+from lrfr.core.files import check_space, data_of, entries_of, make_folder, sha256_hex, sweep, write_if_other
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.build.ingest import Memory
@@ -237,13 +237,13 @@ def _is_here(folder: Path, target: StoreFiles, manifest: BaseManifest | VariantM
 
 def _sealed(source: Path, target: Path) -> FileCopy:
     """Return the copy of a small file as it is now; a sealed one was checked when it was read."""
-    data = source.read_bytes()
+    data = data_of(source)
     return FileCopy(source, target, sha256_hex(data), len(data))
 
 
 def _small_files(target: StoreFiles, other: StoreFiles, options: MergeOptions) -> Iterator[FileCopy]:
     """Yield masks, acts of forgetting and reports that are not here."""
-    pairs = [(path, target.mask_path(path.stem)) for path in (other.root / "masks").glob("*.npy")]
+    pairs = [(path, target.mask_path(path.stem)) for path in entries_of(other.part("masks"))]
     for act in other.acts():
         if act.state == "done":
             paths = (other.act_path(act.act), target.act_path(act.act))

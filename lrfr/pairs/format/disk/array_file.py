@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import opened
 
 HINT = "lrfr store verify, then lrfr store repair"
 # what is smaller is read: several processes that share a map of it would save nothing
@@ -53,7 +54,7 @@ def array_header(path: Path) -> ArrayHeader:
 
     """
     try:
-        with path.open("rb") as handle:
+        with opened(path) as handle:
             if np.lib.format.read_magic(handle) != (1, 0):
                 raise ValueError("another version of the format")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)

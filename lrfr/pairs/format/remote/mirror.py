@@ -21,7 +21,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
-from lrfr.core.files import make_folder, sha256_file, temp_name, write_whole
+from lrfr.core.files import data_of, json_of, make_folder, sha256_file, temp_name, write_whole
 from lrfr.core.lock import ORIGIN
 from lrfr.pairs.format.remote.address import Address, checked_name, download, patiently, read_small
 from lrfr.pairs.format.remote.shard_cache import FOLDER, NOBODY, CacheUser, ShardCache, hold, wrong_content
@@ -63,7 +63,7 @@ class Mirror:
         place = len(parts) - 1 - parts[::-1].index(FOLDER)
         root = Path(*parts[: place + 2])
         try:
-            said = json.loads((root / ORIGIN).read_bytes())
+            said = json_of(root / ORIGIN)
             return cls(root, Address(said["url"]), ShardCache(root.parent.parent, int(said["most_bytes"])))
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return None
@@ -249,10 +249,17 @@ def _update(mirror: Mirror, wanted: list[IndexEntry]) -> None:
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="lrfr-fetch") as pool:
         for entry, data in zip(stale, pool.map(lambda item: _read(mirror, item), stale), strict=True):
             path = mirror.root / entry.path
-            if path.name == "manifest.json" and (not path.exists() or path.read_bytes() != data):
+            if path.name == "manifest.json" and not _holds(path, data):
                 _drop(path)
             write_whole(path, data)
     make_folder(mirror.root / "views")
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return data_of(path, most=len(data)) == data
+    except OSError:
+        return False
 
 
 def _is_there(path: Path, entry: IndexEntry) -> bool:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.core.machine import quiet_libraries
 from lrfr.train.backbones.table import BACKBONES, build_backbone
 from lrfr.train.weights.foreign.input_contract import InputContract
 from lrfr.train.weights.foreign.names.recognize import layers_of, side_px
@@ -225,6 +226,7 @@ def compare(source: Path, net: nn.Module, size_px: int) -> None:
         DataError: they differ.
 
     """
+    quiet_libraries()
     try:
         facts = read_facts(source)
         forward = OnnxForward(source, facts.batch)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError, missing_extra
 from lrfr.core.files import digest_of, sha256_file
+from lrfr.core.machine import quiet_libraries
 from lrfr.train.backbones.net_embedder import InputSpec
 from lrfr.train.checkpoint import checked
 from lrfr.train.weights.foreign.input_contract import (
@@ -148,7 +149,7 @@ def open_session(path: Path) -> Any:
 
 
 def _runtime() -> Any:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the package is imported
+    quiet_libraries()
     try:
         import onnxruntime
     except ImportError:

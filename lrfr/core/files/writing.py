@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
+from lrfr.core.files.reading import data_of, opened, parsed
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # no face needs more; a forged size may not take the memory
 _AGAIN = "make room and type the same command again: what is written is kept"
 _CHUNK = 1 << 20
-_MAX_SEALED_BYTES = 512 * 1024 * 1024
 
 
 def canonical(value: Any) -> bytes:
@@ -41,7 +41,7 @@ def digest_of(value: Any) -> str:
 
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file."""
-    with path.open("rb") as handle:
+    with opened(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -105,7 +105,7 @@ def unseal(data: bytes, file: str) -> dict[str, Any]:
 
     """
     try:
-        value = json.loads(data)
+        value = parsed(data)
         whole = isinstance(value, dict) and seal(value) == data
     except (ValueError, RecursionError):
         whole = False
@@ -127,9 +127,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
     """
     try:
-        if path.stat().st_size > _MAX_SEALED_BYTES:
-            raise DataError(f"larger than {_MAX_SEALED_BYTES} bytes", file=str(path))
-        return unseal(path.read_bytes(), str(path))
+        return unseal(data_of(path), str(path))
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror}", file=str(path)) from None
 
@@ -140,7 +138,7 @@ def write_atomic(path: Path, data: bytes, tmp: Path) -> None:
     """
     scratch = temp_name(tmp, path.name)
     try:
-        with scratch.open("wb") as handle:
+        with scratch.open("xb") as handle:  # new, so no link stands in its place
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
@@ -153,7 +151,7 @@ def write_atomic(path: Path, data: bytes, tmp: Path) -> None:
 def write_if_other(path: Path, data: bytes, tmp: Path) -> None:
     """Write ``data`` like :func:`write_atomic` unless the file holds it already."""
     with suppress(OSError):  # missing or unreadable: written anew
-        if path.read_bytes() == data:
+        if data_of(path, most=len(data), linked=False) == data:
             return
     write_atomic(path, data, tmp)
 
@@ -165,7 +163,8 @@ def write_whole(path: Path, data: bytes) -> None:
     make_folder(path.parent)
     scratch = temp_name(path.parent, path.name)
     try:
-        scratch.write_bytes(data)
+        with scratch.open("xb") as handle:
+            handle.write(data)
         os.replace(scratch, path)
     except OSError as error:
         discard(scratch)

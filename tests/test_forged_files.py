@@ -1,0 +1,321 @@
+"""Every kind of file that lrfr reads back, in place of each a forged one: the reader says what is wrong in an error
+of its own, or passes over what only saves time. None waits, none takes memory, none fails otherwise.
+"""
+
+import json
+import os
+import re
+import resource
+import signal
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lrfr.core.errors import LrfrError
+from lrfr.core.files import data_of, json_of, parsed, read_sealed, seal, sha256_file
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _results(path):
+    from lrfr.eval.result_files import read_results
+
+    return read_results([path])
+
+
+def _manifest(module, name):
+    def read(path):
+        from importlib import import_module
+
+        return getattr(import_module(f"lrfr.pairs.{module}"), name).read(path)
+
+    return read
+
+
+def _run_record(path):
+    from lrfr.train.engine.run_record import RunRecord
+
+    return RunRecord.read(path.parent)
+
+
+def _checkpoint(path):
+    from lrfr.train.checkpoint import read_manifest
+
+    return read_manifest(path.parent)
+
+
+def _journal(path):
+    from lrfr.train.engine.journal import loss_trace
+
+    assert loss_trace(path) == []
+
+
+def _align_state(path):
+    from lrfr.pairs.align.align_state import AlignState
+
+    assert AlignState(path.parent).rows == {}
+
+
+def _scan_cache(path):
+    from lrfr.pairs.build.look.scan_cache import ScanCache
+
+    with ScanCache(path) as cache:
+        assert len(cache) == 0
+
+
+def _face_cache(path):
+    from lrfr.pairs.build.look.face_cache import FaceCache
+
+    assert len(FaceCache(path)) == 0
+
+
+def _run_log(path):
+    from lrfr.pairs.executors.run_log import _last_begun
+
+    assert _last_begun(path) == ""
+
+
+def _step_record(path):
+    from lrfr.experiment.steps.command_plan import Step
+    from lrfr.experiment.steps.runner import StepRunner
+
+    runner = StepRunner(path.parent.parent)
+    assert not runner.done(Step(path.stem, ("x",)), "x")
+
+
+def _pairs_read(path):
+    from lrfr.experiment.steps.savings import _pairs_read
+
+    assert _pairs_read(path.parent) == 0
+
+
+def _refused(path):
+    from lrfr.pairs.care.view_summary import _refused
+
+    return _refused(path)
+
+
+def _lock(path):
+    from lrfr.core.lock import store_lock
+
+    with store_lock(path.parent):
+        pass
+
+
+# kind: (path below a folder, reader, whether it may give something)
+KINDS = {
+    "base manifest": ("base/0123456789abcdef/manifest.json", _manifest("format.manifests", "BaseManifest")),
+    "variant manifest": (
+        "lr/0123456789abcdef/manifest.json",
+        _manifest("format.manifests", "VariantManifest"),
+    ),
+    "sidecar": ("base/0123456789abcdef/hr-00000.json", _manifest("format.manifests", "Sidecar")),
+    "view": ("views/default.json", _manifest("format.view_manifest", "View")),
+    "report on sources": ("reports/default.json", _manifest("format.view_manifest", "SourceReport")),
+    "act of forgetting": ("forgotten/x.json", _manifest("format.view_manifest", "Forgetting")),
+    "column": ("columns/b/c/manifest.json", _manifest("columns.column_manifest", "ColumnManifest")),
+    "refused faces": ("reports/default.quarantine.jsonl", _refused),
+    "scan cache": ("cache/scan-0.bin", _scan_cache),
+    "face cache": ("cache/faces-0.jsonl", _face_cache),
+    "run.log": ("run.log", _run_log),
+    "lock": (".lock", _lock),
+    "run.json": ("runs/a/run.json", _run_record),
+    "run.json of savings": ("runs/a/run.json", _pairs_read),
+    "journal": ("runs/a/journal.jsonl", _journal),
+    "checkpoint": ("step-1/manifest.json", _checkpoint),
+    "result": ("results/a.json", _results),
+    "state of align": (".align.jsonl", _align_state),
+    "step of an experiment": ("steps/pairs-a.json", _step_record),
+}
+
+
+def _write(data):
+    return lambda path: path.write_bytes(data)
+
+
+def _sparse(path):
+    with path.open("wb") as handle:
+        handle.truncate(5 << 30)
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as made, _inside(path.parent):
+        made.bind(path.name)  # a path may have 107 bytes
+
+
+@contextmanager
+def _inside(folder):
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+_VALUES = {
+    "null": None,
+    "true": True,
+    "[1]": [1],
+    "[]": [],
+    "{}": {},
+    "text": "x",
+    "2^63": 2**63,
+    "-1": -1,
+    "kind of lists": {"format": [], "layout": {}, "kind": [1], "schema": [2]},
+    "schema 1": {"schema": 1, "identity": None},
+    "schema 2": {"schema": 2, "identity": [1], "recipe": 3, "files": 4},
+    "files": {"schema": 1, "identity": {}, "files": {"../x": {"bytes": 2**63, "sha256": 3}}},
+    "results of null": {"format": "lrfr-result/1", "results": [None, 1, {"benchmark": 2}]},
+    "step": {"step": "x", "loss": {"total": []}, "event": [], "run": {}, "code": {}, "key": 3},
+    "step of lists": {"step": [1], "loss": [1], "eval": "x"},
+    "far step": {"step": 1e308},
+    "surrogate": {"key": "\ud800", "format": "\udfff"},
+    "long": {"key": "x" * 100_000},
+    "many": {str(number): number for number in range(1000)},
+}
+FORGED = {
+    "a FIFO": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a socket": _socket,
+    "5 GB of nothing": _sparse,
+    "/dev/zero": lambda path: path.symlink_to("/dev/zero"),
+    "a link to nowhere": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a link out": lambda path: path.symlink_to("/etc/passwd"),
+    "empty": _write(b""),
+    "a newline": _write(b"\n"),
+    "NUL bytes": _write(b"\0" * 4096),
+    "deep lists": _write(b"[" * 200_000),
+    "deep objects": _write(b'{"a":' * 200_000),
+    "closed deep lists": _write(b"[" * 900 + b"]" * 900 + b"\n"),
+    "Latin-1": _write(b'{"format": "\xff\xe9"}\n'),
+    "UTF-16": _write('{"format": 1}\n'.encode("utf-16")),
+    "a mark": _write(b"\xef\xbb\xbf{}\n"),
+    "NaN": _write(b'{"step": NaN, "schema": NaN}\n'),
+    "1e999": _write(b'{"step": 1e999, "schema": 1e999}\n'),
+    "10,000 digits": _write(b'{"step": ' + b"1" * 10_000 + b"}\n"),
+    "a key twice": _write(b'{"step": 1, "step": 2, "loss": {}}\n'),
+    "half": _write(b'{"schema": 2, "step": 1, "lo'),
+    "noise": _write(bytes(range(256)) * 64),
+    **{name: _write(json.dumps(value).encode() + b"\n") for name, value in _VALUES.items()},
+    **{f"sealed {name}": _write(seal(value)) for name, value in _VALUES.items() if isinstance(value, dict)},
+}
+
+
+@contextmanager
+def _bounded():
+    """End what waits, and refuse 2 GB more than there is now."""
+
+    def late(*_):
+        raise AssertionError("it waits")
+
+    before, (soft, hard) = signal.signal(signal.SIGALRM, late), resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (2 << 30), hard))
+    signal.alarm(60)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_forged_file_is_told_or_passed_over(kind, tmp_path):
+    assert len(FORGED) >= 40
+    place, read = KINDS[kind]
+    for number, (name, forge) in enumerate(FORGED.items()):
+        path = tmp_path / str(number) / place
+        path.parent.mkdir(parents=True)
+        forge(path)
+        with _bounded():
+            try:
+                read(path)
+            except LrfrError as error:
+                assert error.message and len(str(error)) < 20_000, name
+            except BaseException as error:
+                raise AssertionError(f"{kind}: {name}: {type(error).__name__}: {error}") from error
+
+
+@pytest.mark.parametrize("name", ["a FIFO", "a folder", "a socket", "/dev/zero", "a link to nowhere"])
+@pytest.mark.parametrize("read", [data_of, json_of, sha256_file])
+def test_what_is_no_regular_file_is_an_error_of_the_system(name, read, tmp_path):
+    FORGED[name](tmp_path / "x")
+    with pytest.raises(OSError), _bounded():
+        read(tmp_path / "x")
+
+
+def test_a_link_is_followed_only_where_links_may_stand(tmp_path):
+    (tmp_path / "there").write_bytes(b"1")
+    (tmp_path / "x").symlink_to("there")
+    assert json_of(tmp_path / "x") == 1
+    with pytest.raises(OSError, match="a link"):
+        data_of(tmp_path / "x", linked=False)
+    with pytest.raises(OSError, match="larger than 0"):
+        data_of(tmp_path / "there", most=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 65 + "]" * 65,
+        '{"a":1,"a":1}',
+        "1e999",
+        "-1e999",
+        "NaN",
+        "-Infinity",
+        str(2**64),
+        str(-(2**63) - 1),
+    ],
+)
+def test_json_of_other_shapes_is_refused(text):
+    with pytest.raises(ValueError):
+        parsed(text.encode())
+
+
+def test_json_that_json_can_read_is_read_alike():
+    for value in ({"a": ["[" * 99, '"\\[', 2**64 - 1, -(2**63), 1e308, None]}, "[" * 1000, [[[]]] * 500, {}):
+        assert parsed(json.dumps(value).encode()) == value == json.loads(json.dumps(value))
+
+
+def test_a_sealed_file_is_read_as_before(tmp_path):
+    (tmp_path / "x").write_bytes(seal({"a": [1, {"b": "[[["}]}))
+    assert read_sealed(tmp_path / "x")["a"] == [1, {"b": "[[["}]
+
+
+# files that ship with the package, and readers that guard themselves
+_ELSEWHERE = {
+    "lrfr/core/files",
+    "lrfr/core/lists/text.py",
+    "lrfr/core/lists/walk.py",
+    "lrfr/core/strict_yaml.py",
+    "lrfr/core/registry.py",
+    "lrfr/core/machine.py",
+    "lrfr/core/image/silence.py",
+}
+
+
+def test_files_that_are_read_back_are_opened_in_one_place():
+    """What decides or is decided by JSON, logs and caches is read by lrfr.core.files alone."""
+    rooms = (
+        "train/engine",
+        "pairs/format",
+        "pairs/build",
+        "pairs/care",
+        "pairs/executors",
+        "eval/result_files",
+    )
+    found = []
+    for path in sorted((ROOT / "lrfr").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        guarded = any(name.startswith(f"lrfr/{room}") for room in rooms)
+        text = path.read_text()
+        if guarded and not any(name.startswith(where) for where in _ELSEWHERE):
+            found += [
+                f"{name}: {call}" for call in re.findall(r"\.read_bytes\(\)|\.read_text\(|json\.load\(", text)
+            ]
+    assert [line for line in found if "local.py" not in line] == []
