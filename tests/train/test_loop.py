@@ -103,9 +103,10 @@ def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_check
 def test_a_learning_rate_beyond_reason_is_refused_or_a_numeric_fault(dataset, tmp_path):
     with pytest.raises(SpecError, match=r"train.lr is inf"):
         plan(dataset, overrides=["lr=.inf"])
-    with pytest.raises(NumericFault):
+    with pytest.raises(SpecError, match=r"train.lr must be"):
         train(plan(dataset, overrides=["lr=1e37"]), dataset, tmp_path / "run")
-    assert not checkpoint.steps(tmp_path / "run")
+    with pytest.raises(NumericFault):
+        train(plan(dataset, overrides=["lr=1e6"]), dataset, tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

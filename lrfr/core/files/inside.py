@@ -22,7 +22,7 @@ def part_of(root: Path, kind: str, name: str = "") -> Path:
             there, and never written or removed.
 
     """
-    if name and (not isinstance(name, str) or name in {".", ".."} or "/" in name):
+    if not isinstance(name, str) or name in {".", ".."} or "/" in name:
         raise SpecError(f"{name!r} is no name of a part of a store", file=str(root))
     found = root / kind / as_path(name, "a part of a store") if name else root / kind
     refuse_link(root / kind)

@@ -160,6 +160,9 @@ def entries_of(folder: Path) -> list[Path]:
             raise DataError("a link that leads nowhere, where a folder belongs", file=str(folder)) from None
         return []
     except NotADirectoryError:
+        # else a file stands further up, and nothing is here
+        if not os.path.lexists(folder):
+            return []
         raise DataError("not a folder", file=str(folder)) from None
     except OSError as error:
         raise EnvironmentFault(f"cannot be listed: {error.strerror}", file=str(folder)) from None

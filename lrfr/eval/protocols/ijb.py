@@ -43,7 +43,7 @@ from lrfr.eval.scoring.templates import (
 )
 from lrfr.eval.settings import SizeCell, Task, size_cells
 
-REVISION = 2
+REVISION = 3
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (0.01, 0.1)
 # beside the switches' own pooling: of all images, whatever their medium, detector score and mirror image
