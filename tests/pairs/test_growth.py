@@ -397,7 +397,7 @@ def test_a_column_whose_header_lies_is_refused_without_memory_for_it(tmp_path, s
     with path.open("wb") as handle:
         np.lib.format.write_array_header_1_0(handle, {"descr": "<i4", "fortran_order": False, "shape": shape})
         handle.write(b"1234")
-    with pytest.raises(DataError, match=r"labels\.npy.*not a column"):
+    with pytest.raises(DataError, match=r"labels\.npy.*not an array"):
         map_array(path)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import data_of, parsed
 from lrfr.core.image import ImageU8
 from lrfr.degrade.pipeline import Degraded, Trace
 
@@ -48,6 +48,13 @@ def pixels_sha256(image: ImageU8) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
+def _text(path: Path) -> str:
+    try:
+        return data_of(path).decode("utf-8", "replace")
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", file=str(path)) from None
+
+
 def read_traces(path: Path) -> list[Recorded]:
     """Read a ``trace.jsonl``.
 
@@ -56,9 +63,9 @@ def read_traces(path: Path) -> list[Recorded]:
 
     """
     records = []
-    for number, text in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+    for number, text in enumerate(_text(path).splitlines(), 1):
         try:
-            line = json.loads(text)
+            line = parsed(text.encode())
             types = {"key": str, "file": str, "sha256": str, "fit_px": int, "steps": list}
             bad = [name for name, kind in types.items() if not isinstance(line[name], kind)]
             if bad or not 4 <= line["fit_px"] <= 4096:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
 
+from lrfr.core.files import data_of
 from lrfr.core.image import ImageU8
 from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
@@ -182,5 +183,5 @@ def banks_digest() -> str:
     """Return the sha256 (hex) over the shipped banks."""
     digest = hashlib.sha256()
     for path in sorted(_WEIGHTS.glob("*.safetensors")):
-        digest.update(path.read_bytes())
+        digest.update(data_of(path))
     return digest.hexdigest()

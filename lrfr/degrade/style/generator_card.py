@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.core.files import data_of, parsed
 from lrfr.degrade.style.magnitude import IdentityCurve, IdentityRange
 
 if TYPE_CHECKING:
@@ -148,16 +149,17 @@ def read_weights(path: Path) -> WeightsFile:
         DataError: not a weights file of this format, or damaged.
 
     """
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise DataError("too large for style weights", file=str(path))
-    data = path.read_bytes()
+    try:
+        data = data_of(path, most=MAX_FILE_BYTES)
+    except OSError as error:
+        raise DataError(f"style weights cannot be read: {error.strerror}", file=str(path)) from None
     try:
         length = int.from_bytes(data[:8], "little")
         if length > MAX_HEADER_BYTES:
             raise ValueError("header too long")
-        note = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA_KEY])
+        note = parsed(parsed(data[8 : 8 + length])["__metadata__"][METADATA_KEY])
         card_json, stated = str(note["card"]), str(note["sha256"])
-        card = TypeAdapter(Card).validate_python(json.loads(card_json))
+        card = TypeAdapter(Card).validate_python(parsed(card_json.encode()))
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         raise DataError(f"not a file of style weights ({type(error).__name__})", file=str(path)) from None
     if card.format != FORMAT:

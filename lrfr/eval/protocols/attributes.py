@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.files import digest_of as json_digest
+from lrfr.core.files import opened
 from lrfr.eval.embeddings import Bools, Ints, Source, pixels_digest
 from lrfr.eval.low_res import Size
 from lrfr.eval.protocols.celeba import AttributeList, celeba_form, read_celeba
@@ -192,7 +193,7 @@ def read_lfwa(data: Path, wanted: Sequence[str]) -> AttributeList:
 def _read_lfwa_mat(path: Path) -> tuple[list[str], list[str], NDArray[np.int8]]:
     h5py = _h5py()
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as handle, h5py.File(handle, "r") as file:
             texts = [
                 [
                     "".join(map(chr, np.asarray(file[cell]).reshape(-1)))
@@ -201,7 +202,7 @@ def _read_lfwa_mat(path: Path) -> tuple[list[str], list[str], NDArray[np.int8]]:
                 for key in ("AttrName", "name")
             ]
             label = np.asarray(file["label"], np.float64)
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(f"not LFWA's attribute file: {error}", file=str(path)) from None
     value = label if label.shape[0] == len(texts[1]) else label.T
     return [text.replace(" ", "_") for text in texts[0]], texts[1], np.where(value > 0, 1, 0).astype(np.int8)
@@ -209,12 +210,16 @@ def _read_lfwa_mat(path: Path) -> tuple[list[str], list[str], NDArray[np.int8]]:
 
 def _read_hdf5(path: Path, name: str) -> NDArray[np.float64]:
     h5py = _h5py()
-    if not h5py.is_hdf5(path):
-        return np.asarray(load_mat(path, (name,))[name], np.float64)
-    with h5py.File(path, "r") as file:
-        if name not in file:
-            raise DataError(f"has no variable '{name}'", file=str(path))
-        return np.asarray(file[name], np.float64)
+    try:
+        with opened(path) as handle:
+            if not h5py.is_hdf5(handle):
+                return np.asarray(load_mat(path, (name,))[name], np.float64)
+            with h5py.File(handle, "r") as file:
+                if name not in file:
+                    raise DataError(f"has no variable '{name}'", file=str(path))
+                return np.asarray(file[name], np.float64)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"cannot be read: {error}", file=str(path)) from None
 
 
 def _h5py() -> Any:

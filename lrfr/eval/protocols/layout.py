@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lrfr.core.errors import DataError
+from lrfr.core.files import opened, sha256_file
 from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import Line, Row, read_lines, read_rows, read_text
 from lrfr.core.lists.text import lines_of as text_lines
@@ -186,8 +187,7 @@ def file_digest(*paths: Path) -> str:
     """Return sha256 over the files' sha256 sums."""
     total = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as handle:
-            total.update(hashlib.file_digest(handle, "sha256").digest())
+        total.update(bytes.fromhex(sha256_file(path)))
     return total.hexdigest()
 
 
@@ -240,11 +240,8 @@ def load_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
     from scipy.io import loadmat
 
     try:
-        if path.stat().st_size > MAX_MAT_BYTES:
-            raise DataError(f"larger than {MAX_MAT_BYTES} bytes", file=str(path))
-        found = loadmat(str(path), variable_names=list(names))
-    except DataError:
-        raise
+        with opened(path, most=MAX_MAT_BYTES) as handle:
+            found = loadmat(handle, variable_names=list(names))
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror or error}", file=str(path)) from None
     except Exception as error:  # scipy raises many kinds on damaged files

@@ -24,6 +24,7 @@ from lrfr.pairs.columns.column_manifest import (
 )
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.disk.array_file import map_array
 from lrfr.pairs.format.reader import open_base
 
 # what a function of images gives for them: one number or one row of numbers each
@@ -190,7 +191,7 @@ def _whole(path: Path) -> ChunkReport | None:
     digest = path.stem.split("-")[-1]
     if sha256_file(path) != digest:
         return None
-    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    values = map_array(path)
     chunk = Chunk(path.name, len(values), os.stat(path).st_size, digest)
     return ChunkReport(len(values), chunk, values.dtype.name, values.shape[1] if values.ndim == 2 else 0)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import sha256_file, sha256_hex, write_if_other
+from lrfr.core.files import opened, sha256_file, sha256_hex, write_if_other
 from lrfr.pairs.format.disk.array_file import check_whole, map_array
 from lrfr.pairs.format.remote.mirror import ensure
 
@@ -252,8 +252,9 @@ class StoredRows:
             check_file(self.folder / name, self._files.get(name, ""))
         path = self.folder / "rows.npz"
         try:
-            labels = np.load(self.folder / "labels.npy", allow_pickle=False)
-            with np.load(path, allow_pickle=False) as table:
+            with opened(self.folder / "labels.npy") as handle:
+                labels = np.load(handle, allow_pickle=False)
+            with opened(path) as handle, np.load(handle, allow_pickle=False) as table:
                 found: dict[str, Any] = {name: table[name] for name in table.files}
             found = {"labels": labels, "crops": np.zeros((len(labels), 0), np.uint8)} | found
             found |= {name: _split(found[name]) for name in _NAMES}

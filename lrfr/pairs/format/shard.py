@@ -19,6 +19,7 @@ from lrfr.core.errors import DataError
 from lrfr.core.files import (
     data_of,
     discard,
+    opened,
     sha256_file,
     sha256_hex,
     temp_name,
@@ -256,7 +257,7 @@ def _put(env: Any, blocks: Sequence[tuple[bytes, bytes]]) -> None:
 
 def copy_synced(source: Path, target: Path) -> None:
     """Copy a file's bytes to the disk."""
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with opened(source) as reader, target.open("wb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         os.fsync(writer.fileno())

@@ -173,7 +173,7 @@ class StoreFiles:
         if act.digests is None:
             return b""
         check_file(path, act.digests)
-        return bytes(np.load(path, allow_pickle=False).tobytes())
+        return bytes(map_array(path).tobytes())
 
     def fate(self, old: str) -> str:
         """Return what an act of forgetting did to the view (by id or name), base or variant ``old``, on one

@@ -9,6 +9,7 @@ use.
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import pickle
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.files import data_of
 from lrfr.pairs.sources.base import Content, Face, FaceList, Listing, Place, Source, file_stamp
 
 MAX_BYTES = 2 * 1024**3
@@ -169,10 +171,10 @@ def read_bin(path: Path) -> tuple[list[bytes], list[bool]]:
 
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"larger than {MAX_BYTES} bytes", file=str(path))
-        data = path.read_bytes()
+        data = data_of(path, most=MAX_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise DataError(str(error.strerror), file=str(path)) from None
         raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
     try:
         _check_opcodes(data)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import make_folder, sha256_file
+from lrfr.core.files import json_of, make_folder, sha256_file
 from lrfr.train.checkpoint import checked
 from lrfr.train.weights.export_model import export
 from lrfr.train.weights.foreign.foreign_file import ForeignFile
@@ -82,7 +82,7 @@ def load_routes(folder: Path) -> tuple[Router, dict[str, str]]:
     """
     path = folder / FILE
     try:
-        rule = checked(Rule, json.loads(path.read_text("utf-8")), path)
+        rule = checked(Rule, json_of(path, most=1 << 20), path)
     except (OSError, ValueError, RecursionError):
         raise DataError("not the rule of an exported router", file=str(path)) from None
     if not rule.members or [member.up_to_px is None for member in rule.members] != [False] * (

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
-from lrfr.core.files import make_folder, sha256_file, write_atomic
+from lrfr.core.files import make_folder, opened, read_bytes, sha256_file, write_atomic
 from lrfr.pairs.align.detectors.mtcnn_nets import ONET, PNET, RNET, shapes
 
 PACKAGE = "facenet-pytorch==2.6.0"
@@ -74,7 +74,7 @@ def fetch_wheel() -> Path:
                 f"pip could not download {PACKAGE}: {said}",
                 hint=f"download {WHEEL} elsewhere and name it with --detector-weights",
             )
-        data = got.read_bytes()
+        data = read_bytes(got)
         if hashlib.sha256(data).hexdigest() != WHEEL_SHA256:
             raise DataError(f"pip gave another {WHEEL} than the known one; it was not kept")
         write_atomic(place, data, place.parent)
@@ -112,7 +112,7 @@ def _from_wheel(path: Path) -> dict[str, Tensors]:
             file=str(path),
             hint="lrfr detectors fetch brings it; other weights are read from safetensors",
         )
-    with zipfile.ZipFile(path) as wheel:
+    with opened(path) as handle, zipfile.ZipFile(handle) as wheel:
         return {net: _tensors(net, wheel.read(f"facenet_pytorch/data/{net}.pt")) for net in _NETS}
 
 
@@ -132,11 +132,11 @@ def _tensors(net: str, data: bytes) -> Tensors:
 
 def _from_safetensors(path: Path) -> dict[str, Tensors]:
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
+        found = load(read_bytes(path))
+    except (SafetensorError, DataError) as error:
         raise SpecError(f"cannot read: {error}", file=str(path)) from None
     for net, sizes in _NETS.items():
         for name, shape in sizes.items():

@@ -21,7 +21,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from lrfr.core.files import discard, temp_name
+from lrfr.core.files import discard, open_regular, temp_name
 from lrfr.pairs.format.records import Buffer, Record
 
 # below it, nothing is won
@@ -258,6 +258,6 @@ class SpoolReader:
         if descriptor is None:
             if len(self._open) >= _MOST_OPEN:
                 self.__exit__()
-            descriptor = os.open(self._spool.file(number), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_regular(self._spool.file(number))
             self._open[number] = descriptor
         return os.pread(descriptor, size, at)

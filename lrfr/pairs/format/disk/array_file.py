@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import opened
+from lrfr.core.files import open_regular, opened
 
 HINT = "lrfr store verify, then lrfr store repair"
 # what is smaller is read: several processes that share a map of it would save nothing
@@ -46,7 +46,7 @@ class ArrayHeader:
     size: int
 
 
-def array_header(path: Path) -> ArrayHeader:
+def array_header(path: Path, hint: str = "lrfr store verify") -> ArrayHeader:
     """Read the header of an ``.npy`` file of plain numbers.
 
     Raises:
@@ -55,14 +55,16 @@ def array_header(path: Path) -> ArrayHeader:
     """
     try:
         with opened(path) as handle:
-            if np.lib.format.read_magic(handle) != (1, 0):
+            version = np.lib.format.read_magic(handle)
+            if version not in {(1, 0), (2, 0)}:
                 raise ValueError("another version of the format")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
+            read = np.lib.format.read_array_header_1_0
+            shape, fortran, dtype = (read if version[0] == 1 else np.lib.format.read_array_header_2_0)(handle)
             start, size = handle.tell(), os.fstat(handle.fileno()).st_size
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - start:
             raise ValueError("the header does not fit what follows")
     except (ValueError, TypeError, EOFError, OSError) as error:
-        raise DataError(f"not a column: {error}", file=str(path), hint="lrfr store verify") from None
+        raise DataError(f"not an array: {error}", file=str(path), hint=hint) from None
     return ArrayHeader(shape, dtype, "F" if fortran else "C", start, size)
 
 
@@ -99,19 +101,21 @@ def check_whole(array: object) -> None:
         )
 
 
-def map_array(path: Path) -> NDArray[Any]:
+def map_array(path: Path, hint: str = "lrfr store verify") -> NDArray[Any]:
     """Return an ``.npy`` file of plain numbers, mapped where it is large.
 
     Raises:
         DataError: it is none, or it was cut short.
 
     """
-    head = array_header(path)
+    head = array_header(path, hint)
     if head.size - head.start > MAPPED_BYTES:
-        found = MappedArray(path, head.dtype, "r", head.start, head.shape, head.order)
+        with opened(path) as handle:
+            found = MappedArray(handle, head.dtype, "r", head.start, head.shape, head.order)
+        found.filename = str(path)
         check_whole(found)
         return found
-    with path.open("rb") as handle:
+    with opened(path) as handle:
         handle.seek(head.start)
         data = handle.read(head.size - head.start)
     if len(data) != head.size - head.start:
@@ -144,7 +148,7 @@ class ArrayFile:
         self._start, self.shape, self.dtype = head.start, head.shape, head.dtype
         self._row_bytes = math.prod(head.shape[1:]) * head.dtype.itemsize
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = open_regular(path)
         except OSError as error:
             raise DataError(f"cannot read: {error.strerror}", file=str(path), hint=hint) from None
         weakref.finalize(self, _close, [self._descriptor, *([] if held is None else [held])])

@@ -18,7 +18,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import discard, sha256_file
+from lrfr.core.files import discard, open_regular, sha256_file
 from lrfr.pairs.format.disk.open_file import OpenFile
 from lrfr.pairs.format.remote.mirror import Mirror, keep
 from lrfr.pairs.format.remote.shard_cache import CacheUser
@@ -182,7 +182,7 @@ def _told(found: os.stat_result) -> tuple[int, ...]:
 def _open_file(path: str, stamp: tuple[int, ...], expected: Expected) -> int:
     """Open the file that was checked."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path)
         if expected.folder_bytes >= _memory() // 2 and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
         if _told(os.fstat(descriptor)) == stamp:

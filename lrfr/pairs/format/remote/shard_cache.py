@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
-from lrfr.core.files import discard, is_alive, make_folder, temp_name, write_fault
+from lrfr.core.files import discard, is_alive, make_folder, open_regular, temp_name, write_fault
 
 DEFAULT_BYTES = 64 << 30
 # for files that other processes use, and for those in the hands of this one's threads
@@ -192,7 +192,7 @@ def hold(path: Path, size: int | None) -> int | None:
     it is not there or has another size.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError:
         return None
     try:
@@ -216,7 +216,7 @@ def _used(path: Path) -> Path:
 
 def _remove_unused(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError:
         return True
     try:
@@ -232,7 +232,7 @@ def _remove_unused(path: Path) -> bool:
 
 def _is_free(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError:
         return True
     try:

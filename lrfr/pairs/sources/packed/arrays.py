@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.files import opened
 from lrfr.core.lists.walk import head_of
+from lrfr.pairs.format.disk.array_file import map_array
 from lrfr.pairs.sources.base import Content, Face, FaceList, Listing, Place, Source, file_stamp, identity_name
 
 _IMAGES = ("images", "X", "x", "data", "imgs", "faces", "image", "fea")
@@ -150,14 +152,12 @@ def _tables(path: Path) -> dict[str, NDArray[Any]]:
             if b"MATLAB 7.3" in head_of(path)[:128]:
                 hint = "save it with -v7, or the images as .npz"
                 raise DataError("a MATLAB file of version 7.3 (HDF5) is not read", file=str(path), hint=hint)
-            return {
-                name: value
-                for name, value in loadmat(path, verify_compressed_data_integrity=True).items()
-                if not name.startswith("__")
-            }
+            with opened(path, most=MAX_BYTES) as handle:
+                found = loadmat(handle, verify_compressed_data_integrity=True)
+            return {name: value for name, value in found.items() if not name.startswith("__")}
         if path.suffix.lower() == ".npy":
-            return {"images": np.load(path, allow_pickle=False, mmap_mode="r"), **_labels_beside(path)}
-        with np.load(path, allow_pickle=False) as archive:
+            return {"images": map_array(path), **_labels_beside(path)}
+        with opened(path, most=MAX_BYTES) as handle, np.load(handle, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except DataError:
         raise
@@ -172,7 +172,10 @@ def _tables(path: Path) -> dict[str, NDArray[Any]]:
 
 def _labels_beside(path: Path) -> dict[str, NDArray[Any]]:
     beside = _labels_file(path)
-    return {"labels": np.load(beside, allow_pickle=False)} if beside else {}
+    if not beside:
+        return {}
+    with opened(beside, most=MAX_BYTES) as handle:
+        return {"labels": np.load(handle, allow_pickle=False)}
 
 
 def _labels_file(path: Path) -> Path | None:

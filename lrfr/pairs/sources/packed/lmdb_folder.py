@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.files import opened
 from lrfr.core.image import looks_like_picture
 from lrfr.core.lists import read_lines
 from lrfr.pairs.format.disk.lmdb_files import REGISTRY, Expected
@@ -98,9 +99,8 @@ class LmdbFolderSource(Source):
         """Check that the file is as long as its own header says."""
         path = self._file
         try:
-            size = path.stat().st_size
-            with path.open("rb") as handle:
-                pages = handle.read(8192)
+            with opened(path) as handle:
+                size, pages = os.fstat(handle.fileno()).st_size, handle.read(8192)
         except OSError as error:
             raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
         if size < needed_bytes(pages, str(path)):

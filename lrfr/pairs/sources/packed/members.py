@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
-from lrfr.core.files import MAX_FILE_BYTES
+from lrfr.core.files import MAX_FILE_BYTES, open_regular, opened
 from lrfr.pairs.sources.base import file_stamp
 from lrfr.pairs.sources.packed.tar_headers import PlainInfo
 
@@ -147,7 +147,7 @@ _KINDS = (
 
 @lru_cache(maxsize=4096)
 def _kind_of(path: Path, stamp: tuple[int, ...]) -> str:
-    with path.open("rb") as handle:
+    with opened(path) as handle:
         head = handle.read(8)
     return next((kind for mark, kind in _KINDS if head.startswith(mark)), "tar")
 
@@ -234,7 +234,7 @@ def _zip_members(path: Path) -> Iterator[Member]:
 @lru_cache(maxsize=16)
 def _opened_zip(path: Path, stamp: tuple[int, ...]) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(_binary(path))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RecursionError) as error:
         raise DataError(f"not a whole zip archive: {error}", file=str(path)) from None
 
@@ -245,7 +245,11 @@ def _opened(path: Path, stamp: tuple[int, ...], kind: str) -> IO[bytes]:
 
 @lru_cache(maxsize=64)
 def _plain(path: Path, stamp: tuple[int, ...]) -> IO[bytes]:
-    return path.open("rb")
+    return _binary(path)
+
+
+def _binary(path: Path) -> io.BufferedReader:
+    return os.fdopen(open_regular(path), "rb")
 
 
 @lru_cache(maxsize=2)
@@ -279,12 +283,12 @@ def _unpacked(path: Path, stamp: tuple[int, ...], kind: str) -> IO[bytes]:
 def _decompressor(path: Path, kind: str) -> io.BufferedIOBase:
     openers: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
     if kind in openers:
-        return cast("io.BufferedIOBase", openers[kind](path, "rb"))
+        return cast("io.BufferedIOBase", openers[kind](_binary(path), "rb"))
     try:
         import zstandard
     except ImportError:
         raise EnvironmentFault(
             "archives compressed by zstandard need the package 'zstandard'", file=str(path)
         ) from None
-    stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(path.open("rb"))
+    stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(_binary(path))
     return io.BufferedReader(cast("Any", stream))

@@ -19,6 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.files import open_regular
 from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp
 from lrfr.pairs.sources.listing.origin_files import origin_files
@@ -124,7 +125,7 @@ def open_recordio(place: str) -> RecordIOSource:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return os.fdopen(open_regular(path), "rb")
     except OSError as error:
         raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import opened
 
 Form = Literal["torch", "safetensors", "onnx", "index"]
 _HEAD = 512
@@ -86,7 +87,7 @@ def _check_file(path: Path, part: bool) -> None:
 def _head_of(path: Path) -> bytes:
     """Return the first bytes of a file that may be one of weights."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             head = file.read(_HEAD)
     except OSError as error:
         raise SpecError(f"cannot read: {error.strerror}", file=str(path)) from None
@@ -105,7 +106,7 @@ def _head_of(path: Path) -> bytes:
 def _check_zip(path: Path) -> None:
     """Refuse a ZIP archive that torch did not write."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as handle, zipfile.ZipFile(handle) as archive:
             names = archive.namelist()[:100_000]
     except Exception:  # zipfile raises errors of many kinds
         raise DataError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import digest_of, sha256_file
+from lrfr.core.files import digest_of, json_of, sha256_file
 from lrfr.train.weights.foreign.names.file_form import form_of
 from lrfr.train.weights.foreign.runtimes.onnx_file import parsed
 
@@ -43,10 +42,8 @@ def read_index(path: Path) -> Index:
 
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = json_of(path, most=_MAX_BYTES)
+    except (OSError, ValueError):
         raise DataError("begins as JSON and is none", file=str(path), hint="fetch it again") from None
     where = found.get("weight_map") if isinstance(found, dict) else None
     if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):

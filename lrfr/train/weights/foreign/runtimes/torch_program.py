@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import sha256_file
+from lrfr.core.files import opened, sha256_file
 from lrfr.train.weights.foreign.input_contract import METADATA_KEY, InputContract, Origin, from_metadata
 from lrfr.train.weights.foreign.runtimes.onnx_file import as_embeddings, in_calls
 
@@ -37,7 +37,7 @@ def program_kind(path: Path) -> Kind:
     if not path.is_file():
         raise SpecError("no such file", file=str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as handle, zipfile.ZipFile(handle) as archive:
             names = archive.namelist()[:MAX_ENTRIES]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         names = []

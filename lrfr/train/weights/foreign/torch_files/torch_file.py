@@ -8,6 +8,7 @@ are taken, each storage once, and never more than the file's budget.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import sys
 import zipfile
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import opened
 from lrfr.train.weights.foreign.torch_files.inert_pickle import read_pickle
 from lrfr.train.weights.foreign.torch_files.inert_values import (
     ITEM_BYTES,
@@ -145,8 +147,8 @@ class TorchFile:
         self.root: Any = self._form.root
 
     def _open(self) -> _Zip | _Stream:
-        file = self._stack.enter_context(self.path.open("rb"))
-        size = self.path.stat().st_size
+        file = self._stack.enter_context(opened(self.path))
+        size = os.fstat(file.fileno()).st_size
         self._left = self._caps.budget(size)
         head = file.read(512)
         if head[:2] == b"PK":
