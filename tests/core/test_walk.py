@@ -6,6 +6,7 @@ import pytest
 
 from lrfr.core.errors import SpecError
 from lrfr.core.image import encode_png
+from lrfr.core.lists import walk
 from lrfr.core.lists.walk import pictures_below
 from lrfr.core.progress import Hooks
 from lrfr.degrade.apply_files import find_faces
@@ -72,3 +73,8 @@ def test_a_folder_that_cannot_be_read_is_named(messy, tmp_path, monkeypatch):
     assert style.length == 2 and "Permission denied" in style.refused[0]
     _, told = notes_of(lambda hooks: some_faces(messy, 9, 0, hooks))
     assert "Permission denied" in told
+
+
+def test_what_is_passed_over_starts_with_a_mark_or_is_not_called_as_a_picture():
+    assert not [name for name in walk._SYSTEM if name[0].isalnum() and walk.has_image_suffix(name)]
+    assert not [start for start in walk._SYSTEM_STARTS if start[0].isalnum()]

@@ -240,7 +240,10 @@ def _is_plain_picture(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is what most are: a file, no link, that by its name is a picture."""
     name = entry.name
     try:
-        return entry.is_file(follow_symlinks=False) and has_image_suffix(name) and not passed_over(name)
+        if not entry.is_file(follow_symlinks=False) or not has_image_suffix(name):
+            return False
+        # all that is passed over starts with a mark or is called otherwise than a picture
+        return name[0].isalnum() or not passed_over(name)
     except OSError:
         return False
 

@@ -29,14 +29,23 @@ _SETTLED_NS = 2 * 10**9
 
 def row_key(seed: int, key: bytes) -> bytes:
     """Return what rows are sorted by, a keyed hash: neighbors in the source are strangers in the store."""
-    return hashlib.blake2b(key, key=seed.to_bytes(8, "little"), digest_size=16).digest()
+    state = _keyed(seed)
+    state.update(key)
+    return state.digest()
+
+
+def _keyed(seed: int) -> hashlib._Hash:
+    return hashlib.blake2b(key=seed.to_bytes(8, "little"), digest_size=16)
 
 
 def order_of(seed: int, keys: Iterable[bytes]) -> NDArray[np.uint64]:
     """Return the 128 bits of :func:`row_key` for every key, uint64 ``[n, 2]``, high word first."""
     words = bytearray()  # joining would hold every hash as an object
+    keyed = _keyed(seed)
     for key in keys:
-        words += row_key(seed, key)
+        state = keyed.copy()
+        state.update(key)
+        words += state.digest()
     return np.frombuffer(words, ">u8").astype(np.uint64).reshape(-1, 2)
 
 
