@@ -34,7 +34,7 @@ def row_key(seed: int, key: bytes) -> bytes:
     return state.digest()
 
 
-def _keyed(seed: int) -> hashlib._Hash:
+def _keyed(seed: int) -> hashlib.blake2b:
     return hashlib.blake2b(key=seed.to_bytes(8, "little"), digest_size=16)
 
 
