@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lrfr.train.methods.base import Method
     from lrfr.train.weights.model_identity import ModelIdentity
 
-_NOTHING_TO_SET = "only a checkpoint of lrfr has options that can be set after training"
+_NOTHING_TO_SET = "only a checkpoint or router of lrfr has options that can be set after training"
 _PREDICTORS = {"attributes": "attribute_predictor", "classes": "class_predictor"}
 
 
@@ -61,7 +61,7 @@ def open_recognizer(
         device: where a checkpoint runs.
         name: display name (default: the run's folder or the callable's name).
         changes: options of a checkpoint's method that choose how its networks are used, in place of those it
-            was trained with (``{"indicator": "min"}`` of ``btnet-branch``).
+            was trained with (``{"indicator": "min"}`` of ``btnet-branch`` or of a router).
 
     Raises:
         DataError: no checkpoint there, or damaged.
@@ -179,13 +179,12 @@ def _from_path(
     path: Path, needs: str, device: str, name: str | None, changes: Mapping[str, str]
 ) -> Recognizer:
     from lrfr.train.weights.export_routes import is_exported, load_routes
-    from lrfr.train.weights.load_model import load_model
-    from lrfr.train.weights.router import is_router, read_routes
+    from lrfr.train.weights.router import is_router
 
     ours = not is_foreign(path) and not is_exported(path) and not is_router(path)
     if ours:
         return _from_checkpoint(path, needs, device, name, changes)
-    if changes:
+    if changes and not is_router(path):
         raise SpecError(_NOTHING_TO_SET, file=str(path))
     if is_foreign(path):
         return _from_foreign(ForeignFile(path), needs, name)
@@ -196,15 +195,26 @@ def _from_path(
         digest = digest_of(files)
         made = Model(name or path.name, "router", checkpoint=str(path), digest=digest, parents=files)
         return Recognizer(routed, made)
-    embed = load_model(path, device)
-    members, digest = read_routes(path)
+    return _from_routes(path, device, name, changes)
+
+
+def _from_routes(path: Path, device: str, name: str | None, changes: Mapping[str, str]) -> Recognizer:
+    from lrfr.train.weights.router import load_router
+
+    embed, members, digest = load_router(path, device, changes)
     parents = {
         "larger" if member.up_to_px is None else f"up to {member.up_to_px} px": member.digest
         for member in members
     }
-    return Recognizer(
-        embed, Model(name or path.name, "router", checkpoint=str(path), digest=digest, parents=parents)
+    model = Model(
+        name or " ".join([path.name, *changes.values()]),
+        "router",
+        checkpoint=str(path),
+        digest=_digest(digest, changes),
+        parents=parents,
+        changes=dict(changes),
     )
+    return Recognizer(embed, model)
 
 
 def _from_foreign(source: ForeignFile, needs: str, name: str | None) -> Recognizer:

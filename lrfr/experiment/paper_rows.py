@@ -235,7 +235,7 @@ def page() -> str:
         "`DATA` stands for where a benchmark's data lie ([evaluate.md](evaluate.md)); sources of views are "
         "yours ([sources.md](sources.md)). None of these trainings has been run at full "
         "scale: their recipes are read by tests, and shrunk ones train. Architecture drawings have no "
-        "command; nor have MAug's Figs. 3b and 4 and BTNet's Fig. 7.",
+        "command.",
         "",
     ]
     for name in FAMILIES:

@@ -236,3 +236,21 @@ def test_strided_depthwise_layers_leave_autocast_on_a_cpu(stride: int, kind: tor
     expected.float().sum().backward()
     torch.testing.assert_close(y_bchw, expected.bfloat16(), rtol=0, atol=0)
     torch.testing.assert_close(layer.weight.grad, weight.grad.float(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_branch_that_owns_less_shares_weights_but_not_the_trunks_strides():
+    """BTNet Fig. 7: from its first units on, a branch with ``shift: -1`` is the trunk at another stride."""
+    trunk = build_backbone("tiny")
+    own = {}
+    for shift in (-1, 0, 1):
+        branches = {px: build_backbone("tiny", **branch_arguments(trunk, px)) for px in (28, 14, 7)}
+        net = BTNet(trunk, branches, shift=shift).eval()
+        own[shift] = sum(p.numel() for p in net.parameters() if p.requires_grad)
+        for px in (28, 14, 7):
+            assert net(torch.zeros(1, 3, px, px)).shape == (1, trunk.emb_dim)
+            alike = [
+                one.run(torch.zeros(1, 3, side, side), (net.tap(px),)).taps[0].shape
+                for one, side in ((net.net(px), px), (trunk, 112))
+            ]
+            assert alike[0] == alike[1]
+    assert own[-1] < own[0] < own[1]

@@ -186,6 +186,7 @@ def test_btnet_ablations_build_and_train(dataset, batch):
         {"pretrained": False},
         {"bn": "official"},
         {"shift": 1},
+        {"shift": -1},
         {"distill": 0.0},
     ):
         recipe = load_recipe("btnet-branch", "tiny")

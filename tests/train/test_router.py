@@ -11,7 +11,7 @@ from lrfr.train import checkpoint
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.load_nets import load_embedder
 from lrfr.train.weights.model_identity import ModelIdentity
-from lrfr.train.weights.router import Router, load_router, write_routes
+from lrfr.train.weights.router import Choice, Router, load_router, write_routes
 
 
 class Constant:
@@ -85,3 +85,44 @@ def test_routes_that_cannot_work(tmp_path, sides):
 def test_a_malformed_route_is_a_user_error(tmp_path, word):
     answer = CliRunner().invoke(route_command, ["--at", word, "--rest", str(tmp_path)])
     assert answer.exit_code != 0 and isinstance(answer.exception, SpecError | SystemExit)
+
+
+# a face of 14 x 30 px; members for 10 and 28 px, and one of 112 px for the rest
+BY_HAND = {
+    ("max", "ceil"): 112,
+    ("max", "near"): 28,
+    ("max", "floor"): 28,
+    ("min", "ceil"): 28,
+    ("min", "near"): 10,
+    ("min", "floor"): 10,
+    ("avg", "ceil"): 28,
+    ("avg", "near"): 28,
+    ("avg", "floor"): 10,
+}
+
+
+@pytest.mark.parametrize("choice", BY_HAND)
+def test_a_face_goes_where_the_rule_says(choice):
+    router = Router([(10, Constant(10)), (28, Constant(28)), (None, Constant(112))], Choice(*choice))
+    assert router([face(14, 30)])[0, 0] == BY_HAND[choice]
+    assert router([face(112, 112), face(3, 3)])[:, 0].tolist() == [112, 10]
+
+
+def test_the_rule_is_kept_with_the_routes_and_may_be_changed_when_measured(tmp_path):
+    save(tmp_path / "a", 0)
+    save(tmp_path / "b", 1)
+    words = ["--at", f"20={tmp_path / 'a'}", "--rest", str(tmp_path / "b")]
+    plain = CliRunner().invoke(route_command, [*words, "--out", str(tmp_path / "plain")])
+    near = CliRunner().invoke(route_command, [*words, "--rule", "near", "--out", str(tmp_path / "near")])
+    assert plain.exit_code == near.exit_code == 0
+    images = [face(30, 30)]
+    assert np.array_equal(load_router(tmp_path / "plain")[0](images), load_embedder(tmp_path / "b")(images))
+    assert np.array_equal(load_router(tmp_path / "near")[0](images), load_embedder(tmp_path / "a")(images))
+    changed = open_recognizer(tmp_path / "plain", changes={"rule": "near"})
+    assert np.array_equal(changed.embed(images), load_embedder(tmp_path / "a")(images))
+    models = [changed.model, *(open_recognizer(tmp_path / name).model for name in ("plain", "near"))]
+    assert len({model.digest for model in models}) == 3
+    assert (changed.model.name, changed.model.changes) == ("plain near", {"rule": "near"})
+    for changes, words in (({"rule": "up"}, "rule 'up'"), ({"side": "max"}, "can set indicator, rule")):
+        with pytest.raises(SpecError, match=words):
+            open_recognizer(tmp_path / "plain", changes=changes)

@@ -1,4 +1,4 @@
-"""``lrfr figures``: what resolution does to pictures, embeddings and attention maps of one model."""
+"""``lrfr figures``: what resolution does to pictures, embeddings and features of models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import click
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
 
+_BESIDE = "Another checkpoint, compared in norms, correlation and gradients; repeatable."
+
 
 @command("figures", short_help="Draw embeddings and attention by resolution.")
 @click.argument("checkpoint", required=False, type=opt.PATH)
@@ -19,35 +21,44 @@ from lrfr.cli.output import Output, command
 @opt.option("--faces", "count", default=200, help="How many faces.")
 @opt.option("--seed", default=0, help="Which faces are drawn, and the seed of t-SNE.")
 @opt.path("--teacher", help="Checkpoint whose blocks on HR faces the model's on LR are compared with.")
+@opt.many("--beside", metavar="RUN", text=_BESIDE)
+@opt.flag("--gradients", text="Also: how much faces of each size ask of the networks (margin).")
+@opt.flag("--distances", text="The slopes of MAug's distances; needs no checkpoint.")
+@opt.path("--results", help="Folder of results of lrfr eval: what is reached by stored parameters.")
 @opt.device()
 @opt.path("--out", "target", default="figures", help="Folder for the PNG files.")
-def figures(out: Output, checkpoint: Path | None, sizes: str, device: str, **given: Any) -> dict[str, object]:
-    """Draw a model's embeddings and attention maps by resolution, and what the resolution does to the faces.
+@opt.dry_run("Say which figures would be drawn of what, draw nothing.")
+def figures(out: Output, checkpoint: Path | None, device: str, **given: Any) -> dict[str, object]:
+    """Draw models' embeddings and features by resolution, and what the resolution does to the faces.
 
     \b
     Examples:
       lrfr figures runs/fskd --out figures
+      lrfr figures runs/fskd --teacher runs/teacher --beside runs/baseline --sizes 112,14
       lrfr figures --embedder my_model:embed --data faces/aligned --sizes 112,20,10
+      lrfr figures --distances
+      lrfr figures --results sweeps/btnet-branch/results
     """
-    from lrfr.core.files import write_whole
-    from lrfr.eval.analysis.figures import CAPTIONS, Shown, compare_blocks, draw_figures, some_faces
-    from lrfr.eval.low_res import parse_sizes, size_label
-    from lrfr.experiment.models import block_outputs, open_chosen, open_recognizer
+    from lrfr.eval.analysis.figures import CAPTIONS
+    from lrfr.experiment.steps.figures_here import FigureWish, drawn_figures, planned_figures
 
-    opened = open_chosen(checkpoint, given["embedder"], device=device)
-    faces = some_faces(given["data"], given["count"], given["seed"], out.hooks())
+    wish = opt.picked(
+        FigureWish, given | {"beside": tuple(map(Path, given["beside"]))}, checkpoint=checkpoint
+    )
     target = given["target"]
-    shown = Shown(faces, parse_sizes(sizes), block_outputs, given["seed"])
-    out.note(f"{opened.model.name}: {len(shown.faces)} faces at {sizes}")
-    made = draw_figures(opened.embed, shown)
-    files = {name: target / f"{name}.png" for name in made}
-    for name, png in made.items():
-        write_whole(files[name], png)
-        out.say(f"{files[name]}  {CAPTIONS[name]}")
-    other = open_recognizer(given["teacher"], device=device) if given["teacher"] else opened
-    blocks = compare_blocks(other.embed, opened.embed, shown)
-    if blocks:
-        ends = f"blocks, {size_label(shown.sizes[0])} against {size_label(shown.sizes[-1])}"
-        out.table(list(blocks[0]), [list(row.values()) for row in blocks], ends)
-    names = {name: str(path) for name, path in files.items()}
-    return {"blocks": blocks, "files": names, "captions": {name: CAPTIONS[name] for name in made}}
+    if given["dry_run"]:
+        names = planned_figures(wish)
+        out.say(f"would draw {', '.join(names)} into {target}")
+        return {"blocks": [], "files": {name: str(target / f"{name}.png") for name in names}, "captions": {}}
+    done = drawn_figures(wish, device, out.hooks())
+    files = {name: target / f"{name}.png" for name in done.pngs}
+    done.write(files)
+    out.lines(f"{file}  {CAPTIONS[name]}" for name, file in files.items())
+    if done.blocks:
+        out.table(list(done.blocks[0]), [list(row.values()) for row in done.blocks], f"blocks, {done.ends}")
+    captions = {name: CAPTIONS[name] for name in files}
+    return {
+        "blocks": done.blocks,
+        "files": {name: str(path) for name, path in files.items()},
+        "captions": captions,
+    }

@@ -117,12 +117,14 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
 @command("route", short_help="Make one model of several: each face to the one for its size.")
 @opt.many("--at", "small", metavar="PX=RUN", text="This run takes faces up to PX; repeatable.")
 @opt.path("--rest", required=True, help="The run that takes all larger faces.")
+@opt.choice("--indicator", of="max min avg", default="max", help="Side that stands for a face.")
+@opt.choice("--rule", of="ceil near floor", default="ceil", help="PX not below it, nearest, not above.")
 @opt.path("--out", "target", default="runs/routed", help="Folder to write.")
 @opt.dry_run("Write nothing: say what would be made.")
 def route_command(
-    out: Output, small: tuple[str, ...], rest: Path, target: Path, dry_run: bool
+    out: Output, small: tuple[str, ...], rest: Path, target: Path, **given: Any
 ) -> dict[str, object]:
-    """Make one model of several: each face goes to the run for its larger side.
+    """Make one model of several: each face goes to the run for its larger side, or by another rule.
 
     The runs must embed into one space to be compared with each other: a teacher and students that were taught
     its embeddings do. The result is evaluated like a checkpoint.
@@ -131,16 +133,18 @@ def route_command(
     Examples:
       lrfr route --at 28=runs/student --rest runs/teacher
       lrfr route --at 10=runs/tiny-faces --at 28=runs/small-faces --rest runs/teacher --out runs/routed
+      lrfr route --at 14=runs/small --rest runs/teacher --indicator min --rule near
       lrfr eval runs/routed
+      lrfr eval runs/routed --set rule=floor
     """
     runs = [*(_route(word) for word in small), (None, rest)]
-    if dry_run:
+    if given["dry_run"]:
         parts = (f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in runs)
         out.say(f"would write {target}: {', '.join(parts)}")
         return {"folder": str(target), "digest": None}
-    from lrfr.train.weights.router import write_routes
+    from lrfr.train.weights.router import Choice, write_routes
 
-    digest = write_routes(target, runs)
+    digest = write_routes(target, runs, Choice(given["indicator"], given["rule"]))
     out.say(f"{target}: {len(runs)} members, routes {digest[:12]}")
     out.next_step("lrfr", "eval", target)
     return {"folder": str(target), "digest": digest}

@@ -1,4 +1,4 @@
-"""One model by resolution in pictures: faces, embeddings, attention maps; and F-SKD's numbers per block."""
+"""One model by resolution in pictures: faces, embeddings, attention maps."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from lrfr.core.errors import SpecError
 from lrfr.core.image import ImageU8
 from lrfr.core.lists.walk import pictures_below
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.eval.analysis import pictures, signals
+from lrfr.eval.analysis import charts, pictures, signals
 from lrfr.eval.embeddings import Floats, embed_images, load_image, unit
 from lrfr.eval.low_res import LowRes, Size, size_label
-from lrfr.eval.scoring.intervals import norm_test, pearson_maps
 from lrfr.eval.scoring.metrics import F64
 
 CAPTIONS = {
@@ -28,6 +27,12 @@ CAPTIONS = {
     "tsne": "t-SNE of the unit embeddings; large marks are centers.",
     "dimensions": "Mean |HR - LR| of each dimension of the unit embedding.",
     "attention": "Channel means of the first and last block, scaled to 0..1, HR beside the smallest size.",
+    "stages": "Channel means after every stage, scaled to 0..1, of one face at each size.",
+    "norms": "Feature norms by block, the teacher's on HR first; stars of the t-test against it.",
+    "correlation": "Channel means of each pixel, the teacher's on HR against LR, and Pearson's r.",
+    "gradients": "Sum of the parameters' gradient norms of the margin, by resolution of the face.",
+    "distances": "First derivative of each distance by the error of one dimension; right: by the others' C.",
+    "stored": "What models reach against the parameters that are stored for them.",
 }
 Blocks = Callable[[Embedder, list[ImageU8]], list[NDArray[np.float32]]]
 
@@ -123,29 +128,15 @@ def _of_blocks(embed: Embedder, shown: Shown) -> dict[str, bytes]:
             maps[f"{block}, {size_label(size)}"] = signals.attention_map(tap)
     order = [f"{block}, {size_label(size)}" for block in ("first", "last") for size in ends]
     ordered: dict[str, Floats] = {name: maps[name] for name in order}
-    return {"attention": pictures.attention(few, ordered)}
+    return {"attention": pictures.attention(few, ordered), "stages": _stages(embed, shown)}
 
 
-def compare_blocks(teacher: Embedder, student: Embedder, shown: Shown) -> list[dict[str, float]]:
-    """Return F-SKD's statistics per block over at most 100 faces: the teacher's on HR against the student's
-    on LR, norms by t-test, maps by Pearson's r.
-    """
-    some = shown.faces[:100]
-    pairs = zip(
-        shown.blocks(teacher, shown.small(some, shown.sizes[0])),
-        shown.blocks(student, shown.small(some, shown.sizes[-1])),
-        strict=False,
-    )
-    rows = []
-    for block, (hr, lr) in enumerate(pairs, 1):
-        norms = [np.linalg.norm(tap.reshape(len(tap), -1), axis=1) for tap in (hr, lr)]
-        row: dict[str, float] = {
-            "block": block,
-            "norm HR": float(norms[0].mean()),
-            "norm LR": float(norms[1].mean()),
-            **norm_test(norms[0], norms[1]),
-        }
-        if hr.shape == lr.shape:
-            row |= {f"r {kind}": float(np.nanmean(values)) for kind, values in pearson_maps(hr, lr).items()}
-        rows.append(row)
-    return rows
+def _stages(embed: Embedder, shown: Shown) -> bytes:
+    """Draw the maps of one face after every stage at every size."""
+    faces: dict[str, ImageU8] = {}
+    maps: dict[str, Sequence[Floats]] = {}
+    for size in shown.sizes:
+        name, small = size_label(size), shown.small(shown.faces[:1], size)
+        faces[name] = small[0]
+        maps[name] = [signals.attention_map(tap)[0] for tap in shown.blocks(embed, small)]
+    return charts.stages(faces, maps)

@@ -107,8 +107,11 @@ class BTNet(Backbone):
         return max(1, min(4, owned_stage(resolution_px, self.size_px // self.trunk.stem_stride) + self.shift))
 
     def tap(self, resolution_px: int) -> str:
-        """Return the name of the branch's last own unit, where it is compared with the trunk."""
-        return f"layer{self.owned_stage(resolution_px)}.0"
+        """Return the name of the unit where a branch is compared with the trunk: its last own one, or the
+        first whose map is as large as the trunk's.
+        """
+        alike = owned_stage(resolution_px, self.size_px // self.trunk.stem_stride)
+        return f"layer{max(alike, self.owned_stage(resolution_px))}.0"
 
     def net(self, resolution_px: int) -> IResNet:
         """Return the net for an input side: a branch, or the trunk."""
@@ -174,9 +177,14 @@ def tie(branch: IResNet, trunk: IResNet, k: int) -> None:
 def _share(unit: nn.Module, source: nn.Module) -> None:
     for name, child in list(unit.named_children()):
         twin = getattr(source, name)
-        if isinstance(child, nn.Conv2d | nn.PReLU):
+        if isinstance(child, nn.Conv2d) and child.stride != twin.stride:
+            # the trunk strides where the branch's map is small already: the weights alone are shared
+            child.weight = twin.weight
+        elif isinstance(child, nn.Conv2d | nn.PReLU):
             setattr(unit, name, twin)
         elif isinstance(child, nn.Sequential):
             for index, layer in enumerate(child):
-                if isinstance(layer, nn.Conv2d):
+                if isinstance(layer, nn.Conv2d) and layer.stride != twin[index].stride:
+                    layer.weight = twin[index].weight
+                elif isinstance(layer, nn.Conv2d):
                     child[index] = twin[index]

@@ -60,11 +60,12 @@ class Maug(Method):
         else:
             hr_bd, lr_bd = net(batch.hr_bchw), net(batch.lr_bchw)  # each side its own statistics, as released
         margin_hr, margin_lr = nets["head"](hr_bd, batch.label_b), nets["head"](lr_bd, batch.label_b)
-        distance = self._pull()(F.normalize(hr_bd.float()), F.normalize(lr_bd.float()))
+        distance = self.pull()(F.normalize(hr_bd.float()), F.normalize(lr_bd.float()))
         total = self.lambda_ * distance + 0.5 * margin_hr + 0.5 * margin_lr
         return {"total": total, "margin_hr": margin_hr, "margin_lr": margin_lr, "distance": distance}
 
-    def _pull(self) -> Pull:
+    def pull(self) -> Pull:
+        """Return the distance of (student, teacher) embeddings [B, D] that are of unit length."""
         table: dict[str, Pull] = {
             "logexp": lambda x, y: logexp(x, y, self.p, self.reduction),
             "l1": F.l1_loss,

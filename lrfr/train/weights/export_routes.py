@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import json_of, make_folder, sha256_file
+from lrfr.train.backbones.branched import Indicator
+from lrfr.train.backbones.branched import Rule as Selection
 from lrfr.train.checkpoint import checked
 from lrfr.train.weights.export_model import export
 from lrfr.train.weights.foreign.foreign_file import ForeignFile
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
-from lrfr.train.weights.router import Router, read_routes
+from lrfr.train.weights.router import Choice, Router, read_routes
 
 FILE = "rule.json"
 
@@ -33,9 +35,13 @@ class RoutedFile:
 
 @dataclass(frozen=True)
 class Rule:
-    """``rule.json``: each face goes to the first member whose ``up_to_px`` is not below its larger side."""
+    """``rule.json``: each face goes to the first member whose ``up_to_px`` is not below its larger side, or
+    as :class:`~lrfr.train.weights.router.Choice` says.
+    """
 
     members: tuple[RoutedFile, ...]
+    indicator: Indicator = "max"
+    rule: Selection = "ceil"
 
 
 def export_routes(
@@ -54,7 +60,8 @@ def export_routes(
     """
     make_folder(out)
     written, members = [], []
-    for member in read_routes(path)[0]:
+    routes = read_routes(path)
+    for member in routes.members:
         folder = out / ("rest" if member.up_to_px is None else f"up-to-{member.up_to_px}")
         files = export(member.checkpoint, folder, onnx=True, card=card, int8_faces=int8_faces)
         found = [file for file in files if file.suffix == ".onnx"]
@@ -63,7 +70,8 @@ def export_routes(
             raise DataError("a member of a router that has branches of its own", file=str(member.checkpoint))
         members.append(RoutedFile(member.up_to_px, used.relative_to(out).as_posix(), sha256_file(used)))
         written += files
-    text = json.dumps(dataclasses.asdict(Rule(tuple(members))), indent=1)
+    rule = Rule(tuple(members), routes.choice.indicator, routes.choice.rule)
+    text = json.dumps(dataclasses.asdict(rule), indent=1)
     (out / FILE).write_text(text + "\n", "utf-8")
     return [*written, out / FILE]
 
@@ -97,4 +105,5 @@ def load_routes(folder: Path) -> tuple[Router, dict[str, str]]:
         if not file.is_file() or sha256_file(file) != member.sha256:
             raise DataError("the file is missing or not the one of the rule", file=str(file))
         opened.append((member.up_to_px, ForeignEmbedder(ForeignFile(file))))
-    return Router(opened), {member.file: member.sha256 for member in rule.members}
+    choice = Choice(rule.indicator, rule.rule)
+    return Router(opened, choice), {member.file: member.sha256 for member in rule.members}

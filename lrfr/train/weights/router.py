@@ -9,23 +9,25 @@ faces do.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from lrfr.core.embedder import Embedder
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import make_folder, read_sealed, seal, write_atomic
 from lrfr.core.image import ImageU8
+from lrfr.train.backbones.branched import Indicator, Rule, select_branch
 from lrfr.train.checkpoint import digest_of, resolve
 from lrfr.train.weights.load_nets import load_embedder
 
 FILE = "routes.json"
+_REST_PX = 112
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,51 @@ class Member:
     digest: str
 
 
-def write_routes(folder: Path, runs: Sequence[tuple[int | None, Path]]) -> str:
+@dataclass(frozen=True)
+class Choice:
+    """How a face chooses its member, as in :func:`~lrfr.train.backbones.branched.select_branch`.
+
+    Attributes:
+        indicator: which number stands for the face: its larger side, its smaller side, or their mean.
+        rule: the member of the smallest side that is not below (``ceil``), of the largest not above
+            (``floor``), or of the nearest; the member for the rest counts with the side of its input.
+
+    """
+
+    indicator: Indicator = "max"
+    rule: Rule = "ceil"
+
+    def __post_init__(self) -> None:
+        """Refuse unknown words."""
+        for key, known in (("indicator", get_args(Indicator)), ("rule", get_args(Rule))):
+            if getattr(self, key) not in known:
+                word = str(getattr(self, key))
+                hint = did_you_mean(word, known) or f"one of {', '.join(known)}"
+                raise SpecError(f"a router has no {key} '{word}'", hint=hint)
+
+    def changed(self, changes: Mapping[str, str]) -> Choice:
+        """Return the choice with other words.
+
+        Raises:
+            SpecError: a key or word that there is not.
+
+        """
+        for key in changes:
+            if key not in {"indicator", "rule"}:
+                raise SpecError(f"--set {key}: a router can set indicator, rule")
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The file of a router: its members, smallest side first, how a face chooses, and the file's digest."""
+
+    members: list[Member]
+    choice: Choice
+    digest: str
+
+
+def write_routes(folder: Path, runs: Sequence[tuple[int | None, Path]], choice: Choice | None = None) -> str:
     """Write the routes of ``runs``, pairs of (largest side in px, checkpoint or run), and return their
     digest.
 
@@ -70,7 +116,9 @@ def write_routes(folder: Path, runs: Sequence[tuple[int | None, Path]]) -> str:
         for side, path in checkpoints
     ]
     make_folder(folder)
-    write_atomic(folder / FILE, seal({"schema": 1, "members": members}), folder)
+    # a reader that knows no other choice must not take it for the usual one
+    told = {"schema": 2, "choice": vars(choice)} if choice and choice != Choice() else {"schema": 1}
+    write_atomic(folder / FILE, seal({**told, "members": members}), folder)
     return str(read_sealed(folder / FILE)["digest"])
 
 
@@ -79,14 +127,16 @@ def is_router(path: Path) -> bool:
     return (path / FILE).is_file()
 
 
-def read_routes(folder: Path) -> tuple[list[Member], str]:
-    """Return the members, smallest side first, and the digest of the routes.
+def read_routes(folder: Path) -> Routes:
+    """Return the routes of a folder.
 
     Raises:
         DataError: damaged, or a member is not the checkpoint that the routes were written for.
 
     """
     routes = read_sealed(folder / FILE)
+    if routes["schema"] not in {1, 2}:
+        raise DataError("routes of a later lrfr", file=str(folder / FILE), hint="upgrade lrfr")
     members = [
         Member(entry["up_to_px"], folder / entry["checkpoint"], entry["digest"])
         for entry in routes["members"]
@@ -98,29 +148,29 @@ def read_routes(folder: Path) -> tuple[list[Member], str]:
                 file=str(member.checkpoint),
                 hint="lrfr route again",
             )
-    return members, str(routes["digest"])
+    return Routes(members, Choice(**routes.get("choice", {})), str(routes["digest"]))
 
 
 class Router:
-    """Embed every face with the member for its larger side.
+    """Embed every face with the member for its size.
 
     Args:
         members: (largest side in px or None, embedder), smallest side first.
+        choice: how a face chooses; by default the smallest side that is not below its larger side.
 
     """
 
-    def __init__(self, members: Sequence[tuple[int | None, Embedder]]) -> None:
-        self.members = list(members)
+    def __init__(self, members: Sequence[tuple[int | None, Embedder]], choice: Choice | None = None) -> None:
+        self.members, self.choice = list(members), choice or Choice()
+        spec = getattr(self.members[-1][1], "spec", None)
+        rest = getattr(spec, "size_px", _REST_PX)
+        largest = max((side or 0 for side, _ in self.members), default=0)
+        self._sides = [side or max(rest, largest + 1) for side, _ in self.members]
 
     def member(self, height: int, width: int) -> int:
-        """Return the number of the member for an image: the smallest side that is not below its larger
-        side.
-        """
-        return next(
-            number
-            for number, (side, _) in enumerate(self.members)
-            if side is None or max(height, width) <= side
-        )
+        """Return the number of the member for an image."""
+        chosen = select_branch(height, width, self._sides, self.choice.indicator, self.choice.rule)
+        return self._sides.index(chosen)
 
     def route(self, height: int, width: int) -> tuple[int, Any]:
         """Return the input side and the network that takes such an image."""
@@ -138,11 +188,17 @@ class Router:
         return np.stack([rows[index] for index in range(len(images))])
 
 
-def load_router(folder: Path, device: str = "cpu") -> tuple[Router, list[Member], str]:
-    """Load all members; return the embedder, its members and the digest of the routes."""
-    members, digest = read_routes(folder)
-    return (
-        Router([(member.up_to_px, load_embedder(member.checkpoint, device)) for member in members]),
-        members,
-        digest,
-    )
+def load_router(
+    folder: Path, device: str = "cpu", changes: Mapping[str, str] | None = None
+) -> tuple[Router, list[Member], str]:
+    """Load all members; return the embedder, its members and the digest of the routes.
+
+    Args:
+        folder: of the routes.
+        device: where members run.
+        changes: ``indicator`` or ``rule`` in place of the file's own.
+
+    """
+    routes = read_routes(folder)
+    opened = [(member.up_to_px, load_embedder(member.checkpoint, device)) for member in routes.members]
+    return Router(opened, routes.choice.changed(changes or {})), routes.members, routes.digest

@@ -1,0 +1,270 @@
+"""The figures that look into networks, losses or results: gradients by resolution, slopes of distances, what
+is reached against what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import write_whole
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.eval.analysis import charts, pictures
+from lrfr.eval.analysis.block_statistics import compare_blocks, draw_blocks
+from lrfr.eval.analysis.figures import Shown, draw_figures, some_faces
+from lrfr.eval.low_res import parse_sizes, size_label
+from lrfr.eval.result_files import read_results
+from lrfr.eval.results import Result
+from lrfr.experiment.models import block_outputs, open_chosen, open_recognizer
+from lrfr.experiment.steps.export_here import model_folder
+from lrfr.train.weights.foreign.foreign_file import is_foreign
+
+_MOST_FACES = 32
+_ERRORS = np.linspace(0.01, 3, 100)
+_C = (0.0, 1.0, 4.0, 16.0)
+
+
+@dataclass(frozen=True)
+class FigureWish:
+    """What is to be drawn.
+
+    Attributes:
+        checkpoint: of the model; None with ``embedder``, or where no model is drawn.
+        embedder: ``module:function`` in its place.
+        data: folder of aligned faces; None draws embedded invented ones.
+        sizes: as ``--sizes`` has them; the first is HR, the last LR.
+        count: of faces.
+        seed: which faces, and of t-SNE.
+        teacher: checkpoint whose blocks on HR the models' on LR are compared with.
+        beside: other checkpoints.
+        gradients: draw what faces of each size ask of the networks.
+        distances: draw the slopes of MAug's distances.
+        results: folder of results, for what is reached by stored parameters.
+
+    """
+
+    checkpoint: Path | None = None
+    embedder: str | None = None
+    data: Path | None = None
+    sizes: str = "112,28,14,7"
+    count: int = 200
+    seed: int = 0
+    teacher: Path | None = None
+    beside: Sequence[Path] = ()
+    gradients: bool = False
+    distances: bool = False
+    results: Path | None = None
+
+    @property
+    def of_a_model(self) -> bool:
+        """Whether a model is drawn, or was forgotten: nothing else is asked for."""
+        named = self.checkpoint is not None or self.embedder is not None
+        return named or not (self.distances or self.results)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Figures as PNG by name, and the numbers by block with what their two ends are."""
+
+    pngs: Mapping[str, bytes]
+    blocks: list[dict[str, float | str]]
+    ends: str = ""
+
+    def write(self, files: Mapping[str, Path]) -> None:
+        """Write each figure to its place."""
+        for name, png in self.pngs.items():
+            write_whole(files[name], png)
+
+
+def planned_figures(wish: FigureWish) -> list[str]:
+    """Return the names of the figures that a wish comes to; blocks and curves may be left out where a model
+    has none.
+
+    Raises:
+        SpecError: the sizes are none, or neither or both of checkpoint and embedder are given.
+        DataError: a checkpoint is not there, or its listing is damaged.
+
+    """
+    parse_sizes(wish.sizes)
+    for path in (wish.checkpoint, wish.teacher, *wish.beside):
+        if path is not None and not is_foreign(path):
+            model_folder(path)
+    if wish.of_a_model and (wish.checkpoint is None) == (wish.embedder is None):
+        open_chosen(wish.checkpoint, wish.embedder)
+    names = ["gallery", "ssim", "error-bound", "pca", "tsne", "dimensions", "attention", "stages"]
+    names = [*names, "norms", "correlation"] if wish.of_a_model else []
+    return (
+        names
+        + [name for name in ("gradients", "distances") if getattr(wish, name)]
+        + (["stored"] if wish.results else [])
+    )
+
+
+def drawn_figures(wish: FigureWish, device: str = "cpu", hooks: Hooks = SILENT) -> Drawn:
+    """Draw what is wished for.
+
+    Raises:
+        SpecError, DataError: see :func:`~lrfr.experiment.models.open_chosen` and :func:`gradient_sums`.
+
+    """
+    drawn = _of_models(wish, device, hooks) if wish.of_a_model else Drawn({}, [])
+    pngs = dict(drawn.pngs)
+    if wish.distances:
+        pngs["distances"] = draw_distances()
+    if wish.results:
+        pngs["stored"] = draw_stored(results_of(wish.results))
+    return Drawn(pngs, drawn.blocks, drawn.ends)
+
+
+def _of_models(wish: FigureWish, device: str, hooks: Hooks) -> Drawn:
+    opened = open_chosen(wish.checkpoint, wish.embedder, device=device)
+    faces = some_faces(wish.data, wish.count, wish.seed, hooks)
+    shown = Shown(faces, parse_sizes(wish.sizes), block_outputs, wish.seed)
+    hooks.note(f"{opened.model.name}: {len(shown.faces)} faces at {wish.sizes}")
+    pngs = draw_figures(opened.embed, shown)
+    others = {path.name: open_recognizer(path, device=device).embed for path in wish.beside}
+    above = open_recognizer(wish.teacher, device=device) if wish.teacher else opened
+    compared = compare_blocks(above.embed, {opened.model.name: opened.embed, **others}, shown)
+    pngs |= draw_blocks(compared, above.model.name)
+    if wish.gradients:
+        paths = [path for path in (wish.checkpoint, *wish.beside) if path is not None]
+        pngs["gradients"] = draw_gradients({path.name: path for path in paths}, shown, device)
+    ends = f"{size_label(shown.sizes[0])} against {size_label(shown.sizes[-1])}"
+    return Drawn(pngs, [one.row for one in compared], ends)
+
+
+def draw_gradients(models: Mapping[str, Path], shown: Shown, device: str = "cpu") -> bytes:
+    """Return the picture of :func:`gradient_sums` over the sides in px of ``shown``."""
+    curves = {name: gradient_sums(path, shown, device) for name, path in models.items()}
+    return pictures.against_size(curves, "sum of gradient norms")
+
+
+def gradient_sums(path: Path, shown: Shown, device: str = "cpu") -> dict[int, float]:
+    """Return, by side in px, the sum of the gradient norms of a checkpoint's parameters when its margin looks
+    at small faces (MAug Fig. 3b); the class of a face is the one that it has at the first size.
+
+    Raises:
+        SpecError: the checkpoint has no classes, or the sizes no number of pixels.
+
+    """
+    import torch
+
+    from lrfr.degrade.ops.resize import resize_batch
+    from lrfr.train.backbones.net_embedder import to_input
+    from lrfr.train.heads.gradients import chosen_classes, margin_gradient_sum
+    from lrfr.train.weights.load_nets import load_nets
+
+    found = load_nets(path, device)
+    sides = [size for size in shown.sizes if isinstance(size, int)]
+    if "head" not in found.nets or len(sides) < 2:
+        raise SpecError(
+            "gradients need a checkpoint that has its classes, and two sizes in px", file=str(path)
+        )
+    head, embedder = found.nets["head"], found.identity.make().embedder(found.nets)
+
+    def inputs(size: int) -> tuple[Any, torch.Tensor]:
+        faces = shown.small(shown.faces[:_MOST_FACES], size)
+        side, net = embedder.route(*faces[0].shape[:2])
+        pixels = resize_batch(np.stack(faces), side, embedder.spec.filter, embedder.spec.antialias)
+        return net, to_input(pixels).to(head.weight.device)
+
+    net, large = inputs(sides[0])
+    labels = chosen_classes(net, head, large)
+    return {
+        size: margin_gradient_sum(net, head, faces, labels)
+        for size in sides
+        for net, faces in (inputs(size),)
+    }
+
+
+def draw_distances() -> bytes:
+    """Return the picture of the first derivatives of MAug's distances by the error of one dimension, and of
+    LogExp's for several C, the sum over the other dimensions (MAug, Eq. 6 and Fig. 4).
+    """
+    kinds = {f"{kind}, C = 1" if kind == "logexp" else kind: (kind, 1.0) for kind in _KINDS}
+    by_c = {f"C = {c:g}": ("logexp", c) for c in _C}
+    panels = [
+        (title, {name: (_ERRORS, distance_slope(*of)) for name, of in curves.items()})
+        for title, curves in (("four distances", kinds), ("LogExp by the others' errors", by_c))
+    ]
+    return charts.slopes(panels, "error of one dimension")
+
+
+_KINDS = ("l1", "l2", "smooth-l1", "logexp")
+
+
+def distance_slope(distance: str, c: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return D times the derivative of a distance of MAug at errors from 0.01 to 3."""
+    import torch
+
+    from lrfr.train.heads.gradients import slope
+    from lrfr.train.methods.maug import Maug
+
+    others = torch.tensor([np.log1p(c)])  # its exp - 1 is C
+    pull = Maug(distance=cast(Any, distance)).pull()
+    return np.asarray(slope(pull, torch.from_numpy(_ERRORS), others).numpy())
+
+
+def draw_stored(results: Sequence[Path], metric: str = "accuracy") -> bytes:
+    """Return the picture of a metric against the millions of parameters that each model stores (BTNet
+    Fig. 7): those of all its networks for faces, shared ones once.
+
+    Raises:
+        DataError: no result has the metric, or a checkpoint is no longer there.
+
+    """
+    points: dict[str, tuple[float, dict[str, float]]] = {}
+    for file in results:
+        for result in read_results([file]):
+            if metric not in result.metrics:
+                continue
+            _, values = points.setdefault(result.model.name, (stored_parameters(result, file) / 1e6, {}))
+            values[_condition(result)] = 100 * result.metrics[metric].value
+    if not points:
+        raise DataError(f"no result has the metric '{metric}'", hint="lrfr eval writes such files")
+    return charts.trade(points, "stored parameters, millions", f"{metric}, %")
+
+
+def _condition(result: Result) -> str:
+    sizes = " & ".join(size_label(size) for size in result.sizes or ())
+    return " ".join(word for word in (result.benchmark, sizes) if word)
+
+
+def stored_parameters(result: Result, file: Path) -> int:
+    """Return how many parameters the recognizer of a result stores; its checkpoint is looked for here, then
+    in the folders that the file lies in.
+
+    Raises:
+        DataError: it is not there.
+
+    """
+    from lrfr.train.weights.load_nets import load_nets
+    from lrfr.train.weights.router import is_router, read_routes
+
+    wanted = result.model.checkpoint
+    places = (
+        [] if wanted is None else [Path(wanted), *(folder / wanted for folder in file.absolute().parents)]
+    )
+    place = next((path for path in places if path.exists()), None)
+    if place is None:
+        raise DataError(f"the checkpoint {wanted} of this result is not there", file=str(file))
+    parts = [member.checkpoint for member in read_routes(place).members] if is_router(place) else [place]
+    return sum(parameter.numel() for part in parts for parameter in load_nets(part).nets["net"].parameters())
+
+
+def results_of(folder: Path) -> list[Path]:
+    """Return the result files of a folder.
+
+    Raises:
+        DataError: there is none.
+
+    """
+    found = sorted(folder.glob("*.json"))
+    if not found:
+        raise DataError("no result file (*.json) in this folder", file=str(folder))
+    return found
