@@ -10,20 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import SpecError, as_path, did_you_mean
 from lrfr.core.files import digest_of
-from lrfr.core.image import ImageU8
 from lrfr.eval.results import Model
 from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_foreign, with_stated
 
 if TYPE_CHECKING:
-    from lrfr.train.backbones.net_embedder import Embedder as NetEmbedder
     from lrfr.train.methods.base import Method
     from lrfr.train.weights.model_identity import ModelIdentity
 
@@ -282,27 +277,3 @@ def _digest(checkpoint: str, changes: Mapping[str, str]) -> str:
 
 def _word(option: object) -> str | None:
     return option if isinstance(option, str) else None
-
-
-def block_outputs(embed: Embedder, images: list[ImageU8]) -> list[NDArray[np.float32]]:
-    """Return the outputs of the network's blocks on equally large images, ``[N, C, H, W]`` each, or nothing
-    where it has none to give.
-    """
-    if not hasattr(embed, "route") or not hasattr(embed, "spec"):
-        return []
-    import torch
-
-    from lrfr.degrade.ops.resize import resize_batch
-    from lrfr.train.backbones.net_embedder import to_input
-
-    known = cast("NetEmbedder", embed)
-    side, net = known.route(*images[0].shape[:2])
-    run = getattr(net, "run", None)
-    if run is None:
-        return []
-    device = next(known.nets.parameters()).device
-    with torch.no_grad():
-        features = run(
-            to_input(resize_batch(np.stack(images), side, known.spec.filter, known.spec.antialias)).to(device)
-        )
-    return [tap.float().cpu().numpy() for tap in features.taps]

@@ -7,12 +7,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lrfr.core.embedder import Embedder
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import write_whole
+from lrfr.core.image import ImageU8
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.analysis import charts, pictures
 from lrfr.eval.analysis.block_statistics import compare_blocks, draw_blocks
@@ -20,9 +23,12 @@ from lrfr.eval.analysis.figures import Shown, draw_figures, some_faces
 from lrfr.eval.low_res import parse_sizes, size_label
 from lrfr.eval.result_files import read_results
 from lrfr.eval.results import Result
-from lrfr.experiment.models import block_outputs, open_chosen, open_recognizer
+from lrfr.experiment.models import open_chosen, open_recognizer
 from lrfr.experiment.steps.export_here import model_folder
 from lrfr.train.weights.foreign.foreign_file import is_foreign
+
+if TYPE_CHECKING:
+    from lrfr.train.backbones.net_embedder import Embedder as NetEmbedder
 
 _MOST_FACES = 32
 _ERRORS = np.linspace(0.01, 3, 100)
@@ -268,3 +274,27 @@ def results_of(folder: Path) -> list[Path]:
     if not found:
         raise DataError("no result file (*.json) in this folder", file=str(folder))
     return found
+
+
+def block_outputs(embed: Embedder, images: list[ImageU8]) -> list[NDArray[np.float32]]:
+    """Return the outputs of the network's blocks on equally large images, ``[N, C, H, W]`` each, or nothing
+    where it has none to give.
+    """
+    if not hasattr(embed, "route") or not hasattr(embed, "spec"):
+        return []
+    import torch
+
+    from lrfr.degrade.ops.resize import resize_batch
+    from lrfr.train.backbones.net_embedder import to_input
+
+    known = cast("NetEmbedder", embed)
+    side, net = known.route(*images[0].shape[:2])
+    run = getattr(net, "run", None)
+    if run is None:
+        return []
+    device = next(known.nets.parameters()).device
+    with torch.no_grad():
+        features = run(
+            to_input(resize_batch(np.stack(images), side, known.spec.filter, known.spec.antialias)).to(device)
+        )
+    return [tap.float().cpu().numpy() for tap in features.taps]
