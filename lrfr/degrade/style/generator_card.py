@@ -157,7 +157,8 @@ def read_weights(path: Path) -> WeightsFile:
         length = int.from_bytes(data[:8], "little")
         if length > MAX_HEADER_BYTES:
             raise ValueError("header too long")
-        note = parsed(parsed(data[8 : 8 + length])["__metadata__"][METADATA_KEY])
+        kept = parsed(data[8 : 8 + length])["__metadata__"][METADATA_KEY]
+        note = parsed(str(kept).encode())
         card_json, stated = str(note["card"]), str(note["sha256"])
         card = TypeAdapter(Card).validate_python(parsed(card_json.encode()))
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
