@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lrfr.core.errors import EnvironmentFault, SpecError, as_path, check_kind
+from lrfr.core.image import ImageU8
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.analysis.cost import measure as measure_cost
 from lrfr.eval.low_res import LowRes, parse_sizes
@@ -16,7 +21,7 @@ from lrfr.eval.protocols.table import Benchmark, find_benchmark
 from lrfr.eval.report.summary import NOT_RESOLVABLE, remarks_of, resolvable, summaries
 from lrfr.eval.report.text_table import aligned
 from lrfr.eval.result_files import without_options, write_results
-from lrfr.eval.results import Result
+from lrfr.eval.results import Model, Result
 from lrfr.eval.settings import DEFAULT_SIZES, Settings, Task, settings_from
 from lrfr.experiment.models import Measurable, Recognizer, open_recognizer
 from lrfr.experiment.own_view import ViewWish, fetched_place, with_own_view
@@ -164,15 +169,39 @@ def measure(
     """Run a benchmark, called ``test``, on an open model; every result says its revision and its data's
     place.
     """
+    _check_aligns(test, benchmark, settings)
+    task = Task(opened.embed, settings, opened.model, hooks)
+    where = None if data is None else str(data)
+    found = benchmark.run(data, task)
+    return Results([replace(one, test=test, revision=benchmark.revision, data=where) for one in found])
+
+
+def _check_aligns(test: str | None, benchmark: Benchmark, settings: Settings) -> None:
     if settings.align is not None and not benchmark.aligns:
         raise SpecError(
             f"benchmark '{test or benchmark.help}' takes no photographs",
             hint="cut its pictures first by 'lrfr align'",
         )
-    task = Task(opened.embed, settings, opened.model, hooks)
-    where = None if data is None else str(data)
-    found = benchmark.run(data, task)
-    return Results([replace(one, test=test, revision=benchmark.revision, data=where) for one in found])
+
+
+def rehearse(test: str, benchmark: Benchmark, data: Path | None, settings: Settings) -> None:
+    """Let a benchmark read its lists and find its pictures up to the first that a model would be shown.
+
+    Raises:
+        SpecError, DataError: as the measurement would.
+
+    """
+    _check_aligns(test, benchmark, settings)
+    with suppress(_Enough):
+        benchmark.run(data, Task(_enough, replace(settings, align=None, replicates=0), Model("none")))
+
+
+class _Enough(Exception):
+    """A rehearsal has come to the first pictures."""
+
+
+def _enough(images: Sequence[ImageU8]) -> NDArray[np.float32]:
+    raise _Enough
 
 
 def with_cost(opened: Recognizer, settings: Settings) -> Recognizer:

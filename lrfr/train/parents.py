@@ -24,8 +24,8 @@ from lrfr.train.engine.run_record import RunRecord
 from lrfr.train.recipe import Recipe, load_recipe
 from lrfr.train.runs import Plan, find, finished, train
 from lrfr.train.weights.load_nets import load_embedder
-from lrfr.train.weights.network_check import check_networks, foreign_lines
 from lrfr.train.weights.parent_files import Parent, as_parent
+from lrfr.train.weights.trial.network_check import check_networks, foreign_lines
 
 View = PairDataset | tuple[Path | str, str] | Path | str
 

@@ -46,6 +46,25 @@ if TYPE_CHECKING:
     from lrfr.pairs.reading.dataset import PairDataset
 
 
+def run_folder(runs_dir: Path, name: str) -> Path:
+    """Return the folder of a run among others.
+
+    Raises:
+        SpecError: the name is none: it would lead elsewhere.
+
+    """
+    if (
+        name.startswith((".", "-"))
+        or not name.isprintable()
+        or set(name) & set("/\\")
+        or not 0 < len(name) < 128
+    ):
+        raise SpecError(
+            f"'{name[:60]}' is no name for a run", hint="a name, not a path: --name mine; --runs says where"
+        )
+    return runs_dir / name
+
+
 @dataclass(frozen=True)
 class Plan:
     """A run before it starts.

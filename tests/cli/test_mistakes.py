@@ -8,11 +8,13 @@ import resource
 import shlex
 import signal
 
+import numpy as np
 import pytest
 import torch
 
 from lrfr.core.image import encode_png
 from lrfr.core.landmarks import TEMPLATE
+from lrfr.pairs.align.landmark_table import LandmarkRow, table_bytes
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.pairs.sources.synthetic_photos import photograph
 
@@ -282,3 +284,54 @@ def test_a_disk_that_is_full(typed, tmp_path, line):
         signal.signal(signal.SIGXFSZ, before)
     assert code == 5 and "make room and type the same command again" in said, said
     assert typed(line)[0] == 0
+
+
+def test_a_store_among_its_own_faces(typed, tmp_path):
+    for store in ("faces", "faces/store", "./faces/p0/../deep/store"):
+        code, said = typed(f"make-pairs --source faces --spec maug --store {store} --plan")
+        found = re.search(r"\((--store faces-store)\)", said)
+        assert code == 2 and "among its own faces" in said and found, said
+        code, said = typed(f"make-pairs --source folder:faces,identity=name --spec maug --store {store}")
+        assert code == 2 and not (tmp_path / store / "views").exists(), said
+    assert typed(f"make-pairs --source faces --spec maug {found[1]} --plan")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "/tmp/x", "..", ".hidden", "'a\\b'"])
+def test_a_path_for_the_name_of_a_run(typed, tmp_path, name):
+    code, said = typed(f"train baseline --name {name} --dry-run")
+    assert code == 2 and "is no name for a run" in said and "--name mine" in said, said
+    assert typed("train baseline --name mine --dry-run")[0] == 0
+
+
+def test_a_dry_evaluation_reads_the_list(typed, tmp_path):
+    (tmp_path / "mine.py").write_text("def embed(images): raise SystemExit('a model was run')\n")
+    line = "eval --benchmark pairs-tsv --data faces/pairs.tsv --embedder mine:embed --dry-run"
+    rows = [f"p{a}/0.png\tp{b}/1.png\t{int(a == b)}\t{a % 2}" for a in range(4) for b in range(4)]
+    (tmp_path / "faces/pairs.tsv").write_text("\n".join(rows))
+    assert typed(line)[0] == 0
+    for fault, words in (("p0/0.png\tp1/7.png\t0\t0", "p1/7.png"), ("p0/0.png\tp1/0.png\t5\t0", ":17")):
+        (tmp_path / "faces/pairs.tsv").write_text("\n".join([*rows, fault]))
+        code, said = typed(line)
+        assert code in (2, 3) and words in said, said
+        assert not (tmp_path / "results").exists()
+
+
+def test_one_picture_of_one_person(typed, tmp_path):
+    (tmp_path / "one/ann").mkdir(parents=True)
+    (tmp_path / "one/ann/1.png").write_bytes((tmp_path / "faces/p0/0.png").read_bytes())
+    code, said = typed("quickstart one --dry-run")
+    assert code == 3 and "1 picture of 1 person: there is nobody to tell apart" in said, said
+
+
+def test_landmarks_of_heads_on_their_side_are_taken_back(typed, tmp_path):
+    turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    marks = {f"p{p}/{n}.png": (TEMPLATE - 56) @ turn.T + 56 for p in range(4) for n in range(3)}
+    table = table_bytes(LandmarkRow(key, tuple(points.reshape(-1))) for key, points in marks.items())
+    (tmp_path / "own.tsv").write_bytes(table)
+    (tmp_path / "other.txt").write_bytes(
+        b"\n".join(line.rpartition(b"\t")[0] for line in table.splitlines()[1:])
+    )
+    code, said = typed("make-pairs --source faces --align other.txt --plan")
+    assert code == 2 and "photographs lie on their side" in said, said
+    assert typed("make-pairs --source faces --align own.tsv --plan")[0] == 0
+    assert typed("align faces --landmarks own.tsv --out crops --dry-run")[0] == 0

@@ -64,3 +64,27 @@ def test_a_trained_student_is_loaded_without_its_connector(tmp_path):
 def test_an_unknown_connector_is_refused():
     with pytest.raises(SpecError, match="connector"):
         load_recipe("fskd", "tiny", ["connector=glue"])
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv1x1"])
+def test_waveresnet_is_connected_by_its_two_maps(kind):
+    torch.manual_seed(0)
+    parent = load_recipe("baseline", "tiny", ["backbone=tiny-mobilefacenet"]).make().build(4)
+    method = load_recipe("waveresnet", "tiny", [f"connector={kind}"]).make()
+    nets = method.build(4, {"teacher": parent})
+    method.train_mode(nets)
+    losses = method.losses(nets, batch().as_float(), 0)
+    losses["wavelet"].backward()
+    layers = list(nets["connector"].parameters())
+    assert len(nets["connector"].maps) == 2 and all(p.grad is not None for p in layers)
+
+
+def test_a_contrast_with_a_teacher_of_another_width_is_in_its_space_and_embeds_without(tmp_path):
+    options = {"connector": "linear", "contrast_weight": 1, "contrast_queue": 8, "distance": "embedding"}
+    recipe, method, nets = networks("tiny", "tiny-256d", **options)
+    losses = method.losses(nets, batch().as_float(), 0)
+    assert nets["queue"].emb_kd.shape == (8, 256) and torch.isfinite(losses["contrast"])
+    identity = ModelIdentity("fskd", recipe.options, 4)
+    save(tmp_path / "c", Checkpoint(identity.as_dict(), model_tensors(nets), {"step": 1}, {}, {}))
+    found = load_nets(tmp_path / "c").nets
+    assert set(found) == {"net", "head"} and torch.equal(found["net"].conv1.weight, nets["net"].conv1.weight)

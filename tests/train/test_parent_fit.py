@@ -1,16 +1,21 @@
 """Every method with parents that fit and parents that do not: one line, and options that do make them fit."""
 
 import re
+from dataclasses import fields, replace
 
 import pytest
 
 from lrfr.core.errors import SpecError
 from lrfr.train.checkpoint import Checkpoint, model_tensors, save
+from lrfr.train.methods.base import Wants
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.model_identity import ModelIdentity
-from lrfr.train.weights.network_check import check_networks
+from lrfr.train.weights.trial.network_check import check_networks
+from lrfr.train.weights.trial.structure import Structure, misfits
 
-MAPS = "maps of 16x28, 32x14, 64x7, 128x4 and 64x56, 64x28, 128x14, 128x7"
+MAPS = "maps of 16, 32, 64, 128 and 64, 64, 128, 128 channels"
+TWO_MAPS = "maps of 16, 32 and 64, 64 channels"
+HEADLESS = "the parent has no head"
 LAYERS = "their layers are not the same"
 CONNECTED = ["connector=linear", "connector=conv1x1"]
 # method, options, role, the parent's method; fault: words (none where it fits), what makes it fit besides the
@@ -22,14 +27,14 @@ CASES = [
     ("fskd", {"distance": "embedding"}, "teacher", "baseline",
      {"width": FITS, "size": ("embedding sizes 128 and 256", CONNECTED), "headless": FITS, "classes": FITS}),
     ("fskd", {"distance": "kl"}, "teacher", "baseline",
-     {"width": FITS, "headless": ("no teacher_head", []), "classes": ("8 classes in the view and 5", [])}),
+     {"width": FITS, "headless": (HEADLESS, []), "classes": ("8 classes in the view and 5", [])}),
     ("fskd", {"contrast_weight": 1}, "teacher", "baseline",
-     {"width": (MAPS, CONNECTED), "size": ("embedding sizes 128 and 256", []), "headless": FITS}),
+     {"width": (MAPS, CONNECTED), "size": ("embedding sizes 128 and 256", CONNECTED), "headless": FITS}),
     ("waveresnet", {}, "teacher", "baseline",
-     {"width": (MAPS, []), "size": FITS, "headless": ("no teacher_head", []),
+     {"width": (TWO_MAPS, CONNECTED), "size": FITS, "headless": (HEADLESS, []),
       "classes": ("8 classes in the view and 5", [])}),
     ("btnet-branch", {}, "trunk", "btnet-trunk",
-     {"size": (LAYERS, []), "headless": ("there is no head", []), "classes": FITS}),
+     {"size": (LAYERS, []), "headless": (HEADLESS, []), "classes": FITS}),
     ("octuplet", {}, "init", "baseline", {"width": (LAYERS, []), "headless": FITS, "classes": FITS}),
     ("baseline", {}, "init", "baseline", {"width": (LAYERS, []), "size": (LAYERS, []), "headless": FITS}),
     ("maug", {"backbone": "tiny"}, "init", "baseline", {"width": (LAYERS, []), "classes": FITS}),
@@ -75,3 +80,40 @@ def test_a_parent_fits_or_one_line_says_what_would(
     for change in fitting:
         key, value = change.split("=")
         check_networks(load_recipe(method, "tiny", {**options, key: value}), given, dataset)
+
+
+PLAIN = Structure(8, (1, 2, 3, 4), {"conv1.weight": (1, 3, 3, 3)}, 5, 112)
+# what a method wants, what the parent has otherwise, what is said
+DIFFERENCES = [
+    (Wants(layers=True), {"layers": {"conv1.weight": (2, 3, 3, 3)}}, LAYERS),
+    (Wants(maps=4), {"map_channels": (1, 2, 3, 5)}, "maps of 1, 2, 3, 4 and 1, 2, 3, 5 channels"),
+    (Wants(maps=2), {"map_channels": (1, 2, 3, 5)}, None),
+    (Wants(maps=4), {"map_channels": ()}, None),  # a foreign file says itself that it gives none
+    (Wants(embedding=True), {"width": 9}, "embedding sizes 8 and 9"),
+    (Wants(head=True), {"classes": None}, HEADLESS),
+    (Wants(head=True), {"classes": 6}, None),
+    (Wants(classes=True), {"classes": 6}, "5 classes in the view and 6 in the parent's head"),
+    (Wants(size=True), {"input_px": 64}, "trained on faces of 64 px, and the view's have 112"),
+    (Wants(size=True), {"input_px": None}, None),
+]
+
+
+@pytest.mark.parametrize(("wants", "other", "said"), DIFFERENCES)
+def test_structures_are_compared_without_running_anything(wants, other, said):
+    words, size_alone = misfits(PLAIN, replace(PLAIN, **other), wants, 5, 112)
+    assert (said is None and not words) or (said in words[0] and len(words) == 1)
+    assert size_alone is (bool(words) and "input_px" in other)
+    everything = Wants(**{item.name: 4 if item.name == "maps" else True for item in fields(Wants)})
+    assert misfits(PLAIN, PLAIN, everything, 5, 112) == ([], False)
+
+
+def test_a_teacher_of_another_size_is_refused_with_two_ways_out(dataset, tmp_path):
+    own = load_recipe("baseline", "tiny", {"backbone": "tiny-gap", "input.size_px": 64})
+    identity = ModelIdentity("baseline", own.options, 8, ())
+    save(
+        tmp_path / "p",
+        Checkpoint(identity.as_dict(), model_tensors(own.make().build(8)), {"step": 0}, {}, {}),
+    )
+    student = load_recipe("fskd", "tiny", {"backbone": "tiny-gap"})
+    with pytest.raises(SpecError, match=r"trained on faces of 64 px, .* 112 \(lrfr make-pairs --size 64; or"):
+        check_networks(student, {"teacher": tmp_path / "p"}, dataset)

@@ -49,7 +49,7 @@ _COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint
 @opt.many("--set", "changes", metavar="KEY=VALUE", text="Use the networks otherwise, e.g. rule=near (btnet).")
 @opt.flag("--cost", text=_COST)
 @opt.path("--out", "target", help="Result file (default: results/NAME-BENCHMARK.json).")
-@opt.dry_run("Check model and data, say what would be written, write nothing.")
+@opt.dry_run("Check model and lists, say what would be written, write nothing.")
 @opt.flag("--list", "list_all", text="Name every benchmark and the files it needs.")
 def evaluate(
     out: Output, checkpoint: Path | None, benchmark: str, data: Path | None, **given: Any
@@ -92,6 +92,7 @@ def evaluate(
     name = opened.model.name
     target = target or room.results_file(name, label)
     if dry_run:
+        room.rehearse(benchmark, wanted, place, settings)
         out.say(f"would measure {name} on {benchmark} ({wanted.help}) and write {target}")
         return {"file": str(target), "benchmark": benchmark, "model": name, "results": []}
     opened = room.with_cost(opened, settings) if cost else opened

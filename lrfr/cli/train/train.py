@@ -127,9 +127,10 @@ def _method_command(method: str) -> click.Command:
 
 def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, object]:
     from lrfr.train.recipe import load_recipe
+    from lrfr.train.runs import run_folder
 
     recipe = load_recipe(method, given["recipe"], _overrides(given))
-    folder = given["runs_dir"] / (given["name"] or method)
+    folder = run_folder(given["runs_dir"], method if given["name"] is None else given["name"])
     if given["dry_run"]:
         out.yaml(recipe.as_dict())
         return {"recipe": recipe.as_dict(), "run": str(folder)}

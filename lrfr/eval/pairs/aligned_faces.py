@@ -20,7 +20,7 @@ from lrfr.eval.results import Files, Unused
 from lrfr.pairs.align.aligner import AlignRules, align_photo, cut_face
 from lrfr.pairs.align.checks import check_landmarks, landmark_fault
 from lrfr.pairs.align.detectors.base import Detections
-from lrfr.pairs.align.landmark_table import LandmarkRow, read_table
+from lrfr.pairs.align.landmark_table import LandmarkRow, is_own_table, read_table
 from lrfr.pairs.build.look.face_search import DETECT, Alignment, FaceSearch, FoundFaces, faces_of
 
 if TYPE_CHECKING:
@@ -232,5 +232,5 @@ def _named(
     found = {row: table[name][0] for row, name in names.items() if name in table}
     marks = {names[row]: mark.points for row, mark in found.items()}
     marks = marks or {key: rows[0].points for key, rows in table.items()}
-    check_landmarks(list(names.values()), marks, str(path))
+    check_landmarks(list(names.values()), marks, str(path), is_own_table(path))
     return found

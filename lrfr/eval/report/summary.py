@@ -59,9 +59,9 @@ def _summary(results: list[Result]) -> TableBlock:
     return TableBlock(f"{first.benchmark} ({first.protocol}; {'; '.join(how)})", ["sizes", *metrics], rows)
 
 
-def counted(number: int, thing: str) -> str:
-    """Return ``1 model`` or ``2 models``."""
-    return f"{number} {thing}" + ("" if number == 1 else "s")
+def counted(number: int, thing: str, things: str = "") -> str:
+    """Return ``1 model`` or ``2 models``; ``things`` where the plural is another word."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def value_text(found: Metric | None) -> str:

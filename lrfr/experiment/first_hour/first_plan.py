@@ -225,7 +225,10 @@ def _remarks(look: PhotoLook, sides: Sides, teacher: Teacher) -> list[str]:
         )
     single = sum(count == 1 for count in look.people.values())
     if single:
-        told.append(f"{single} of {len(look.people)} people have one picture: they give no genuine pair")
+        told.append(
+            f"{single} of {len(look.people)} people {'has' if single == 1 else 'have'} one picture: "
+            "no genuine pair of theirs"
+        )
     half = 100 * 1.96 * 0.4 / math.sqrt(sides.held_pairs)
     if sides.held_pairs < _WISHED_HELD:
         told.append(

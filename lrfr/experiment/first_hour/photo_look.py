@@ -15,6 +15,7 @@ from lrfr.core.errors import DataError, ImageFault, LrfrError, SpecError
 from lrfr.core.files import digest_of
 from lrfr.core.image import ImageU8, decode
 from lrfr.core.lists import is_held_out
+from lrfr.eval.report.summary import counted
 from lrfr.pairs.align.photo_list import crop_name
 from lrfr.pairs.align.unaligned import LEAST_MEAN, SAMPLE, likeness
 from lrfr.pairs.sources.base import Face, Source, in_key_order
@@ -60,6 +61,11 @@ class PhotoLook:
     def people(self) -> dict[str, int]:
         """Number of photographs of each person."""
         return dict(Counter(face.label for face in self.faces if face.label))
+
+    @property
+    def counts(self) -> str:
+        """How many photographs of how many people, in words."""
+        return f"{counted(len(self.faces), 'picture')} of {counted(len(self.people), 'person', 'people')}"
 
     @property
     def nameless(self) -> int:
@@ -125,7 +131,7 @@ def look_at(photos: str, aligned: bool | None = None) -> tuple[PhotoLook, str]:
     look = PhotoLook(text, photos, tuple(faces), form, crops, mean, notes)
     if len(look.people) < 2:
         raise DataError(
-            f"{len(faces)} pictures of {len(look.people)} people: there is nobody to tell apart",
+            f"{look.counts}: there is nobody to tell apart",
             file=photos,
             hint="put each person's in a folder of their own, name them ann_1.jpg, or give a list: "
             f"lrfr quickstart list:people.txt,root={photos}",

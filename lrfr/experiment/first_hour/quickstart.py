@@ -71,7 +71,7 @@ class Quickstart:
         look, sides = self.look, self.plan.sides
         kind = "aligned crops: nothing to align" if look.aligned else "photographs: to be aligned"
         return [
-            f"{len(look.faces)} pictures of {len(look.people)} people, told by {look.form}; {kind}",
+            f"{look.counts}, told by {look.form}; {kind}",
             f"{len(sides.learn)} people to learn from ({sides.learn_faces} pictures)",
             f"{len(sides.held)} to measure on ({sides.held_faces} pictures): --holdout {sides.share:g}",
             *(f"note: {remark}" for remark in self.plan.remarks),

@@ -15,7 +15,7 @@ from lrfr.pairs.align.aligner import REVISION, AlignRules
 from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.detectors.table import open_detector
 from lrfr.pairs.align.fit_sheet import fit_sheet
-from lrfr.pairs.align.landmark_table import LandmarkRow, read_table, table_bytes
+from lrfr.pairs.align.landmark_table import LandmarkRow, is_own_table, read_table, table_bytes
 from lrfr.pairs.align.photo_list import Photo, PhotoList, list_photos, name_fault, own_names, taken_twice
 from lrfr.pairs.align.photo_task import TMP, DetectorChoice, PhotoRow, PhotoTask, reason_of
 from lrfr.pairs.executors.dispatch import Runner
@@ -165,7 +165,8 @@ def _given(options: AlignOptions, listed: PhotoList) -> Given:
     assert options.landmarks is not None
     table = read_table(options.landmarks)
     best = {key: rows[0].points for key, rows in table.items()}
-    check_landmarks([photo.key for photo in listed.photos], best, str(options.landmarks))
+    keys = [photo.key for photo in listed.photos]
+    check_landmarks(keys, best, str(options.landmarks), is_own_table(options.landmarks))
     return table
 
 

@@ -52,13 +52,16 @@ def _fault_of(fit: Fit, shorter_px: int) -> str:
     return ""
 
 
-def check_landmarks(keys: Sequence[str], marks: Mapping[str, Sequence[float]], file: str) -> None:
+def check_landmarks(
+    keys: Sequence[str], marks: Mapping[str, Sequence[float]], file: str, own: bool = False
+) -> None:
     """Stop early when a file of landmarks cannot belong to a source, or is written in another convention.
 
     Args:
         keys: the source's keys.
         marks: x1, y1 to x5, y5 by key.
         file: where they come from, for messages.
+        own: whether it is a table that lrfr wrote.
 
     Raises:
         SpecError: there are no landmarks in it, no key matches, or as :func:`check_convention`.
@@ -78,6 +81,8 @@ def check_landmarks(keys: Sequence[str], marks: Mapping[str, Sequence[float]], f
             f"0 of {len(marks)} keys match; the file's look like '{theirs}', the source's like '{keys[0]}'",
             file=file,
         )
+    if own:
+        return  # heads may lie on their side there, and the order of the numbers is known
     chosen = matching[:: max(1, len(matching) // SAMPLE)][:SAMPLE]
     check_convention([np.array(marks[key], np.float64).reshape(5, 2) for key in chosen], file)
 

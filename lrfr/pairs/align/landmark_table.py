@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import SpecError
 from lrfr.core.landmarks import read_landmarks
-from lrfr.core.lists import read_lines
+from lrfr.core.lists import Line, read_lines
 from lrfr.pairs.align.aligner import DECIMALS, REMARK_TEXTS, Remark
 
 _POINTS = tuple(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
@@ -59,13 +59,27 @@ def read_table(path: Path) -> dict[str, list[LandmarkRow]]:
 
     """
     lines = read_lines(path, names=True)
-    if not lines or lines[0].text.split("\t")[:11] != list(COLUMNS[:11]):
+    if not _is_own(lines):
         return {key: [LandmarkRow(key, points)] for key, points in read_landmarks(path).items()}
     found: dict[str, list[LandmarkRow]] = {}
     for number, text in lines[1:]:
         row = _row_of(text.split("\t"), path, number)
         found.setdefault(row.key, []).append(row)
     return found
+
+
+def is_own_table(path: Path) -> bool:
+    """Say whether a file of landmarks has the header of lrfr's own tables.
+
+    Raises:
+        SpecError: it cannot be read.
+
+    """
+    return _is_own(read_lines(path, names=True))
+
+
+def _is_own(lines: list[Line]) -> bool:
+    return bool(lines) and lines[0].text.split("\t")[:11] == list(COLUMNS[:11])
 
 
 def _row_of(parts: list[str], path: Path, line: int) -> LandmarkRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from lrfr.core.landmarks import read_landmarks
 from lrfr.core.lists import is_held_out, match_names
 from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
+from lrfr.pairs.align.landmark_table import is_own_table
 from lrfr.pairs.build.look.channel_order import first_look
 from lrfr.pairs.build.look.face_search import DETECT, Alignment, FaceSearch
 from lrfr.pairs.build.look.listing_cache import ListingCache
@@ -101,6 +103,8 @@ def open_ingest(
     options = options or IngestOptions()
     finder = options.search.finder() if options.search and not options.landmarks else None
     opened = source if isinstance(source, Source) else open_source(str(source))
+    if cache:
+        _refuse_inside(cache.parent, opened)
     kept = ListingCache(cache, opened) if cache and options.cached else None
     listing = kept.listing() if kept else opened.listing()
     notes = list(listing.notes)
@@ -131,6 +135,20 @@ def open_ingest(
     )
 
 
+def _refuse_inside(store: Path, source: Source) -> None:
+    """Refuse a store in the folder that it is made of: the next look would find the store among the faces.
+
+    Raises:
+        SpecError: it lies there.
+
+    """
+    root = source.walks()
+    if root is None or root.resolve() not in (store.resolve(), *store.resolve().parents):
+        return
+    beside = Path(os.path.relpath(root.resolve().parent)) / f"{root.resolve().name}-store"
+    raise SpecError("this store would lie among its own faces", file=str(store), hint=f"--store {beside}")
+
+
 _WARNING = {
     "bgr": "red and blue look swapped in this source; they are swapped back (--color rgb keeps them)",
     "rgb": "red and blue look swapped in this source; --color bgr swaps them back",
@@ -144,7 +162,7 @@ def _landmarks(path: Path, keys: Sequence[str], notes: list[str]) -> dict[str, L
     found = {key: marks[name] for name, key in match.known.items()}
     if match.how:
         notes.append(f"{len(found)} of {len(marks)} keys of {path.name} match {match.how}")
-    check_landmarks(keys, found or marks, str(path))
+    check_landmarks(keys, found or marks, str(path), is_own_table(path))
     return found
 
 

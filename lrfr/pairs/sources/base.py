@@ -258,6 +258,12 @@ class Source:
         """
         return None
 
+    def walks(self) -> Path | None:
+        """Return the folder that is looked through for whatever lies in it; None where a list or an archive
+        says what is a face.
+        """
+        return None
+
     def describe(self) -> dict[str, str | int]:
         """Return the source in words for manifests and cards: kind and parameters, no absolute path."""
         return {"kind": self.kind}

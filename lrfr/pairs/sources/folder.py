@@ -117,6 +117,10 @@ class FolderSource(FilesSource):
             tally.notes += _deeper(self.root, labels)
         return tally.listing()
 
+    def walks(self) -> Path:
+        """Return the folder."""
+        return self.root
+
     def _label(self, parent: str) -> str:
         folders = parent.split("/")
         return {"first": folders[0], "parent": "/".join(folders), "name": folders[-1]}[self.identity]

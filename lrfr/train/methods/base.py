@@ -27,6 +27,28 @@ Parents = Mapping[str, Nets]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wants:
+    """What of a parent's recognizer must agree with the one that is trained.
+
+    Attributes:
+        layers: every layer.
+        maps: channels of so many maps, from the first stage on.
+        embedding: the size of its embedding.
+        head: it must have a head.
+        classes: its head must have the classes of the view.
+        size: it sees the faces of the view as they are, and must have been trained on that size.
+
+    """
+
+    layers: bool = False
+    maps: int = 0
+    embedding: bool = False
+    head: bool = False
+    classes: bool = False
+    size: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """The fields and functions that methods share.
 
@@ -58,6 +80,10 @@ class Method:
     def needs(self) -> Mapping[str, str]:
         """Return role to method: the finished runs whose networks ``build`` is handed."""
         return {}
+
+    def wants(self) -> Mapping[str, Wants]:
+        """Return role to what of that parent must agree; roles that are not here are only tried."""
+        return {"init": Wants(layers=True)}
 
     @property
     def needs_identities(self) -> bool:

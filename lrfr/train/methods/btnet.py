@@ -27,7 +27,7 @@ from lrfr.train.backbones.nets import Nets
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.heads.margins import Head, HeadSpec
 from lrfr.train.losses.distances import mse
-from lrfr.train.methods.base import Losses, Method, Parents
+from lrfr.train.methods.base import Losses, Method, Parents, Wants
 from lrfr.train.methods.baseline import Baseline
 
 _HEAD = HeadSpec("curricularface", 64.0, 0.5, "normal")
@@ -94,6 +94,10 @@ class BtnetBranch(Method):
     def needs(self) -> Mapping[str, str]:
         """Return the trunk's role and method."""
         return {"trunk": "btnet-trunk"}
+
+    def wants(self) -> Mapping[str, Wants]:
+        """Return what must agree: a branch is the trunk from some layer on, and has its classifier."""
+        return {"trunk": Wants(layers=True, head=self.bct or self.pretrained)}
 
     def build(
         self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()

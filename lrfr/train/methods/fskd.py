@@ -21,7 +21,7 @@ from lrfr.train.backbones.parts.connector import Connector, Kind
 from lrfr.train.heads.margins import Head, HeadSpec
 from lrfr.train.losses.contrast import TeacherQueue
 from lrfr.train.losses.distances import DISTANCES, usual_weight
-from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, revision_of
+from lrfr.train.methods.base import Losses, Method, Parents, Wants, freeze_teacher, revision_of
 
 _PUBLISHED = {"cosine": "fskd", "norm": "norm-kd", "askd": "a-skd"}
 
@@ -76,6 +76,16 @@ class Fskd(Method):
         """Return the teacher's role and method."""
         return {"teacher": "baseline"}
 
+    def wants(self) -> Mapping[str, Wants]:
+        """Return what must agree where no connector makes up for it."""
+        plain, kl = self.connector == "none", self.distance == "kl"
+        embedding = self.distance == "embedding" or self.contrast_weight > 0
+        maps = len(STAGES) if self.distance in {"cosine", "fitnet", "norm"} else 0
+        teacher = Wants(
+            maps=maps if plain else 0, embedding=embedding and plain, head=kl, classes=kl, size=True
+        )
+        return {**super().wants(), "teacher": teacher}
+
     def revisions(self) -> Mapping[str, int]:
         """Add the distance's."""
         return {**super().revisions(), "distance": revision_of(DISTANCES[self.distance])}
@@ -93,7 +103,9 @@ class Fskd(Method):
         if self.connector != "none" and teacher is not None:
             nets["connector"] = Connector(self.connector, nets["net"], teacher["net"])
         if self.contrast_weight:
-            nets["queue"] = TeacherQueue(self.contrast_queue, nets["net"].emb_dim)
+            # it holds the teacher's; a checkpoint is embedded with without either
+            width = teacher["net"].emb_dim if "connector" in nets and teacher else nets["net"].emb_dim
+            nets["queue"] = TeacherQueue(self.contrast_queue, width)
         return nets
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
@@ -120,7 +132,7 @@ class Fskd(Method):
         }
         if self.contrast_weight:
             losses["contrast"] = nets["queue"](
-                student.embedding_bd, teacher.embedding_bd, batch.label_b, self.contrast_scale
+                alike.embedding_bd, teacher.embedding_bd, batch.label_b, self.contrast_scale
             )
             losses["total"] = losses["total"] + self.contrast_weight * losses["contrast"]
         return losses

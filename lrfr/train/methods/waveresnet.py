@@ -15,10 +15,13 @@ from torch import Tensor
 
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.nets import Nets
+from lrfr.train.backbones.parts.connector import Connector, Kind
 from lrfr.train.backbones.table import build_backbone
 from lrfr.train.heads.margins import Head, HeadSpec, classify
 from lrfr.train.losses.distances import kl, wavelet_similarity
-from lrfr.train.methods.base import Losses, Method, Parents, freeze_teacher, start_from
+from lrfr.train.methods.base import Losses, Method, Parents, Wants, freeze_teacher, start_from
+
+_TAPS = ("layer1", "layer2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class WaveResNet(Method):
         lambda2: weight of the wavelet similarity (paper: 0.05).
         logits: compare logits with margin and scale, or scaled cosines.
         wavesim: element ``mean`` or per-sample ``sum`` of the squared difference.
+        connector: layers between the first two maps of student and teacher, where their widths differ
+            (:class:`~lrfr.train.backbones.parts.connector.Connector`); they learn with the student.
 
     """
 
@@ -53,10 +58,16 @@ class WaveResNet(Method):
     lambda2: float = 0.05  # section III
     logits: Literal["margin", "cosine"] = "margin"
     wavesim: Literal["mean", "sum"] = "mean"
+    connector: Kind = "none"
 
     def needs(self) -> Mapping[str, str]:
         """Return the teacher's role and method."""
         return {"teacher": "baseline"}
+
+    def wants(self) -> Mapping[str, Wants]:
+        """Return what must agree where no connector makes up for it."""
+        maps = len(_TAPS) if self.connector == "none" else 0
+        return {**super().wants(), "teacher": Wants(maps=maps, head=True, classes=True, size=True)}
 
     def build(
         self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
@@ -71,13 +82,16 @@ class WaveResNet(Method):
         )
         nets = Nets({"net": net, "head": self.head.build(net.emb_dim, num_classes)})
         start_from(nets, parents.get("init"))
-        freeze_teacher(nets, parents.get("teacher"))
+        teacher = parents.get("teacher")
+        freeze_teacher(nets, teacher)
+        if self.connector != "none" and teacher is not None:
+            nets["connector"] = Connector(self.connector, net, teacher["net"], maps=len(_TAPS), embeds=False)
         return nets
 
     def losses(self, nets: Nets, batch: Batch, step: int) -> Losses:
         """Return ``total``, ``margin``, ``kd`` and ``wavelet``."""
-        student = nets["net"].run(batch.lr_bchw, ("layer1", "layer2"))
-        teacher = nets["teacher"].run(batch.hr_bchw, ("layer1", "layer2"))
+        student = nets["net"].run(batch.lr_bchw, _TAPS)
+        teacher = nets["teacher"].run(batch.hr_bchw, _TAPS)
         with_margin_bc = nets["head"].logits(student.embedding_bd, batch.label_b)
         margin = classify(with_margin_bc, batch.label_b)
         student_bc = (
@@ -88,7 +102,8 @@ class WaveResNet(Method):
         # a teacher that is wrapped to stay frozen has its head one level deeper
         teacher_bc = self._logits(nets["teacher_head"].net, teacher.embedding_bd, batch.label_b)
         kd = kl(student_bc, teacher_bc, self.temperature)
-        pairs = zip(student.taps, teacher.taps, strict=True)
+        alike = nets["connector"](student, teacher) if "connector" in nets else student
+        pairs = zip(alike.taps, teacher.taps, strict=True)
         parts = [wavelet_similarity(s, t, self.wavelet, self.wavesim) for s, t in pairs]
         wavelet = sum(parts[1:], parts[0])
         return {

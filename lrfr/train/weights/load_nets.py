@@ -47,8 +47,11 @@ def load_nets(path: Path, device: str = "cpu") -> Loaded:
         nets = identity.make().build(identity.num_classes, None, identity.attribute_names)
     nets = nets.to(device)
     tensors = checkpoint.model | checkpoint.ema
-    # layers towards a teacher learn with the student and are built for that teacher: nothing embeds with them
+    # what was built for a teacher, layers towards it and what is kept of it, embeds nothing
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith("connector.")}
+    if "queue" in nets:
+        own = {name: tensor for name, tensor in own.items() if not name.startswith("queue.")}
+        del nets["queue"]
     load_model(nets, own, str(folder))
     return Loaded(nets.eval(), identity, checkpoint.state)
 

@@ -29,6 +29,10 @@ class ImageFolderSource(FilesSource):
     root: Path
     kind = "imagefolder"
 
+    def walks(self) -> Path:
+        """Return the folder."""
+        return self.root
+
     def listing(self) -> Listing:
         """List the images that the metadata names.
 

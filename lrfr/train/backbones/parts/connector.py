@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrfr.train.backbones.features import Features
+from lrfr.train.backbones.nets import STAGES
 
 Kind = Literal["none", "linear", "conv1x1"]
 
@@ -26,16 +28,20 @@ class Connector(nn.Module):
             and a batch norm. An embedding of another width goes through a linear layer in both.
         student: the student's backbone.
         teacher: the teacher's; one without maps has its embedding connected alone.
+        maps: how many of the maps, from the first on, are compared.
+        embeds: whether embeddings are compared.
 
     """
 
-    def __init__(self, kind: Kind, student: Any, teacher: Any) -> None:
+    def __init__(
+        self, kind: Kind, student: Any, teacher: Any, *, maps: int = len(STAGES), embeds: bool = True
+    ) -> None:
         super().__init__()
         pairs = zip(student.tap_channels, getattr(teacher, "tap_channels", ()), strict=False)
-        self.maps = nn.ModuleList(_layer(kind, c_in, c_out) for c_in, c_out in pairs)
+        self.maps = nn.ModuleList(_layer(kind, c_in, c_out) for c_in, c_out in islice(pairs, maps))
         width = int(teacher.emb_dim)
         self.embedding: nn.Module | None = None
-        if student.emb_dim != width:
+        if embeds and student.emb_dim != width:
             self.embedding = nn.Linear(student.emb_dim, width, bias=False)
 
     def forward(self, student: Features, teacher: Features) -> Features:

@@ -23,6 +23,7 @@ from lrfr.train.weights.foreign.foreign_net import foreign_nets
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.parent_files import Parent
+from lrfr.train.weights.trial.structure import misfits, structure_of
 
 _LOADING = "loading state_dict"
 _WRONG = (RuntimeError, KeyError, IndexError, ValueError, AssertionError)
@@ -65,6 +66,12 @@ def check_networks(recipe: Recipe, given: Mapping[str, Parent], dataset: PairDat
         parents |= {role: foreign_nets(ForeignEmbedder(parent)) for role, parent in foreign.items()}
         trial = _Trial(recipe, classes, parents, names, dataset)
         nets = Nets()
+        sides = [
+            _side(f"{role} {given.get(role, '')}".strip(), makers.get(role), parents[role])
+            for role in parents
+        ]
+        used = [str(maker.options.get("backbone")) for maker in makers.values()]
+        _check_structures(trial, makers, sides, used)
         try:
             trial.run(method, nets)
         except LrfrError:
@@ -76,12 +83,7 @@ def check_networks(recipe: Recipe, given: Mapping[str, Parent], dataset: PairDat
                     f"{method.backbone} cannot be trained on one face at a time: {_reason(error)}",
                     hint="--set batch_size=2 or more, or --set batch_norm=frozen",
                 ) from None
-            sides = [
-                _side(f"{role} {given.get(role, '')}".strip(), makers.get(role), parents[role])
-                for role in parents
-            ]
-            used = [str(maker.options.get("backbone")) for maker in makers.values()]
-            raise _misfit(trial, method, sides, used, error) from None
+            raise _misfit(trial, sides, used, _reason(error), headless=isinstance(error, KeyError)) from None
 
 
 @dataclass(frozen=True)
@@ -118,32 +120,6 @@ class _Trial:
                 continue
             found.append(f"--set {key}={value}")
         return found
-
-    def differences(self, method: Method) -> list[str]:
-        """Return how the recognizer and a teacher differ: sizes of embeddings, maps, classes."""
-        teacher = self.parents.get("teacher")
-        if teacher is None or not isinstance(teacher["net"], Backbone):
-            return []
-        own, other = build_backbone(method.backbone).eval(), teacher["net"].eval()
-        found = []
-        if own.emb_dim != other.emb_dim:
-            found.append(f"embedding sizes {own.emb_dim} and {other.emb_dim}")
-        maps = [_maps(net, self.dataset.size_px) for net in (own, other)]
-        if maps[0] != maps[1]:
-            found.append(f"maps of {maps[0]} and {maps[1]}")
-        head = teacher["head"].weight.shape[0] if "head" in teacher else None
-        if head is not None and self.classes and head != self.classes:
-            found.append(f"{self.classes} classes in the view and {head} in the teacher's head")
-        return found
-
-
-def _maps(net: Backbone, side_px: int) -> str:
-    """Return channels and sides of a network's maps, in words."""
-    try:
-        taps = net.run(torch.zeros(1, 3, side_px, side_px)).taps
-    except _WRONG:
-        return f"no {side_px} px face"
-    return ", ".join(f"{tap.shape[1]}x{tap.shape[2]}" for tap in taps)
 
 
 def _check_sides(method: Method, recipe: Recipe, nets: Nets, faces_px: int) -> None:
@@ -217,20 +193,42 @@ def _side(name: str, maker: ModelIdentity | None, nets: Nets) -> str:
     return f"{name} ({maker.method}, {maker.options.get('backbone')}, {nets['net'].emb_dim} wide, {head})"
 
 
-def _misfit(
-    trial: _Trial, method: Method, sides: list[str], used: Sequence[str], error: Exception
-) -> SpecError:
+def _check_structures(
+    trial: _Trial, makers: Mapping[str, ModelIdentity], sides: list[str], used: Sequence[str]
+) -> None:
+    """Refuse parents that are not what the method wants of them, before any network runs."""
+    method = trial.recipe.make()
+    own, told, sizes = structure_of(Nets({"net": build_backbone(method.backbone)})), [], []
+    for role, wants in method.wants().items():
+        maker, parent = makers.get(role), trial.parents.get(role)
+        side_px = maker.make().input.size_px if maker else None
+        found = structure_of(parent, side_px) if parent is not None else None
+        if own is None or found is None:
+            continue
+        words, size_alone = misfits(own, found, wants, trial.classes, trial.dataset.size_px)
+        told += words
+        sizes += [side_px] if size_alone else []
+    if sizes and len(told) == len(sizes):
+        raise SpecError(
+            f"{'; '.join(sides)} cannot teach here: {'; '.join(told)}",
+            hint=f"lrfr make-pairs --size {sizes[0]}; or lrfr export it --onnx and name that file, which "
+            "resizes what it sees",
+        )
+    if told:
+        raise _misfit(trial, sides, used, "; ".join(told), headless="the parent has no head" in told)
+
+
+def _misfit(trial: _Trial, sides: list[str], used: Sequence[str], reason: str, headless: bool) -> SpecError:
+    method = trial.recipe.make()
     own = f"{trial.recipe.method} ({trial.recipe.name}, {method.backbone})"
     if not sides:
-        return SpecError(f"{own} cannot work with this view: {_reason(error)}")
-    # a missing network or other layers say it better than numbers do
-    told = [] if isinstance(error, KeyError) or _LOADING in str(error) else trial.differences(method)
+        return SpecError(f"{own} cannot work with this view: {reason}")
     fitting = trial.fitting(method, used)
     return SpecError(
-        f"{'; '.join(sides)} cannot work with {own}: {'; '.join(told) or _reason(error)}",
+        f"{'; '.join(sides)} cannot work with {own}: {reason}",
         hint=f"these fit: {' or '.join(fitting)}; or choose another --parent"
         if fitting
-        else "choose another --parent" + (": one with a head" if isinstance(error, KeyError) else ""),
+        else "choose another --parent" + (": one with a head" if headless else ""),
     )
 
 

@@ -1,0 +1,1 @@
+"""Whether a recipe's networks and its parents' go together: what they are, and then two faces."""
