@@ -147,8 +147,6 @@ def lora(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     dataset, teacher = prepare(given, folder)
     arms: dict[str, dict[str, Any]] = {
         "all weights, lr 5e-4": {"train.lr": 0.0005},
-        "all weights, lr 2e-3": {"train.lr": 0.002},
-        "rank 8, lr 5e-4": {"train.lr": 0.0005, "train.adapter.rank": 8},
         "rank 8, lr 2e-3": {"train.lr": 0.002, "train.adapter.rank": 8},
         "rank 8, lr 1e-2": {"train.lr": 0.01, "train.adapter.rank": 8},
         "rank 32, lr 2e-3": {"train.lr": 0.002, "train.adapter.rank": 32},
@@ -187,7 +185,7 @@ def int8(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def speed(path: Path, seconds: float = 2.0) -> dict[str, float]:
-    """Return the best milliseconds a face, one thread, alone and 32 together."""
+    """Return the least CPU milliseconds a face, one thread, alone and 32 together."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -200,10 +198,10 @@ def speed(path: Path, seconds: float = 2.0) -> dict[str, float]:
         )
         best, end = float("inf"), time.perf_counter() + seconds
         while time.perf_counter() < end:
-            start = time.perf_counter()
+            start = time.thread_time()  # onnxruntime works in the calling thread where it has one alone
             session.run(None, {name: faces})
-            best = min(best, time.perf_counter() - start)
-        found[f"ms_a_face_of_{count}"] = round(1000 * best / count, 2)
+            best = min(best, time.thread_time() - start)
+        found[f"cpu_ms_a_face_of_{count}"] = round(1000 * best / count, 2)
     return found
 
 

@@ -196,6 +196,15 @@ def rehearse(test: str, benchmark: Benchmark, data: Path | None, settings: Setti
         benchmark.run(data, Task(_enough, replace(settings, align=None, replicates=0), Model("none")))
 
 
+def told_input(opened: Recognizer) -> str:
+    """Return what a foreign file takes and, where that is a guess, what a few faces say of it; nothing of
+    other models.
+    """
+    from lrfr.train.weights.foreign.subject import ForeignEmbedder
+
+    return opened.embed.told() if isinstance(opened.embed, ForeignEmbedder) else ""
+
+
 class _Enough(Exception):
     """A rehearsal has come to the first pictures."""
 

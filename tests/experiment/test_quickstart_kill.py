@@ -24,7 +24,14 @@ PLANNED = ("quickstart.yaml", "quickstart.json", "people.tsv")
 def start(folder, source, out, said):
     with said.open("wb") as log:
         words = [*WORDS, source, "--out", out, "--minutes", "0.1"]
-        return subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            words, cwd=folder, stdout=log, stderr=log, start_new_session=True, preexec_fn=_hears_ctrl_c
+        )
+
+
+def _hears_ctrl_c():
+    """What a shell starts in the background does not, nor do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def digests(folder):

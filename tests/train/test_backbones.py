@@ -33,6 +33,7 @@ def gmac(net, px):
         ("iresnet50-gap", 30.74, None, 112),
         ("mobilefacenet", 2.06, 0.44, 112),
         ("mobilefacenet-small", 1.20, None, 112),
+        ("mobilefacenet-half", 0.77, None, 112),
         ("tiny", 0.57, 0.028, 112),
     ],
 )

@@ -244,3 +244,15 @@ def test_eval_takes_a_foreign_file_by_itself(lrfr, tmp_path):
     assert "(x - 0) / 1, stated" in result["notes"] and "x.onnx" in result["checkpoint"]
     code, _, err = lrfr("eval", "x.onnx", "--input-range", "none")
     assert code == 2 and "no input range" in err
+
+
+def test_a_graph_is_one_by_its_bytes_and_what_it_takes_is_said(lrfr, tmp_path):
+    write(tmp_path / "x.onnx").rename(tmp_path / "pytorch_model.bin")
+    line = ("eval", "pytorch_model.bin", "--sizes", "112", "--replicates", "0")
+    code, _, err = lrfr(*line)
+    assert code == 0 and "pytorch_model.bin takes RGB" in err and "(assumed); input rgb -1,1 is" in err, err
+    code, _, err = lrfr(*line, "--input-range", "0,255", "--dry-run")
+    assert code == 0 and "(stated)" in err and "plausible" not in err
+    (tmp_path / "notes.bin").write_bytes(b"what I did")
+    code, _, err = lrfr("eval", "notes.bin", "--dry-run")
+    assert code == 2 and "lrfr import-weights notes.bin" in err

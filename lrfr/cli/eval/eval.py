@@ -89,6 +89,7 @@ def evaluate(
     foreign = {key: given.pop(key) for key in ("input_range", "bgr", "trust_code")}
     settings = room.settings_of_words(given)
     opened = open_chosen(checkpoint, **opening, foreign=foreign, needs=wanted.needs)
+    out.notes(filter(None, [room.told_input(opened)]))
     name = opened.model.name
     target = target or room.results_file(name, label)
     if dry_run:

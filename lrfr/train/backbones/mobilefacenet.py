@@ -140,14 +140,14 @@ class MobileLayout:
 
     Attributes:
         blocks: units of the four parts; one in the first is the plain depthwise layer after the stem.
-        scale: multiplies the channels between the depthwise layers.
+        scale: multiplies the channels between the depthwise layers; a multiple of 1/64.
         emb_dim: embedding size D.
         final_px: side of the last map.
 
     """
 
     blocks: tuple[int, ...] = (1, 4, 6, 2)
-    scale: int = 2
+    scale: float = 2
     emb_dim: int = 512
     final_px: int = 7
 
@@ -156,18 +156,18 @@ class MobileFaceNet(Backbone):
     """MobileFaceNet on [-1, 1] RGB.
 
     ``input_scale`` and ``input_shift`` are buffers: imported weights may expect another range than [-1, 1]
-    (:meth:`plain_state` does without).
+    (:meth:`plain_state` does without); the shift may be one number a channel, ``[3, 1, 1]``.
     """
 
     def __init__(self, layout: MobileLayout) -> None:
         super().__init__()
         blocks, emb_dim, final_px = layout.blocks, layout.emb_dim, layout.final_px
         # Table 1 of the paper is scale 1; the expansions inside a unit (128, 256, 512) do not grow with it
-        narrow, wide = 64 * layout.scale, 128 * layout.scale
+        narrow, wide = int(64 * layout.scale), int(128 * layout.scale)
         self.layers = nn.ModuleList(
             [
                 ConvBlock(3, narrow, 3, 2),
-                ConvBlock(narrow, narrow, 3, groups=64)
+                ConvBlock(narrow, narrow, 3, groups=min(64, narrow))
                 if blocks[0] == 1
                 else Residual(narrow, blocks[0], 128),
                 DepthWise(narrow, narrow, 128),
@@ -198,8 +198,8 @@ class MobileFaceNet(Backbone):
         """
         state = {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("input_")}
         first, norm = "layers.0.layers.0.weight", "layers.0.layers.1.running_mean"
-        shift_c = self.input_shift * state[first].sum((1, 2, 3))
-        return state | {first: state[first] * self.input_scale, norm: state[norm] - shift_c}
+        shift_o = (state[first].sum((2, 3)) * self.input_shift.flatten()).sum(1)
+        return state | {first: state[first] * self.input_scale, norm: state[norm] - shift_o}
 
     def run(self, x_bchw: Tensor, taps: Sequence[str] = STAGES) -> Features:
         """Return the embedding and the maps after the four parts (56, 28, 14 and 7 px at 112)."""

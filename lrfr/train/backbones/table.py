@@ -155,6 +155,9 @@ BACKBONES = Backbones(
         "lrfr-resnet50": Preset(ResNet, ResLayout((3, 4, 6, 3), Bottleneck), "ResNet of MAug on MS1M"),
         "mobilefacenet": Preset(MobileFaceNet, MobileLayout(), "MobileFaceNet of arcface_torch, 2.06 M"),
         "mobilefacenet-small": Preset(MobileFaceNet, MobileLayout(scale=1), "MobileFaceNet, 1.2 M"),
+        "mobilefacenet-half": Preset(
+            MobileFaceNet, MobileLayout(scale=0.5), "MobileFaceNet of half the width, 0.77 M"
+        ),
         "mobilefacenet-large": Preset(
             MobileFaceNet, MobileLayout((2, 8, 12, 4), scale=4), "the large MobileFaceNet of arcface_torch"
         ),

@@ -29,7 +29,7 @@ from lrfr.train.weights.foreign.names.shards import weights_digest
 from lrfr.train.weights.foreign.names.weight_sets import open_weights
 from lrfr.train.weights.foreign.onnx_graph import read_graph
 from lrfr.train.weights.foreign.onnx_match import compare, matched_backbone, through
-from lrfr.train.weights.foreign.readings import Verdict, check_readings, embedded_faces_for
+from lrfr.train.weights.foreign.readings import Verdict, channel_gains, check_readings, embedded_faces_for
 from lrfr.train.weights.foreign.settle import absorb_eps, drop_vanished, settle_norms, take_input
 from lrfr.train.weights.model_identity import ModelIdentity
 
@@ -179,7 +179,7 @@ def filled(plan: ImportPlan, calibrate_on: Tensor | None = None) -> Any:
     net = bare(plan)
     if plan.form == _ONNX:
         compare(plan.source, net, plan.contract.size_px)
-    take_input(net, plan.contract, file=str(plan.source))
+    take_input(net, plan.contract)
     if calibrate_on is not None:
         settle_norms(net, plan.folded, calibrate_on)
     drop_vanished(net)
@@ -209,8 +209,8 @@ def check_input(plan: ImportPlan) -> Verdict:
             embedding: NDArray[np.float32] = net(torch.from_numpy(x_bchw)).numpy()
         return embedding
 
-    faces, labels = embedded_faces_for()
-    return check_readings(forward, plan.contract, faces, labels)
+    verdict = check_readings(forward, plan.contract, *embedded_faces_for())
+    return dataclasses.replace(verdict, gains=channel_gains(forward, plan.contract))
 
 
 def _plan_onnx(source: Path, choice: Choice, stated: Stated) -> ImportPlan:

@@ -1,6 +1,8 @@
 """What a file of weights may look like around its network, and what is refused, in one line each."""
 
 import json
+import re
+import shlex
 import warnings
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import nn
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.train.backbones.table import build_backbone
+from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.foreign.input_contract import InputContract, Stated, parse_range
 from lrfr.train.weights.foreign.names.families import FAMILIES
 from lrfr.train.weights.foreign.names.recognize import Choice
@@ -165,10 +168,45 @@ def test_any_input_is_brought_to_ours_exactly(tmp_path, net, text, bgr):
     assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-5
 
 
-def test_a_mobilefacenet_takes_one_mean_for_all_channels(tmp_path):
-    path = saved(tmp_path / "w.pth", build_backbone("mobilefacenet-small").state_dict())
-    with pytest.raises(SpecError, match="one mean"):
-        write_import(plan_import(path, None, Stated("imagenet")), tmp_path / "run")
+@pytest.mark.parametrize("bgr", [False, True])
+def test_a_mobilefacenet_takes_a_mean_for_each_channel(tmp_path, bgr):
+    torch.manual_seed(0)
+    net = build_backbone("tiny-mobilefacenet").eval()
+    plan = plan_import(saved(tmp_path / "w.pth", net.state_dict()), None, Stated("imagenet", bgr))
+    write_import(plan, tmp_path / "run")
+    mean, std = parse_range("imagenet")
+    x = InputContract(channels="bgr" if bgr else "rgb", mean=mean, std=std).apply(np.stack(faces()))
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(x))
+    found = torch.from_numpy(load_model(tmp_path / "run")(faces()))
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-5
+    # it starts a training, and its plain weights hold the shift but for the first row and column
+    nets = (
+        load_recipe("baseline", "tiny", {"backbone": "tiny-mobilefacenet"})
+        .make()
+        .build(2, {"init": load_nets(tmp_path / "run").nets})
+    )
+    assert nets["net"].input_shift.shape == (3, 1, 1)
+    plain = build_backbone("tiny-mobilefacenet")
+    plain.load_state_dict(nets["net"].plain_state(), strict=False)
+    y = torch.rand(1, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        shifted = nets["net"].eval().layers[0](y * nets["net"].input_scale + nets["net"].input_shift)
+        folded = plain.eval().layers[0](y)
+    assert torch.allclose(shifted[..., 1:, 1:], folded[..., 1:, 1:], atol=1e-5)
+
+
+def test_what_is_printed_next_is_typed_and_works(lrfr, tmp_path, net):
+    saved(tmp_path / "my weights.pth", net.state_dict())
+    code, out, err = lrfr("import-weights", "my weights.pth")
+    assert code == 0, err
+    words = shlex.split(re.search(r"next: lrfr (.*)", out + err)[1])
+    code, out, err = lrfr(*words, "--sizes", "112", "--replicates", "0")
+    assert code == 0 and "112" in out, err
+    code, out, err = lrfr("export", words[1], "--safetensors", "--out", "again")
+    assert code == 0, err
+    code, out, err = lrfr("import-weights", next((tmp_path / "again").glob("*.safetensors")), "--dry-run")
+    assert code == 0 and "backbone tiny," in out, err
 
 
 def test_the_command_says_what_it_found_and_writes_nothing_on_a_dry_run(lrfr, tmp_path, net):

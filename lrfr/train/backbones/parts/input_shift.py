@@ -6,7 +6,7 @@ A shift cannot be folded into a padded convolution: the padding of the foreign n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -58,17 +58,20 @@ def shift_input(net: nn.Module, shift_c: Tensor) -> None:
     net.set_submodule(name, shifted)
 
 
-def adopt_shifts(nets: nn.Module, names: Iterable[str]) -> None:
+def adopt_shifts(nets: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Give ``nets`` the shifts that a file of weights has, so that it can be loaded."""
-    for name in names:
+    for name, tensor in tensors.items():
         place, _, last = name.rpartition(".")
-        if last == NAME and place:
+        if last == NAME:
             try:
                 module = nets.get_submodule(place)
             except AttributeError:  # the caller compares all names, and says so
                 continue
-            if type(module) is nn.Conv2d:
+            own = getattr(module, NAME, None)
+            if type(module) is nn.Conv2d and place:
                 nets.set_submodule(place, ShiftedConv2d.of(module))
+            elif isinstance(own, Tensor) and tensor.shape == (3, 1, 1) != own.shape:
+                module.register_buffer(NAME, own.new_zeros(3, 1, 1))  # one number a channel, not for all
 
 
 def input_mean(net: nn.Module) -> tuple[float, ...] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrfr.core.errors import SpecError
 from lrfr.train.weights.foreign.input_contract import Stated
+from lrfr.train.weights.foreign.names.file_form import form_of
 
 SUFFIXES = {".onnx", ".pt", ".pth", ".pt2", ".ts", ".jit", ".torchscript"}
 
@@ -33,7 +34,17 @@ class ForeignFile:
 
 def is_foreign(path: Path) -> bool:
     """Say whether a path names a file of another program rather than a folder of ours."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+    return path.is_file() or (path.suffix.lower() in SUFFIXES and not path.is_dir())
+
+
+def is_graph(path: Path) -> bool:
+    """Say whether a file is an ONNX graph: its first bytes tell, and its name where there is none.
+
+    Raises:
+        SpecError, DataError: it is something that no model is kept in.
+
+    """
+    return form_of(path) == "onnx" if path.is_file() else path.suffix.lower() == ".onnx"
 
 
 def foreign_file(path: Path, stated: Stated | None = None, trust_code: bool = False) -> ForeignFile:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lrfr.core.errors import SpecError
 from lrfr.train.backbones.mobilefacenet import ConvBlock, MobileFaceNet
 from lrfr.train.backbones.parts.input_shift import first_convolution, shift_input
 from lrfr.train.weights.foreign.input_contract import InputContract
@@ -17,31 +16,23 @@ _VANISHED = 1e-20
 
 
 @torch.no_grad()
-def take_input(net: nn.Module, contract: InputContract, file: str) -> None:
-    """Let a network that expects ``contract`` take [-1, 1] RGB: exactly, whatever its convolution pads.
-
-    Raises:
-        SpecError: a MobileFaceNet cannot have another mean a channel.
-
-    """
+def take_input(net: nn.Module, contract: InputContract) -> None:
+    """Let a network that expects ``contract`` take [-1, 1] RGB: exactly, whatever its convolution pads."""
     _, convolution = first_convolution(net)
     if contract.channels == "bgr":
         convolution.weight.copy_(convolution.weight.flip(1))
     mean_c, std_c = torch.tensor(contract.mean), torch.tensor(contract.std)
     # (127.5 (x + 1) - mean) / std = scale (x + shift)
     scale_c, shift_c = 127.5 / std_c, (127.5 - mean_c) / 127.5
-    if isinstance(net, MobileFaceNet):
-        if len(set(contract.mean)) > 1 or len(set(contract.std)) > 1:
-            raise SpecError(
-                f"a MobileFaceNet takes one mean and one deviation for all channels, not {contract}",
-                file=file,
-                hint="use the file as it is: lrfr eval and --parent teacher= take any range",
-            )
+    same = len(set(contract.mean)) == len(set(contract.std)) == 1
+    if isinstance(net, MobileFaceNet) and same:
         net.input_scale.fill_(float(scale_c[0]))
         net.input_shift.fill_(float(scale_c[0] * shift_c[0]))
         return
     convolution.weight.mul_(scale_c.view(1, 3, 1, 1))
-    if bool((shift_c != 0).any()):
+    if isinstance(net, MobileFaceNet):
+        net.input_shift = shift_c.view(3, 1, 1)
+    elif bool((shift_c != 0).any()):
         shift_input(net, shift_c)
 
 

@@ -12,9 +12,9 @@ from lrfr.core.files import digest_of
 from lrfr.core.image import ImageU8, check_image
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.train.backbones.net_embedder import BATCH, InputSpec
-from lrfr.train.weights.foreign.foreign_file import ForeignFile
+from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_graph
 from lrfr.train.weights.foreign.input_contract import InputContract, Origin, Stated
-from lrfr.train.weights.foreign.readings import FACES, Verdict, check_readings, embedded_faces_for
+from lrfr.train.weights.foreign.readings import FACES, FEW_FACES, Verdict, check_readings, embedded_faces_for
 from lrfr.train.weights.foreign.runtimes.onnx_file import OnnxForward, read_facts
 from lrfr.train.weights.foreign.runtimes.torch_program import TorchForward
 
@@ -40,7 +40,7 @@ class ForeignEmbedder:
     def __init__(self, source: ForeignFile) -> None:
         self.source = source
         self.forward: OnnxForward | TorchForward
-        if source.path.suffix.lower() == ".onnx":
+        if is_graph(source.path):
             facts = read_facts(source.path)
             read, origin, digest = facts.contract, facts.origin, facts.digest
             self.spec = facts.resize
@@ -84,6 +84,11 @@ class ForeignEmbedder:
             return image
         resized: ImageU8 = resize_batch(image[None], side, self.spec.filter, self.spec.antialias)[0]
         return resized
+
+    def told(self) -> str:
+        """Return what it takes, and how that is known; where it is a guess, what a few faces say of it."""
+        checked = f"; {self.check(count=FEW_FACES)}" if self.origin == "assumed" else ""
+        return f"{self.source.path.name} takes {self.contract} ({self.origin}){checked}"
 
     def check(
         self,

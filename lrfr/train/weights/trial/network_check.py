@@ -20,6 +20,7 @@ from lrfr.train.methods.base import Method
 from lrfr.train.recipe import Recipe
 from lrfr.train.weights.foreign.foreign_file import ForeignFile
 from lrfr.train.weights.foreign.foreign_net import foreign_nets
+from lrfr.train.weights.foreign.readings import FEW_FACES
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.parent_files import Parent
@@ -27,8 +28,6 @@ from lrfr.train.weights.trial.structure import misfits, structure_of
 
 _LOADING = "loading state_dict"
 _WRONG = (RuntimeError, KeyError, IndexError, ValueError, AssertionError)
-# enough to tell a saturated input, for a model of seconds a face too
-FACES_HERE = 24
 _SIDES_PX = (16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 224)
 
 
@@ -179,7 +178,7 @@ def foreign_lines(given: Mapping[str, Parent], dataset: PairDataset) -> list[str
         line = f"{role}: {parent}, {embed.contract} ({embed.origin})"
         if embed.origin == "assumed":
             batch = dataset.batch(
-                np.linspace(0, len(dataset) - 1, min(FACES_HERE, len(dataset))).astype(int), 0
+                np.linspace(0, len(dataset) - 1, min(FEW_FACES, len(dataset))).astype(int), 0
             )
             line += f"; {embed.check(list(batch.hr_bchw.permute(0, 2, 3, 1).numpy()))}"
         lines.append(line)
