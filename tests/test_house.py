@@ -81,7 +81,7 @@ CEILINGS = {
 SAME_JOB = {"base", "table", "settings", "__init__", "__main__"}
 # names that two rooms still share; a name that leaves this list may not come back
 SHARED: set[str] = set()
-ROOMS = ["core", "degrade", "pairs", "train", "eval", "experiment", "cli"]
+ROOMS = ["core", "degrade", "pairs", "train", "eval", "experiment", "studio", "cli"]
 
 
 def _most(found, ceiling):

@@ -7,6 +7,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "quickstart": ("lrfr.cli.experiment.quickstart", "quickstart_command", "from photographs to a report"),
     "demo": ("lrfr.cli.experiment.demo", "demo", "the whole house in small, on embedded faces"),
     "degrade": ("lrfr.cli.degrade.degrade", "degrade", "degrade faces by a spec"),
+    "studio": ("lrfr.cli.degrade.studio", "studio", "tune a recipe by eye, on a local page"),
     "presets": ("lrfr.cli.degrade.presets", "presets", "the shipped degradation recipes"),
     "spec": ("lrfr.cli.degrade.spec", "spec", "check, describe and compare degradation specs"),
     "init": ("lrfr.cli.degrade.init", "init", "write a commented starter spec"),

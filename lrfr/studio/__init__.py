@@ -1,0 +1,1 @@
+"""A local page on which a degradation recipe is tuned by eye."""
