@@ -19,7 +19,7 @@ from lrfr.studio.asked import Against, Named, OneFace, Pictures, Recipe, Save, S
 from lrfr.studio.child_runs import ChildRuns
 from lrfr.studio.face_book import MAX_UPLOAD_BYTES
 from lrfr.studio.guard import Handler, body_of
-from lrfr.studio.pictures import Newest
+from lrfr.studio.picture_pieces import Newest
 from lrfr.studio.wire import frame, png_text
 from lrfr.studio.workshop import SHOWN_CROPS, Workshop
 

@@ -18,7 +18,7 @@ from lrfr.core.errors import EnvironmentFault, SpecError
 from lrfr.studio.child_runs import ChildRuns
 from lrfr.studio.guard import Guard
 from lrfr.studio.handlers import Interface
-from lrfr.studio.pictures import Newest
+from lrfr.studio.picture_pieces import Newest
 from lrfr.studio.workshop import Workshop
 
 HOST = "127.0.0.1"

@@ -11,7 +11,7 @@ from lrfr.core.image import ImageU8, encode_png
 from lrfr.degrade.inspect.contact_sheet import Fixed, caption
 from lrfr.degrade.inspect.trace_file import pixels_sha256
 from lrfr.studio.face_book import Face
-from lrfr.studio.pictures import Shown, Step
+from lrfr.studio.picture_pieces import Shown, Step
 
 
 def frame(head: Mapping[str, object], images: Sequence[ImageU8] = ()) -> bytes:

@@ -23,7 +23,7 @@ from lrfr.degrade.spec.resolve import preset_help, preset_names, preset_text
 from lrfr.studio.asked import Against, OneFace, Pictures
 from lrfr.studio.face_book import Face, FaceBook, read_crops
 from lrfr.studio.measures import Looks, compare_looks, looks_of
-from lrfr.studio.pictures import FIRST, Shown, cost_of, drawn, steps_of
+from lrfr.studio.picture_pieces import FIRST, Shown, cost_of, drawn, steps_of
 from lrfr.studio.recipes.parameters import defaults, histograms, ranges, starters, unit_of
 from lrfr.studio.recipes.recipe_edits import written_out
 from lrfr.studio.recipes.recipe_files import FALLBACK, Places, RecipeFiles

@@ -27,13 +27,13 @@ def edited(text: str, edits: Sequence[Edit]) -> str:
     parse(text)  # its caps come before a second parser sees it
     from ruamel.yaml.error import YAMLError
 
-    yaml = _yaml(text)
+    writer = _yaml(text)
     try:
-        tree = yaml.load(text)
+        tree = writer.load(text)
         for edit in edits:
             _DO[edit.do](tree, edit)
         out = io.StringIO()
-        yaml.dump(tree, out)
+        writer.dump(tree, out)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise SpecError(f"an edit leads nowhere: {type(error).__name__} {error}", file="request") from None
     except (YAMLError, ValueError, RecursionError) as error:
