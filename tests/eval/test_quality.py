@@ -9,11 +9,13 @@ import torch
 
 from lrfr.core.errors import DataError, SpecError
 from lrfr.eval.analysis.quality import agreement, norms
+from lrfr.eval.pairs import SearchList
+from lrfr.eval.protocols.identify import identify
 from lrfr.eval.protocols.verification import verify_pairs
 from lrfr.eval.report.curves import curves
 from lrfr.eval.scoring.reject import error_versus_reject, pair_quality
-from lrfr.eval.scoring.templates import pooled
-from lrfr.eval.settings import Settings
+from lrfr.eval.scoring.templates import POOLINGS, pooled
+from lrfr.eval.settings import Settings, Task
 from lrfr.experiment.steps.quality_here import QualityScores, write_quality
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.care.merging.view_choice import ColumnRange
@@ -229,3 +231,36 @@ def test_a_quality_that_cannot_be_is_refused():
     for bad in ({"kind": "beauty"}, {"passes": 1}, {"rate": 1.0}):
         with pytest.raises(SpecError, match="no quality by"):
             QualityScores("run", "digest", **bad)
+
+
+def test_templates_are_searched_pooled_each_way():
+    """Rank 1 of a person's pooled probes among pooled galleries and strangers, by loops."""
+    rng = np.random.default_rng(5)
+    people = rng.normal(size=(6, 27)) * 14
+
+    def faces(who):
+        shown = 128 + people[who] + rng.normal(size=(len(who), 27)) * 16 * rng.uniform(0.2, 3, (len(who), 1))
+        return [face.reshape(3, 3, 3).clip(0, 255).astype(np.uint8) for face in shown]
+
+    owner, person, nobody = [0, 0, 1, 2, 2, 3], [0, 1, 1, 2, 3, 3, 3], [4, 5, 5]
+    gallery, probe, strangers = (faces(np.array(who)) for who in (owner, person, nobody))
+    lists = SearchList(
+        "mine", gallery, np.array(owner), probe, np.array(person), strangers, alignment="none", digest=""
+    )
+    task = Task(color_embed, Settings(replicates=0, sizes=(None,)))
+    (found,) = identify(task, lists, ranks=(1,), flip="none", sizes=(None,), templates=True)
+
+    def pool(images, who, how):
+        rows = color_embed(images)
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) if how == "mean" else rows
+        sums = {one: sum(row for row, of in zip(rows, who, strict=True) if of == one) for one in set(who)}
+        return {one: row / np.linalg.norm(row) for one, row in sums.items()}
+
+    for how, words in POOLINGS.items():
+        others = [row / np.linalg.norm(row) for row in color_embed(strangers)]
+        known, hits = pool(gallery, owner, how), 0
+        for one, row in pool(probe, person, how).items():
+            rest = [row @ other for name, other in known.items() if name != one]
+            hits += row @ known[one] >= max(rest + [row @ other for other in others])
+        assert found.metrics[f"rank-1, templates, {words}"].value == hits / 4
+        assert found.metrics[f"rank-1, templates, {words}"].n == 4

@@ -22,6 +22,7 @@ from lrfr.train import checkpoint
 from lrfr.train.backbones.branched import select_branch
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.model_identity import ModelIdentity
+from lrfr.train.weights.router import write_routes
 from tests.eval.test_published import result as one_result
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,39 @@ def test_every_command_parses_and_resolves(name, tmp_path, monkeypatch):
             load_spec(options["--spec"], [b for a, b in pairwise(command) if a == "--set"])
         if command[1] == "eval" and "--benchmark" in options:
             assert options["--benchmark"] in BENCHMARKS
+
+
+def stand_in(name, folder):
+    """Save an untrained checkpoint of a method, small, in the place of a training of the page."""
+    parts = {"attribute_names": ("Male", "Bald")} if name == "catface" else {}
+    method = load_recipe(name, "tiny").make()
+    options = TypeAdapter(type(method)).dump_python(method, mode="json")
+    identity = ModelIdentity(name, options, num_classes=4, **parts)
+    tensors = checkpoint.model_tensors(method.build(4, None, parts.get("attribute_names", ())))
+    checkpoint.save(folder, checkpoint.Checkpoint(identity.as_dict(), tensors, {}, {}, {}))
+
+
+def test_every_measurement_and_figure_opens_its_model(tmp_path, monkeypatch):
+    """Dry runs over stand-ins of the same methods; lines that differ in a run's name alone count once."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DATA").mkdir()
+    methods = {name: one.method for family in FAMILIES for name, one in paper(family).trainings.items()}
+    for name in set(methods.values()):
+        stand_in(name, tmp_path / "kinds" / name)
+    (tmp_path / "runs").mkdir()
+    for name, kind in methods.items():
+        (tmp_path / "runs" / name).symlink_to(tmp_path / "kinds" / kind)
+    write_routes(tmp_path / "runs/mm", [(28, tmp_path / "runs/phi-28"), (None, tmp_path / "runs/bt-hr")])
+    seen = set()
+    for command in COMMANDS:
+        if command[1] not in {"eval", "figures"}:
+            continue
+        kinds = tuple(methods.get(word.removeprefix("runs/"), word) for word in command)
+        if kinds not in seen:
+            seen.add(kinds)
+            done = CliRunner().invoke(cli, [*command[1:], "--dry-run"], obj=list(command[1:]))
+            assert done.exit_code == 0, (command, done.output, done.exception)
+    assert len({kinds[1] for kinds in seen}) == 2 and len(seen) > 30
 
 
 def test_the_page_is_the_one_that_the_rows_give():

@@ -32,8 +32,13 @@ from lrfr.train.losses.distances import DISTANCES
 from lrfr.train.methods import guided
 from lrfr.train.methods.draws import onto
 from lrfr.train.settings import TrainSettings
+from lrfr.train.style.discriminator import accuracy, least_squares
+from lrfr.train.style.recognizer import Recognizer
+from lrfr.train.style.trainer import Trainer
+from tests.train import tiny_style
 from tests.train.golden import batch, built
 from tests.train.test_class_shards import CASES
+from tests.train.tiny_style import with_mini_presets
 
 KIND = "fakegpu"
 DEVICE = f"{KIND}:0"
@@ -161,6 +166,26 @@ def a_distance(name):
         return waits.found
 
 
+def a_style_step(preset):
+    """Take what a step of each kind of a style generator computes on the device."""
+    patch = with_mini_presets()
+    trainer = Trainer(tiny_style.settings(preset=preset), Recognizer(lambda x: x.flatten(1), "recognizer"))
+    with fake() as waits:
+        _move(trainer.nets)
+        with torch.device(DEVICE):
+            faces = torch.randn(2, 3, 32, 32)
+        waits.found.clear()
+        for step in range(2):
+            losses, styled = trainer._restyle(step, faces)
+            losses["total"].backward()
+            real, judged = trainer._scores(faces, styled.detach())
+            (least_squares(real, 1.0) + least_squares(judged, 0.0)).backward()
+            accuracy(real, judged)
+            trainer.generator.subspace.retract()
+    patch.undo()
+    return waits.found
+
+
 def a_draw():
     with fake() as waits:
         onto(torch.zeros(3), torch.device(DEVICE))
@@ -188,6 +213,8 @@ def cases():
         yield f"head {kind} sampled", lambda kind=kind: a_head(kind, True, "sampled")
     for name in DISTANCES:
         yield f"distance {name}", lambda name=name: a_distance(name)
+    for preset in ("mini", "published"):
+        yield f"style {preset}", lambda preset=preset: a_style_step(preset)
     yield "draw", a_draw
 
 

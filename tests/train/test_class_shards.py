@@ -57,14 +57,39 @@ def every(world):
     return found
 
 
+def overflow(world):
+    """Let the last process's share of the classes overflow in the second of three steps under fp16; return
+    the loss scale and how far networks and classes have moved after each, of every process.
+    """
+    method, nets = built("baseline", {"batch_norm": "frozen"})
+    settings = TrainSettings(unit="step", length=3, shard_classes=True, amp="fp16")
+    run = Run(method, nets, settings, world)
+    run.state.scaler._init_scale = 1024.0
+    weight, told, found = run.nets["head"].weight, [], []
+    weight.register_hook(lambda grad: grad * (float("inf") if told and told[0] else 1.0))
+    part = replace(batch(), label_b=LABELS).part(world.share(6))
+    for step in range(3):
+        told[:] = [step == 1 and world.rank == world.size - 1]
+        before = {name: tensor.clone() for name, tensor in run.state.model().items()}
+        run.step(part, step, 1e-3)
+        moved = {
+            name: float((t - before[name]).abs().max()) for name, t in run.state.model().items() if t.numel()
+        }
+        there = torch.tensor([moved["head.weight"], max(moved.values()), run.state.scaler.get_scale()])
+        found.append(
+            [world.mean({"": there * (world.rank == rank)})[""].tolist() for rank in range(world.size)]
+        )
+    return found
+
+
 SCRIPT = """
 import json, sys
 import torch
 from lrfr.train.engine.distributed import join_world
-from tests.train.test_class_shards import every, heads
+from tests.train.test_class_shards import every, heads, overflow
 torch.set_num_threads(1)
 with join_world("cpu") as world:
-    found = {"methods": every(world), "heads": heads(world)}
+    found = {"methods": every(world), "heads": heads(world), "overflow": overflow(world)}
     if world.leads:
         open(sys.argv[1], "w").write(json.dumps(found))
 """
@@ -186,3 +211,14 @@ def test_every_parameter_that_trains_gets_a_gradient_in_every_method():
         method.losses(run.nets, run.prepare(batch()), 0)["total"].backward()
         without = [key for key, p in run.nets.named_parameters() if p.requires_grad and p.grad is None]
         assert not without, (case, without)
+
+
+def test_a_share_that_overflows_stops_the_step_of_every_process(worlds):
+    """fp16: the share of one process alone has an infinite gradient; no process may move, each halves its scale."""
+    first, second, third = worlds[1]["overflow"]
+    for classes, anything, _ in first + third:
+        assert classes > 0 and anything > 0
+    for classes, anything, _ in second:
+        assert classes == anything == 0
+    scales = [[round(2 * process[2]) for process in step] for step in (first, second, third)]
+    assert scales == [[1024, 1024], [512, 512], [512, 512]]

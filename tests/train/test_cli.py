@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lrfr.core.image import encode_png
+from lrfr.pairs.sources.synthetic import render_face
+from lrfr.train import checkpoint
 from lrfr.train.engine.journal import loss_trace
+from lrfr.train.recipe import load_recipe
+from lrfr.train.weights.model_identity import ModelIdentity
 
 FAST = [
     "--set",
@@ -170,3 +175,31 @@ def test_listing_imports_no_torch():
     code = "import sys; from lrfr.cli.main import run; run(['train', 'ls']); print('torch' in sys.modules, 'pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False False") and "teacher (baseline)" in done.stdout
+
+
+def test_distillation_alone_needs_no_identities(lrfr, tmp_path, monkeypatch):
+    """A list of pictures without names trains by its teacher alone; with a margin it is refused."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    lines = ["path"]
+    for number in range(16):
+        picture = render_face(number, 0, 5)[0]
+        (tmp_path / f"faces/{number}.png").write_bytes(encode_png(picture))
+        lines.append(f"{number}.png")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    source = "csv:list.csv,root=faces"
+    assert lrfr("make-pairs", "--source", source, "--spec", "fskd", "--view", "faces")[0] == 0
+    made = load_recipe("baseline", "tiny").make()
+    nets = made.build(4)
+    identity = ModelIdentity("baseline", load_recipe("baseline", "tiny").options, num_classes=4)
+    saved = checkpoint.Checkpoint(identity.as_dict(), checkpoint.model_tensors(nets), {}, {}, {})
+    checkpoint.save(tmp_path / "teacher", saved)
+    words = ["train", "fskd", "--view", "faces", "--parent", "teacher=teacher", *FAST, "--no-eval"]
+    code, _, err = lrfr(*words, "--set", "distance=embedding", "--name", "with-margin")
+    assert code == 3 and "identit" in err
+    alone = [*words, "--set", "margin_weight=0", "--set", "distance=embedding", "--name", "alone"]
+    code, _, err = lrfr(*alone)
+    assert code == 0, err
+    trace = loss_trace(tmp_path / "runs/alone/journal.jsonl")
+    assert trace[-1][0] == 2 and all(losses["margin"] == 0 < losses["distill"] for _, losses in trace)
+    assert lrfr("eval", "runs/alone", "--dry-run")[0] == 0

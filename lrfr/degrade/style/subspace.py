@@ -33,7 +33,8 @@ class StyleSubspace(nn.Module):
     def orthonormality_error(self) -> float:
         """Return max|U U^T - I|."""
         basis_kl = self.basis_kl.detach()
-        return float((basis_kl @ basis_kl.T - torch.eye(len(basis_kl))).abs().max())
+        unit_kk = torch.eye(len(basis_kl), device=basis_kl.device)
+        return float((basis_kl @ basis_kl.T - unit_kk).abs().max())
 
     @torch.no_grad()
     def retract(self) -> None:

@@ -20,6 +20,7 @@ from lrfr.eval.results import Metric, Result, metric
 from lrfr.eval.scoring.intervals import Resampling, bootstrap_mean
 from lrfr.eval.scoring.metrics import F64
 from lrfr.eval.scoring.search import F32, Search, average_precisions, search, tpir_at_fpir
+from lrfr.eval.scoring.templates import POOLINGS, pooled
 from lrfr.eval.settings import DEFAULT_SIZES, NATIVE, SizeCell, Task, size_cells, with_draws
 from lrfr.pairs.sources.base import identity_name
 
@@ -46,6 +47,7 @@ def identify(
     flip: str,
     sizes: Sequence[Size],
     fpirs: Sequence[float] = (),
+    templates: bool = False,
 ) -> list[Result]:
     """Search the probes in gallery plus distractors at several sizes; a hit at rank k is any image of the
     person among the k best.
@@ -58,6 +60,7 @@ def identify(
         sizes: the protocol's sizes, unless the settings name others; the gallery keeps the largest in
             cross-resolution tests.
         fpirs: also report TPIR at these FPIR, with the distractors as probes without a mate.
+        templates: also report rank 1 of templates: all gallery images of a person as one, and all probes.
 
     """
     lost: tuple[str, ...] = ()
@@ -75,6 +78,7 @@ def identify(
         metrics = _closed_set(parts, cell, ranks)
         if fpirs and lists.distractor:
             metrics |= _open_set(parts, cell, fpirs)
+        metrics |= _of_templates(parts, cell) if templates else {}
         seen = np.concatenate([parts.get("gallery", cell[1]), parts.get("probe", cell[2])])
         made = replace(
             task.blank(lists.name, "identification", cell, parts.fusion),
@@ -123,6 +127,19 @@ def _closed_set(parts: _Parts, cell: SizeCell, ranks: Sequence[int]) -> dict[str
     body = rank_metrics(found, lists.probe_id, ranks, parts.task)
     precision = average_precisions(probe, lists.probe_id, everyone, label)
     return body | {"mAP": _mean(precision, lists.probe_id, parts.task)}
+
+
+def _of_templates(parts: _Parts, cell: SizeCell) -> dict[str, Metric]:
+    """Search each person's pooled probes among pooled galleries and distractors, by each pooling."""
+    _, gallery_size, probe_size = cell
+    strangers, body = parts.get("distractor", gallery_size), {}
+    for how, words in POOLINGS.items():
+        gallery, owner = pooled(parts.get("gallery", gallery_size), parts.lists.gallery_id, how)
+        probe, person = pooled(parts.get("probe", probe_size), parts.lists.probe_id, how)
+        everyone = np.concatenate([gallery, strangers.reshape(-1, gallery.shape[1])])
+        found = search(probe, person, everyone, np.concatenate([owner, np.full(len(strangers), DISTRACTOR)]))
+        body[f"rank-1, templates, {words}"] = _mean(np.asarray(found.rank <= 1), person, parts.task)
+    return body
 
 
 def _mean(values: F64 | Bools, probe_id: Ints, task: Task) -> Metric:

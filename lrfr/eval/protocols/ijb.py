@@ -35,6 +35,7 @@ from lrfr.eval.scoring.intervals import wilson
 from lrfr.eval.scoring.metrics import LabelFault, as_bools, auc, eer, is_resolvable, roc, tar_at_far, thin
 from lrfr.eval.scoring.search import F32, TIE, hit_scores, search
 from lrfr.eval.scoring.templates import (
+    POOLINGS,
     image_features,
     legacy_merged,
     pair_scores,
@@ -46,8 +47,6 @@ from lrfr.eval.settings import SizeCell, Task, size_cells
 REVISION = 3
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (0.01, 0.1)
-# beside the switches' own pooling: of all images, whatever their medium, detector score and mirror image
-POOLINGS = {"mean": "mean of images", "norm": "weighted by norm"}
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
 TREE = """
 loose_crop/1.jpg ...
@@ -85,6 +84,7 @@ def run_ijb(data: Path, task: Task, *, name: str) -> list[Result]:
         )
         features, names = template_features(feature, media.template, media.medium)
         features = _with_empty(features, media)
+        # beside the switches' own pooling: of all images, whatever their medium, score and mirror image
         poolings = {
             how: _with_empty(pooled(embedded.plain, media.template, how)[0], media) for how in POOLINGS
         }

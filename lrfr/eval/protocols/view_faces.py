@@ -34,7 +34,7 @@ from lrfr.pairs.sources.places import place_options
 if TYPE_CHECKING:
     from lrfr.pairs.reading.dataset import PairDataset
 
-REVISION = 2
+REVISION = 3
 RANKS = (1, 5, 10, 20)
 FPIRS = (0.1, 0.01)
 VIEW_TREE = """
@@ -148,7 +148,7 @@ def run_view(data: Path, task: Task) -> list[Result]:
         found += [replace(one, remarks=(*told, *one.remarks)) for one in verify(task, pairs, sizes)]
     if trials is None or trials.is_dir():
         lists = _lists_of(trials, faces) if trials else _drawn_lists(faces, task)
-        found += identify(task, lists, ranks=RANKS, flip="none", sizes=sizes, fpirs=FPIRS)
+        found += identify(task, lists, ranks=RANKS, flip="none", sizes=sizes, fpirs=FPIRS, templates=True)
     view = faces.dataset.view
     about = {"view": view.name, "view_digest": view.id, "rows_digest": faces.dataset.digest}
     about |= {"split": asked.get("split", view.filter.split)}

@@ -13,6 +13,9 @@ from lrfr.eval.embeddings import Embedded, Floats, Ints, unit
 from lrfr.eval.scoring.metrics import F64
 from lrfr.eval.scoring.search import F32, GALLERY_BLOCK, PROBE_BLOCK
 
+# how the images of a template become one feature, see :func:`pooled`
+POOLINGS = {"mean": "mean of images", "norm": "weighted by norm"}
+
 
 def image_features(embedded: Embedded, detector: Floats, *, norm: str, use_detector: bool, flip: bool) -> F32:
     """Return one feature per image under the N, D and F switches: ``norm`` is ``keep`` (N1) or ``unit``

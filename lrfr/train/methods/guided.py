@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -148,4 +149,11 @@ def weights_digest(spec: GuidedSpec) -> str:
 
 
 def _generator(spec: GuidedSpec) -> StyleGenerator:
-    return cached_weights(spec.weights, weights_digest(spec)).generator
+    """Return the generator of the weights, read again only where their file is another one."""
+    found = find_weights(spec.weights).stat()
+    return _read_once(spec.weights, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_once(weights: str, *stamp: int) -> StyleGenerator:
+    return cached_weights(weights, str(read_weights(find_weights(weights)).digest)).generator

@@ -19,7 +19,7 @@ from lrfr.degrade.style.weight_files import load_weights, pack, save_weights, un
 from lrfr.train.backbones.net_embedder import to_input
 from lrfr.train.engine.task import Sight, Task
 from lrfr.train.methods.base import Losses
-from lrfr.train.methods.draws import rows
+from lrfr.train.methods.draws import onto, rows
 from lrfr.train.style.identity_cost import Acceptance, accept, measure_curve
 from lrfr.train.style.image_sets import ImageSet
 from lrfr.train.style.recognizer import Recognizer
@@ -86,7 +86,7 @@ class StyleTask(Task[Faces]):
     def _faces(self, name: str, images: ImageSet, length: int, step: int) -> Tensor:
         size = self.settings.batch_size
         places = rows(self.settings.seed, name, length, step * size, size)[self.trainer.world.share(size)]
-        return to_input(images.read(places.tolist())).to(self.trainer.world.device)
+        return onto(to_input(images.read(places.tolist())), self.trainer.world.device)
 
     def step(self, item: Faces, step: int) -> Losses:
         """Take one step of the generator and one of the critics."""

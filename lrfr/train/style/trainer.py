@@ -16,7 +16,7 @@ from lrfr.train.backbones.nets import Nets
 from lrfr.train.engine.distributed import Objective, World, data_parallel
 from lrfr.train.engine.state import RunState
 from lrfr.train.methods.base import Losses
-from lrfr.train.methods.draws import normals, styles
+from lrfr.train.methods.draws import normals, onto, styles
 from lrfr.train.style.discriminator import Discriminator, accuracy, least_squares
 from lrfr.train.style.recognizer import Recognizer, identity_distance
 from lrfr.train.style.settings import CfsmSettings
@@ -116,7 +116,7 @@ class Trainer:
         z_bk = styles(seed, step, count, self.settings.layout.n_basis)
         noise_bnhw = normals(seed, f"noise-{step}", (count, *self.generator.noise_shape(*x_bchw.shape[2:])))
         part = self.world.share(count)
-        return z_bk[part].to(x_bchw.device), noise_bnhw[part].to(x_bchw.device)
+        return onto(z_bk[part], x_bchw.device), onto(noise_bnhw[part], x_bchw.device)
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
