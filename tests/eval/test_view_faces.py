@@ -65,7 +65,7 @@ def test_hr_and_each_variant_meet_in_both_protocols(store):
     more = found[0].more
     assert (more["rows_digest"], more["split"]) == (rows.digest, "test") != (more["view_digest"], "train")
     assert found[-1].counts["n_gallery"] + found[-1].counts["n_probe"] == len(rows)
-    assert set(found[1].spec_digests) == {"toy.v0"} and found[0].revision == 2
+    assert set(found[1].spec_digests) == {"toy.v0"} and found[0].revision == 3
 
 
 def test_the_pixels_are_the_stores(store):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from lrfr.core.image import encode_png
@@ -86,7 +87,7 @@ class StyleTask(Task[Faces]):
     def _faces(self, name: str, images: ImageSet, length: int, step: int) -> Tensor:
         size = self.settings.batch_size
         places = rows(self.settings.seed, name, length, step * size, size)[self.trainer.world.share(size)]
-        return onto(to_input(images.read(places.tolist())), self.trainer.world.device)
+        return onto(to_input(images.read(places.tolist())), torch.device(self.trainer.world.device))
 
     def step(self, item: Faces, step: int) -> Losses:
         """Take one step of the generator and one of the critics."""
