@@ -17,6 +17,7 @@ from pathlib import Path
 from lrfr.core import strict_yaml
 from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.eval.published.papers import FAMILIES, Table, find_table, tables
+from lrfr.experiment.steps.paper_gaps import gap_lines
 
 _HERE = Path(__file__).parent / "shipped/rows"
 CITED = "cited"
@@ -240,7 +241,7 @@ def page() -> str:
     ]
     for name in FAMILIES:
         lines += _of_paper(name)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *gap_lines()]) + "\n"
 
 
 def _of_paper(name: str) -> list[str]:

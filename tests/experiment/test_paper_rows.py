@@ -18,8 +18,10 @@ from lrfr.eval.protocols.table import BENCHMARKS
 from lrfr.eval.published.papers import FAMILIES, find_table, side_by_side, tables
 from lrfr.experiment.models import open_recognizer
 from lrfr.experiment.paper_rows import CITED, every_command, made_by, page, paper, paper_rows
+from lrfr.experiment.steps.paper_gaps import gap_parts
 from lrfr.train import checkpoint
 from lrfr.train.backbones.branched import select_branch
+from lrfr.train.methods.table import METHODS
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.router import write_routes
@@ -92,6 +94,20 @@ def test_every_command_parses_and_resolves(name, tmp_path, monkeypatch):
             load_spec(options["--spec"], [b for a, b in pairwise(command) if a == "--set"])
         if command[1] == "eval" and "--benchmark" in options:
             assert options["--benchmark"] in BENCHMARKS
+
+
+def test_what_was_missing_is_reached_by_commands_that_parse(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [row for part in gap_parts() for row in part.rows]
+    assert [part.part for part in gap_parts()] == ["Corrected", "Added", "For GPUs"] and len(rows) > 30
+    for words in (shlex.split(row.command) for row in rows):
+        if words[0] == "lrfr" and words[1] == "train" and words[2] in METHODS:
+            done = CliRunner().invoke(cli, [*words[1:], "--dry-run"])
+            assert done.exit_code == 0, (words, done.output, done.exception)
+        elif words[0] == "lrfr":
+            parsed(words)
+        else:
+            assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file()
 
 
 def stand_in(name, folder):
