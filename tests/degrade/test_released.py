@@ -28,7 +28,7 @@ ORACLES = {
     "adaface-aug": released_shuffles.adaface,
 }
 # how many pictures the slow oracle and the preset make; an augmenter that fires rarely needs more
-COUNTS = {"realesrgan-1": (200, 1200), "realesrgan-2": (200, 1200), "bsrgan": (300, 1200), "adaface-aug": (12000, 12000)}  # fmt: skip
+COUNTS = {"realesrgan-1": (200, 600), "realesrgan-2": (200, 600), "bsrgan": (300, 600), "adaface-aug": (12000, 12000)}  # fmt: skip
 RNG = np.random.default_rng
 
 
