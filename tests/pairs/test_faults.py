@@ -73,7 +73,7 @@ def until_hit(folder, whole, runner, kills, per_store, wanted):
 
 
 def test_killed_serial_builds_resume_to_the_same_bytes(folder, whole):
-    until_hit(folder, whole, Runner("serial"), kills=150, per_store=3, wanted=30)
+    until_hit(folder, whole, Runner("serial"), kills=80, per_store=3, wanted=15)
 
 
 def test_killed_process_builds_resume_to_the_same_bytes(folder, whole):
@@ -115,18 +115,32 @@ def fail_at(folder, n, code, persistent):
     return outcome, findings, tree(root)
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EACCES], ids=errno.errorcode.get)
-@pytest.mark.parametrize("persistent", [False, True], ids=["once", "from then on"])
-def test_every_failing_operation_leaves_a_store_that_resumes(folder, whole, code, persistent):
+CODES = [errno.EIO, errno.ENOSPC, errno.EACCES]
+
+
+def check_failing(folder, whole, persistent, code_of):
+    """Let every operation of a build fail, each with ``code_of`` its number."""
     count = operations(folder)
     assert count > 60
     for n in range(1, count + 1):
-        outcome, findings, files = fail_at(folder, n, code, persistent)
+        outcome, findings, files = fail_at(folder, n, code_of(n), persistent)
         assert not findings, f"operation {n}: {findings}"
         assert files == whole[0], f"operation {n} ({outcome}): the resumed store differs"
         assert not persistent or outcome != "finished" or n > count - 3, (
             f"operation {n} failed for good and nobody noticed"
         )
+
+
+@pytest.mark.parametrize("persistent", [False, True], ids=["once", "from then on"])
+def test_every_failing_operation_leaves_a_store_that_resumes(folder, whole, persistent):
+    check_failing(folder, whole, persistent, lambda n: CODES[n % len(CODES)])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
+@pytest.mark.parametrize("persistent", [False, True], ids=["once", "from then on"])
+def test_every_failing_operation_with_every_error(folder, whole, code, persistent):
+    check_failing(folder, whole, persistent, lambda n: code)
 
 
 def test_dying_at_every_operation(folder, whole):
