@@ -78,7 +78,7 @@ def test_killed_serial_builds_resume_to_the_same_bytes(folder, whole):
 
 def test_killed_process_builds_resume_to_the_same_bytes(folder, whole):
     runner = Runner("process", workers=2, start="fork")
-    until_hit(folder, (whole[0], whole[1] * 2.5), runner, kills=40, per_store=2, wanted=8)
+    until_hit(folder, (whole[0], whole[1] * 2.5), runner, kills=24, per_store=2, wanted=4)
 
 
 @pytest.mark.soak
@@ -143,8 +143,9 @@ def test_every_failing_operation_with_every_error(folder, whole, code, persisten
     check_failing(folder, whole, persistent, lambda n: code)
 
 
-def test_dying_at_every_operation(folder, whole):
-    for n in range(1, operations(folder) + 1):
+@pytest.mark.parametrize("step", [2, pytest.param(1, marks=pytest.mark.soak)])
+def test_dying_at_every_operation(folder, whole, step):
+    for n in range(1, operations(folder) + 1, step):
         root = folder / "store"
 
         def work(root=root, n=n):
