@@ -29,9 +29,9 @@ class Cost:
     Attributes:
         size_px: side of the image.
         images_per_s: measured throughput.
-        input_px: side that the network takes, where it is known.
-        parameters: of that network.
-        macs: its multiply-adds.
+        input_px: side that the network takes, where it is known; the largest of several.
+        parameters: of that network, or of all that such a face goes through.
+        macs: their multiply-adds.
 
     """
 

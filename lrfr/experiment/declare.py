@@ -79,11 +79,17 @@ class Common:
 @checked(frozen=True, config=_STRICT)
 class Route:
     """One ``route`` line: a model made of others, by size of the face in px; every seed-less name means the
-    first seed.
+    first seed. Several names share a size; ``fit`` is the view on which their weights are fitted.
     """
 
-    at: dict[int, str]
+    at: dict[int, str | list[str]]
     rest: str
+    fit: str | None = None
+
+    def members(self) -> list[tuple[int, str]]:
+        """Return size and name of every member but the rest."""
+        several = {side: [given] if isinstance(given, str) else given for side, given in self.at.items()}
+        return [(side, name) for side, names in several.items() for name in names]
 
 
 @checked(frozen=True, config=_STRICT)
@@ -249,7 +255,9 @@ def _check_names(document: Document, experiment: Declaration) -> None:
             )
         seen.add(name)
     for name, route in experiment.routes.items():
-        for place, used in [(("at", side), used) for side, used in route.at.items()] + [
+        if route.fit is not None:
+            _known(document, route.fit, experiment.views, "view", ("routes", name, "fit"))
+        for place, used in [(("at", side), used) for side, used in route.members()] + [
             (("rest",), route.rest)
         ]:
             _known(document, used, seen, "given model, import or training", ("routes", name, *place))

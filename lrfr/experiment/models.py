@@ -173,8 +173,8 @@ def load_plugin(name: str, folder: Path | None = None) -> Embedder:
 def _from_path(
     path: Path, needs: str, device: str, name: str | None, changes: Mapping[str, str]
 ) -> Recognizer:
-    from lrfr.train.weights.export_routes import is_exported, load_routes
-    from lrfr.train.weights.router import is_router
+    from lrfr.train.weights.routes.export_routes import is_exported, load_routes
+    from lrfr.train.weights.routes.router import is_router
 
     ours = not is_foreign(path) and not is_exported(path) and not is_router(path)
     if ours:
@@ -194,13 +194,14 @@ def _from_path(
 
 
 def _from_routes(path: Path, device: str, name: str | None, changes: Mapping[str, str]) -> Recognizer:
-    from lrfr.train.weights.router import load_router
+    from lrfr.train.weights.routes.router import load_router
 
     embed, members, digest = load_router(path, device, changes)
-    parents = {
-        "larger" if member.up_to_px is None else f"up to {member.up_to_px} px": member.digest
-        for member in members
-    }
+    parents: dict[str, str] = {}
+    for member in members:
+        place = "larger" if member.up_to_px is None else f"up to {member.up_to_px} px"
+        place += "" if member.weight == 1 else f", {member.weight:.3g} of it ({len(parents) + 1})"
+        parents[place] = member.digest
     model = Model(
         name or " ".join([path.name, *changes.values()]),
         "router",

@@ -258,6 +258,7 @@ def _fit(plan: Plan, dataset: PairDataset, run_dir: Path, options: FitOptions, h
             for variant in dataset.view.variants
         ),
     )
+    dataset = dataset.with_lr_side(recipe.make().lr_px)
     parents = {role: parent_nets(parent, options.world.device) for role, parent in plan.parents.items()}
     settings = dataclasses.replace(recipe.settings, threads=record.threads)
     wanted = wanted_columns(settings, plan.parents, record.identity.parents)

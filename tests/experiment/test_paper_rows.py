@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from lrfr.train.weights.router import write_routes
 from pydantic import TypeAdapter
 
 from lrfr.cli.main import cli
@@ -24,7 +25,6 @@ from lrfr.train.backbones.branched import select_branch
 from lrfr.train.methods.table import METHODS
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.model_identity import ModelIdentity
-from lrfr.train.weights.router import write_routes
 from tests.eval.test_published import result as one_result
 
 ROOT = Path(__file__).parents[2]

@@ -62,7 +62,8 @@ def of_method(name, changes):
 def of_backbone(name):
     torch.manual_seed(0)
     net = BACKBONES[name]().eval()
-    x = batch(2, 32 if "digit" in name else 112).as_float().hr_bchw
+    side = getattr(BACKBONES[name].layout, "side_px", 32 if "digit" in name else 112)
+    x = batch(2, side).as_float().hr_bchw
     with torch.no_grad():
         found = net.run(x)
     return {"embedding": of_tensor(found.embedding_bd), "taps": [of_tensor(tap) for tap in found.taps]}
@@ -126,7 +127,8 @@ def golden():
     """Return {part: [revision, value]} of this tree; a layout and a default are values too."""
     found = {}
     presets = {name: preset for name, preset in BACKBONES.items() if isinstance(preset, Preset)}
-    quick = [name for name in presets if "tiny" in name or name in ("mobilefacenet-small", "digit-resnet20")]
+    slim = ("mobilefacenet-small", "digit-resnet20", "small-cnn-7")
+    quick = [name for name in presets if "tiny" in name or name in slim]
     for label, (name, changes) in VARIANTS.items():
         found[f"method {label}"] = [METHODS[name].revision, of_method(name, changes)]
     for name, kind in METHODS.items():

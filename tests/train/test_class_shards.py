@@ -29,8 +29,9 @@ CASES = {
     "catface step 2, all": ("catface", {"step": 2, "train_backbone": True}),
     "catface hr": ("catface", {"cls_on": "hr"}),
 }
-# drop-out draws for each process, and triplets are of the faces of one: only sharding changes nothing there
-OWN_DRAWS = {"octuplet", "maug"}
+# drop-out draws for each process, and triplets and contrasts are of the faces of one: only sharding changes nothing there
+OWN_DRAWS = {"octuplet", "maug", "function-matching"}
+NO_HEAD = {"octuplet", "function-matching"}
 
 
 def steps(case, world, *, shard, labels):
@@ -52,7 +53,7 @@ def every(world):
     found = {}
     for case in CASES:
         for shard in (False, True):
-            if not (shard and CASES[case][0] == "octuplet"):
+            if not (shard and CASES[case][0] in NO_HEAD):
                 found[f"{case}|{shard}"] = steps(case, world, shard=shard, labels=LABELS.tolist())
     return found
 

@@ -16,10 +16,10 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.eval.results import Model, Result, pack
 from lrfr.experiment.steps.export_here import export_here, threshold_rows
 from lrfr.train.weights.export_model import export
-from lrfr.train.weights.export_routes import export_routes
 from lrfr.train.weights.int8 import calibration_faces
 from lrfr.train.weights.load_model import load_model
-from lrfr.train.weights.router import write_routes
+from lrfr.train.weights.routes.export_routes import export_routes
+from lrfr.train.weights.routes.router import write_routes
 from tests.train.test_export import write_checkpoint
 
 pytest.importorskip("onnxruntime")

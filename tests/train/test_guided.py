@@ -13,8 +13,8 @@ from lrfr.degrade.style.magnitude import IdentityRange
 from lrfr.degrade.style.weight_files import save_weights
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.heads.margins import HeadSpec
+from lrfr.train.losses.draws import normals
 from lrfr.train.methods.baseline import Baseline
-from lrfr.train.methods.draws import normals
 from lrfr.train.methods.guided import GuidedSpec, chosen_rows, evaluating, guided_styles, restyle
 
 LAYOUT = Layout(dim=4, n_res=1, n_basis=3, latent=8, residual=True)

@@ -20,7 +20,7 @@ from lrfr.train.weights.export_model import export
 from lrfr.train.weights.import_weights import import_weights
 from lrfr.train.weights.load_model import load_model
 from lrfr.train.weights.model_identity import ModelIdentity
-from lrfr.train.weights.router import write_routes
+from lrfr.train.weights.routes.router import write_routes
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_every_method_takes_a_step(label, labels, shard):
         run = Run(method, nets, settings, World())
         losses = run.step(replace(batch(), label_b=torch.tensor(labels)), 0, 1e-3)
     except SpecError as error:
-        assert shard and name == "octuplet" and "this method has none" in str(error)
+        assert shard and name in {"octuplet", "function-matching"} and "this method has none" in str(error)
         return
     assert all(torch.isfinite(value) for value in losses.values()), losses
     if max(labels) < 0:

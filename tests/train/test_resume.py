@@ -54,6 +54,11 @@ CASES = {
     "maug": ("maug", ["flip=independent"], {}),
     "catface": ("catface", [], {}),
     "catface2": ("catface", ["step=2"], {"step1": "catface"}),
+    "function-matching": (
+        "function-matching",
+        ["contrast_queue=12", "progressive_steps=4", "norm_power=0.5", "ema_decay=0.9"],
+        {"teacher": "baseline"},
+    ),
     "octuplet": ("octuplet", ["images_per_id=4"], {"init": "baseline"}),
 }
 STYLE = {"steps": 6, "save_every": 1}

@@ -7,11 +7,13 @@ from click.testing import CliRunner
 from lrfr.cli.train.weights import route_command
 from lrfr.core.errors import DataError, SpecError
 from lrfr.experiment.models import open_recognizer
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train import checkpoint
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.load_nets import load_embedder
 from lrfr.train.weights.model_identity import ModelIdentity
-from lrfr.train.weights.router import Choice, Router, load_router, write_routes
+from lrfr.train.weights.routes.route_weights import fit_route
+from lrfr.train.weights.routes.router import Choice, Router, load_router, read_routes, write_routes
 
 
 class Constant:
@@ -75,9 +77,31 @@ def test_a_member_that_changed_is_refused(tmp_path):
         load_router(tmp_path / "routed")
 
 
+def test_runs_of_one_side_share_it_by_their_weights_also_after_a_move(tmp_path):
+    for seed, name in enumerate("abc"):
+        save(tmp_path / "runs" / name, seed)
+    runs = [(20, tmp_path / "runs/a"), (None, tmp_path / "runs/c"), (20, tmp_path / "runs/b")]
+    even = write_routes(tmp_path / "runs/even", runs)
+    assert even != write_routes(tmp_path / "runs/routed", runs, {20: (3, 1)})
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    embed, members, _ = load_router(tmp_path / "moved/routed")
+    assert [(member.up_to_px, member.weight) for member in members] == [(20, 0.75), (20, 0.25), (None, 1)]
+    images = [face(14, 14), face(9, 9)]
+    rows = [load_embedder(tmp_path / "moved" / name)(images) for name in "ab"]
+    unit = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in rows]
+    assert np.allclose(embed(images), 0.75 * unit[0] + 0.25 * unit[1], atol=1e-6)
+    model = open_recognizer(tmp_path / "moved/routed").model
+    assert list(model.parents) == ["up to 20 px, 0.75 of it (1)", "up to 20 px, 0.25 of it (2)", "larger"]
+    for wrong in ((1,), (1, -1), (0, 0)):
+        with pytest.raises(SpecError, match="need as many weights"):
+            write_routes(
+                tmp_path / "moved/x", [(s, tmp_path / "moved" / p.name) for s, p in runs], {20: wrong}
+            )
+
+
 @pytest.mark.parametrize("sides", [[20], [20, 20, None], [None, None]])
 def test_routes_that_cannot_work(tmp_path, sides):
-    with pytest.raises(SpecError, match="different sides"):
+    with pytest.raises(SpecError, match="different runs a side"):
         write_routes(tmp_path / "routed", [(side, tmp_path) for side in sides])
 
 
@@ -126,3 +150,17 @@ def test_the_rule_is_kept_with_the_routes_and_may_be_changed_when_measured(tmp_p
     for changes, words in (({"rule": "up"}, "rule 'up'"), ({"side": "max"}, "can set indicator, rule")):
         with pytest.raises(SpecError, match=words):
             open_recognizer(tmp_path / "plain", changes=changes)
+
+
+def test_weights_are_fitted_on_a_view_and_written(tmp_path, store):
+    for seed, name in enumerate("abc"):
+        save(tmp_path / name, seed)
+    words = ["--at", f"14={tmp_path / 'a'}", "--at", f"14={tmp_path / 'b'}", "--rest", str(tmp_path / "c")]
+    words += ["--store", str(store), "--fit-view", "default", "--out", str(tmp_path / "routed")]
+    answer = CliRunner().invoke(route_command, words)
+    assert answer.exit_code == 0, answer.output
+    members = read_routes(tmp_path / "routed").members
+    fitted = fit_route(PairDataset(store), 14, [tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+    assert [member.weight for member in members[:-1]] == [weight for weight in fitted.weights if weight]
+    answer = CliRunner().invoke(route_command, [*words, "--weights", "7=1,2"])
+    assert isinstance(answer.exception, SpecError | SystemExit) and answer.exit_code != 0

@@ -13,7 +13,7 @@ from lrfr.core.errors import DataError, SpecError
 from lrfr.core.image import encode_png
 from lrfr.degrade.spec.model import load_spec
 from lrfr.degrade.style.magnitude import IdentityRange
-from lrfr.train.methods import draws
+from lrfr.train.losses import draws
 from lrfr.train.style import image_sets
 from lrfr.train.style.discriminator import Discriminator, accuracy, least_squares, scale_sizes
 from lrfr.train.style.identity_cost import distances

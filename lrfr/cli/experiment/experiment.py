@@ -25,13 +25,14 @@ _ADDRESS = "Address of a running Ray cluster ('auto' finds one); its nodes share
 @click.argument("file", metavar="FILE.yaml")
 @opt.path("--folder", help="Folder to work in [default: the experiment's name].")
 @opt.many("--place", "places", metavar="NAME=PATH", text=_PLACE)
+@opt.path("--teacher", help="Short for --place teacher=PATH.")
 @opt.flag("--embedded", text=_EMBEDDED)
 @opt.plan("Show the steps and time estimates; write nothing.")
 @opt.count("--jobs", default=1, help=_JOBS)
 @opt.flag("--ray", text=_RAY)
 @opt.option("--ray-address", help=_ADDRESS)
 def experiment(
-    out: Output, file: str, folder: Path | None, only_plan: bool, **given: Any
+    out: Output, file: str, folder: Path | None, only_plan: bool, teacher: Path | None, **given: Any
 ) -> dict[str, object]:
     """Run a declared comparison as a resumable plan and write one report.
 
@@ -44,11 +45,13 @@ def experiment(
       lrfr experiment demo --plan
       lrfr experiment my-comparison.yaml --folder results/my-comparison
       lrfr experiment lrfr-five --place faces=/data/faces --jobs 2
+      lrfr experiment small-faces --place faces=/data/faces --teacher model.onnx --jobs 2
       lrfr experiment lrfr-five --embedded --jobs 2 --ray
     """
     from lrfr.experiment.experiment import Experiment
 
-    words = opt.two_sides(given.pop("places"), "--place", "NAME=PATH", "faces=/data/faces")
+    named = (*given.pop("places"), *([f"teacher={teacher}"] if teacher else []))
+    words = opt.two_sides(named, "--place", "NAME=PATH", "faces=/data/faces")
     places = {name: str(Path(path).absolute()) for name, path in words.items()}
     declared = Experiment.load(file, folder, places=places, embedded=given.pop("embedded"))
     if only_plan:

@@ -114,44 +114,44 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
     return said
 
 
-@command("route", short_help="Make one model of several: each face to the one for its size.")
+@command("route", short_help="Make one model of several: each face to those for its size.")
 @opt.many("--at", "small", metavar="PX=RUN", text="This run takes faces up to PX; repeatable.")
 @opt.path("--rest", required=True, help="The run that takes all larger faces.")
 @opt.choice("--indicator", of="max min avg", default="max", help="Side that stands for a face.")
 @opt.choice("--rule", of="ceil near floor", default="ceil", help="PX not below it, nearest, not above.")
+@opt.many("--weights", metavar="PX=W,W", text="Weights of the runs that share PX, in their order.")
+@opt.option("--fit-view", help="Fit those weights on this view: people whom no run was trained on.")
+@opt.store("With --fit-view: folder of the store.")
 @opt.path("--out", "target", default="runs/routed", help="Folder to write.")
 @opt.dry_run("Write nothing: say what would be made.")
 def route_command(
     out: Output, small: tuple[str, ...], rest: Path, target: Path, **given: Any
 ) -> dict[str, object]:
-    """Make one model of several: each face goes to the run for its larger side, or by another rule.
+    """Make one model of several: each face goes to the run for its larger side, or by another rule; runs that
+    share a side are averaged.
 
     The runs must embed into one space to be compared with each other: a teacher and students that were taught
-    its embeddings do. The result is evaluated like a checkpoint.
+    its embeddings do. The result is evaluated like a checkpoint. An ONNX file may be a run, too.
 
     \b
     Examples:
       lrfr route --at 28=runs/student --rest runs/teacher
       lrfr route --at 10=runs/tiny-faces --at 28=runs/small-faces --rest runs/teacher --out runs/routed
       lrfr route --at 14=runs/small --rest runs/teacher --indicator min --rule near
+      lrfr route --at 14=runs/a --at 14=runs/b --weights 14=0.6,0.4 --rest runs/teacher
+      lrfr route --at 14=runs/a --at 14=runs/b --fit-view held-out --rest teacher.onnx
       lrfr eval runs/routed
       lrfr eval runs/routed --set rule=floor
     """
-    runs = [*(_route(word) for word in small), (None, rest)]
+    from lrfr.experiment.steps.route_here import route_here, spoken_routes
+
+    routes = spoken_routes(small, rest, given["weights"], (given["indicator"], given["rule"]))
     if given["dry_run"]:
-        parts = (f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in runs)
+        parts = (f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in routes.runs)
         out.say(f"would write {target}: {', '.join(parts)}")
         return {"folder": str(target), "digest": None}
-    from lrfr.train.weights.router import Choice, write_routes
-
-    digest = write_routes(target, runs, Choice(given["indicator"], given["rule"]))
-    out.say(f"{target}: {len(runs)} members, routes {digest[:12]}")
+    done = route_here(target, routes, given["store"], given["fit_view"])
+    out.lines(done.lines())
+    out.say(f"{target}: {len(routes.runs)} members, routes {done.digest[:12]}")
     out.next_step("lrfr", "eval", target)
-    return {"folder": str(target), "digest": digest}
-
-
-def _route(word: str) -> tuple[int | None, Path]:
-    side, _, run = word.partition("=")
-    if not side.isdecimal() or not run or int(side) < 1:
-        raise SpecError(f"--at takes PX=RUN, got '{word}'", hint="--at 20=runs/student")
-    return int(side), Path(run)
+    return done.as_json()

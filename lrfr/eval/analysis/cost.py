@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,17 +59,27 @@ def measure(embed: Embedder, sizes_px: Sequence[int]) -> tuple[Cost, ...]:
     """Return one row per size: throughput of any embedder; parameters and multiply-adds where it says which
     network runs.
 
-    An embedder says so by ``route(height, width) -> (input side, network)``, as those of checkpoints do.
+    An embedder says so by ``route(height, width) -> (input side, network)``, as those of checkpoints do, or
+    by ``routes(height, width)``, a list of those, whose costs are added.
     """
     return tuple(_one(embed, size) for size in sizes_px)
 
 
-def _one(embed: Embedder, size_px: int) -> Cost:
-    speed = throughput(embed, size_px)
-    route = getattr(embed, "route", None)
-    if route is None:
-        return Cost(size_px, speed)
-    side, net = route(size_px, size_px)
-    if not hasattr(net, "parameters"):
-        return Cost(size_px, speed)
-    return Cost(size_px, speed, side, count_parameters(net), count_macs(net, side))
+def _one(embed: Embedder, size: int) -> Cost:
+    speed = throughput(embed, size)
+    found = _networks(embed, size)
+    if not found or not all(hasattr(net, "parameters") for _, net in found):
+        return Cost(size, speed)
+    macs = sum(count_macs(net, side) for side, net in found)
+    parameters = sum(count_parameters(net) for net in {id(net): net for _, net in found}.values())
+    return Cost(size, speed, max(side for side, _ in found), parameters, macs)
+
+
+def _networks(embed: Embedder, size: int) -> list[tuple[int, Any]]:
+    """Return input side and network of everything that a face of this size goes through."""
+    for name in ("routes", "route"):
+        ask = getattr(embed, name, None)
+        if ask is not None:
+            answer = ask(size, size)
+            return list(answer) if name == "routes" else [answer]
+    return []

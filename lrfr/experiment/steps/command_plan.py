@@ -119,11 +119,15 @@ def _training_steps(name: str, training: Training, experiment: Declaration) -> l
 def _route_step(name: str, experiment: Declaration) -> Step:
     route = experiment.routes[name]
     words = [
-        word for side, used in route.at.items() for word in ("--at", f"{side}={_place(used, experiment)}")
+        word for side, used in route.members() for word in ("--at", f"{side}={_place(used, experiment)}")
     ]
+    words += ["--fit-view", route.fit] if route.fit is not None else []
     argv = ("route", *words, "--rest", _place(route.rest, experiment), "--out", f"runs/{name}")
-    members = (*route.at.values(), route.rest)
-    return Step(f"route-{name}", argv, tuple(step for used in members for step in _maker(used, experiment)))
+    members = (*(used for _, used in route.members()), route.rest)
+    needs = [step for used in members for step in _maker(used, experiment)]
+    if route.fit is not None and experiment.views[route.fit].store is None:
+        needs.append(f"pairs-{route.fit}")
+    return Step(f"route-{name}", argv, tuple(dict.fromkeys(needs)))
 
 
 def _evaluation_steps(name: str, evaluation: Evaluation, experiment: Declaration) -> list[Step]:

@@ -13,9 +13,9 @@ from lrfr.eval.results import Result, unpack
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.checkpoint import resolve
 from lrfr.train.weights.export_model import export, headline
-from lrfr.train.weights.export_routes import export_routes
 from lrfr.train.weights.int8 import calibration_faces
-from lrfr.train.weights.router import is_router
+from lrfr.train.weights.routes.export_routes import export_routes
+from lrfr.train.weights.routes.router import is_router
 
 RATES = (0.1, 0.01, 0.001, 0.0001)
 

@@ -44,7 +44,7 @@ class Batch:
     Attributes:
         hr_bchw: uint8 ``[B, 3, S, S]`` RGB.
         lr_bchw: uint8 ``[B, 3, S, S]`` RGB, upsampled as the spec says (equal to ``hr_bchw`` in a view
-            without variants).
+            without variants), or of the side that :meth:`PairDataset.with_lr_side` was told.
         size_px_b: int64 ``[B]``, native side of the LR image.
         label_b: int64 ``[B]``, 0 .. num_classes - 1; -1 for no identity.
         attributes_ba: int8 ``[B, A]``, 1, 0 or -1 for unknown.

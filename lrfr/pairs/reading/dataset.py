@@ -119,6 +119,15 @@ class PairDataset(Dataset[PairItem]):
         wider._columns = {**self._columns, **{name: self.column(name) for name in names}}
         return wider
 
+    def with_lr_side(self, side_px: int) -> PairDataset:
+        """Return this dataset with LR faces of another side than the HR faces', for networks that take small
+        faces as they are: what lies at that side in the store is not touched, the rest is resized by the
+        filter of its spec. 0 is the side of the HR faces.
+        """
+        other = copy.copy(self)
+        other.reader = replace(self.reader, lr_px=as_count(side_px, "side_px"))
+        return other
+
     @property
     def place(self) -> StoreFiles:
         """The store."""

@@ -58,6 +58,12 @@ class PairReader:
     lr: list[ShardSet]
     rows: NDArray[np.int64]
     size_px: int
+    lr_px: int = 0
+
+    @property
+    def lr_side(self) -> int:
+        """Side of the LR faces that are read."""
+        return (self.lr_px or self.size_px) if self.lr else self.size_px
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
@@ -87,7 +93,9 @@ class PairReader:
             hr[index] = image
         if not self.lr:
             return Images(hr, hr, np.full(len(rows), self.size_px, np.int64))
-        images = Images(hr, np.empty_like(hr) if lr is None else lr, np.empty(len(rows), np.int64))
+        if lr is None:
+            lr = np.empty((len(rows), self.lr_side, self.lr_side, 3), np.uint8)
+        images = Images(hr, lr, np.empty(len(rows), np.int64))
         self._read_lr(positions, epoch, images)
         return images
 
@@ -154,7 +162,7 @@ def open_parts(store: StoreFiles, view: View, verify: str = "always") -> tuple[S
 def _upsample(
     images: list[NDArray[np.uint8]], up: Up, result: NDArray[np.uint8], members: NDArray[np.int64]
 ) -> None:
-    """Resize to the HR size into ``result[members]``, all images of one size in one call."""
+    """Resize to the side of the result into ``result[members]``, all images of one size in one call."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, image in enumerate(images):
         groups.setdefault(image.shape, []).append(index)

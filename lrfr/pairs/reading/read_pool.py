@@ -76,28 +76,31 @@ class Slots:
     Attributes:
         memory: of all.
         batch: most faces of a batch.
-        side: of the images in pixels.
-        with_lr: whether LR is another image than HR.
+        side: of the HR images in pixels.
+        lr_side: of the LR images; 0 where LR is no other image than HR.
 
     """
 
     memory: SharedMemory
     batch: int
     side: int
-    with_lr: bool
+    lr_side: int
 
     @classmethod
     def of(cls, reader: PairReader, batch: int) -> Slots:
         """Return slots for batches of a view."""
-        with_lr, side = bool(reader.lr), reader.size_px
-        size = SLOTS * (1 + with_lr) * batch * side * side * 3
-        return cls(SharedMemory(size), batch, side, with_lr)
+        side, lr_side = reader.size_px, reader.lr_side if reader.lr else 0
+        size = SLOTS * batch * (side * side + lr_side * lr_side) * 3
+        return cls(SharedMemory(size), batch, side, lr_side)
 
     def images(self, slot: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return HR and LR of the first faces of a slot, uint8 ``[count, side, side, 3]`` each."""
-        shape = (SLOTS, 1 + self.with_lr, self.batch, self.side, self.side, 3)
-        both = np.frombuffer(self.memory.map, np.uint8).reshape(shape)[slot]
-        return both[0, :count], both[-1, :count]
+        one = np.frombuffer(self.memory.map, np.uint8).reshape(SLOTS, -1)[slot]
+        place = self.batch * self.side * self.side * 3
+        hr = one[:place].reshape(self.batch, self.side, self.side, 3)[:count]
+        if not self.lr_side:
+            return hr, hr
+        return hr, one[place:].reshape(self.batch, self.lr_side, self.lr_side, 3)[:count]
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ class ReadPool:
             slots = self._slots[index % workers]
             hr, lr = slots.images(index // workers % SLOTS, len(positions))
             own = hr.copy()
-            yield Images(own, lr.copy() if slots.with_lr else own, np.asarray(sizes, np.int64))
+            yield Images(own, lr.copy() if slots.lr_side else own, np.asarray(sizes, np.int64))
 
     def _say(self, worker: int, what: object) -> None:
         self.usable = False

@@ -87,6 +87,7 @@ SOURCES: Registry[Opener] = Registry(
             "packed.recordio", "RecordIOSource", "open_recordio", "train.rec or faces_emore/"
         ),
         "bin": _Opener("bin_file", "BinSource", example="lfw.bin"),
+        "mixup": _Opener("listed.mixup", "MixupSource", "open_mixup", "mixup:count=10000,of=folder:faces"),
         "lmdb": _Opener("packed.lmdb_folder", "LmdbFolderSource", example="faces.lmdb"),
         "arrays": _Opener("packed.arrays", "ArraySource", example="digits.npz"),
     },

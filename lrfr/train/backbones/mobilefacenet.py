@@ -6,7 +6,7 @@ large one there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -152,6 +152,17 @@ class MobileLayout:
     final_px: int = 7
 
 
+def _overlaps(old: int, new: int) -> Tensor:
+    """Return which share of each of ``old`` places in a row lies in each of ``new``, float ``[new, old]``."""
+    ends = torch.arange(new + 1) * (old / new)
+    starts = torch.arange(old, dtype=torch.float32)
+    return (torch.minimum(ends[1:, None], starts + 1) - torch.maximum(ends[:-1, None], starts)).clamp(min=0)
+
+
+# the only weight whose shape depends on the side of the input
+_TAIL = "features.layers.0.layers.0.weight"
+
+
 class MobileFaceNet(Backbone):
     """MobileFaceNet on [-1, 1] RGB.
 
@@ -188,6 +199,16 @@ class MobileFaceNet(Backbone):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def fitted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights of a MobileFaceNet for another input side with the kernel of the tail brought to
+        this one's last map, each weight to the places that its area covers, so that their sum stays.
+        """
+        kernel, own = state.get(_TAIL), self.state_dict()[_TAIL]
+        if kernel is None or kernel.shape == own.shape or kernel.shape[:2] != own.shape[:2]:
+            return dict(state)
+        shares = _overlaps(kernel.shape[-1], own.shape[-1]).to(kernel.device)
+        return {**state, _TAIL: shares @ kernel.float() @ shares.T}
 
     def plain_state(self) -> dict[str, Tensor]:
         """Return the weights with the input's scale and shift folded into the first layer, under the names of

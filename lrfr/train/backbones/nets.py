@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -37,6 +37,12 @@ class Backbone(nn.Module):
     def forward(self, x_bchw: Tensor) -> Tensor:
         """Return raw embeddings [B, D]."""
         return self.run(x_bchw, ()).embedding_bd
+
+    def fitted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return another network's weights as this one can start from: a network that has one for inputs of
+        other sides changes what depends on them.
+        """
+        return dict(state)
 
     def plain_state(self) -> dict[str, Tensor]:
         """Return the weights for programs that know the architecture and nothing of ours."""

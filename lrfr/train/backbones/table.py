@@ -17,9 +17,10 @@ from lrfr.train.backbones.mobilefacenet import MobileFaceNet, MobileLayout
 from lrfr.train.backbones.nets import Backbone
 from lrfr.train.backbones.resnet import Bottleneck, ResLayout, ResNet
 from lrfr.train.backbones.zoo.inception import InceptionLayout, InceptionResNet
+from lrfr.train.backbones.zoo.small_cnn import SmallCnn, SmallLayout
 from lrfr.train.backbones.zoo.vit import Vit, VitLayout
 
-Layout = IResLayout | ResLayout | MobileLayout | VitLayout | InceptionLayout
+Layout = IResLayout | ResLayout | MobileLayout | VitLayout | InceptionLayout | SmallLayout
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,14 @@ class Preset:
 
     """
 
-    net: type[IResNet] | type[ResNet] | type[MobileFaceNet] | type[Vit] | type[InceptionResNet]
+    net: (
+        type[IResNet]
+        | type[ResNet]
+        | type[MobileFaceNet]
+        | type[Vit]
+        | type[InceptionResNet]
+        | type[SmallCnn]
+    )
     layout: Layout
     help: str = ""
 
@@ -111,6 +119,31 @@ def _vits() -> dict[str, Preset]:
     return {name: Preset(Vit, layout, about) for name, (layout, about) in layouts.items()}
 
 
+def _small() -> dict[str, Preset]:
+    """Return the networks for small faces by their side, and MobileFaceNets whose maps are halved or
+    quartered.
+    """
+    seven = SmallLayout()
+    fourteen = SmallLayout(14, (96, 96, 192, 192), (1, 1, 2, 1))
+    layouts = {
+        "small-cnn": fourteen,
+        "small-cnn-7": seven,
+        "small-cnn-14": fourteen,
+        "small-cnn-28": SmallLayout(28, (48, 96, 192, 192), (2, 1, 2, 1)),
+        "small-cnn-7-large": SmallLayout(7, (256,) * 4, (1,) * 4, (2,) * 4),
+        "small-cnn-14-large": SmallLayout(14, (192, 192, 384, 384), (1, 1, 2, 1), (2, 3, 4, 2)),
+        "small-cnn-28-large": SmallLayout(28, (96, 192, 384, 384), (2, 1, 2, 1), (2, 4, 6, 3)),
+    }
+    about = "small faces as they are, {} px"
+    found = {name: Preset(SmallCnn, one, about.format(one.side_px)) for name, one in layouts.items()}
+    for side, final_px in {56: 4, 28: 2}.items():
+        layout = MobileLayout(scale=1, final_px=final_px)
+        found[f"mobilefacenet-small-{side}"] = Preset(
+            MobileFaceNet, layout, f"MobileFaceNet, 1.2 M, at {side} px"
+        )
+    return found
+
+
 def _tiny(about: str, **fields: Any) -> Preset:
     return Preset(IResNet, replace(_TINY, **fields), about)
 
@@ -150,6 +183,7 @@ BACKBONES = Backbones(
         **_irs("", "IR of AdaFace and CVLface"),
         **_irs("-se", "IR with squeeze and excitation", squeeze=True),
         **_vits(),
+        **_small(),
         "inception-resnet-v1": Preset(InceptionResNet, InceptionLayout(), "FaceNet's net, made for 160 px"),
         "lrfr-resnet34": Preset(ResNet, ResLayout((3, 4, 6, 3)), "ResNet of MAug on CASIA"),
         "lrfr-resnet50": Preset(ResNet, ResLayout((3, 4, 6, 3), Bottleneck), "ResNet of MAug on MS1M"),

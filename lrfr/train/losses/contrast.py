@@ -29,7 +29,16 @@ class TeacherQueue(nn.Module):
         self.register_buffer("identity_k", torch.zeros(size, dtype=torch.int64))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, student_bd: Tensor, teacher_bd: Tensor, identity_b: Tensor, scale: float) -> Tensor:
+    def forward(
+        self,
+        student_bd: Tensor,
+        teacher_bd: Tensor,
+        identity_b: Tensor,
+        scale: float,
+        *,
+        limit: float = 1.0,
+        weight_b: Tensor | None = None,
+    ) -> Tensor:
         """Add the teacher's batch to the queue and return the batch mean of InfoNCE (van den Oord et al.,
         2018).
 
@@ -42,6 +51,9 @@ class TeacherQueue(nn.Module):
             teacher_bd: teacher's embeddings of the same faces in HR, of any norm.
             identity_b: their labels.
             scale: s, the inverse temperature.
+            limit: entries whose cosine with the teacher's embedding of face i is above it are no others of
+                i: for faces whose identity nobody knows, and mixes of faces. 1 asks only the identities.
+            weight_b: weight of every face in the mean; None weighs all alike.
 
         Raises:
             SpecError: the batch is larger than the queue.
@@ -54,11 +66,14 @@ class TeacherQueue(nn.Module):
         own_bk = (identity_b[:, None] == self.identity_k) & (identity_b >= 0)[:, None] | (
             places_b[:, None] == places_k
         )
+        if limit < 1:
+            own_bk = own_bk | (teacher_bd @ self.emb_kd.T > limit)
         others_bk = (student_bd @ self.emb_kd.T).masked_fill(
             own_bk | (places_k >= self.pushed), float("-inf")
         )
         logits = scale * torch.cat([(student_bd * teacher_bd).sum(1, keepdim=True), others_bk], 1)
-        return F.cross_entropy(logits, torch.zeros_like(identity_b))
+        loss_b = F.cross_entropy(logits, torch.zeros_like(identity_b), reduction="none")
+        return loss_b.mean() if weight_b is None else (loss_b * weight_b).sum() / weight_b.sum()
 
     def _push(self, teacher_bd: Tensor, identity_b: Tensor) -> Tensor:
         """Write a batch and return its places."""

@@ -91,6 +91,11 @@ class Method:
         return True
 
     @property
+    def lr_px(self) -> int:
+        """The side at which the losses want the LR faces; 0 for that of the HR faces."""
+        return 0
+
+    @property
     def published(self) -> str | None:
         """The name that the papers' tables have for these options, where it is not the method's own."""
         return None
@@ -171,6 +176,7 @@ def start_from(nets: Nets, init: Nets | None) -> None:
         return
     state = init["net"].state_dict()
     adopt_shifts(nets["net"], state)
-    nets["net"].load_state_dict(state)
+    fitted = getattr(nets["net"], "fitted", dict)  # networks of branches have none
+    nets["net"].load_state_dict(fitted(state))
     if "head" in init and "head" in nets and init["head"].weight.shape == nets["head"].weight.shape:
         nets["head"].load_state_dict(init["head"].state_dict(), strict=False)

@@ -23,7 +23,7 @@ from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import find_weights, read_weights
 from lrfr.degrade.style.weight_files import cached_weights
 from lrfr.train.heads.margins import rows_cost_nothing
-from lrfr.train.methods.draws import normals, onto
+from lrfr.train.losses.draws import normals, onto
 
 LossOf = Callable[[Tensor, Tensor], Tensor]
 """Faces ``[B, 3, H, W]`` and labels ``[B]`` to the scalar recognition loss."""

@@ -27,6 +27,7 @@ METHODS: Registry[type[Method]] = Registry(
         "maug": "lrfr.train.methods.maug:Maug",
         "catface": "lrfr.train.methods.catface:CatFace",
         "qualnet": "lrfr.train.methods.qualnet:QualNet",
+        "function-matching": "lrfr.train.methods.function_matching:FunctionMatching",
         "octuplet": "lrfr.train.methods.octuplet:Octuplet",
     },
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.magnitude import IdentityCurve, IdentityRange
-from lrfr.train.methods.draws import normals
+from lrfr.train.losses.draws import normals
 from lrfr.train.style.recognizer import Recognizer, identity_distance
 
 NORMS = tuple(0.5 * step for step in range(13))

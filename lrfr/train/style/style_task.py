@@ -19,8 +19,8 @@ from lrfr.degrade.style.generator_card import Card
 from lrfr.degrade.style.weight_files import load_weights, pack, save_weights, unpack
 from lrfr.train.backbones.net_embedder import to_input
 from lrfr.train.engine.task import Sight, Task
+from lrfr.train.losses.draws import onto, rows
 from lrfr.train.methods.base import Losses
-from lrfr.train.methods.draws import onto, rows
 from lrfr.train.style.identity_cost import Acceptance, accept, measure_curve
 from lrfr.train.style.image_sets import ImageSet
 from lrfr.train.style.recognizer import Recognizer

@@ -15,8 +15,8 @@ from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.train.backbones.nets import Nets
 from lrfr.train.engine.distributed import Objective, World, data_parallel
 from lrfr.train.engine.state import RunState
+from lrfr.train.losses.draws import normals, onto, styles
 from lrfr.train.methods.base import Losses
-from lrfr.train.methods.draws import normals, onto, styles
 from lrfr.train.style.discriminator import Discriminator, accuracy, least_squares
 from lrfr.train.style.recognizer import Recognizer, identity_distance
 from lrfr.train.style.settings import CfsmSettings

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.errors import as_path, check_flags, check_kind
-from lrfr.train.weights.export_routes import is_exported, load_routes
 from lrfr.train.weights.foreign.foreign_file import foreign_file, is_foreign
 from lrfr.train.weights.foreign.input_contract import Stated
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.load_nets import load_embedder
-from lrfr.train.weights.router import is_router, load_router
+from lrfr.train.weights.routes.export_routes import is_exported, load_routes
+from lrfr.train.weights.routes.router import is_router, load_router
 
 
 def load_model(

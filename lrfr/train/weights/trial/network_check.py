@@ -28,7 +28,7 @@ from lrfr.train.weights.trial.structure import misfits, structure_of
 
 _LOADING = "loading state_dict"
 _WRONG = (RuntimeError, KeyError, IndexError, ValueError, AssertionError)
-_SIDES_PX = (16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 224)
+_SIDES_PX = (7, 14, 16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 224)
 
 
 def check_networks(recipe: Recipe, given: Mapping[str, Parent], dataset: PairDataset) -> None:
@@ -76,7 +76,7 @@ def check_networks(recipe: Recipe, given: Mapping[str, Parent], dataset: PairDat
         except LrfrError:
             raise
         except _WRONG as error:
-            _check_sides(method, recipe, nets, dataset.size_px)
+            _check_sides(method, recipe, nets, method.lr_px or dataset.size_px)
             if recipe.settings.batch_size == 1:
                 raise SpecError(
                     f"{method.backbone} cannot be trained on one face at a time: {_reason(error)}",
@@ -97,7 +97,7 @@ class _Trial:
 
     def run(self, method: Method, nets: Nets) -> None:
         """Build the networks into ``nets``, and go through losses and an embedding."""
-        dataset = self.dataset
+        dataset = self.dataset.with_lr_side(method.lr_px)
         nets.update(dict(method.build(self.classes, self.parents, self.names).items()))
         _without_maps(self.recipe, nets, self.parents)
         method.train_mode(nets)

@@ -1,9 +1,9 @@
-"""Several recognizers behind one door: a face goes to the one for its size (the routing of BTNet, for any
-checkpoints).
+"""Several recognizers behind one door: a face goes to those for its size (the routing of BTNet, for any
+checkpoints and ONNX files).
 
-``routes.json`` in a folder names the members, each with its largest side and the digest of its checkpoint.
-Their embeddings must live in one space to be compared: students that were taught by the member for large
-faces do.
+``routes.json`` in a folder names the members, each with its largest side, the digest of its checkpoint or
+file and, where several share a side, its weight. Their embeddings must live in one space to be compared:
+students that were taught by the member for large faces do.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import make_folder, read_sealed, seal, write_atomic
 from lrfr.core.image import ImageU8
 from lrfr.train.backbones.branched import Indicator, Rule, select_branch
-from lrfr.train.checkpoint import digest_of, resolve
+from lrfr.train.checkpoint import resolve
+from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_foreign
+from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.load_nets import load_embedder
+from lrfr.train.weights.parent_files import Parent, parent_digest
+from lrfr.train.weights.routes.blend import Blend, routes_of
 
 FILE = "routes.json"
 _REST_PX = 112
@@ -36,14 +40,16 @@ class Member:
 
     Attributes:
         up_to_px: the largest side that it takes; None takes every larger face.
-        checkpoint: its checkpoint folder.
-        digest: of that checkpoint.
+        checkpoint: its checkpoint folder, or the file of a foreign model.
+        digest: of that.
+        weight: its share where several take the same faces; 1 alone.
 
     """
 
     up_to_px: int | None
     checkpoint: Path
     digest: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,36 +96,70 @@ class Routes:
     digest: str
 
 
-def write_routes(folder: Path, runs: Sequence[tuple[int | None, Path]], choice: Choice | None = None) -> str:
-    """Write the routes of ``runs``, pairs of (largest side in px, checkpoint or run), and return their
-    digest.
+def write_routes(
+    folder: Path,
+    runs: Sequence[tuple[int | None, Path]],
+    weights: Mapping[int, Sequence[float]] | None = None,
+    choice: Choice | None = None,
+) -> str:
+    """Write the routes of ``runs``, pairs of (largest side in px, checkpoint, run or ONNX file), and return
+    their digest.
+
+    Args:
+        folder: to write.
+        runs: several of one side are one member, the weighted sum of their unit embeddings.
+        weights: of those, by side, in their order; all alike where none are given.
+        choice: how a face chooses its side.
 
     Raises:
-        SpecError: not exactly one member for the rest, or one side twice.
+        SpecError: not exactly one member for the rest, one run twice for a side, or weights that do not fit.
         DataError: no checkpoint there, or damaged.
 
     """
     sides = [side for side, _ in runs]
-    if sides.count(None) != 1 or len(set(sides)) != len(sides):
+    if sides.count(None) != 1 or len(set(runs)) != len(runs):
         raise SpecError(
-            "routes need different sides and one member for all larger faces",
+            "routes need different runs a side and one member for all larger faces",
             hint="--at 20=runs/small --rest runs/large",
         )
-    ordered = sorted(runs, key=lambda item: (item[0] is None, item[0] or 0))
-    checkpoints = [(side, resolve(path)) for side, path in ordered]
-    members = [
-        {
-            "up_to_px": side,
-            "checkpoint": os.path.relpath(path, folder),
-            "digest": digest_of(path),
-        }
-        for side, path in checkpoints
-    ]
+    entries = []
+    for side in sorted({side for side in sides if side is not None}):
+        paths = [path for other, path in runs if other == side]
+        shares = _shares(side, len(paths), (weights or {}).get(side))
+        entries += [
+            _entry(folder, side, path, share) for path, share in zip(paths, shares, strict=True) if share
+        ]
+    entries.append(_entry(folder, None, next(path for side, path in runs if side is None), 1.0))
     make_folder(folder)
-    # a reader that knows no other choice must not take it for the usual one
-    told = {"schema": 2, "choice": vars(choice)} if choice and choice != Choice() else {"schema": 1}
-    write_atomic(folder / FILE, seal({**told, "members": members}), folder)
+    shared = any("weight" in entry for entry in entries)
+    # a reader that knows no other choice, and no weights, must not take it for the usual one
+    told: dict[str, object] = {"schema": 3 if shared else 1}
+    if choice and choice != Choice():
+        told = {"schema": 3 if shared else 2, "choice": vars(choice)}
+    write_atomic(folder / FILE, seal({**told, "members": entries}), folder)
     return str(read_sealed(folder / FILE)["digest"])
+
+
+def _shares(side: int, count: int, given: Sequence[float] | None) -> list[float]:
+    """Return weights whose sum is 1."""
+    found = [float(weight) for weight in given] if given is not None else [1.0] * count
+    if len(found) != count or not all(0 <= weight < float("inf") for weight in found) or not sum(found):
+        raise SpecError(f"{count} runs up to {side} px need as many weights of 0 or more, got {found}")
+    return [round(weight / sum(found), 6) for weight in found]
+
+
+def _entry(folder: Path, side: int | None, path: Path, share: float) -> dict[str, object]:
+    place = path if is_foreign(path) else resolve(path)
+    entry: dict[str, object] = {
+        "up_to_px": side,
+        "checkpoint": os.path.relpath(place, folder),
+        "digest": parent_digest(_opened(place)),
+    }
+    return entry if share == 1 else {**entry, "weight": share}
+
+
+def _opened(path: Path) -> Parent:
+    return ForeignFile(path) if is_foreign(path) else path
 
 
 def is_router(path: Path) -> bool:
@@ -135,14 +175,14 @@ def read_routes(folder: Path) -> Routes:
 
     """
     routes = read_sealed(folder / FILE)
-    if routes["schema"] not in {1, 2}:
+    if routes["schema"] not in {1, 2, 3}:
         raise DataError("routes of a later lrfr", file=str(folder / FILE), hint="upgrade lrfr")
     members = [
-        Member(entry["up_to_px"], folder / entry["checkpoint"], entry["digest"])
+        Member(entry["up_to_px"], folder / entry["checkpoint"], entry["digest"], entry.get("weight", 1.0))
         for entry in routes["members"]
     ]
     for member in members:
-        if digest_of(member.checkpoint) != member.digest:
+        if parent_digest(_opened(member.checkpoint)) != member.digest:
             raise DataError(
                 "this checkpoint has changed since the routes were written",
                 file=str(member.checkpoint),
@@ -173,10 +213,15 @@ class Router:
         return self._sides.index(chosen)
 
     def route(self, height: int, width: int) -> tuple[int, Any]:
-        """Return the input side and the network that takes such an image."""
-        embedder: Any = self.members[self.member(height, width)][1]
-        side_px, net = embedder.route(height, width)
-        return side_px, net if isinstance(net, nn.Module) else None
+        """Return the input side and the network that takes such an image; no network where several do, or
+        where it is a foreign file's.
+        """
+        found = self.routes(height, width)
+        return found[0][0], found[0][1] if len(found) == 1 else None
+
+    def routes(self, height: int, width: int) -> list[tuple[int, nn.Module | None]]:
+        """Return input side and network of everything that such an image goes through."""
+        return routes_of(self.members[self.member(height, width)][1], height, width)
 
     def __call__(self, images: Sequence[ImageU8]) -> NDArray[np.float32]:
         """Return raw embeddings float32 [N, D] in the order of ``images``."""
@@ -186,6 +231,11 @@ class Router:
             indices = np.flatnonzero(chosen == number).tolist()
             rows.update(zip(indices, self.members[number][1]([images[i] for i in indices]), strict=True))
         return np.stack([rows[index] for index in range(len(images))])
+
+
+def load_member(path: Path, device: str = "cpu") -> Embedder:
+    """Return the recognizer of a checkpoint, run or foreign file; the latter runs on the CPU."""
+    return ForeignEmbedder(ForeignFile(path)) if is_foreign(path) else load_embedder(path, device)
 
 
 def load_router(
@@ -200,5 +250,16 @@ def load_router(
 
     """
     routes = read_routes(folder)
-    opened = [(member.up_to_px, load_embedder(member.checkpoint, device)) for member in routes.members]
-    return Router(opened, routes.choice.changed(changes or {})), routes.members, routes.digest
+    grouped: dict[int | None, list[tuple[float, Embedder]]] = {}
+    for member in routes.members:
+        grouped.setdefault(member.up_to_px, []).append(
+            (member.weight, load_member(member.checkpoint, device))
+        )
+    return Router(joined(grouped), routes.choice.changed(changes or {})), routes.members, routes.digest
+
+
+def joined(
+    grouped: Mapping[int | None, Sequence[tuple[float, Embedder]]],
+) -> list[tuple[int | None, Embedder]]:
+    """Return one embedder a side, in their order."""
+    return [(side, parts[0][1] if len(parts) == 1 else Blend(parts)) for side, parts in grouped.items()]

@@ -11,32 +11,37 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.embedder import Embedder
 from lrfr.core.errors import DataError
 from lrfr.core.files import json_of, make_folder, sha256_file
 from lrfr.train.backbones.branched import Indicator
 from lrfr.train.backbones.branched import Rule as Selection
 from lrfr.train.checkpoint import checked
 from lrfr.train.weights.export_model import export
-from lrfr.train.weights.foreign.foreign_file import ForeignFile
+from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_foreign
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
-from lrfr.train.weights.router import Choice, Router, read_routes
+from lrfr.train.weights.routes.router import Choice, Router, joined, read_routes
 
 FILE = "rule.json"
 
 
 @dataclass(frozen=True)
 class RoutedFile:
-    """A member: the file that takes faces whose larger side is at most ``up_to_px``; None takes the rest."""
+    """A member: the file that takes faces whose larger side is at most ``up_to_px``; None takes the rest.
+
+    Of several with one side the embedding is the sum of unit embeddings times ``weight``.
+    """
 
     up_to_px: int | None
     file: str
     sha256: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Rule:
     """``rule.json``: each face goes to the first member whose ``up_to_px`` is not below its larger side, or
-    as :class:`~lrfr.train.weights.router.Choice` says.
+    as :class:`~lrfr.train.weights.routes.router.Choice` says.
     """
 
     members: tuple[RoutedFile, ...]
@@ -59,16 +64,26 @@ def export_routes(
 
     """
     make_folder(out)
-    written, members = [], []
+    written: list[Path] = []
+    members: list[RoutedFile] = []
     routes = read_routes(path)
     for member in routes.members:
-        folder = out / ("rest" if member.up_to_px is None else f"up-to-{member.up_to_px}")
+        name = "rest" if member.up_to_px is None else f"up-to-{member.up_to_px}"
+        before = sum(one.up_to_px == member.up_to_px for one in members)
+        folder = out / (f"{name}-{before + 1}" if before else name)
+        if is_foreign(member.checkpoint):
+            raise DataError(
+                "a member that is a file of another program already",
+                file=str(member.checkpoint),
+                hint="lrfr import-weights makes a checkpoint of it, which can be exported",
+            )
         files = export(member.checkpoint, folder, onnx=True, card=card, int8_faces=int8_faces)
         found = [file for file in files if file.suffix == ".onnx"]
         used = found[-1]  # the quantized one where there is one
         if len(found) > (1 if int8_faces is None else 2):
             raise DataError("a member of a router that has branches of its own", file=str(member.checkpoint))
-        members.append(RoutedFile(member.up_to_px, used.relative_to(out).as_posix(), sha256_file(used)))
+        place = used.relative_to(out).as_posix()
+        members.append(RoutedFile(member.up_to_px, place, sha256_file(used), member.weight))
         written += files
     rule = Rule(tuple(members), routes.choice.indicator, routes.choice.rule)
     text = json.dumps(dataclasses.asdict(rule), indent=1)
@@ -97,13 +112,13 @@ def load_routes(folder: Path) -> tuple[Router, dict[str, str]]:
         len(rule.members) - 1
     ) + [True]:
         raise DataError("the last member, and no other, takes the rest", file=str(path))
-    opened = []
+    opened: dict[int | None, list[tuple[float, Embedder]]] = {}
     for member in rule.members:
         file = folder / member.file
         if not file.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"a member outside the folder: {member.file!r}", file=str(path))
         if not file.is_file() or sha256_file(file) != member.sha256:
             raise DataError("the file is missing or not the one of the rule", file=str(file))
-        opened.append((member.up_to_px, ForeignEmbedder(ForeignFile(file))))
+        opened.setdefault(member.up_to_px, []).append((member.weight, ForeignEmbedder(ForeignFile(file))))
     choice = Choice(rule.indicator, rule.rule)
-    return Router(opened, choice), {member.file: member.sha256 for member in rule.members}
+    return Router(joined(opened), choice), {member.file: member.sha256 for member in rule.members}

@@ -1,0 +1,206 @@
+"""The source ``mixup``: the faces of other sources and mixed pictures of two of them each.
+
+A student that imitates a teacher as a function (Beyer et al., CVPR 2022) needs pictures, not people: on the
+mean of two faces (mixup, Zhang et al., ICLR 2018) the teacher says something, too, and there are as many such
+means as one likes. A mix is a face of the base like any other, without identity: its teacher embedding is
+kept once (:mod:`lrfr.train.weights.teacher_cache`), and it is degraded by the same specs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.files import digest_of
+from lrfr.core.image import check_image, decode, square_fit
+from lrfr.core.lists import is_held_out, read_lines
+from lrfr.core.streams import stream
+from lrfr.pairs.sources.base import Content, Face, FaceList, Listing, Place, Source
+
+REVISION = 1  # raised by hand when the same two faces give another picture, or others are mixed
+SIZE_PX = 112
+MOST = 10_000_000
+_PARTS = 1000  # a share is a whole number of thousandths, so that a key names it
+_OPTIONS = ("count", "seed", "size", "without", "holdout")
+_NUMBERS = {"count": (1, MOST), "seed": (0, 2**31 - 1), "size": (1, 1024)}
+
+
+@dataclass(frozen=True)
+class MixupSource(Source):
+    """The faces of other sources, and mixed pictures of two of them each.
+
+    Two faces are mixed only within one split, and never one that its source refuses. The key of a mix names
+    both faces and the share of the first.
+
+    Attributes:
+        of: the sources.
+        count: how many mixes.
+        seed: of the choice.
+        size: side of a mix in px; both faces are brought to it.
+        without: names of identities that no mix shows (they are listed as faces all the same).
+        holdout: no mix shows the identities that make-pairs holds out at this share (``--holdout``).
+
+    """
+
+    of: tuple[Source, ...]
+    count: int
+    seed: int = 0
+    size: int = SIZE_PX
+    without: frozenset[str] = frozenset()
+    holdout: float = 0.0
+    kind = "mixup"
+    cost_ms = 2.0
+
+    def listing(self) -> Listing:
+        """List the faces of all sources, then the mixes.
+
+        Raises:
+            SpecError: there are no two faces to mix.
+
+        """
+        listings = [source.listing() for source in self.of]
+        faces = FaceList(
+            replace(face, place=(number, face.place))
+            for number, one in enumerate(listings)
+            for face in one.faces
+        )
+        mixes = list(self._mixes(faces))
+        faces.extend(mixes)
+        seen, used = Counter[str]({"mix": len(mixes)}), Counter[str]()
+        for one in listings:
+            seen.update(one.seen)
+            used.update(one.used)
+        return Listing(
+            faces,
+            listings[0].unit,
+            seen,
+            used,
+            tuple(other for one in listings for other in one.others),
+            tuple(note for one in listings for note in one.notes),
+        )
+
+    def _mixes(self, faces: Sequence[Face]) -> Iterator[Face]:
+        """Yield the mixes, each once: a function of the faces' keys and the seed, not of their order."""
+        usable = [face for face in faces if not face.fault and not self._hidden(face)]
+        usable.sort(key=lambda face: face.key_bytes)
+        groups: dict[str, list[Face]] = {}
+        for face in usable:
+            groups.setdefault(face.split, []).append(face)
+        if not any(len(group) > 1 for group in groups.values()):
+            raise SpecError("mixup needs two faces of one split", hint="give it a source with more")
+        usable = [face for face in usable if len(groups[face.split]) > 1]
+        draws = stream(self.seed, b"mixup", 0, "pairs").generator().random((self.count, 3))
+        known: set[str] = set()
+        for first_u, second_u, share_u in draws.tolist():
+            first = usable[int(first_u * len(usable))]
+            group = groups[first.split]
+            second = group[int(second_u * len(group))]
+            if second.key == first.key:
+                second = group[(int(second_u * len(group)) + 1) % len(group)]
+            # a half to all but nothing of the first: the other half are the same mixes by another name
+            share = round(_PARTS * (0.5 + 0.5 * share_u))
+            key = f"mixup/{share}/{first.key}+{second.key}"
+            if key not in known:
+                known.add(key)
+                yield Face(key, "", (*first.place, *second.place, share), split=first.split)
+
+    def _hidden(self, face: Face) -> bool:
+        name, kind = (face.label, "identity") if face.label else (face.key, "key")
+        return face.label in self.without or is_held_out(name, self.holdout, kind)
+
+    def read(self, place: Place) -> Content:
+        """Return a face's bytes, or the pixels of a mix, uint8 ``[size, size, 3]``: ``s a + (1 - s) b``,
+        rounded.
+
+        Raises:
+            ImageFault: a face cannot be read.
+
+        """
+        if len(place) == 2:
+            return self._source(place).read(place[1])
+        first, second = self._pixels(place[:2]), self._pixels(place[2:4])
+        share = int(place[4])
+        mixed = first.astype(np.int32) * share + second.astype(np.int32) * (_PARTS - share)
+        return np.asarray((mixed + _PARTS // 2) // _PARTS, np.uint8)
+
+    def _source(self, place: Place) -> Source:
+        return self.of[place[0]]
+
+    def _pixels(self, place: Place) -> NDArray[np.uint8]:
+        content = self._source(place).read(place[1])
+        image = check_image(content) if isinstance(content, np.ndarray) else decode(content)
+        return square_fit(image, self.size)
+
+    def fingerprint(self, place: Place) -> str | None:
+        """Return a digest that names the content, where the sources of all its faces know one."""
+        if len(place) == 2:
+            return self._source(place).fingerprint(place[1])
+        both = [self._source(one).fingerprint(one[1]) for one in (place[:2], place[2:4])]
+        return None if None in both else digest_of([self.kind, REVISION, self.size, *both, place[4]])
+
+    def stamp(self, place: Place) -> tuple[int, ...] | None:
+        """Return numbers that change when a face may have, or how it is mixed."""
+        if len(place) == 2:
+            return self._source(place).stamp(place[1])
+        both = [self._source(one).stamp(one[1]) for one in (place[:2], place[2:4])]
+        if both[0] is None or both[1] is None:
+            return None
+        return (*both[0], *both[1], place[4], self.size, REVISION)
+
+    def describe(self) -> dict[str, str | int]:
+        """Return the parameters, and the kinds of the sources."""
+        return {
+            "kind": self.kind,
+            "revision": REVISION,
+            "count": self.count,
+            "seed": self.seed,
+            "size": self.size,
+            "of": digest_of([source.describe() for source in self.of])[:16],
+        }
+
+
+def open_mixup(text: str) -> MixupSource:
+    """Open ``count=N,seed=0,size=112,without=FILE,holdout=SHARE,of=SOURCE|SOURCE``; ``of`` comes last and
+    takes the rest.
+
+    Raises:
+        SpecError: something is missing, unknown or no whole number.
+
+    """
+    from lrfr.pairs.sources.table import open_source
+
+    head, mark, rest = text.partition("of=")
+    sources = [part for part in rest.split("|") if part]
+    if not mark or not sources or (head and not head.endswith(",")):
+        raise SpecError("mixup names no sources", hint="mixup:count=10000,of=folder:faces")
+    given = {}
+    for part in filter(None, head.split(",")):
+        name, _, value = part.partition("=")
+        if name not in _OPTIONS:
+            raise SpecError(f"mixup has no '{name}'", hint=did_you_mean(name, _OPTIONS))
+        given[name] = value
+    if "count" not in given:
+        raise SpecError("mixup needs to know how many", hint="mixup:count=10000,of=folder:faces")
+    numbers = {name: _number(name, value) for name, value in given.items() if name in _NUMBERS}
+    hidden = read_lines(Path(given["without"])) if "without" in given else []
+    opened = tuple(open_source(part) for part in sources)
+    share = given.get("holdout", "0")
+    if not re.fullmatch(r"0?\.\d{1,9}|0", share):
+        raise SpecError(f"mixup: holdout is a share from 0 to 1, not '{share}'")
+    return MixupSource(
+        opened, **numbers, without=frozenset(line.text for line in hidden), holdout=float(share)
+    )
+
+
+def _number(name: str, text: str) -> int:
+    low, high = _NUMBERS[name]
+    if not re.fullmatch(r"\d{1,10}", text) or not low <= int(text) <= high:
+        raise SpecError(f"mixup: {name} is a whole number from {low} to {high}, not '{text}'")
+    return int(text)

@@ -1,0 +1,1 @@
+"""Several recognizers as one model: which takes a face of which size, and with what weight."""
