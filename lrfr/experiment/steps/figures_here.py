@@ -250,7 +250,7 @@ def stored_parameters(result: Result, file: Path) -> int:
 
     """
     from lrfr.train.weights.load_nets import load_nets
-    from lrfr.train.weights.router import is_router, read_routes
+    from lrfr.train.weights.routes.router import is_router, read_routes
 
     wanted = result.model.checkpoint
     places = (

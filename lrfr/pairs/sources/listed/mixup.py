@@ -131,7 +131,7 @@ class MixupSource(Source):
         return np.asarray((mixed + _PARTS // 2) // _PARTS, np.uint8)
 
     def _source(self, place: Place) -> Source:
-        return self.of[place[0]]
+        return self.of[int(place[0])]
 
     def _pixels(self, place: Place) -> NDArray[np.uint8]:
         content = self._source(place).read(place[1])
