@@ -18,12 +18,13 @@ import lrfr
 from lrfr.pairs.executors.dispatch import Runner
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = {"core", "degrade", "pairs", "train", "eval", "experiment", "cli"}
+ROOMS = {"core", "degrade", "fit", "pairs", "train", "eval", "experiment", "cli"}
 # A change here is a change of the public face: say it in CHANGELOG.md, and keep the deprecation policy.
 SIGNATURES: dict[str, str] = {
     "Batch": "(hr_bchw: 'torch.Tensor', lr_bchw: 'torch.Tensor', size_px_b: 'torch.Tensor', label_b: 'torch.Tensor', attributes_ba: 'torch.Tensor', row_b: 'torch.Tensor', columns: 'Mapping[str, torch.Tensor]' = <factory>) -> None",
     "Degrade": "(spec: 'Spec | Pipeline | str | Path', *, up: 'bool' = True, p: 'float' = 1.0, seed: 'int | None' = None) -> 'None'",
     "Experiment": "(declaration: 'Declaration', folder: 'Path | None' = None) -> 'None'",
+    "FitWishes": "(prior: 'str | None' = None, teacher: 'Measurable | None' = None, cache: 'Path | None' = None, seed: 'int' = 0, budget_minutes: 'float | None' = None, limit: 'int | None' = None, clean_limit: 'int' = 1500, executor: 'str' = 'auto', workers: 'int' = 1, ray_address: 'str | None' = None, pictures: 'bool' = True) -> None",
     "Hooks": "(on_progress: 'OnProgress | None' = None, on_note: 'Callable[[str], None] | None' = None, should_stop: 'Callable[[], bool] | None' = None) -> 'None'",
     "PairDataset": "(store: 'Path | str | StoreFiles', view: 'str' = 'default', split: 'str | None' = None, *, verify: 'str' = 'always', columns: 'Sequence[str]' = ()) -> 'None'",
     "PairLoader": "(dataset: 'PairDataset', batch_size: 'int', seed: 'int' = 0, rank: 'int' = 0, world_size: 'int' = 1, threads: 'int' = 1, shuffle: 'bool' = True, drop_last: 'bool' = True, workers: 'int' = 0, images_per_id: 'int' = 0, columns: 'Sequence[str]' = (), weights: 'str' = '') -> None",
@@ -32,9 +33,11 @@ SIGNATURES: dict[str, str] = {
     "Spec": "(name: 'str', seed: 'int', variants: 'int', image: 'ImageSpec', store: 'StoreSpec', steps: 'tuple[Step, ...]', license: 'str | dict[str, str] | None' = None) -> None",
     "Store": "(root: 'Path') -> None",
     "align_images": "(images: 'Sequence[ImageU8 | str | Path]', *, size_px: 'int' = 112, detector: 'str | Detector' = 'mtcnn', face: \"Literal['largest', 'center', 'all']\" = 'largest', on_miss: \"Literal['keep-center', 'skip']\" = 'skip', weights: 'Path | None' = None, hooks: 'Hooks' = Hooks()) -> 'list[Aligned]'",
+    "check_camera": "(spec: 'str | Path', crops: 'str | Path', *, seed: 'int' = 0, limit: 'int | None' = None) -> 'Drift'",
     "collate": "(items: 'Sequence[PairItem]') -> 'Batch'",
     "degrade_images": "(images: 'Picture | Sequence[Picture]', spec: 'Spec | Pipeline | str | Path', *, keys: 'Key | Sequence[Key] | None' = None, variant: 'int' = 0, up: 'bool' = False, trace: 'bool' = False) -> 'Any'",
     "evaluate": "(model: 'Measurable', benchmark: 'str | Benchmark' = 'synthetic', data: 'Path | str | None' = None, *, device: 'str' = 'cpu', name: 'str | None' = None, cost: 'bool' = False, hooks: 'Hooks' = Hooks(), **settings: 'object') -> 'Results'",
+    "fit_camera": "(crops: 'str | Path', source: 'str | Path', out: 'str | Path' = 'camera.yaml', wishes: 'FitWishes | None' = None, *, hooks: 'Hooks' = Hooks()) -> 'FittedCamera'",
     "load_model": "(path: 'Path | str', device: 'str' = 'cpu', *, input_range: 'str | None' = None, bgr: 'bool | None' = None, trust_code: 'bool' = False) -> 'Embedder'",
     "load_recipe": "(method: 'str', recipe: 'str' = 'tiny', set: 'Mapping[str, object] | Sequence[str]' = ()) -> 'Recipe'",
     "load_spec": "(source: 'str | Path', set: 'Overrides' = ()) -> 'Spec'",

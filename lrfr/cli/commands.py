@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "studio": ("lrfr.cli.degrade.studio", "studio", "tune a recipe by eye, on a local page"),
     "presets": ("lrfr.cli.degrade.presets", "presets", "the shipped degradation recipes"),
     "spec": ("lrfr.cli.degrade.spec", "spec", "check, describe and compare degradation specs"),
+    "fit": ("lrfr.cli.experiment.fit", "fit_command", "the recipe of a camera, read from its crops"),
     "init": ("lrfr.cli.degrade.init", "init", "write a commented starter spec"),
     "experiment": ("lrfr.cli.experiment.experiment", "experiment", "a declared comparison, one report"),
     "sweep": ("lrfr.cli.experiment.sweep", "sweep_command", "train a grid of options, compare them"),

@@ -27,11 +27,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Report:
-    """A whole report."""
+    """A whole report; ``made_of`` says at its foot what it was built from."""
 
     title: str
     sections: list[Section]
     results: list[Result]
+    made_of: str = "Built from result files alone."
 
 
 @dataclass(frozen=True)

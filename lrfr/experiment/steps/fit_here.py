@@ -1,0 +1,161 @@
+"""What ``lrfr.fit_camera`` and ``lrfr fit`` do: crops and clean faces are read, a recognizer is opened where
+one is given, the fit runs, spec, record and page are written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrfr.core.errors import SpecError, as_count, as_path, check_kind
+from lrfr.core.files import make_folder, write_whole
+from lrfr.core.lock import store_lock
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.degrade.spec.model import load_spec
+from lrfr.experiment.models import Measurable, open_recognizer
+from lrfr.experiment.steps.fit_page import write_page
+from lrfr.fit.camera_fit import CameraFit, FitSettings
+from lrfr.fit.fit_record import FittedCamera, beside, read_reference, write_record
+from lrfr.fit.infer.fitted_spec import spec_text
+from lrfr.fit.judge.drift_check import Drift, check_drift
+from lrfr.fit.look.clean_faces import read_faces
+from lrfr.fit.look.crop_files import read_crops
+from lrfr.pairs.executors.dispatch import Runner
+
+_LEAST_CHECKED = 20
+
+
+@dataclass(frozen=True)
+class FitWishes:
+    """What a person may ask of a fit besides crops and faces.
+
+    Attributes:
+        prior: a spec of what is known of the camera (preset, file or text); None for the shipped one.
+        teacher: a recognizer (run, checkpoint, ONNX file or callable) for distances of embeddings.
+        cache: folder of simulated faces, shared by fits; None for the one beside the spec.
+        seed: of everything that is drawn.
+        budget_minutes: about how long one core may work.
+        limit: at most so many crops.
+        clean_limit: at most so many clean faces.
+        executor: where simulations run, as of ``make-pairs``.
+        workers: how many processes.
+        ray_address: of a running Ray cluster.
+        pictures: whether the page may show crops.
+
+    """
+
+    prior: str | None = None
+    teacher: Measurable | None = None
+    cache: Path | None = None
+    seed: int = 0
+    budget_minutes: float | None = None
+    limit: int | None = None
+    clean_limit: int = 1500
+    executor: str = "auto"
+    workers: int = 1
+    ray_address: str | None = None
+    pictures: bool = True
+
+
+def fit_camera(
+    crops: str | Path,
+    source: str | Path,
+    out: str | Path = "camera.yaml",
+    wishes: FitWishes | None = None,
+    *,
+    hooks: Hooks = SILENT,
+) -> FittedCamera:
+    """Find the spec under which clean faces become like the crops of a camera.
+
+    Args:
+        crops: folder (or any other source) of the camera's crops: aligned as the source is, without labels.
+        source: clean aligned faces of other people, as of ``make-pairs --source``.
+        out: the spec; its page (``.html``, ``.md``) and a folder (``.fit``) go beside it.
+        wishes: what else is asked for.
+        hooks: progress, notes, and the wish to stop; what was simulated is taken up by the next call.
+
+    Returns:
+        The fitted camera: ``.spec``, ``.laws``, ``.rows``, ``.verdict``.
+
+    Raises:
+        SpecError: an argument, a source or the prior is wrong.
+        DataError: too few crops or faces, or they are all equal.
+        EnvironmentFault: the extra ``fit`` is not installed.
+        Stopped: the hooks said so.
+
+    """
+    wishes = FitWishes() if wishes is None else wishes
+    check_kind(wishes, FitWishes, "lrfr.FitWishes")
+    path = checked_out(out)
+    folder = wishes.cache or beside(path, "bank")
+    settings = FitSettings(
+        seed=as_count(wishes.seed, "seed"), prior=wishes.prior, budget_minutes=wishes.budget_minutes
+    )
+    if wishes.prior is not None:
+        load_spec(wishes.prior)
+    embed = None if wishes.teacher is None else open_recognizer(wishes.teacher).embed
+    found = read_crops(str(crops), limit=wishes.limit)
+    make_folder(beside(path, "bank"))
+    with store_lock(beside(path, "bank").parent):
+        clean = read_faces(str(source), folder, limit=wishes.clean_limit, seed=settings.seed, hooks=hooks)
+        runner = Runner(wishes.executor, wishes.workers, wishes.ray_address, hooks=hooks)
+        with runner.session():
+            camera = CameraFit(found, clean, folder, settings, runner, embed=embed).run()
+        for note in camera.notes:
+            hooks.note(note)
+        write_camera(camera, path, pictures=wishes.pictures)
+    return camera
+
+
+def checked_out(out: str | Path) -> Path:
+    """Return the path of a spec.
+
+    Raises:
+        SpecError: it does not end in .yaml or .yml.
+
+    """
+    path = as_path(out, "the fitted spec")
+    if path.suffix not in {".yaml", ".yml"}:
+        raise SpecError("a fitted spec is a .yaml file", file=str(path), hint="--out camera.yaml")
+    return path
+
+
+def write_camera(camera: FittedCamera, out: Path, *, pictures: bool = True) -> list[Path]:
+    """Write spec, record and page, and return the files."""
+    comments = [
+        f"Found by lrfr fit: {camera.kept}; {camera.verdict}.",
+        *(
+            f"{law.group + ': ' if law.group else ''}{law.name}: mean {law.interval}, {law.words}"
+            for law in camera.laws
+        ),
+        "Edit it as any spec.",
+    ]
+    files = write_record(camera, out)
+    write_whole(out, spec_text(camera.spec.as_json(), comments).encode())
+    return [out, *write_page(camera, out.with_suffix(".html"), pictures=pictures), *files]
+
+
+def check_camera(spec: str | Path, crops: str | Path, *, seed: int = 0, limit: int | None = None) -> Drift:
+    """Say whether new crops of a camera still look like those that its spec was fitted to.
+
+    Args:
+        spec: what :func:`fit_camera` wrote, with its ``.fit`` folder beside it.
+        crops: new crops of the same camera.
+        seed: of the permutations.
+        limit: at most so many crops.
+
+    Raises:
+        DataError: there is no record beside the spec, or too few crops.
+
+    """
+    structure, reference = read_reference(checked_out(spec))
+    found = read_crops(str(crops), limit=limit, least=_LEAST_CHECKED)
+    notes = list(found.notes)
+    if found.container != structure.container:
+        notes.append(
+            f"the files are stored in another way: {found.container} now, {structure.container} then"
+        )
+    side = structure.way.canvas_px if structure.way else 0
+    if found.side_px != side:
+        notes.append(f"the crops are {found.side_px or 'of several'} px now, {side or 'of several'} px then")
+    return check_drift(reference, found.pictures, structure.gaze(), seed=seed, notes=notes)

@@ -1,0 +1,1 @@
+"""A camera's crops become the spec that makes such crops of clean faces."""

@@ -1,0 +1,351 @@
+"""A fit from crops to spec: structure, bank, rounds, population, laws, choice on validation, test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.embedder import Embedder
+from lrfr.core.image import ImageU8
+from lrfr.core.progress import Stopped
+from lrfr.degrade.spec.model import Spec, load_spec
+from lrfr.fit.fit_record import FittedCamera, FittedLaw, Shown
+from lrfr.fit.infer.bank import Bank, BankMaker, simulate
+from lrfr.fit.infer.camera_laws import Evidence, Words, camera_spec
+from lrfr.fit.infer.fitted_spec import histogram_literals, read_back, with_literals
+from lrfr.fit.infer.matching import Histograms, Matcher, Population, Summaries, prior_histograms
+from lrfr.fit.infer.posteriors import Reader, train_reader
+from lrfr.fit.infer.prior_space import variables_of
+from lrfr.fit.judge.comparison import FaceSet, Judge, Row, content_sets
+from lrfr.fit.judge.two_sample import Ruler, check_installed, frechet
+from lrfr.fit.law_report import told_shares, with_intervals
+from lrfr.fit.look.clean_faces import CleanFaces
+from lrfr.fit.look.crop_files import Crops, split_crops, warnings_of
+from lrfr.fit.look.face_statistics import NAMES, Gaze, face_statistics, found_sizes
+from lrfr.fit.prior_shape import shaped_prior
+from lrfr.fit.simplify import Simplifier
+from lrfr.fit.structure_scan import Scan, Structure
+from lrfr.pairs.executors.dispatch import Runner
+
+PRESETS = ("surveillance", "realesrgan-1", "maug-paper", "sensor", "webcam", "detected")
+_MOST_GROUPS = 3
+_LEAST_SHARE = 0.05
+_BETTER = 0.95  # of the validation distance, where more is claimed than by a simpler candidate
+_WIDE = 0.3  # of the prior in the rounds near the estimate
+_NOMINAL_MINUTES = 2.5
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What a person may ask for.
+
+    Attributes:
+        seed: of everything that is drawn.
+        bank: simulated faces of the first round.
+        rounds: further rounds near the estimate.
+        round_faces: simulated faces of each.
+        prior: a spec of the user's own; None for the shipped one.
+        groups: most groups of crops with distributions of their own.
+        budget_minutes: about how long one core may work; sets ``bank`` and ``round_faces``.
+
+    """
+
+    seed: int = 0
+    bank: int = 6000
+    rounds: int = 2
+    round_faces: int = 2500
+    prior: str | None = None
+    groups: int = _MOST_GROUPS
+    budget_minutes: float | None = None
+
+    def within_budget(self) -> FitSettings:
+        """Return the settings with banks of a size that the budget allows: the same for the same budget."""
+        if self.budget_minutes is None:
+            return self
+        factor = min(max(self.budget_minutes / _NOMINAL_MINUTES, 0.2), 8.0)
+        return replace(self, bank=int(self.bank * factor), round_faces=int(self.round_faces * factor))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A spec that might be kept."""
+
+    name: str
+    spec: Spec
+    population: Population | None = None
+
+
+class CameraFit:
+    """One fit; :meth:`run` goes through its stages.
+
+    Args:
+        crops: of the camera.
+        clean: faces of other people.
+        folder: of banks, taken up again by a later run.
+        settings: what was asked for.
+        runner: where simulations run, and the hooks.
+        embed: a recognizer for further distances, or None.
+
+    """
+
+    def __init__(
+        self,
+        crops: Crops,
+        clean: CleanFaces,
+        folder: Path,
+        settings: FitSettings,
+        runner: Runner,
+        *,
+        embed: Embedder | None = None,
+    ) -> None:
+        check_installed()
+        self.crops, self.clean, self.folder = crops, clean, folder
+        self.settings, self.runner, self.embed = settings.within_budget(), runner, embed
+        self.parts = split_crops(len(crops), settings.seed)
+        self.started = time.process_time()
+
+    def run(self) -> FittedCamera:
+        """Return the fitted camera.
+
+        Raises:
+            Stopped: the hooks said so; simulations that were finished are kept.
+
+        """
+        reader, matcher, banks = self._rounds()
+        evidence = self._evidence("fit")
+        kept, distances = self._chosen(self._candidates(matcher, evidence))
+        laws: tuple[FittedLaw, ...] = ()
+        if kept.population is not None:
+            told = told_shares(reader, matcher.variables, banks[-1])
+            again = matcher.resampled(evidence.stats, kept.population)
+            laws = with_intervals(kept.spec, self._tail, matcher.variables, again, told)
+        rows, differing, shown = self._tested(kept.spec)
+        return FittedCamera(
+            replace(kept.spec, name="camera"),
+            "structure scan" if kept.name == "structure scan" else "fit",
+            self.structure,
+            laws,
+            rows,
+            distances,
+            tuple(float(s) for s in kept.population.shares) if kept.population else (1.0,),
+            tuple(differing),
+            self.notes,
+            {
+                **{f"crops, {name}": len(rows_) for name, rows_ in self.parts.items()},
+                "clean faces": self.clean.faces.count,
+            },
+            time.process_time() - self.started,
+            self.stats,
+            shown,
+        )
+
+    @cached_property
+    def faces(self) -> list[ImageU8]:
+        """Clean faces of the validation part, then of the fit part: for scans and choices."""
+        rows = [*self.clean.parts["validation"], *self.clean.parts["fit"]]
+        return self.clean.faces.take(rows[:400])
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know."""
+        found = [*self.crops.notes, *self.clean.notes, *warnings_of(self.crops.pictures, self.faces)]
+        if not self.crops.container.exact:
+            found.append("the crops' JPEG tables are not the standard's: the nearest quality is simulated")
+        return tuple(found)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The camera's structure."""
+        fit = [self.crops.pictures[row] for row in self.parts["fit"]]
+        part = replace(self.crops, pictures=tuple(fit), names=())
+        return Scan(part, self.faces, self.runner.hooks).run()
+
+    @cached_property
+    def gaze(self) -> Gaze:
+        """How crops are looked at."""
+        return self.structure.gaze()
+
+    @cached_property
+    def prior(self) -> Spec:
+        """The prior of this camera."""
+        return shaped_prior(self.settings.prior, self.structure)
+
+    @property
+    def _tail(self) -> int:
+        return len(self.structure.tail())
+
+    @cached_property
+    def stats(self) -> NDArray[np.float32]:
+        """Statistics of all crops."""
+        return face_statistics(self.crops.pictures, self.gaze)
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Native side of each crop, 0 where unknown."""
+        return found_sizes(self.crops.pictures, self.gaze)
+
+    @cached_property
+    def ruler(self) -> Ruler:
+        """The space of distances, of the fit part alone."""
+        return Ruler.of(self.stats[self.parts["fit"]], self._first_bank.stats[:1500])
+
+    @cached_property
+    def _maker(self) -> BankMaker:
+        return BankMaker(
+            self.folder, self.clean.faces, self.gaze, self.prior, self.runner, self.settings.seed
+        )
+
+    @cached_property
+    def _first_bank(self) -> Bank:
+        return self._maker.make(self.prior, self.settings.bank, self.clean.parts["fit"], "bank")
+
+    def _rounds(self) -> tuple[Reader, Matcher, list[Bank]]:
+        """Train on the bank, then on banks near the estimate together with all before."""
+        variables = variables_of(self.prior)
+        banks = [self._first_bank]
+        drawn = [prior_histograms(banks[0], variables)]
+        for turn in range(self.settings.rounds + 1):
+            pooled = banks[0]
+            for bank in banks[1:]:
+                pooled = pooled.joined(bank)
+            self._stop_if_asked()
+            reader = train_reader(
+                pooled, variables, self.settings.seed + turn, each=self._train_progress(turn)
+            )
+            summaries = Summaries(reader, self.ruler.reduced, banks[-1])
+            matcher = Matcher(banks, drawn, variables, summaries, self.settings.seed)
+            if turn == self.settings.rounds:
+                break
+            near, histograms = self._near(matcher)
+            rows = self.clean.parts["fit"]
+            banks.append(self._maker.make(near, self.settings.round_faces, rows, f"round {turn + 1}"))
+            drawn.append(histograms)
+        return reader, matcher, banks
+
+    def _train_progress(self, turn: int) -> Callable[[int, int], None]:
+        hooks = self.runner.hooks
+        return lambda done, total: hooks.progress(done, total, phase=f"network {turn + 1}")
+
+    def _near(self, matcher: Matcher) -> tuple[Spec, Histograms]:
+        """Return the estimate of now, mixed with the prior, as a spec to draw from and as histograms."""
+        found = matcher.fit(self._evidence("fit").stats).groups[0]
+        mixed = tuple(
+            (1 - _WIDE) * own + _WIDE * wide for own, wide in zip(found, matcher.prior, strict=True)
+        )
+        literals = histogram_literals(mixed, matcher.variables)
+        return read_back(with_literals(self.prior, literals, matcher.variables)), mixed
+
+    def _evidence(self, part: str) -> Evidence:
+        rows = self.parts[part]
+        return Evidence(self.stats[rows], self.sizes[rows], self.structure.told_by != "spectrum")
+
+    def _candidates(self, matcher: Matcher, evidence: Evidence) -> list[Candidate]:
+        """Return what may be kept, the simplest first."""
+        found = [Candidate("structure scan", self.structure.spec())]
+        for groups in range(1, self.settings.groups + 1):
+            if len(evidence.sizes) < 50 * groups:
+                break
+            population = matcher.fit(evidence.stats, groups)
+            if population.shares.min() < _LEAST_SHARE:
+                break
+            title = "" if groups == 1 else f", {groups} groups"
+            for name, simple in (("fit", True), ("fit, histograms", False)):
+                literals = Words(matcher, evidence, population).literals(simple=simple)
+                spec = camera_spec(self.prior, literals, population.shares.tolist(), self._tail, "camera")
+                found.append(Candidate(f"{name}{title}", spec, population))
+        return found
+
+    def _chosen(self, candidates: Sequence[Candidate]) -> tuple[Candidate, Mapping[str, float]]:
+        """Return the candidate nearest to the validation crops; a more complex one must be clearly nearer."""
+        distances = {one.name: self.distance(one.spec) for one in candidates}
+        kept = candidates[0]
+        for one in candidates[1:]:
+            bar = 1.0 if kept.name == "structure scan" else _BETTER
+            if distances[one.name] < bar * distances[kept.name]:
+                kept = one
+        if kept.population is not None:
+            simpler = Simplifier(self.distance, self._tail, self.runner.hooks).run(kept.spec)
+            distances = {**distances, "fit, simplified": self.distance(simpler)}
+            if distances["fit, simplified"] <= distances[kept.name]:
+                kept = replace(kept, spec=simpler)
+        return kept, distances
+
+    def distance(self, spec: Spec) -> float:
+        """Return the Frechet distance of a spec to the validation crops, always with the same draws."""
+        self._stop_if_asked()
+        rows = self.parts["validation"]
+        names = [b"choice/%d" % k for k in range(len(self.faces))]
+        stats = face_statistics(simulate(spec, self.faces, names, self.gaze), self.gaze)
+        return frechet(self.ruler.reduced(self.stats[rows]), self.ruler.reduced(stats))
+
+    def _stop_if_asked(self) -> None:
+        if self.runner.hooks.stopping():
+            raise Stopped
+
+    def _tested(self, spec: Spec) -> tuple[tuple[Row, ...], Sequence[tuple[str, float]], tuple[Shown, ...]]:
+        """Measure on the test crops, for the first and last time."""
+        rows = self.parts["test"]
+        real = FaceSet("real", [self.crops.pictures[k] for k in rows], [self.crops.names[k] for k in rows])
+        judge = Judge(self.ruler, self.gaze, real, self.settings.seed, self.embed)
+        other = self.parts["fit"][: len(rows)]
+        again = [self.crops.pictures[k] for k in other]
+        sets = [FaceSet("real against real", again, [self.crops.names[k] for k in other])]
+        sets += [
+            self._made(spec, "fitted", len(rows)),
+            self._made(self.structure.spec(), "structure scan only", len(rows)),
+        ]
+        preset = min(PRESETS, key=lambda name: self.distance(self._as_crops(load_spec(name))))
+        sets.append(self._made(self._as_crops(load_spec(preset)), f"best preset ({preset})", len(rows)))
+        clean = self._test_faces(len(rows))
+        sets.append(FaceSet("clean faces", self._sized(clean[0]), clean[1]))
+        found = [judge.row(one) for one in sets]
+        ours, theirs = content_sets(real, sets[-1])
+        plain = Gaze(112)
+        content = Judge(
+            Ruler.of(face_statistics(ours.crops, plain), face_statistics(theirs.crops, plain)),
+            plain,
+            ours,
+            self.settings.seed,
+            None,
+        )
+        found.append(content.row(replace(theirs, name="content alone (both at 12 px)")))
+        shown = [self._shown(one) for one in (real, *sets[1:])]
+        return tuple(found), judge.differing(sets[1]), tuple(shown)
+
+    def _shown(self, faces: FaceSet) -> Shown:
+        stats = face_statistics(faces.crops, self.gaze)
+        bands = [k for k, name in enumerate(NAMES) if name.startswith("spectrum: luma")]
+        return Shown(faces.name, tuple(faces.crops[:_SHOWN]), tuple(stats[:, bands].mean(axis=0).tolist()))
+
+    def _as_crops(self, spec: Spec) -> Spec:
+        """Return a preset with the camera's own way from the small picture to the crop."""
+        data = dict(spec.as_json())
+        steps = data["pipeline"]
+        assert isinstance(steps, list)
+        return read_back(
+            {**data, "pipeline": [*steps, *self.structure.tail()], "store": self.structure.store()}
+        )
+
+    def _sized(self, faces: Sequence[ImageU8]) -> list[ImageU8]:
+        way = self.structure.way
+        if way is None or way.canvas_px == 112:
+            return list(faces)
+        from lrfr.core.image import square_fit
+
+        return [square_fit(face, way.canvas_px) for face in faces]
+
+    def _test_faces(self, count: int) -> tuple[list[ImageU8], list[str]]:
+        rows = (list(self.clean.parts["test"]) * (1 + count // max(len(self.clean.parts["test"]), 1)))[:count]
+        return self.clean.faces.take(rows), [self.clean.labels[row] for row in rows]
+
+    def _made(self, spec: Spec, name: str, count: int) -> FaceSet:
+        faces, people = self._test_faces(count)
+        names = [b"test/%d" % k for k in range(len(faces))]
+        return FaceSet(name, simulate(spec, faces, names, self.gaze), people)

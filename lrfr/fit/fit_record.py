@@ -1,0 +1,180 @@
+"""What a fit leaves beside its spec: how it was found, how near it came, what a later check compares with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.errors import DataError
+from lrfr.core.files import data_of, read_sealed, seal, sha256_hex, write_whole
+from lrfr.core.image import ImageU8
+from lrfr.degrade.spec.model import Spec
+from lrfr.fit.judge.comparison import Row
+from lrfr.fit.look.container_marks import Container
+from lrfr.fit.look.face_statistics import REVISION
+from lrfr.fit.look.subspace import WayUp
+from lrfr.fit.structure_scan import Structure
+
+FORMAT = 1
+_MOST_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class FittedLaw:
+    """One distribution of the fitted spec.
+
+    Attributes:
+        group: which of the groups, "" where there is one.
+        name: step and parameter.
+        literal: as it stands in the spec.
+        interval: bootstrap 95 % interval of its mean (of the probability, for a gate), as text.
+        told: share of what there is to know that single faces tell, 0 to 1 (measured on simulated faces).
+
+    """
+
+    group: str
+    name: str
+    literal: str
+    interval: str
+    told: float
+
+    @property
+    def words(self) -> str:
+        """How far the crops tell it."""
+        if self.told >= 0.35:
+            return "told well"
+        return "told weakly" if self.told >= 0.1 else "hardly told: mostly the prior"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One set of faces for the page: some of its crops, and its mean log spectrum of luma by band."""
+
+    name: str
+    crops: tuple[ImageU8, ...]
+    bands: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FittedCamera:
+    """The result of a fit.
+
+    Attributes:
+        spec: the camera's recipe.
+        kept: ``fit`` or ``structure scan``: whichever came nearer on the validation crops.
+        structure: of the chain.
+        laws: of the fitted spec.
+        rows: distances on the test crops.
+        validation: Frechet distance on the validation crops by candidate.
+        shares: of the groups.
+        differing: statistics that differ most, in the camera's spreads.
+        notes: what a person should know.
+        counts: crops and faces by part.
+        cpu_s: processor seconds of this process.
+        stats: statistics of all crops, for later checks, [N, D].
+        shown: sets for the page.
+
+    """
+
+    spec: Spec
+    kept: str
+    structure: Structure
+    laws: tuple[FittedLaw, ...]
+    rows: tuple[Row, ...]
+    validation: Mapping[str, float]
+    shares: tuple[float, ...]
+    differing: tuple[tuple[str, float], ...]
+    notes: tuple[str, ...]
+    counts: Mapping[str, int]
+    cpu_s: float
+    stats: NDArray[np.float32]
+    shown: tuple[Shown, ...] = ()
+
+    @property
+    def fitted(self) -> Row:
+        """The row of the fitted spec."""
+        return next(row for row in self.rows if row.name == "fitted")
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: whether the test crops can be told from the fitted spec's."""
+        row = self.fitted
+        return (
+            f"{row.words}: a classifier tells test crops from simulated ones with {row.c2st:.1%} "
+            f"[{row.low:.1%}, {row.high:.1%}] (50 % is chance, n = {row.n} a side)"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return plain data, without the statistics."""
+        return {
+            "format": FORMAT,
+            "digest": self.spec.digest,
+            "kept": self.kept,
+            "verdict": self.verdict,
+            "structure": {**asdict(self.structure), "sizes": [list(pair) for pair in self.structure.sizes]},
+            "laws": [{**asdict(law), "words": law.words} for law in self.laws],
+            "rows": [row.as_json() for row in self.rows],
+            "validation": dict(self.validation),
+            "shares": list(self.shares),
+            "differing": [list(pair) for pair in self.differing],
+            "notes": list(self.notes),
+            "counts": dict(self.counts),
+            "cpu_s": round(self.cpu_s, 1),
+        }
+
+
+def beside(out: Path, what: str) -> Path:
+    """Return where something of a fit lies: ``camera.yaml`` has ``camera.fit/`` beside it."""
+    return out.with_suffix(".fit") / what
+
+
+def write_record(camera: FittedCamera, out: Path) -> list[Path]:
+    """Write what a later check needs and return the files: record and statistics."""
+    record, target = beside(out, "record.json"), beside(out, "target.npz")
+    buffer = io.BytesIO()
+    np.savez(buffer, stats=camera.stats)
+    write_whole(target, buffer.getvalue())
+    body = {**camera.as_json(), "stats_revision": REVISION, "stats_sha256": sha256_hex(buffer.getvalue())}
+    write_whole(record, seal(body))
+    return [record, target]
+
+
+def read_reference(out: Path) -> tuple[Structure, NDArray[np.float32]]:
+    """Return the structure of a fitted camera, and the statistics of its crops.
+
+    Raises:
+        DataError: there is no record beside the spec, it is damaged, or it is of other statistics.
+
+    """
+    record, target = beside(out, "record.json"), beside(out, "target.npz")
+    if not record.exists():
+        hint = "lrfr fit writes it there; take the folder along with the spec"
+        raise DataError(
+            "nothing to compare with: no record of a fit beside the spec", file=str(record), hint=hint
+        )
+    body = read_sealed(record)
+    if body.get("stats_revision") != REVISION or body.get("format") != FORMAT:
+        raise DataError(
+            "the record was written by another version of lrfr", file=str(record), hint="fit again"
+        )
+    try:
+        data = data_of(target, most=_MOST_BYTES)
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror}", file=str(target)) from None
+    if sha256_hex(data) != body["stats_sha256"]:
+        raise DataError("damaged: not what the record names", file=str(target), hint="fit again")
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+        stats = found["stats"]
+    return _structure(body["structure"]), stats
+
+
+def _structure(found: Mapping[str, Any]) -> Structure:
+    way = WayUp(**found["way"]) if found["way"] else None
+    sizes = tuple((int(side), float(part)) for side, part in found["sizes"])
+    return Structure(**{**found, "sizes": sizes, "way": way, "container": Container(**found["container"])})

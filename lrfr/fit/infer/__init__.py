@@ -1,0 +1,1 @@
+"""From statistics to distributions: prior, bank of simulations, posteriors, populations, simple laws."""

@@ -1,0 +1,204 @@
+"""From a population to a spec that a person reads: the simplest laws, gates, weights and groups."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.degrade.spec.model import Spec
+from lrfr.fit.infer.fitted_spec import literal_of, read_back, share, with_literals
+from lrfr.fit.infer.matching import Matcher, Population
+from lrfr.fit.infer.prior_space import variables_of
+from lrfr.fit.infer.simple_laws import simplest
+
+Floats = NDArray[np.float64]
+_MOST_SIZES = 8
+_OUTLIERS = 0.03
+_NEVER = 0.03  # a gate below it is taken for closed
+_GATE_COST = 2.0  # of a probability that is neither 0 nor 1, in squared standard errors; of a step at all
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The crops of one part.
+
+    Attributes:
+        stats: of each, [N, D].
+        sizes: native side of each, 0 where unknown, [N].
+        exact_sizes: whether ``sizes`` are to be believed.
+
+    """
+
+    stats: NDArray[np.float32]
+    sizes: NDArray[np.int64]
+    exact_sizes: bool
+
+
+class Words:
+    """Puts a population into words, one variable after the other.
+
+    Args:
+        matcher: of the camera.
+        evidence: its crops.
+        population: what was found.
+
+    """
+
+    def __init__(self, matcher: Matcher, evidence: Evidence, population: Population) -> None:
+        self.matcher, self.evidence, self.population = matcher, evidence, population
+        self._goal = matcher.target(evidence.stats)
+        self._groups = [list(group) for group in population.groups]
+
+    def literals(self, *, simple: bool) -> list[dict[str, object]]:
+        """Return what stands in the spec for each variable, for each group."""
+        return [self._of_group(k, simple) for k in range(len(self._groups))]
+
+    def _of_group(self, group: int, simple: bool) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for k, variable in enumerate(self.matcher.variables):
+            histogram = self._groups[group][k]
+            sizes = variable.parameter == "size" and self.evidence.exact_sizes
+            if sizes and len(self._groups) == 1:
+                found[variable.name] = size_law(self.evidence.sizes)
+            elif not simple:
+                found[variable.name] = literal_of(variable, histogram)
+            elif variable.kind == "gate":
+                found[variable.name] = self._gate(group, k)
+            elif variable.kind == "choice":
+                found[variable.name] = literal_of(variable, histogram)
+            else:
+                law = simplest(variable, histogram, functools.partial(self._misfit, group, k))
+                self._groups[group][k] = law.masses
+                found[variable.name] = law.literal
+        return found
+
+    def _gate(self, group: int, k: int) -> float:
+        """Return a gate's probability, 0 or 1 where that agrees as well."""
+        own = self._groups[group][k]
+        tries = [(own, _GATE_COST), (np.array([1.0, 0.0]), -_GATE_COST), (np.array([0.0, 1.0]), 0.0)]
+        best = min(tries, key=lambda one: self._misfit(group, k, one[0]) + one[1])[0]
+        self._groups[group][k] = best
+        return share(float(best[1]))
+
+    def _misfit(self, group: int, k: int, masses: Floats) -> float:
+        groups = [tuple(one) for one in self._groups]
+        changed = list(groups[group])
+        changed[k] = masses
+        groups[group] = tuple(changed)
+        return self.matcher.misfit(self._goal, groups, self.population.shares.tolist())
+
+
+def size_law(sizes: NDArray[np.int64]) -> object:
+    """Return the simplest law of native sides that were seen one by one.
+
+    A few that stand alone are taken for errors of the detector.
+    """
+    held = sizes > 0
+    sides, counts = np.unique(sizes[held], return_counts=True)
+    count = max(int(held.sum()), 1)
+    shares = counts / count
+    order = np.argsort(-shares)
+    few = order[: int(np.searchsorted(np.cumsum(shares[order]), 1 - _OUTLIERS)) + 1]
+    if len(few) == 1:
+        return int(sides[few[0]])
+    if len(few) <= _MOST_SIZES and (shares[few].min() > 3 / count or len(few) <= 3):
+        few = np.sort(few)
+        kept = shares[few] / shares[few].sum()
+        return {"choice": sides[few].tolist(), "weights": [share(float(w)) for w in kept]}
+    low, high = (int(sides[np.searchsorted(np.cumsum(shares), q)]) for q in (0.006, 0.994))
+    inside = (sides >= low) & (sides <= high)
+    width = high - low + 1
+    even = -math.log(width) * float(shares[inside].sum()) * count - math.log(count)
+    own = shares[inside] / shares[inside].sum()
+    free = float((shares[inside] * np.log(own)).sum()) * count - 0.5 * (inside.sum() - 1) * math.log(count)
+    if even >= free:
+        return {"randint": [low, high]}
+    return {"choice": sides[inside].tolist(), "weights": [float(f"{w:.4f}") for w in own]}
+
+
+def camera_spec(
+    prior: Spec, literals: Sequence[Mapping[str, object]], shares: Sequence[float], tail: int, name: str
+) -> Spec:
+    """Return the spec of one group, or of several under a ``one_of``.
+
+    Args:
+        prior: whose places are filled.
+        literals: of each group, by variable.
+        shares: of the groups.
+        tail: how many steps at the end are the same for all groups.
+        name: of the spec.
+
+    """
+    variables = variables_of(prior)
+    groups = [_tidied(with_literals(prior, found, variables)) for found in literals]
+    head = {**groups[0], "name": name}
+    own = [group["pipeline"][: len(group["pipeline"]) - tail if tail else None] for group in groups]
+    after = groups[0]["pipeline"][len(groups[0]["pipeline"]) - tail :] if tail else []
+    if len(groups) == 1:
+        return read_back({**head, "pipeline": [*_closed(own[0]), *after]})
+    members = [
+        {
+            "op": "group",
+            "id": f"group-{'abcdef'[k]}",
+            "steps": [_suffixed(s, "abcdef"[k]) for s in _closed(steps)],
+        }
+        for k, steps in enumerate(own)
+    ]
+    one_of = {"op": "cameras", "id": "cameras", "one_of": members, "weights": [share(s) for s in shares]}
+    return read_back({**head, "pipeline": [one_of, *after]})
+
+
+def _tidied(data: Mapping[str, Any]) -> dict[str, Any]:
+    return copy.deepcopy(dict(data))
+
+
+def _closed(steps: Sequence[Any]) -> list[Any]:
+    """Leave out steps that never fire and choices never taken; what always happens loses its gate."""
+    found = []
+    for step in steps:
+        kept = _one_closed(step)
+        if kept is not None:
+            found.append(kept)
+    return found
+
+
+def _one_closed(step: Mapping[str, Any]) -> dict[str, Any] | None:
+    kept = dict(step)
+    p = float(kept.get("p", 1.0))
+    if p < _NEVER:
+        return None
+    kept["p"] = 1.0 if p > 1 - _NEVER else p
+    if kept["p"] == 1.0:
+        del kept["p"]
+    if "one_of" in kept:
+        pairs = [
+            (w, _one_closed(child))
+            for w, child in zip(kept["weights"], kept["one_of"], strict=True)
+            if w >= _NEVER
+        ]
+        alive = [(w, child) for w, child in pairs if child is not None]
+        if len(alive) == 1 and "p" not in kept:
+            return alive[0][1]
+        if not alive:
+            return None
+        total = sum(w for w, _ in alive)
+        kept["one_of"] = [child for _, child in alive]
+        kept["weights"] = [share(w / total) for w, _ in alive]
+    return kept
+
+
+def _suffixed(step: Mapping[str, Any], letter: str) -> dict[str, Any]:
+    found = dict(step)
+    if "id" in found:
+        found["id"] = f"{found['id']}-{letter}"
+    for kind in ("one_of", "steps", "some_of", "shuffle"):
+        if kind in found:
+            found[kind] = [_suffixed(child, letter) for child in found[kind]]
+    return found

@@ -1,0 +1,280 @@
+"""From single faces to how a whole camera draws: histograms under which simulated faces have, on average,
+what the camera's crops have.
+
+Posteriors of single faces are no population: their mean is wider than the truth, and dividing them by the
+prior one variable at a time goes wrong where variables stand for each other (blur and filter, two noises). So
+the faces of all banks are given weights, a product of one histogram a variable over how they were drawn, and
+the histograms are moved until the weighted means of summary statistics agree with the crops'. The summaries
+are the network's posteriors and second moments of the statistics; the nearest to the prior of what agrees is
+taken (maximum entropy), so nothing is claimed that the crops do not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.fit.infer.bank import Bank
+from lrfr.fit.infer.posteriors import Reader
+from lrfr.fit.infer.prior_space import Variable
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = NDArray[np.float64]
+Histograms = tuple[Floats, ...]
+_COMPONENTS = 64
+_PRODUCTS = 12
+_RATE = 0.08
+_STEPS = 250
+_NEAR_PRIOR = 2.0  # what a nat of distance from the prior costs, in squared standard errors
+_ROUGH = 0.3
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Population:
+    """How faces are drawn: one group, or several with shares.
+
+    Attributes:
+        shares: of the groups, [K], largest first.
+        groups: for each group, for each variable, the histogram over its own classes: both of a gate, those
+            that are present of anything else.
+        misfit: sum of squared standard errors between crops and weighted faces.
+
+    """
+
+    shares: Floats
+    groups: tuple[Histograms, ...]
+    misfit: float
+
+
+def own_classes(variable: Variable) -> int:
+    """Return how many classes a histogram of a variable has: its absence is a matter of gates."""
+    return variable.count if variable.kind == "gate" else variable.count - 1
+
+
+def prior_histograms(bank: Bank, variables: Sequence[Variable]) -> Histograms:
+    """Return how often each class was drawn in a bank."""
+    found = []
+    for k, variable in enumerate(variables):
+        first = variable.count - own_classes(variable)
+        counts = np.bincount(bank.classes[:, k], minlength=variable.count)[first:].astype(np.float64) + 0.05
+        found.append(counts / counts.sum())
+    return tuple(found)
+
+
+class Summaries:
+    """What is averaged over faces: posteriors and moments, as uncorrelated components.
+
+    Args:
+        reader: the network.
+        space: statistics [N, D] to a few coordinates of spread about 1.
+        bank: faces that the components are found on.
+
+    """
+
+    def __init__(self, reader: Reader, space: Any, bank: Bank) -> None:
+        self._reader, self._space = reader, space
+        raw = self._raw(bank.stats)
+        self._middle, self._spread = raw.mean(axis=0), raw.std(axis=0) + 1e-6
+        scaled = (raw - self._middle) / self._spread
+        _, vectors = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+        self._vectors = vectors[:, ::-1][:, :_COMPONENTS]
+
+    def _raw(self, stats: NDArray[np.float32]) -> Floats:
+        found = np.clip(self._space(stats), -5, 5)
+        few = found[:, :_PRODUCTS]
+        upper = np.triu_indices(few.shape[1])
+        products = (few[:, :, None] * few[:, None, :])[:, upper[0], upper[1]]
+        return np.concatenate([*self._reader.posteriors(stats), found, products], axis=1)
+
+    def __call__(self, stats: NDArray[np.float32]) -> Floats:
+        """Return float64 [N, components]."""
+        return np.asarray((self._raw(stats) - self._middle) / self._spread @ self._vectors)
+
+
+class Matcher:
+    """Weights the faces of banks so that they agree with crops.
+
+    Args:
+        banks: of all rounds.
+        drawn: for each bank, the histograms that it was drawn from.
+        variables: of the prior.
+        summaries: of faces.
+        seed: of clusterings and resamplings.
+
+    """
+
+    def __init__(
+        self,
+        banks: Sequence[Bank],
+        drawn: Sequence[Histograms],
+        variables: Sequence[Variable],
+        summaries: Summaries,
+        seed: int,
+    ) -> None:
+        import torch
+
+        self.variables, self.summaries, self.seed = variables, summaries, seed
+        self.prior = drawn[0]
+        self.widths = [own_classes(variable) for variable in variables]
+        classes = np.concatenate([bank.classes for bank in banks]).astype(np.int64)
+        self._places = torch.from_numpy(self._flat(classes))
+        self._faces = torch.from_numpy(np.concatenate([summaries(bank.stats) for bank in banks]))
+        shares = np.array([len(bank) for bank in banks], np.float64)
+        rows = [self._log_flat(one)[self._places.numpy()].sum(axis=1) for one in drawn]
+        logs = np.stack(rows, axis=1) + np.log(shares / shares.sum())
+        self._log_q = torch.from_numpy(np.logaddexp.reduce(logs, axis=1))
+
+    def _flat(self, classes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where each class stands in one row of all histograms, the last place for absence."""
+        starts = np.concatenate([[0], np.cumsum(self.widths)])
+        found = np.empty_like(classes)
+        for k, variable in enumerate(self.variables):
+            own = classes[:, k] - (variable.count - self.widths[k])
+            found[:, k] = np.where(own >= 0, starts[k] + own, starts[-1])
+        return found
+
+    def _log_flat(self, histograms: Histograms) -> Floats:
+        return np.append(np.log(np.concatenate(histograms) + _TINY), 0.0)
+
+    def target(self, stats: NDArray[np.float32], weights: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return mean and variance of the mean of the crops' summaries."""
+        found = self.summaries(stats)
+        weight = np.ones(len(found)) if weights is None else weights
+        total = max(float(weight.sum()), 2.0)
+        mean = weight @ found / total
+        variance = weight @ np.square(found - mean) / total / total
+        return mean, variance + 1e-6
+
+    def fit(self, stats: NDArray[np.float32], groups: int = 1) -> Population:
+        """Return the population of crops."""
+        goal = self.target(stats)
+        if groups == 1:
+            return self._population(self._run(goal, [self._log_prior()], [1.0], _STEPS))
+        members = self._clusters(stats, groups)
+        starts = [
+            self._run(
+                self.target(stats, (members == k).astype(np.float64)), [self._log_prior()], [1.0], _STEPS // 2
+            )[0][0]
+            for k in range(groups)
+        ]
+        shares = [float(max((members == k).mean(), 0.02)) for k in range(groups)]
+        return self._population(self._run(goal, starts, shares, _STEPS // 2))
+
+    def resampled(
+        self, stats: NDArray[np.float32], population: Population, times: int = 16
+    ) -> list[Population]:
+        """Return populations of crops drawn again: how far they move is how well they are known."""
+        random = np.random.default_rng([self.seed, 11])
+        starts = [self._log_flat(group)[:-1] for group in population.groups]
+        found = []
+        for _ in range(times):
+            drawn = np.bincount(random.integers(0, len(stats), len(stats)), minlength=len(stats))
+            goal = self.target(stats, drawn.astype(np.float64))
+            found.append(
+                self._population(self._run(goal, starts, population.shares.tolist(), _STEPS // 4), sort=False)
+            )
+        return found
+
+    def misfit(
+        self, goal: tuple[Floats, Floats], groups: Sequence[Histograms], shares: Sequence[float]
+    ) -> float:
+        """Return how far weighted faces are from a goal, in squared standard errors."""
+        import torch
+
+        logs = torch.from_numpy(np.stack([self._log_flat(group) for group in groups]))
+        with torch.no_grad():
+            return float(self._misfit(goal, logs, torch.log(torch.tensor(shares, dtype=torch.float64))))
+
+    def _misfit(self, goal: tuple[Floats, Floats], logs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        each = torch.stack([row[self._places].sum(dim=1) for row in logs], dim=1) + shares
+        weights = torch.softmax(torch.logsumexp(each, dim=1) - self._log_q, dim=0)
+        mean = weights @ self._faces
+        with torch.no_grad():
+            # what the finite bank adds: few faces with large weights prove little
+            noise = torch.square(weights) @ torch.square(self._faces - mean)
+        apart = torch.square(mean - torch.from_numpy(goal[0])) / (torch.from_numpy(goal[1]) + noise)
+        return apart.sum()
+
+    def _log_prior(self) -> Floats:
+        return self._log_flat(self.prior)[:-1]
+
+    def _run(
+        self, goal: tuple[Floats, Floats], starts: Sequence[Floats], shares: Sequence[float], steps: int
+    ) -> tuple[list[Floats], Floats, float]:
+        import torch
+
+        free = torch.tensor(np.stack(starts), dtype=torch.float64, requires_grad=True)
+        weigh = torch.tensor(np.log(np.array(shares)), dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.Adam([free, weigh], lr=_RATE)
+        prior = [torch.from_numpy(np.log(one + _TINY)) for one in self.prior]
+        value = torch.tensor(0.0)
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = _RATE * (1 - 0.9 * step / steps)
+            logs, cost = self._normal(free, prior)
+            value = self._misfit(goal, logs, torch.log_softmax(weigh, dim=0))
+            optimizer.zero_grad()
+            (value + cost).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        with torch.no_grad():
+            logs, _ = self._normal(free, prior)
+            found = torch.softmax(weigh, dim=0)
+        return [row[:-1].numpy().copy() for row in logs], found.numpy().copy(), float(value.detach())
+
+    def _normal(self, free: torch.Tensor, prior: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return log histograms with a place for absence, and what they cost: distance from the prior,
+        roughness.
+        """
+        import torch
+
+        parts, cost = [], torch.zeros((), dtype=torch.float64)
+        for piece, old, variable in zip(
+            torch.split(free, self.widths, dim=1), prior, self.variables, strict=True
+        ):
+            logs = torch.log_softmax(piece, dim=1)
+            cost = cost + _NEAR_PRIOR * (logs.exp() * (logs - old)).sum()
+            if variable.kind == "value" and not variable.words and piece.shape[1] > 4:
+                change = logs - old
+                cost = (
+                    cost + _ROUGH * torch.square(change[:, 2:] - 2 * change[:, 1:-1] + change[:, :-2]).sum()
+                )
+            parts.append(logs)
+        absent = torch.zeros((len(free), 1), dtype=torch.float64)
+        return torch.cat([*parts, absent], dim=1), cost
+
+    def _population(self, found: tuple[list[Floats], Floats, float], *, sort: bool = True) -> Population:
+        logs, shares, misfit = found
+        ends = np.cumsum(self.widths)[:-1]
+        groups = [tuple(np.exp(part) for part in np.split(row, ends)) for row in logs]
+        order = np.argsort(-shares) if sort else np.arange(len(shares))
+        return Population(shares[order], tuple(groups[k] for k in order), misfit)
+
+    def _clusters(self, stats: NDArray[np.float32], groups: int) -> NDArray[np.int64]:
+        """Return which of ``groups`` clusters each crop lies in (k-means on the summaries, some starts)."""
+        points = self.summaries(stats)
+        points = points / (points.std(axis=0) + 1e-6) * np.sqrt(np.linspace(2, 0.1, points.shape[1]))
+        random = np.random.default_rng([self.seed, groups])
+        best, least = np.zeros(len(points), np.int64), np.inf
+        for _ in range(8):
+            middles = points[random.choice(len(points), groups, replace=False)]
+            for _ in range(30):
+                distance = np.square(points[:, None] - middles[None]).sum(axis=2)
+                nearest = distance.argmin(axis=1)
+                middles = np.stack(
+                    [
+                        points[nearest == k].mean(axis=0) if (nearest == k).any() else middles[k]
+                        for k in range(groups)
+                    ]
+                )
+            if (cost := float(distance.min(axis=1).sum())) < least:
+                best, least = nearest, cost
+        return best

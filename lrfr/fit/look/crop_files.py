@@ -1,0 +1,172 @@
+"""The camera's crops: read, counted, checked, split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfr.core.errors import REASONS, DataError, ImageFault
+from lrfr.core.files import sha256_hex
+from lrfr.core.image import ImageU8, encode_jpeg, read_picture, square_fit
+from lrfr.fit.look.container_marks import Container, container_of
+from lrfr.pairs.sources.base import in_key_order
+from lrfr.pairs.sources.table import open_source
+
+LEAST_CROPS, FEW_CROPS = 30, 100
+_LEAST_PX, _MOST_PX = 8, 160
+_THUMB = 12
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A camera's crops.
+
+    Attributes:
+        names: of each.
+        pictures: uint8 [h, w, 3] RGB each, square.
+        container: how most of them are stored.
+        side_px: of all of them, 0 where their sides differ.
+        notes: what a person should know.
+        seen: how many pictures were met, by what became of them.
+
+    """
+
+    names: tuple[str, ...]
+    pictures: tuple[ImageU8, ...]
+    container: Container
+    side_px: int
+    notes: tuple[str, ...]
+    seen: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+def read_crops(place: str | Path, *, limit: int | None = None, least: int = LEAST_CROPS) -> Crops:
+    """Read a folder (or any other source) of crops.
+
+    Args:
+        place: what ``--source`` takes.
+        limit: at most so many, in the order of their names.
+        least: how many different ones are needed.
+
+    Raises:
+        SpecError: there is no such source.
+        DataError: there are too few crops, they are all equal or too small.
+
+    """
+    listing = open_source(str(place)).listing()
+    source, seen = open_source(str(place)), Counter[str]()
+    kept: dict[str, tuple[str, ImageU8]] = {}
+    containers: Counter[Container] = Counter()
+    for face in in_key_order(listing.faces):
+        if limit is not None and len(kept) >= limit:
+            seen["left out by --limit"] += 1
+            continue
+        try:
+            content = source.read(face.place)
+            pixels = content if isinstance(content, np.ndarray) else read_picture(content).pixels
+            mark = Container("lossless") if isinstance(content, np.ndarray) else container_of(content)
+        except ImageFault as fault:
+            seen[f"refused, {REASONS[fault.code]}"] += 1
+            continue
+        digest = sha256_hex(pixels.tobytes() + repr(pixels.shape).encode())
+        if digest in kept:
+            seen["the same pixels as another"] += 1
+            continue
+        kept[digest] = (face.key, pixels)
+        containers[mark] += 1
+    seen["used"] = len(kept)
+    return _checked(str(place), list(kept.values()), containers, dict(seen), least)
+
+
+def _checked(
+    place: str,
+    found: list[tuple[str, ImageU8]],
+    containers: Counter[Container],
+    seen: dict[str, int],
+    least: int,
+) -> Crops:
+    if seen.get("the same pixels as another") and len(found) == 1:
+        raise DataError("all crops are the same picture: no distribution can be told from it", file=place)
+    if len(found) < least:
+        counts = ", ".join(f"{what}: {count}" for what, count in seen.items())
+        hint = f"{least} different crops are needed, {FEW_CROPS} or more are better"
+        raise DataError(f"{len(found)} usable crops ({counts})", file=place, hint=hint)
+    sides = [min(picture.shape[:2]) for _, picture in found]
+    if (middle := int(np.median(sides))) < _LEAST_PX:
+        hint = f"nothing but the size can be told below 8 px: write {{op: down, size: {middle}}} by hand"
+        raise DataError(f"the crops are {middle} px wide", file=place, hint=hint)
+    notes = []
+    container, count = containers.most_common(1)[0]
+    if len(containers) > 1:
+        notes.append(
+            f"{len(containers)} kinds of files; {count} of {len(found)} are {_told(container)}, "
+            f"which is taken for all"
+        )
+    side = sides[0] if len(set(sides)) == 1 else 0
+    if side > _MOST_PX:
+        notes.append(f"crops of {side} px are brought to 112 px first")
+        side = 112
+    pictures = tuple(square_fit(p, side or min(*p.shape[:2], _MOST_PX)) for _, p in found)
+    if not side:
+        notes.append(f"sides from {min(sides)} to {max(sides)} px: taken for the native sizes")
+    if len(found) < FEW_CROPS:
+        notes.append(f"{len(found)} crops are few: intervals will be wide, and little can be distinguished")
+    gray = np.mean([float(np.abs(p.astype(np.int16) - p[..., :1]).mean() < 1.0) for p in pictures])
+    if gray > 0.95:
+        notes.append("the crops are gray")
+    return Crops(tuple(name for name, _ in found), pictures, container, side, tuple(notes), seen)
+
+
+def _told(container: Container) -> str:
+    if container.kind != "jpeg":
+        return container.kind
+    return f"JPEG of quality {container.quality}, {container.subsampling}"
+
+
+def recompressed(pictures: Sequence[ImageU8], container: Container) -> list[ImageU8]:
+    """Return pictures stored in the container and read back."""
+    if container.kind != "jpeg":
+        return list(pictures)
+    return [read_picture(encode_jpeg(p, container.quality, container.subsampling)).pixels for p in pictures]
+
+
+def split_crops(count: int, seed: int) -> dict[str, NDArray[np.int64]]:
+    """Return rows of crops: 60 % to fit, 20 % to choose by, 20 % for the last figures, touched once."""
+    order = np.random.default_rng([seed, 3]).permutation(count)
+    ends = [round(0.6 * count), round(0.8 * count)]
+    return dict(zip(("fit", "validation", "test"), np.split(order, ends), strict=True))
+
+
+def warnings_of(crops: Sequence[ImageU8], faces: Sequence[ImageU8]) -> list[str]:
+    """Return what looks wrong between crops and clean faces: no common alignment, the same pictures."""
+    ours, theirs = _thumbs(crops), _thumbs(faces)
+    notes = []
+    own = float(np.corrcoef(ours.mean(axis=0), theirs.mean(axis=0))[0, 1])
+    if own < 0.7:
+        notes.append(
+            f"the faces of the crops do not lie where those of the source lie (mean faces agree by "
+            f"{own:.2f}): align both alike (lrfr align), or the fit explains the difference as degradation"
+        )
+    nearest = (ours @ theirs.T / ours.shape[1]).max(axis=1)
+    same = float((nearest > 0.97).mean())
+    if same > 0.05:
+        notes.append(
+            f"{same:.0%} of the crops look like a picture of the source: with the same people on both sides "
+            f"distances are too small; take other people"
+        )
+    return notes
+
+
+def _thumbs(pictures: Sequence[ImageU8]) -> NDArray[np.float64]:
+    """Return faces in 12 x 12 gray cells, of mean 0 and spread 1 each."""
+    small = np.stack([square_fit(p, _THUMB) for p in pictures]).astype(np.float64).mean(axis=3)
+    flat = small.reshape(len(small), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(flat.std(axis=1, keepdims=True), 1e-6))

@@ -1,0 +1,91 @@
+"""The prior of one camera: what is supposed of any camera, with the structure that its crops have shown."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrfr.core.errors import SpecError
+from lrfr.degrade.spec.model import Spec, load_spec, parse_spec
+from lrfr.fit.infer.fitted_spec import read_back
+from lrfr.fit.structure_scan import Structure
+
+DEFAULT = "camera"
+_SPREAD_PX = 2.0
+_EVERYWHERE = 0.05
+
+
+def shaped_prior(given: str | Path | None, structure: Structure) -> Spec:
+    """Return the prior of a camera.
+
+    Args:
+        given: a spec of the user's own (preset, file or text); None for the shipped prior, whose sizes and
+            filter of the way down come from the structure. How small faces become crops always does.
+        structure: of the camera.
+
+    Raises:
+        SpecError: the given spec is wrong, is for another size of faces, or draws nothing.
+
+    """
+    if given is None:
+        text = resources.files("lrfr.fit").joinpath("priors", f"{DEFAULT}.yaml").read_text("utf-8")
+        data = dict(parse_spec(text).as_json())
+        data["pipeline"] = [_own(step, structure) for step in data["pipeline"]]  # type: ignore[attr-defined]
+    else:
+        spec = load_spec(given)
+        if spec.image.size_px != 112:
+            raise SpecError(
+                f"the prior is for faces of {spec.image.size_px} px, expected 112", file=str(given)
+            )
+        data = dict(spec.as_json())
+    steps = copy.deepcopy(data["pipeline"])
+    assert isinstance(steps, list)
+    shaped = {**data, "name": "prior", "variants": 1, "pipeline": [*_named(steps), *structure.tail()]}
+    shaped["store"] = structure.store()
+    return read_back(shaped)
+
+
+def _own(step: Mapping[str, Any], structure: Structure) -> Mapping[str, Any]:
+    if step.get("id") == "size":
+        step = {**structure.down_step(), "size": _wide_sizes(structure)}
+        if structure.down_antialias:
+            # blur and noise can stand for another filter in the scan, which has neither
+            step["filter"] = {"choice": list(dict.fromkeys([structure.down, "box", "bicubic"]))}
+        return step
+    if step.get("id") == "codec":
+        return {**step, "subsampling": structure.subsampling}
+    return step
+
+
+def _wide_sizes(structure: Structure) -> object:
+    """Return the sizes to try: near those that were seen, and a little everywhere between."""
+    sides = np.array([side for side, _ in structure.sizes])
+    shares = np.array([share for _, share in structure.sizes])
+    if structure.told_by == "spectrum":
+        low, high = max(6, round(0.85 * sides.min())), min(112, round(1.15 * sides.max()))
+        return {"randint": [low, max(high, low + 1)]}
+    low, high = max(4, round(sides.min() - 3)), min(112, round(sides.max() + 3))
+    grid = np.arange(low, high + 1)
+    near = np.exp(-0.5 * ((grid[:, None] - sides[None]) / _SPREAD_PX) ** 2) @ shares
+    weights = (1 - _EVERYWHERE) * near / near.sum() + _EVERYWHERE / len(grid)
+    return {"choice": grid.tolist(), "weights": [float(f"{w:.4g}") for w in weights]}
+
+
+def _named(steps: Sequence[Any]) -> list[Any]:
+    """Give every step an id, so that what is fitted can be named and edited."""
+    return [_with_id(step, f"s{index}") for index, step in enumerate(steps)]
+
+
+def _with_id(step: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = {"op": step.get("op", "group"), "id": step.get("id", name), **step}
+    for kind in ("one_of", "some_of", "shuffle", "steps"):
+        if kind in found:
+            found[kind] = [_with_id(child, f"{found['id']}-{k}") for k, child in enumerate(found[kind])]
+            if "op" not in step:
+                found.pop("op")
+    return found

@@ -1,0 +1,83 @@
+"""Leaving out what does not bring the spec nearer to the crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lrfr.core.progress import SILENT, Hooks
+from lrfr.degrade.spec.model import Spec
+from lrfr.fit.infer.fitted_spec import read_back
+
+# what may be left out, what says least first; a size is never
+_MAY_GO = (
+    "sharpen",
+    "read",
+    "illumination",
+    "light",
+    "contrast",
+    "saturation",
+    "cast",
+    "gamma",
+    "gray",
+    "motion",
+)
+_TOLERANCE = 1.01
+
+
+class Simplifier:
+    """Removes steps one by one as long as the distance does not rise.
+
+    Args:
+        distance: of a spec to the camera, always measured with the same draws.
+        tail: steps at the end that stay.
+        hooks: progress in removals tried.
+
+    """
+
+    def __init__(self, distance: Callable[[Spec], float], tail: int, hooks: Hooks = SILENT) -> None:
+        self.distance, self.tail, self.hooks = distance, tail, hooks
+
+    def run(self, spec: Spec) -> Spec:
+        """Return the spec without the steps that it does not need."""
+        best = self.distance(spec)
+        bar = best * _TOLERANCE
+        for done, name in enumerate(_MAY_GO):
+            shorter = _without(spec, name)
+            if shorter is not None:
+                found = self.distance(shorter)
+                if found <= bar:
+                    spec, bar = shorter, min(bar, max(found, best) * _TOLERANCE)
+            self.hooks.progress(done + 1, len(_MAY_GO), phase="simplify")
+        return spec
+
+
+def _without(spec: Spec, name: str) -> Spec | None:
+    """Return a spec without the steps of an id (or group member of that id); None where it has none."""
+    data = dict(spec.as_json())
+    removed = [0]
+    steps = list(_kept(data["pipeline"], name, removed))
+    if not removed[0] or not steps:
+        return None
+    return read_back({**data, "pipeline": steps})
+
+
+def _kept(steps: Any, name: str, removed: list[int]) -> Iterator[Mapping[str, Any]]:
+    for step in steps:
+        own = str(step.get("id", ""))
+        if own == name or own.rsplit("-", 1)[0] == name:
+            removed[0] += 1
+            continue
+        found = dict(step)
+        for kind in ("one_of", "steps"):
+            if kind not in found:
+                continue
+            before = found[kind]
+            inner = [list(_kept([child], name, removed)) for child in before]
+            found[kind] = [child for kept in inner for child in kept]
+            if "weights" in found:
+                weights = [w for w, kept in zip(found["weights"], inner, strict=True) if kept]
+                found["weights"] = weights
+        if any(kind in found and not found[kind] for kind in ("one_of", "steps")):
+            continue
+        yield found

@@ -1,0 +1,173 @@
+"""A fit from end to end, what stands between a person's mistakes and it, and the check of drift."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import lrfr
+from lrfr.core.errors import DataError, SpecError
+from lrfr.core.progress import Hooks, Stopped
+from lrfr.experiment.steps import fit_here
+from lrfr.fit.camera_fit import CameraFit, FitSettings
+from lrfr.fit.look.clean_faces import read_faces
+from lrfr.fit.look.crop_files import read_crops, warnings_of
+from lrfr.pairs.executors.dispatch import Runner
+from tests.fit.cameras import person, seen, write, write_people
+
+SMALL = FitSettings(bank=600, rounds=1, round_faces=200, groups=1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("camera")
+    write(folder / "crops", seen(70))
+    write_people(folder / "faces", 80)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(place):
+    """A fit that was stopped in its bank and went on."""
+    made = pytest.MonkeyPatch()
+    made.setattr(fit_here, "FitSettings", lambda **given: SMALL)
+    made.setattr("lrfr.fit.structure_scan.FACES", 24)
+    made.setattr("lrfr.fit.camera_fit.PRESETS", ("sensor",))
+    made.setattr("lrfr.fit.simplify._MAY_GO", ("read", "gamma"))
+    stop = {"now": False}
+
+    def watch(done, total, phase="", **_):
+        stop["now"] = phase == "bank"
+
+    with pytest.raises(Stopped):
+        hooks = Hooks(on_progress=watch, should_stop=lambda: stop["now"])
+        lrfr.fit_camera(place / "crops", place / "faces", place / "camera.yaml", hooks=hooks)
+    kept = sorted((place / "camera.fit/bank").glob("bank-*.npz"))
+    stamps = [path.stat().st_mtime_ns for path in kept]
+    notes = []
+    camera = lrfr.fit_camera(
+        place / "crops", place / "faces", place / "camera.yaml", hooks=Hooks(on_note=notes.append)
+    )
+    assert kept and [path.stat().st_mtime_ns for path in kept] == stamps
+    yield camera, notes
+    made.undo()
+
+
+def test_the_written_spec_is_the_fits_and_it_lies_near_the_truth(fitted, place):
+    camera, _ = fitted
+    spec = lrfr.load_spec(place / "camera.yaml")
+    assert spec.digest == camera.spec.digest
+    down = next(step for step in spec.steps if step.label == "down")
+    low, high = down.op.size.extent() if hasattr(down.op.size, "extent") else (down.op.size,) * 2
+    assert abs(low - 20) <= 2 and abs(high - 30) <= 2
+    assert spec.store.up.filter == "bicubic"
+    assert (
+        camera.validation[min(camera.validation, key=camera.validation.get)]
+        <= camera.validation["structure scan"]
+    )
+
+
+def test_every_rival_and_floor_stands_in_the_table_at_one_n(fitted):
+    camera, _ = fitted
+    names = [row.name for row in camera.rows]
+    assert names[:3] == ["real against real", "fitted", "structure scan only"]
+    assert names[3].startswith("best preset (") and names[4:] == [
+        "clean faces",
+        "content alone (both at 12 px)",
+    ]
+    assert len({row.n for row in camera.rows}) == 1
+    assert re.match(r"(distinguishable|not distinguished at n = \d+): ", camera.verdict)
+    assert all(0 <= law.told <= 1 and law.words for law in camera.laws)
+
+
+def test_the_page_holds_all_it_shows(fitted, place):
+    page = (place / "camera.html").read_text("utf-8")
+    assert not re.search(r"""(src|href)="(?!data:|#)""", page) and "http" not in page.replace(
+        "http-equiv", ""
+    ).replace("http://www.w3.org/2000/svg", "")
+    assert ("How near" in page and "not distinguished" in page) or "distinguishable" in page
+
+
+def test_the_same_fit_again_gives_the_same_spec(fitted, place):
+    camera, _ = fitted
+    crops, clean = read_crops(place / "crops"), read_faces(str(place / "faces"), place / "camera.fit/bank")
+    again = CameraFit(crops, clean, place / "camera.fit/bank", SMALL, Runner("serial"))
+    _, matcher, _ = again._rounds()
+    kept, distances = again._chosen(again._candidates(matcher, again._evidence("fit")))
+    assert kept.spec.digest == camera.spec.digest and distances == camera.validation
+
+
+def test_a_check_tells_a_changed_camera_by_its_exit_code(fitted, place, lrfr):
+    write(place / "same", seen(40, first=300))
+    write(place / "lower", seen(40, "{randint: [8, 14]}", first=300))
+    code, said, _ = lrfr("fit", place / "same", "--check", place / "camera.yaml", "--json")
+    assert code == 0 and json.loads(said)["result"]["drifted"] is False
+    code, said, _ = lrfr("fit", place / "lower", "--check", place / "camera.yaml")
+    assert code == 3 and "drift (p = " in said and "compression" in said
+
+
+def test_a_check_without_its_record_says_what_is_missing(tmp_path, place, lrfr):
+    (tmp_path / "alone.yaml").write_text("version: 1\npipeline: [{op: identity}]\n")
+    code, _, said = lrfr("fit", place / "crops", "--check", tmp_path / "alone.yaml")
+    assert code == 3 and "no record of a fit beside the spec" in said
+
+
+def test_few_equal_and_tiny_crops_are_refused_in_words(tmp_path):
+    write(tmp_path / "five", seen(5))
+    with pytest.raises(DataError, match=r"5 usable crops.*30 different crops are needed"):
+        read_crops(tmp_path / "five")
+    write(tmp_path / "one", seen(1))
+    with pytest.raises(DataError, match="1 usable crops"):
+        read_crops(tmp_path / "one")
+    write(tmp_path / "equal", seen(1) * 40)
+    with pytest.raises(DataError, match=r"all crops are the same picture"):
+        read_crops(tmp_path / "equal")
+    random = np.random.default_rng(0)
+    write(tmp_path / "tiny", [random.integers(0, 255, (4, 4, 3)).astype(np.uint8) for _ in range(40)])
+    with pytest.raises(DataError, match=r"the crops are 4 px wide.*nothing but the size"):
+        read_crops(tmp_path / "tiny")
+
+
+def test_mixed_sizes_gray_and_few_crops_are_said(tmp_path):
+    small = [crop[: 20 + k, : 20 + k] for k, crop in enumerate(seen(40))]
+    crops = read_crops(write(tmp_path / "mixed", small))
+    assert crops.side_px == 0 and any("taken for the native sizes" in note for note in crops.notes)
+    gray = [np.repeat(crop[..., :1], 3, axis=2) for crop in seen(32)]
+    notes = read_crops(write(tmp_path / "gray", gray)).notes
+    assert "the crops are gray" in notes and any("32 crops are few" in note for note in notes)
+
+
+def test_pictures_that_cannot_be_read_are_counted(tmp_path):
+    folder = write(tmp_path / "crops", seen(31))
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    (folder / "twice.png").write_bytes((folder / "0000.png").read_bytes())
+    crops = read_crops(folder)
+    assert crops.seen["used"] == 31 and crops.seen["the same pixels as another"] == 1
+    assert sum(count for name, count in crops.seen.items() if name.startswith("refused")) == 1
+
+
+def test_crops_that_lie_otherwise_and_people_of_the_source_are_warned_of():
+    faces = [person(k) for k in range(40)]
+    assert warnings_of(seen(40, first=500), faces) == []
+    turned = [np.ascontiguousarray(crop[::-1]) for crop in seen(40, first=500)]
+    assert any("do not lie where" in note for note in warnings_of(turned, faces))
+    assert any("look like a picture of the source" in note for note in warnings_of(seen(40), faces))
+
+
+def test_mistakes_of_the_command_line(lrfr, place):
+    assert "which clean faces?" in lrfr("fit", place / "crops")[2]
+    code, _, said = lrfr("fit", place / "crops", "--source", place / "faces", "--out", "camera.json")
+    assert code == 2 and "a fitted spec is a .yaml file" in said
+    code, said, _ = lrfr("fit", place / "crops", "--source", place / "faces", "--dry-run")
+    assert code == 0 and "used 70" in said
+    with pytest.raises(SpecError, match=r"no preset|no such"):
+        fit_here.fit_camera(
+            place / "crops", place / "faces", "x.yaml", fit_here.FitWishes(prior="surveilance")
+        )
+
+
+def test_too_few_clean_faces_are_said(tmp_path):
+    write_people(tmp_path / "faces", 5)
+    with pytest.raises(DataError, match="5 usable faces"):
+        read_faces(str(tmp_path / "faces"), tmp_path)

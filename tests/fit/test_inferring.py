@@ -1,0 +1,147 @@
+"""Variables of a prior, populations by matching, simple laws, the spec that comes out."""
+
+import numpy as np
+import pytest
+
+from lrfr.degrade.pipeline import Pipeline
+from lrfr.degrade.spec.model import load_spec
+from lrfr.fit.infer.bank import Bank
+from lrfr.fit.infer.camera_laws import camera_spec, size_law
+from lrfr.fit.infer.fitted_spec import histogram_literals, read_back, with_literals
+from lrfr.fit.infer.matching import Matcher, prior_histograms
+from lrfr.fit.infer.prior_space import classes_of, variables_of
+from lrfr.fit.infer.simple_laws import simplest
+from lrfr.fit.look.container_marks import Container
+from lrfr.fit.look.subspace import WayUp
+from lrfr.fit.prior_shape import shaped_prior
+from lrfr.fit.structure_scan import Structure
+
+PRIOR = load_spec("""
+version: 1
+pipeline:
+  - {op: gaussian_blur, id: soft, p: 0.5, sigma: {uniform: [0, 4]}}
+  - {id: grain, one_of: [{op: poisson_noise, id: shot, photons: {log_uniform: [16, 1024]}}, {op: identity, id: none}]}
+  - {op: down, id: size, size: {randint: [10, 40]}, filter: box, antialias: true}
+  - {op: jpeg, id: codec, quality: {randint: [10, 90]}, times: {choice: [1, 2]}}
+""")
+
+
+def drawn(spec, count=600):
+    faces = [np.zeros((16, 16, 3), np.uint8)] * count
+    names = [b"%d" % k for k in range(count)]
+    return classes_of(variables_of(PRIOR), Pipeline(spec).run_faces(names, faces, 0, fit=False)[1], spec)
+
+
+def test_every_gate_choice_and_law_of_a_prior_is_a_variable():
+    names = [variable.name for variable in variables_of(PRIOR)]
+    assert set(names) == {
+        "soft?",
+        "soft.sigma",
+        "grain:",
+        "shot.photons",
+        "size.size",
+        "codec.quality",
+        "codec.times",
+    }
+
+
+def test_a_spec_made_of_histograms_draws_by_them():
+    variables = variables_of(PRIOR)
+    random = np.random.default_rng(0)
+    classes, _ = drawn(PRIOR)
+    bank = Bank(
+        np.zeros((600, 1), np.float32), classes, np.zeros((600, 7), np.float32), np.zeros(600, np.int64)
+    )
+    histograms = tuple(random.dirichlet(np.ones(len(h))) for h in prior_histograms(bank, variables))
+    spec = read_back(with_literals(PRIOR, histogram_literals(histograms, variables), variables))
+    found, values = drawn(spec)
+    for k, (variable, histogram) in enumerate(zip(variables, histograms, strict=True)):
+        own = found[:, k] if variable.kind == "gate" else found[:, k][found[:, k] > 0] - 1
+        share = np.bincount(own, minlength=len(histogram)) / len(own)
+        # five standard errors of a share
+        assert np.abs(share - histogram).max() < 5 * np.sqrt(0.25 / len(own)), variable.name
+    sigma = [v.name for v in variables].index("soft.sigma")
+    off = found[:, [v.name for v in variables].index("soft?")] == 0
+    assert np.isnan(values[off, sigma]).all() and (found[off, sigma] == 0).all()
+
+
+class Plain:
+    """Summaries that are the statistics themselves."""
+
+    def __call__(self, stats):
+        return np.asarray(stats, np.float64)
+
+
+def test_matching_finds_a_population_although_single_faces_hardly_tell():
+    """Statistics are a drawn value and its square in noise as wide as the prior: the mean of posteriors would
+    stay near the prior, the matched histogram has the population's mean and spread.
+    """
+    variables = [v for v in variables_of(PRIOR) if v.name == "size.size"]
+    random = np.random.default_rng(1)
+
+    def faces(low, high, count):
+        size = random.integers(low, high + 1, count)
+        z = (size - 25) / 8 + random.standard_normal(count)
+        classes = np.array([[variables[0].class_of(int(s))] for s in size], np.int16)
+        stats = np.stack([z, z * z], axis=1).astype(np.float32)
+        return Bank(stats, classes, size[:, None].astype(np.float32), np.zeros(count, np.int64))
+
+    bank = faces(10, 39, 6000)
+    matcher = Matcher([bank], [prior_histograms(bank, variables)], variables, Plain(), 0)
+    target = faces(24, 38, 3000).stats
+    found = matcher.fit(target).groups[0][0]
+    centers = variables[0].centers()
+    mean = found @ centers
+    spread = np.sqrt(found @ (centers - mean) ** 2)
+    assert abs(mean - 31) < 1.2 and 3 < spread < 6
+    law = simplest(variables[0], found, lambda m: matcher.misfit(matcher.target(target), [(m,)], [1.0]))
+    low, high = law.literal["randint"]
+    assert abs(low - 24) <= 4 and abs(high - 38) <= 4
+
+
+@pytest.mark.parametrize(
+    "sizes, law",
+    [
+        ([24] * 99 + [90], 24),
+        ([24] * 40 + [32] * 40 + [64] * 20, {"choice": [24, 32, 64], "weights": [0.4, 0.4, 0.2]}),
+        (list(range(14, 45)) * 10, {"randint": [14, 44]}),
+        ([0] * 10 + [20] * 90, 20),
+    ],
+)
+def test_sizes_that_were_seen_one_by_one_get_the_simplest_law(sizes, law):
+    assert size_law(np.array(sizes)) == law
+
+
+def test_groups_become_one_of_with_shares_and_steps_that_never_fire_are_left_out():
+    variables = variables_of(PRIOR)
+    first = {"soft?": 0.0, "grain:": [1.0, 0.0], "size.size": 12}
+    second = {"soft?": 1.0, "grain:": [0.5, 0.5], "size.size": 40}
+    spec = camera_spec(PRIOR, [first, second], [0.7, 0.3], 0, "two")
+    far, near = spec.steps[0].children
+    assert spec.steps[0].weights == (0.7, 0.3)
+    assert [step.label for step in far.children] == ["poisson_noise", "down", "jpeg"]
+    assert [step.label for step in near.children] == [
+        "gaussian_blur",
+        "grain",
+        "down",
+        "jpeg",
+    ] or near.children[0].p == 1
+    assert read_back(spec.as_json()).digest == spec.digest
+    assert len({v.name for v in variables}) == len(variables)
+
+
+def test_the_prior_takes_the_structure_and_a_users_own_prior_keeps_its_steps():
+    found = Structure(
+        ((20, 1.0),),
+        "spectrum",
+        "bicubic",
+        True,
+        WayUp("cubic", False, 112),
+        Container("jpeg", 90, True, "444"),
+    )
+    own = shaped_prior(None, found)
+    assert [step.label for step in own.steps[-2:]] == ["up", "jpeg"]
+    assert own.steps[-1].op.quality == 90 and own.steps[-1].op.subsampling == "444"
+    assert own.store.up.filter == "cubic"
+    theirs = shaped_prior("surveillance", found)
+    assert [step.label for step in theirs.steps][:3] == ["illumination", "blur", "down"]
