@@ -30,13 +30,12 @@ from lrfr.degrade.spec.model import Spec
 from lrfr.fit.camera_fit import CameraFit, FitSettings
 from lrfr.fit.infer.bank import simulate
 from lrfr.fit.infer.fitted_spec import spec_text
-from lrfr.fit.judge.comparison import FaceSet, Judge
 from lrfr.fit.judge.drift_check import check_drift
 from lrfr.fit.look.clean_faces import CleanFaces, read_faces
 from lrfr.fit.look.container_marks import Container
 from lrfr.fit.look.crop_files import Crops, read_crops
+from lrfr.fit.look.enlargement import WayUp
 from lrfr.fit.look.face_statistics import Gaze, face_statistics
-from lrfr.fit.look.subspace import WayUp
 from lrfr.pairs.executors.dispatch import Runner
 
 CAMERAS = {
@@ -194,9 +193,8 @@ def known(given: argparse.Namespace) -> dict:
 
 def judged(fit: CameraFit, spec: Spec):
     """Return the row of another spec against the test crops of a fit."""
-    rows = fit.parts["test"]
-    real = FaceSet("real", [fit.crops.pictures[k] for k in rows], [fit.crops.names[k] for k in rows])
-    return Judge(fit.ruler, fit.gaze, real, fit.settings.seed, None).row(fit._made(spec, "other", len(rows)))
+    figures = fit.last_figures
+    return figures.judge().row(figures.made(spec, "other"))
 
 
 def mixed(given: argparse.Namespace) -> dict:
@@ -244,17 +242,13 @@ def real(given: argparse.Namespace) -> dict:
     clean = read_faces(given.faces, given.folder, limit=2400)
     fit = CameraFit(ours, clean, given.folder / "bank-real", FitSettings(seed=given.seed), RUNNER)
     found = fit.run()
-    last = FaceSet("last", list(pictures[-400:]), list(names[-400:]))
-    judge = Judge(fit.ruler, fit.gaze, last, given.seed, None)
+    count = len(everything)
+    last = replace(fit.last_figures, crops=everything, test=np.arange(count - 400, count))
+    judge = last.judge()
     sets = {"fitted": found.spec, "structure scan": fit.structure.spec()}
-    rows = [told(name, judge.row(fit._made(spec, name, 400))) for name, spec in sets.items()]
-    again = [int(k) for k in fit.parts["fit"][:400]]
-    rows.append(
-        told(
-            "real against real",
-            judge.row(FaceSet("real", [pictures[k] for k in again], [names[k] for k in again])),
-        )
-    )
+    rows = [told(name, judge.row(last.made(spec, name))) for name, spec in sets.items()]
+    again = last._real("real", last.other[:400])
+    rows.append(told("real against real", judge.row(again)))
     return {
         "rows_last_400": rows,
         "rows": [told(r.name, r) for r in found.rows],

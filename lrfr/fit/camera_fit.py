@@ -14,32 +14,30 @@ from numpy.typing import NDArray
 from lrfr.core.embedder import Embedder
 from lrfr.core.image import ImageU8
 from lrfr.core.progress import Stopped
-from lrfr.degrade.spec.model import Spec, load_spec
-from lrfr.fit.fit_record import FittedCamera, FittedLaw, Shown
+from lrfr.degrade.spec.model import Spec
+from lrfr.fit.fit_record import FittedCamera, FittedLaw
 from lrfr.fit.infer.bank import Bank, BankMaker, simulate
 from lrfr.fit.infer.camera_laws import Evidence, Words, camera_spec
 from lrfr.fit.infer.fitted_spec import histogram_literals, read_back, with_literals
 from lrfr.fit.infer.matching import Histograms, Matcher, Population, Summaries, prior_histograms
 from lrfr.fit.infer.posteriors import Reader, train_reader
 from lrfr.fit.infer.prior_space import variables_of
-from lrfr.fit.judge.comparison import FaceSet, Judge, Row, content_sets
 from lrfr.fit.judge.two_sample import Ruler, check_installed, frechet
+from lrfr.fit.last_figures import LastFigures
 from lrfr.fit.law_report import told_shares, with_intervals
 from lrfr.fit.look.clean_faces import CleanFaces
 from lrfr.fit.look.crop_files import Crops, split_crops, warnings_of
-from lrfr.fit.look.face_statistics import NAMES, Gaze, face_statistics, found_sizes
+from lrfr.fit.look.face_statistics import Gaze, face_statistics, found_sizes
 from lrfr.fit.prior_shape import shaped_prior
 from lrfr.fit.simplify import Simplifier
 from lrfr.fit.structure_scan import Scan, Structure
 from lrfr.pairs.executors.dispatch import Runner
 
-PRESETS = ("surveillance", "realesrgan-1", "maug-paper", "sensor", "webcam", "detected")
 _MOST_GROUPS = 3
 _LEAST_SHARE = 0.05
 _BETTER = 0.95  # of the validation distance, where more is claimed than by a simpler candidate
 _WIDE = 0.3  # of the prior in the rounds near the estimate
 _NOMINAL_MINUTES = 2.5
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -126,25 +124,30 @@ class CameraFit:
             told = told_shares(reader, matcher.variables, banks[-1])
             again = matcher.resampled(evidence.stats, kept.population)
             laws = with_intervals(kept.spec, self._tail, matcher.variables, again, told)
-        rows, differing, shown = self._tested(kept.spec)
+        found = self.last_figures.run(kept.spec, self.distance, self.embed)
+        counts = {f"crops, {name}": len(rows) for name, rows in self.parts.items()}
         return FittedCamera(
             replace(kept.spec, name="camera"),
-            "structure scan" if kept.name == "structure scan" else "fit",
+            kept.name if kept.population is None else "fit",
             self.structure,
             laws,
-            rows,
+            found.rows,
             distances,
-            tuple(float(s) for s in kept.population.shares) if kept.population else (1.0,),
-            tuple(differing),
+            tuple(kept.population.shares.tolist()) if kept.population else (1.0,),
+            found.differing,
             self.notes,
-            {
-                **{f"crops, {name}": len(rows_) for name, rows_ in self.parts.items()},
-                "clean faces": self.clean.faces.count,
-            },
+            {**counts, "clean faces": self.clean.faces.count},
             time.process_time() - self.started,
             self.stats,
-            shown,
+            found.shown,
         )
+
+    @property
+    def last_figures(self) -> LastFigures:
+        """What measures on the test crops."""
+        test, fit = self.parts["test"], self.parts["fit"]
+        seed = self.settings.seed
+        return LastFigures(self.crops, test, fit, self.clean, self.structure, self.ruler, seed)
 
     @cached_property
     def faces(self) -> list[ImageU8]:
@@ -288,64 +291,3 @@ class CameraFit:
     def _stop_if_asked(self) -> None:
         if self.runner.hooks.stopping():
             raise Stopped
-
-    def _tested(self, spec: Spec) -> tuple[tuple[Row, ...], Sequence[tuple[str, float]], tuple[Shown, ...]]:
-        """Measure on the test crops, for the first and last time."""
-        rows = self.parts["test"]
-        real = FaceSet("real", [self.crops.pictures[k] for k in rows], [self.crops.names[k] for k in rows])
-        judge = Judge(self.ruler, self.gaze, real, self.settings.seed, self.embed)
-        other = self.parts["fit"][: len(rows)]
-        again = [self.crops.pictures[k] for k in other]
-        sets = [FaceSet("real against real", again, [self.crops.names[k] for k in other])]
-        sets += [
-            self._made(spec, "fitted", len(rows)),
-            self._made(self.structure.spec(), "structure scan only", len(rows)),
-        ]
-        preset = min(PRESETS, key=lambda name: self.distance(self._as_crops(load_spec(name))))
-        sets.append(self._made(self._as_crops(load_spec(preset)), f"best preset ({preset})", len(rows)))
-        clean = self._test_faces(len(rows))
-        sets.append(FaceSet("clean faces", self._sized(clean[0]), clean[1]))
-        found = [judge.row(one) for one in sets]
-        ours, theirs = content_sets(real, sets[-1])
-        plain = Gaze(112)
-        content = Judge(
-            Ruler.of(face_statistics(ours.crops, plain), face_statistics(theirs.crops, plain)),
-            plain,
-            ours,
-            self.settings.seed,
-            None,
-        )
-        found.append(content.row(replace(theirs, name="content alone (both at 12 px)")))
-        shown = [self._shown(one) for one in (real, *sets[1:])]
-        return tuple(found), judge.differing(sets[1]), tuple(shown)
-
-    def _shown(self, faces: FaceSet) -> Shown:
-        stats = face_statistics(faces.crops, self.gaze)
-        bands = [k for k, name in enumerate(NAMES) if name.startswith("spectrum: luma")]
-        return Shown(faces.name, tuple(faces.crops[:_SHOWN]), tuple(stats[:, bands].mean(axis=0).tolist()))
-
-    def _as_crops(self, spec: Spec) -> Spec:
-        """Return a preset with the camera's own way from the small picture to the crop."""
-        data = dict(spec.as_json())
-        steps = data["pipeline"]
-        assert isinstance(steps, list)
-        return read_back(
-            {**data, "pipeline": [*steps, *self.structure.tail()], "store": self.structure.store()}
-        )
-
-    def _sized(self, faces: Sequence[ImageU8]) -> list[ImageU8]:
-        way = self.structure.way
-        if way is None or way.canvas_px == 112:
-            return list(faces)
-        from lrfr.core.image import square_fit
-
-        return [square_fit(face, way.canvas_px) for face in faces]
-
-    def _test_faces(self, count: int) -> tuple[list[ImageU8], list[str]]:
-        rows = (list(self.clean.parts["test"]) * (1 + count // max(len(self.clean.parts["test"]), 1)))[:count]
-        return self.clean.faces.take(rows), [self.clean.labels[row] for row in rows]
-
-    def _made(self, spec: Spec, name: str, count: int) -> FaceSet:
-        faces, people = self._test_faces(count)
-        names = [b"test/%d" % k for k in range(len(faces))]
-        return FaceSet(name, simulate(spec, faces, names, self.gaze), people)

@@ -17,8 +17,8 @@ from lrfr.core.image import ImageU8
 from lrfr.degrade.spec.model import Spec
 from lrfr.fit.judge.comparison import Row
 from lrfr.fit.look.container_marks import Container
+from lrfr.fit.look.enlargement import WayUp
 from lrfr.fit.look.face_statistics import REVISION
-from lrfr.fit.look.subspace import WayUp
 from lrfr.fit.structure_scan import Structure
 
 FORMAT = 1
@@ -109,6 +109,23 @@ class FittedCamera:
             f"{row.words}: a classifier tells test crops from simulated ones with {row.c2st:.1%} "
             f"[{row.low:.1%}, {row.high:.1%}] (50 % is chance, n = {row.n} a side)"
         )
+
+    def table(self) -> tuple[list[str], list[list[str]], str]:
+        """Return columns, rows and title of the distances."""
+        rows = [
+            [
+                row.name,
+                f"{row.c2st:.3f}",
+                f"[{row.low:.3f}, {row.high:.3f}]",
+                f"{row.frechet:.2f}",
+                f"{row.kid:.3f}",
+                row.words,
+            ]
+            for row in self.rows
+        ]
+        shares = ", ".join(f"{share:.0%}" for share in self.shares)
+        title = f"against {self.fitted.n} test crops" + (f"; groups {shares}" if len(self.shares) > 1 else "")
+        return ["set", "C2ST", "95 %", "Frechet", "KID", ""], rows, title
 
     def as_json(self) -> dict[str, object]:
         """Return plain data, without the statistics."""

@@ -81,7 +81,7 @@ def _named(steps: Sequence[Any]) -> list[Any]:
     return [_with_id(step, f"s{index}") for index, step in enumerate(steps)]
 
 
-def _with_id(step: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _with_id(step: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = {"op": step.get("op", "group"), "id": step.get("id", name), **step}
     for kind in ("one_of", "some_of", "shuffle", "steps"):
         if kind in found:

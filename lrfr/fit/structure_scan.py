@@ -9,7 +9,7 @@ clean faces and compared by the root mean square difference of these spectra, of
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,8 +24,8 @@ from lrfr.fit.infer.bank import simulate
 from lrfr.fit.infer.fitted_spec import read_back
 from lrfr.fit.look.container_marks import Container
 from lrfr.fit.look.crop_files import Crops
+from lrfr.fit.look.enlargement import WayUp, way_of
 from lrfr.fit.look.face_statistics import Gaze, found_sizes, on_canvas, to_ycc
-from lrfr.fit.look.subspace import WayUp, way_of
 
 _DOWN = (
     ("box", True),
@@ -92,12 +92,12 @@ class Structure:
         weights = [float(f"{share / total:.4f}") for _, share in self.sizes]
         return {"choice": [side for side, _ in self.sizes], "weights": weights}
 
-    def tail(self) -> list[dict[str, Any]]:
+    def tail(self) -> list[Mapping[str, Any]]:
         """Return the steps after the small picture: what happens when it becomes the crop."""
         if self.way is None or (self.container.kind != "jpeg" and not self.warped):
             return []  # the way up stands in store.up
         how = {"filter": self.way.filter, "antialias": self.way.antialias}
-        steps: list[dict[str, Any]] = [{"op": "up", "id": "enlarge", "size": self.way.canvas_px, **how}]
+        steps: list[Mapping[str, Any]] = [{"op": "up", "id": "enlarge", "size": self.way.canvas_px, **how}]
         if self.warped:
             cut = {"roll": _ROLL, "size": self.way.canvas_px, "border": "edge"}
             steps = [{"op": "misalign", "id": "cut", **cut}]
@@ -106,14 +106,14 @@ class Structure:
             steps.append({"op": "jpeg", "id": "file", **stored})
         return steps
 
-    def store(self) -> dict[str, Any]:
+    def store(self) -> Mapping[str, Any]:
         """Return the ``store`` part of a spec."""
         up = {"size": 112, "filter": "bicubic", "antialias": True}
         if self.way is not None:
             up = {"size": self.way.canvas_px, "filter": self.way.filter, "antialias": self.way.antialias}
         return {"lr": "native", "up": up}
 
-    def down_step(self) -> dict[str, Any]:
+    def down_step(self) -> Mapping[str, Any]:
         """Return the step that shrinks."""
         how = {"filter": self.down, "antialias": self.down_antialias}
         return {"op": "down", "id": "size", "size": self.size_literal(), **how}

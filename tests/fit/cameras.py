@@ -7,8 +7,8 @@ import numpy as np
 from lrfr.core.image import encode_jpeg, encode_png
 from lrfr.degrade.spec.model import load_spec
 from lrfr.fit.infer.bank import simulate
+from lrfr.fit.look.enlargement import WayUp
 from lrfr.fit.look.face_statistics import Gaze
-from lrfr.fit.look.subspace import WayUp
 from lrfr.pairs.sources.synthetic import render_face
 
 GAZE = Gaze(112, WayUp("bicubic", True, 112), 0, True)

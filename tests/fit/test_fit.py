@@ -33,7 +33,7 @@ def fitted(place):
     made = pytest.MonkeyPatch()
     made.setattr(fit_here, "FitSettings", lambda **given: SMALL)
     made.setattr("lrfr.fit.structure_scan.FACES", 24)
-    made.setattr("lrfr.fit.camera_fit.PRESETS", ("sensor",))
+    made.setattr("lrfr.fit.last_figures.PRESETS", ("sensor",))
     made.setattr("lrfr.fit.simplify._MAY_GO", ("read", "gamma"))
     stop = {"now": False}
 

@@ -12,7 +12,7 @@ from lrfr.fit.infer.matching import Matcher, prior_histograms
 from lrfr.fit.infer.prior_space import classes_of, variables_of
 from lrfr.fit.infer.simple_laws import simplest
 from lrfr.fit.look.container_marks import Container
-from lrfr.fit.look.subspace import WayUp
+from lrfr.fit.look.enlargement import WayUp
 from lrfr.fit.prior_shape import shaped_prior
 from lrfr.fit.structure_scan import Structure
 

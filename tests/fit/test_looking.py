@@ -6,9 +6,9 @@ import pytest
 from lrfr.core.image import encode_jpeg, encode_png
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.fit.look.container_marks import Container, container_of
+from lrfr.fit.look.enlargement import WAYS_UP, WayUp, luma_of, native_sizes, shrink_back, way_of
 from lrfr.fit.look.face_statistics import NAMES, Gaze, face_statistics, found_sizes
 from lrfr.fit.look.native_statistics import QUALITIES
-from lrfr.fit.look.subspace import WAYS_UP, WayUp, luma_of, native_sizes, shrink_back, way_of
 from tests.fit.cameras import GAZE, noise, person, seen
 
 

@@ -91,8 +91,7 @@ def fit_camera(
     settings = FitSettings(
         seed=as_count(wishes.seed, "seed"), prior=wishes.prior, budget_minutes=wishes.budget_minutes
     )
-    if wishes.prior is not None:
-        load_spec(wishes.prior)
+    check_asked(str(source), path, wishes)
     embed = None if wishes.teacher is None else open_recognizer(wishes.teacher).embed
     found = read_crops(str(crops), limit=wishes.limit)
     make_folder(beside(path, "bank"))
@@ -105,6 +104,20 @@ def fit_camera(
             hooks.note(note)
         write_camera(camera, path, pictures=wishes.pictures)
     return camera
+
+
+def check_asked(source: str | None, out: str | Path, wishes: FitWishes) -> None:
+    """Refuse what a fit cannot begin with.
+
+    Raises:
+        SpecError: no clean faces are named, or the spec or the prior cannot be what they were said to be.
+
+    """
+    if source is None:
+        raise SpecError("which clean faces?", hint="--source FOLDER of aligned faces of other people")
+    checked_out(out)
+    if wishes.prior is not None:
+        load_spec(wishes.prior)
 
 
 def checked_out(out: str | Path) -> Path:

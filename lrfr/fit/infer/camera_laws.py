@@ -155,7 +155,7 @@ def camera_spec(
     return read_back({**head, "pipeline": [one_of, *after]})
 
 
-def _tidied(data: Mapping[str, Any]) -> dict[str, Any]:
+def _tidied(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return copy.deepcopy(dict(data))
 
 
@@ -169,7 +169,7 @@ def _closed(steps: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _one_closed(step: Mapping[str, Any]) -> dict[str, Any] | None:
+def _one_closed(step: Mapping[str, Any]) -> Mapping[str, Any] | None:
     kept = dict(step)
     p = float(kept.get("p", 1.0))
     if p < _NEVER:
@@ -194,7 +194,7 @@ def _one_closed(step: Mapping[str, Any]) -> dict[str, Any] | None:
     return kept
 
 
-def _suffixed(step: Mapping[str, Any], letter: str) -> dict[str, Any]:
+def _suffixed(step: Mapping[str, Any], letter: str) -> Mapping[str, Any]:
     found = dict(step)
     if "id" in found:
         found["id"] = f"{found['id']}-{letter}"

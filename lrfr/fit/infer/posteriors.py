@@ -7,7 +7,7 @@ likelihood up to a factor; populations are found from these (:mod:`lrfr.fit.infe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,7 @@ def _run(
     *,
     epochs: int,
     each: Callable[[int, int], None] | None,
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     import torch
 
     stats, classes = data

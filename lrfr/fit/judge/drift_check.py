@@ -66,6 +66,11 @@ class Drift:
         kinds = [one.kind for one in self.moved if one.p < ALARM]
         return f"drift (p = {self.p:.3f}): {', '.join(kinds) or 'several things a little'}"
 
+    def table(self) -> tuple[list[str], list[list[str]], str]:
+        """Return columns, rows and title of what moved."""
+        rows = [[one.kind, f"{one.p:.3f}", one.most, f"{one.by:+.2f}"] for one in self.moved]
+        return ["what", "p", "moved most", "by, spreads"], rows, f"{self.n} crops against {self.reference}"
+
     def as_json(self) -> dict[str, object]:
         """Return plain data."""
         return {**asdict(self), "drifted": self.drifted, "words": self.words}

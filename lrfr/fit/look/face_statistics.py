@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lrfr.core.image import ImageU8
 from lrfr.degrade.ops.resize import resize_batch
+from lrfr.fit.look.enlargement import WayUp, luma_of, native_sizes, shrink_back
 from lrfr.fit.look.native_statistics import NATIVE_NAMES, native_statistics
-from lrfr.fit.look.subspace import WayUp, luma_of, native_sizes, shrink_back
 
 REVISION = 1
 Floats = NDArray[np.float32]

@@ -28,8 +28,10 @@ WAYS_UP = (
     ("nearest", False),
 )
 LEAST_PX = 6
-# levels squared: what two roundings, one a pass, leave of a mean of three channels; with clipped lights too
-_FLOORS = (0.12, 0.45)
+# levels squared: what two roundings, one a pass, leave of a mean of three channels
+_ROUNDING, _HELD, _MOST = 0.05, 0.12, 4.0
+_DROP = 3.0
+_PROVES = 0.7
 _PROBES = 8
 _SEED = 20
 
@@ -98,13 +100,22 @@ def residuals(luma_nhw: NDArray[np.float32], way: WayUp) -> tuple[NDArray[np.int
 
 
 def native_sizes(luma_nhw: NDArray[np.float32], way: WayUp) -> NDArray[np.int64]:
-    """Return the native side of each crop in px, 0 where no space holds it."""
+    """Return the native side of each crop in px, 0 where no space holds it.
+
+    At the native side far less is left outside than at the sides beside it, also where clipped highlights
+    leave more than rounding does. Where that does not stand out, the smallest space that holds the crop
+    up to rounding is taken.
+    """
     sizes, found = residuals(luma_nhw, way)
-    native = np.zeros(len(found), np.int64)
-    for floor in _FLOORS:
-        fits = found < floor
-        native = np.where((native == 0) & fits.any(axis=1), sizes[np.argmax(fits, axis=1)], native)
-    return native
+    beside = np.sqrt(found[:, :-2] * found[:, 2:])
+    drop = np.pad(beside / (found[:, 1:-1] + _ROUNDING / 2), ((0, 0), (1, 1)))
+    best = np.argmax(drop, axis=1)
+    clear = (drop[np.arange(len(found)), best] > _DROP) & (found[np.arange(len(found)), best] < _MOST)
+    fits = found < _HELD
+    held = np.where(fits.any(axis=1), sizes[np.argmax(fits, axis=1)], 0)
+    # a large space holds nearly everything: alone it proves nothing
+    held = np.where(held < way.canvas_px * _PROVES, held, 0)
+    return np.where(clear, sizes[best], held)
 
 
 @functools.lru_cache(maxsize=1024)
