@@ -25,8 +25,7 @@ from lrfr.cli.output import Output, command
 @opt.flag("--no-pictures", text="Show no crops on the page.")
 @opt.dry_run("Read crops, say what is seen, write nothing.")
 def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
-    """Find the spec under which clean faces become like CROPS, a folder of a camera's aligned faces, without
-    labels; the page beside it says how near it came. The same command goes on where it was stopped.
+    """Find the spec under which clean faces become like CROPS, aligned faces of one camera without labels.
 
     \b
     Examples:
@@ -45,12 +44,10 @@ def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
         return drift.as_json()
     room.check_asked(given["source"], given["target"], wishes)
     if given["dry_run"]:
-        from lrfr.fit.look.crop_files import read_crops
-
-        found = read_crops(crops, limit=wishes.limit)
+        found = room.seen_crops(crops, wishes)
         out.notes(found.notes)
         out.counts(f"crops of {crops}", found.seen)
-        return {"crops": len(found), "seen": found.seen, "notes": list(found.notes), "dry_run": True}
+        return {"seen": found.seen, "notes": list(found.notes), "dry_run": True}
     with out.stoppable("fit", "step", "simulations") as hooks:
         camera = room.fit_camera(crops, given["source"], given["target"], wishes, hooks=hooks)
     out.table(*camera.table())

@@ -19,7 +19,7 @@ from lrfr.fit.fit_record import FittedCamera, beside, read_reference, write_reco
 from lrfr.fit.infer.fitted_spec import spec_text
 from lrfr.fit.judge.drift_check import Drift, check_drift
 from lrfr.fit.look.clean_faces import read_faces
-from lrfr.fit.look.crop_files import read_crops
+from lrfr.fit.look.crop_files import Crops, read_crops
 from lrfr.pairs.executors.dispatch import Runner
 
 _LEAST_CHECKED = 20
@@ -118,6 +118,11 @@ def check_asked(source: str | None, out: str | Path, wishes: FitWishes) -> None:
     checked_out(out)
     if wishes.prior is not None:
         load_spec(wishes.prior)
+
+
+def seen_crops(crops: str | Path, wishes: FitWishes) -> Crops:
+    """Return the crops of a fit, without fitting anything; raises as :func:`fit_camera`."""
+    return read_crops(crops, limit=wishes.limit)
 
 
 def checked_out(out: str | Path) -> Path:
