@@ -2,13 +2,16 @@
 
 import csv
 import json
+import os
+import threading
 
 import pytest
 import yaml
 
 from lrfr.core.errors import SpecError
 from lrfr.experiment.declare import load_declaration
-from lrfr.experiment.steps.sweep import Sweep, plan_sweep, values_of
+from lrfr.experiment.steps.launch import LocalLaunch
+from lrfr.experiment.steps.sweep import Sweep, plan_sweep, run_sweep, values_of
 from lrfr.experiment.steps.sweep_table import Row, best_row, table_of
 from lrfr.pairs.build.make import make_pairs
 from tests.experiment import in_process as _in_process
@@ -126,3 +129,30 @@ def test_a_second_sweep_trains_only_what_is_new(lrfr, in_process, tmp_path):
     assert dict(zip(table[0][2::2], map(float, table[1][2::2]), strict=True)) == shown["64"]
     assert (tmp_path / "s" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
     assert yaml.safe_load((tmp_path / "s" / "experiment.yaml").read_text())["views"]["default"]["store"]
+
+
+def test_side_by_side_a_teacher_that_is_to_be_trained_is_trained_once_and_first(monkeypatch, tmp_path):
+    """``--jobs 2``: the first training runs alone, as it makes what the others find; then two at a time."""
+    lock, running, seen = threading.Lock(), [], []
+    both = threading.Barrier(2, timeout=20)
+
+    def launch(self, words, folder, log, environment):
+        name = words[words.index("lrfr") + 1 :][:1][0]
+        with lock:
+            running.append(name)
+            seen.append((name, len(running), environment.get("OMP_NUM_THREADS")))
+            trainings = sum(kind == "train" for kind, *_ in seen)
+        if name == "train" and trainings > 1:
+            both.wait()  # never passed by one alone
+        with lock:
+            running.remove(name)
+        return 0, b"{}"
+
+    monkeypatch.setattr(LocalLaunch, "__call__", launch)
+    planned = plan_sweep(Sweep("fskd", {"lambda": ["1", "2", "5"]}), tmp_path / "s")
+    assert planned.trains_parents
+    outcome = run_sweep(planned, jobs=2)
+    trained = [count for name, count, _ in seen if name == "train"]
+    assert trained[0] == 1 and sorted(trained[1:]) == [1, 2] and len(trained) == 3
+    assert set(outcome.states.values()) == {"done", "kept"}
+    assert seen[1][2] == str(max(1, (os.cpu_count() or 1) // 2))

@@ -7,10 +7,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
+from lrfr.train import checkpoint
+from lrfr.train.checkpoint.shared_save import save_together
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.method_run import Run
 from lrfr.train.heads.margins import MARGINS, HeadSpec
@@ -223,3 +227,84 @@ def test_a_share_that_overflows_stops_the_step_of_every_process(worlds):
         assert classes == anything == 0
     scales = [[round(2 * process[2]) for process in step] for step in (first, second, third)]
     assert scales == [[1024, 1024], [512, 512], [512, 512]]
+
+
+ACROSS = """
+import json, sys
+from pathlib import Path
+import torch
+from lrfr.train.engine.distributed import join_world
+from tests.train.test_class_shards import first_half, second_half
+torch.set_num_threads(1)
+with join_world("cpu") as world:
+    first_half(world, Path(sys.argv[1], "two"))
+    found = second_half(world, Path(sys.argv[1], "one"))
+    if world.leads:
+        Path(sys.argv[1], "two.json").write_text(json.dumps(found))
+"""
+
+
+def started(case, shard, world):
+    """Return the run of a case, and its part of the batch."""
+    name, changes = CASES[case]
+    method, nets = built(name, {"batch_norm": "frozen", **changes})
+    settings = TrainSettings(unit="step", length=2, shard_classes=shard, momentum=0.9)
+    return Run(method, nets, settings, world), replace(batch(), label_b=LABELS).part(world.share(6))
+
+
+def every_kind():
+    return [
+        (case, shard)
+        for case in CASES
+        for shard in (False, True)
+        if not (shard and CASES[case][0] == "octuplet")
+    ]
+
+
+def first_half(world, folder):
+    """Save every case, plain and sharded, after one step, as the loop does."""
+    for case, shard in every_kind():
+        run, part = started(case, shard, world)
+        run.step(part, 0, 1e-4)
+        state, place = run.state, folder / f"{case}-{shard}"
+        spread = bool(state.spread)
+        kept = {"scaler": state.scaler.state_dict()}
+        saved = checkpoint.Checkpoint(
+            {}, state.model(not spread), kept, state.optimizer_tensors(not spread), {}
+        )
+        if spread:
+            save_together(place, saved, state.share(), dist.group.WORLD)
+        elif world.leads:
+            checkpoint.save(place, saved)
+        world.barrier()
+
+
+def second_half(world, folder):
+    """Return the losses of the second step of what was saved."""
+    found = {}
+    for case, shard in every_kind():
+        run, part = started(case, shard, world)
+        place = folder / f"{case}-{shard}"
+        run.state.load(checkpoint.load(place, rows=run.state.rows() if shard else None), str(place))
+        found[f"{case}|{shard}"] = {key: float(value) for key, value in run.step(part, 1, 1e-4).items()}
+    return found
+
+
+@pytest.mark.soak
+def test_soak_every_method_goes_on_with_another_number_of_processes(worlds, tmp_path):
+    """Two processes go on where one stopped, and one where two did, with the losses of the uninterrupted run."""
+    first_half(World(), tmp_path / "one")
+    (tmp_path / "script.py").write_text(ACROSS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [*launch, str(tmp_path / "script.py"), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = json.loads((tmp_path / "two.json").read_text())
+    for world, found in ((worlds[1], two), (worlds[0], second_half(World(), tmp_path / "two"))):
+        for case, shard in every_kind():
+            wanted = world["methods"][f"{case}|{shard}"][0][1]
+            if CASES[case][0] in OWN_DRAWS:  # the first step was another one: sharding alone changes nothing
+                wanted = found[f"{case}|False"]
+                assert all(np.isfinite(value) for value in wanted.values())
+            assert found[f"{case}|{shard}"] == pytest.approx(wanted, rel=2e-3, abs=2e-4), (case, shard)
