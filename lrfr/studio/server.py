@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import secrets
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -125,7 +126,7 @@ def _listening(port: int) -> socket.socket:
 
 
 def serve(shop: Workshop, port: int, ready: Callable[[Address], None]) -> None:
-    """Serve a studio until it is interrupted.
+    """Serve a studio until SIGINT or SIGTERM ends it.
 
     Args:
         shop: what it works with.
@@ -141,8 +142,12 @@ def serve(shop: Workshop, port: int, ready: Callable[[Address], None]) -> None:
     shop.warm()
 
     async def run() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        # an exception of a handler of Python's own would be lost in whatever callback runs just then
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
         async with serving(shop, port, token) as served:
             ready(served.address)
-            await asyncio.Event().wait()
+            await stop.wait()
 
     asyncio.run(run())

@@ -1,7 +1,13 @@
 """The interface: the pixels are those of every other way to run the saved recipe."""
 
 import hashlib
+import http.client
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -233,3 +239,23 @@ def test_the_command_checks_first(lrfr, tmp_path):
     assert code == 2 and "no preset" in err
     code, _, err = lrfr("studio", "--faces", str(tmp_path), "--dry-run")
     assert code == 2 and "no image files" in err
+
+
+def test_a_signal_ends_the_command_while_it_answers(tmp_path):
+    """Wherever the signal arrives: in the loop, in a callback or in a thread that draws."""
+    words = [sys.executable, "-m", "lrfr", "studio", "fskd", "--folder", str(tmp_path)]
+    token = {"LRFR_STUDIO_TOKEN": "t" * 16}
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ | token)
+    try:
+        port = int(re.search(r":(\d+)/#token=t{16}", process.stderr.readline())[1])
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        body = json.dumps({"text": preset_text("fskd"), "faces": list(range(40)), "draws": 12})
+        kind = {"Content-Type": "application/json", "X-Lrfr-Token": "t" * 16}
+        connection.request("POST", "/api/pictures", body, kind)
+        connection.getresponse().read(100)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        connection.close()
+    finally:
+        process.kill()
+        process.stderr.close()

@@ -98,7 +98,7 @@ function follow(run) {
   const bar = el("progress", { max: 1, "aria-label": `Progress of ${run.kind}` });
   const head = el("b");
   const lines = el("pre", { class: "log", tabindex: 0 });
-  const stop = button("Stop", () => remove(`runs/${run.id}`).then(show, trouble));
+  const stop = button("Stop", () => remove(`runs/${run.id}`).then((now) => (show(now), (stop.textContent = "Stop now")), trouble));
   const use = button("Take over this recipe", () => taken && setText(taken), { class: "primary", hidden: true });
   let taken = null;
   const card = el("div", { class: "run" }, el("div", { class: "bar" }, head, el("span", { class: "space" }), stop, use), bar, el("code", { text: run.command.join(" ") }), lines);

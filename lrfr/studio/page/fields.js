@@ -114,7 +114,12 @@ function flag({ value, name, set }) {
 
 function oneWord({ kind, value, name, set }) {
   const node = select(kind.words, value, (word) => set(word, null), { "aria-label": name });
-  return { node: el("div", {}), inputs: [node], update: (now) => (node.value = String(now)) };
+  const update = (now) => {
+    if (![...node.options].some((option) => option.value === String(now))) node.append(el("option", { text: String(now) }));
+    node.value = String(now);
+  };
+  update(value);
+  return { node: el("div", {}), inputs: [node], update };
 }
 
 function plain({ value, name, set }) {

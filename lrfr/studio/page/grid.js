@@ -130,7 +130,7 @@ function controls() {
   const zoom = el("input", { type: "range", min: 48, max: 224, step: 8, title: "Least size of a picture", on: { input: () => ((state.zoom = Number(zoom.value)), $("grid").style.setProperty("--cell", `${state.zoom}px`), keep()) } });
   zoom.value = state.zoom;
   const view = el("div", { class: "joined", role: "group", "aria-label": "How pictures are shown" });
-  for (const [name, text, title] of [["pixels", "Pixels", "Pixels as they are stored"], ["network", "As the network sees it", "Brought to the input size by the recipe's store.up"]]) {
+  for (const [name, text, title] of [["pixels", "Pixels", "Pixels as they are stored, by repetition"], ["network", "Network", "As the network sees it: brought to the input size by the recipe's store.up"]]) {
     view.append(button(text, () => ((state.view = name), press(), redraw()), { dataset: { view: name }, title }));
   }
   const press = () => view.childNodes.forEach((node) => node.setAttribute("aria-pressed", node.dataset.view === state.view));
@@ -143,10 +143,10 @@ function controls() {
   $("stage-bar").replaceChildren(
     number("Faces", state.faces.length, 1, Math.min(48, about.faces), (count) => ((state.faces = [...Array(count).keys()]), fresh())),
     number("Draws", state.draws, 1, 12, (count) => ((state.draws = count), fresh())),
-    number("from variant", state.first, 0, 1000000, (first) => ((state.first = first), keep(), ask())),
+    number("from", state.first, 0, 1000000, (first) => ((state.first = first), keep(), ask())),
     el("label", { class: "field-inline" }, "Seed", seed),
     el("div", { class: "joined", role: "group", "aria-label": "Which faces" }, button("‹", () => pageOf(-1), { title: "Faces before", "aria-label": "Faces before" }), button("›", () => pageOf(1), { title: "Next faces", "aria-label": "Next faces" }), button("Any", spread, { title: "Any faces of the folder" })),
-    button("Add a face", () => file.click(), { title: "Open pictures of yours, or drop them on the grid; they stay in this tab" }),
+    button("+ Face", () => file.click(), { title: "Open pictures of yours, or drop them on the grid; they stay in this tab" }),
     file,
     el("span", { class: "space" }),
     el("label", { class: "field-inline check" }, captions, "Captions"),

@@ -111,7 +111,10 @@ function first(step, name, schema) {
 
 function summaryOf(step, kind) {
   if (!step) return "";
-  if (kind) return `${(step[kind] || []).length} steps`;
+  if (kind) {
+    const count = (step[kind] || []).length;
+    return `${count} ${count === 1 ? "step" : "steps"}`;
+  }
   const parts = [];
   for (const [name, value] of Object.entries(step)) {
     if (["op", "id", "p", "sha256", "transfer", "filter", "antialias", "subsampling"].includes(name)) continue;

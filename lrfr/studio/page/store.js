@@ -196,17 +196,17 @@ export function keep() {
 export function restore(about) {
   state.about = about;
   const count = Math.min(12, about.faces);
-  Object.assign(state, { name: about.name, faces: [...Array(count).keys()], zoom: innerWidth > 1900 ? 136 : 80 });
+  Object.assign(state, { name: about.name, faces: [...Array(count).keys()], zoom: innerWidth > 1900 ? 136 : innerWidth < 1500 ? 60 : 80 });
   base = about.text;
   try {
     const held = JSON.parse(sessionStorage.getItem(KEY) || "null");
     if (held) {
       const { text: kept, done: past, faces, ...rest } = held;
       Object.assign(state, rest);
-      const known = faces.filter((one) => one < about.faces);
+      const known = (faces || []).filter((one) => one < about.faces);
       if (known.length) state.faces = known;
-      base = kept;
-      done = past;
+      base = kept ?? base;
+      done = past || [];
     }
   } catch {
     // what another version kept is left aside

@@ -9,12 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lrfr.core.errors import SpecError
-from lrfr.core.strict_yaml import TEXT_FILE, parse
+from lrfr.core.strict_yaml import TEXT_FILE, Document, parse
 from lrfr.degrade.spec.model import Spec
 from lrfr.degrade.spec.steps import CONTAINERS
 from lrfr.studio.asked import Edit
 
 WIDTH = 100_000  # lines are as long as somebody made them
+
+
+@functools.lru_cache(maxsize=8)
+def parse_once(text: str) -> Document:
+    """Read strict YAML; what an edit gave is what the next begins with. The result is not to be changed.
+
+    Raises:
+        SpecError: as :func:`lrfr.core.strict_yaml.parse`.
+
+    """
+    return parse(text)
 
 
 def edited(text: str, edits: Sequence[Edit]) -> str:
@@ -24,7 +35,7 @@ def edited(text: str, edits: Sequence[Edit]) -> str:
         SpecError: the text is no strict YAML, or an edit leads nowhere.
 
     """
-    parse(text)  # its caps come before a second parser sees it
+    parse_once(text)  # its caps come before a second parser sees it
     from ruamel.yaml.error import YAMLError
 
     writer = _yaml(text)

@@ -109,12 +109,13 @@ class RecipeFiles:
             str(asked.draws),
             *(["--seed", str(asked.seed)] if asked.seed is not None else []),
         ]
+        seed = ["--set", f"seed={asked.seed}"] if asked.seed is not None else []
         source = ["--source", *faces] if faces else []
         python = f"lrfr.degrade_images(images, {name!r}, keys=keys, variant=0)"
         return {
             "degrade": shlex.join(["lrfr", "degrade", *faces, "--spec", name, *draws, *limit]),
             "make-pairs": shlex.join(
-                ["lrfr", "make-pairs", *source, "--spec", name, "--variants", str(asked.draws)]
+                ["lrfr", "make-pairs", *source, "--spec", name, "--variants", str(asked.draws), *seed]
             ),
             "python": python,
         }

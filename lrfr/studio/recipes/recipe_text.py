@@ -14,13 +14,13 @@ from typing import Any
 
 from lrfr.core.errors import LrfrError, SpecError, did_you_mean
 from lrfr.core.files.inside import is_inside
-from lrfr.core.strict_yaml import TEXT_FILE, Document, format_place, parse
+from lrfr.core.strict_yaml import TEXT_FILE, Document, format_place
 from lrfr.degrade.spec.model import Spec, read_sheet
 from lrfr.degrade.spec.resolve import ALIASES, build_sheet, preset_names
 from lrfr.degrade.spec.steps import CONTAINERS
 from lrfr.degrade.style.generator_card import SHIPPED
 from lrfr.studio.asked import Edit
-from lrfr.studio.recipes.recipe_edits import edited
+from lrfr.studio.recipes.recipe_edits import edited, parse_once
 
 _PLACED = re.compile(r"<text>:(\d+):(\d+): (.*)")
 
@@ -91,7 +91,7 @@ class RecipeReader:
         data: object = None
         resolved: object = None
         try:
-            document = parse(text)
+            document = parse_once(text)
             data = document.data
             sheet = build_sheet(self._at_home(document))
             resolved = sheet.data if isinstance(data, dict) and "extends" in data else None
