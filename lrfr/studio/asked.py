@@ -123,7 +123,7 @@ class Start(_Body):
         text: the recipe (``make-pairs`` only).
         view: name of the view that is written.
         variants: LR images for each face, in place of the recipe's.
-        limit: at most so many faces.
+        budget: minutes that ``fit`` may take on one core.
 
     """
 
@@ -131,7 +131,7 @@ class Start(_Body):
     text: Text = ""
     view: Annotated[str, Field(pattern=NAME)] = "studio"
     variants: Annotated[int, Field(ge=1, le=1000)] | None = None
-    limit: Annotated[int, Field(ge=1)] | None = None
+    budget: Annotated[float, Field(ge=0.2, le=10_000)] = 10.0
 
 
 def read_body(kind: type[Body], data: bytes) -> Body:

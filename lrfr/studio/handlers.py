@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -24,6 +25,7 @@ from lrfr.studio.wire import frame, png_text
 from lrfr.studio.workshop import SHOWN_CROPS, Workshop
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FITTED = "camera.yaml"
 _TAB = re.compile(r"[A-Za-z0-9-]{1,64}")
 Made = TypeVar("Made")
 
@@ -193,18 +195,26 @@ class Interface:
     async def start(self, request: web.Request) -> web.Response:
         """Start ``make-pairs`` or ``fit``."""
         asked = read_body(Start, await body_of(request))
-        words, result = await self._in_thread(self._words, asked)
+        words, result = await self._in_thread(self.words, asked)
         child = await self._in_thread(self._runs.start, asked.kind, words, result)
         return web.json_response(child.as_json())
 
-    def _words(self, asked: Start) -> tuple[list[str], Any]:
+    def words(self, asked: Start) -> tuple[list[str], Path | None]:
+        """Return the words behind ``lrfr`` that start a command, and the file that it writes a recipe to.
+
+        Raises:
+            SpecError: the recipe is wrong.
+            DataError: there is nothing to fit.
+
+        """
         places = self._shop.places
         faces = ["--source", str(places.faces)] if places.faces else []
         if asked.kind == "fit":
-            if not places.can_fit or places.target is None:
-                raise DataError("there is no target to fit", hint="lrfr studio --target CROPS")
-            out = self._runs.scratch / "camera.yaml"
-            return ["fit", str(places.target), *faces, "--out", str(out)], out
+            if not places.fits:
+                raise DataError("fitting needs faces and a target", hint="lrfr studio --faces A --target B")
+            out = places.folder / FITTED
+            words = ["fit", str(places.target), *faces, "--out", str(out), "--budget", f"{asked.budget:g}"]
+            return words, out
         self._shop.reader.spec(asked.text)  # wrong ones are not handed on
         spec = self._runs.file(asked.text)
         variants = ["--variants", str(asked.variants)] if asked.variants else []

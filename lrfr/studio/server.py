@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
 from lrfr.core.errors import EnvironmentFault, SpecError
+from lrfr.studio.asked import Start
 from lrfr.studio.child_runs import ChildRuns
 from lrfr.studio.guard import Guard
 from lrfr.studio.handlers import Interface
@@ -72,12 +74,14 @@ class Served:
         address: where.
         runs: the commands that its pages have started.
         newest: the newest request of every tab.
+        words: the command line of a run that is asked for.
 
     """
 
     address: Address
     runs: ChildRuns
     newest: Newest
+    words: Callable[[Start], tuple[list[str], Path | None]]
 
 
 @asynccontextmanager
@@ -98,14 +102,15 @@ async def serving(shop: Workshop, port: int = 0, token: str | None = None) -> As
     pool = ThreadPoolExecutor(_THREADS, "lrfr-studio")
     app = web.Application(middlewares=[guard.middleware()], client_max_size=_MOST_BYTES)
     app.on_response_prepare.append(guard.headers)
-    app.add_routes(Interface(shop, runs, newest, pool).routes())
+    interface = Interface(shop, runs, newest, pool)
+    app.add_routes(interface.routes())
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_CLOSE_S)
     try:
         await runner.setup()
         site = web.SockSite(runner, _listening(port))
         await site.start()
         guard.port = runner.addresses[0][1]
-        yield Served(Address(guard.port, token), runs, newest)
+        yield Served(Address(guard.port, token), runs, newest, interface.words)
     finally:
         await runner.cleanup()
         await asyncio.get_running_loop().run_in_executor(None, runs.close)

@@ -75,7 +75,7 @@ class Workshop:
             "target": str(places.target) if places.target else None,
             "folder": str(places.folder),
             "store": str(places.store),
-            "can_fit": places.can_fit and places.target is not None,
+            "can_fit": places.fits,
             "cores": usable_cores(),
         }
 

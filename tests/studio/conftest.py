@@ -34,7 +34,7 @@ class Studio:
 
     def __init__(self, served: Served, shop: Workshop) -> None:
         self.address, self.runs, self.newest = served.address, served.runs, served.newest
-        self.shop, self.port = shop, served.address.port
+        self.shop, self.port, self.served = shop, served.address.port, served
 
     def request(self, method, path, body=None, headers=None, host=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)

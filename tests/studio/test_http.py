@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.degrade.spec.resolve import preset_text
 from lrfr.pairs.sources.synthetic import render_face
+from lrfr.studio.asked import Start
 from lrfr.studio.recipes.recipe_files import Places
 from lrfr.studio.wire import read_frames
 from tests.studio.conftest import running
@@ -227,6 +229,17 @@ def test_about_says_that_a_command_may_be_missing(studio):
     assert refused.status == 422 and "target" in refused.json()["error"]["message"]
 
 
+def test_fitting_is_the_command_line_of_lrfr_fit(photos, tmp_path):
+    """The page starts it as anybody would; what it wrote is offered as the recipe."""
+    places = Places("sensor", photos, photos, tmp_path, can_fit=True)
+    with running(places) as studio:
+        assert studio.get("about").json()["can_fit"] is True
+        words, result = studio.served.words(Start(kind="fit", budget=2.5))
+    out = str(tmp_path / "camera.yaml")
+    source = ["--source", str(photos)]
+    assert words == ["fit", str(photos), *source, "--out", out, "--budget", "2.5"] and str(result) == out
+
+
 def test_the_command_checks_first(lrfr, tmp_path):
     code, out, _ = lrfr("studio", "sensor", "--dry-run", "--json")
     assert code == 0 and json.loads(out)["result"] == {
@@ -244,7 +257,7 @@ def test_the_command_checks_first(lrfr, tmp_path):
 def test_a_signal_ends_the_command_while_it_answers(tmp_path):
     """Wherever the signal arrives: in the loop, in a callback or in a thread that draws."""
     words = [sys.executable, "-m", "lrfr", "studio", "fskd", "--folder", str(tmp_path)]
-    token = {"LRFR_STUDIO_TOKEN": "t" * 16}
+    token = {"LRFR_STUDIO_TOKEN": "t" * 16, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ | token)
     try:
         port = int(re.search(r":(\d+)/#token=t{16}", process.stderr.readline())[1])

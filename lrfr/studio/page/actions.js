@@ -83,6 +83,16 @@ function pairs(openPanel) {
   openDialog(dialog, "Make pairs", el("p", { text: `HR/LR pairs of ${source} by this recipe, in the store “${state.about.store}”.` }), el("div", { class: "wish" }, el("label", {}, "View", view), el("label", {}, "Variants of each face", variants)), el("div", { class: "bar" }, el("span", { class: "space" }), button("Cancel", () => dialog.close()), button("Start", start, { class: "primary" })));
 }
 
+function fit(openPanel) {
+  const budget = el("input", { type: "number", min: 0.2, max: 10000, step: "any", value: 10, required: true });
+  const start = () => {
+    if (!budget.checkValidity()) return budget.reportValidity();
+    dialog.close();
+    return begin({ kind: "fit", budget: Number(budget.value) }, openPanel);
+  };
+  openDialog(dialog, "Fit to the target", el("p", { text: `Find the recipe under which ${state.about.faces_folder} looks like ${state.about.target}. It is written to camera.yaml in ${state.about.folder}, with a page beside it; started again, it goes on where it was stopped.` }), el("div", { class: "wish" }, el("label", {}, "Minutes of one core", budget)), el("div", { class: "bar" }, el("span", { class: "space" }), button("Cancel", () => dialog.close()), button("Start", start, { class: "primary" })));
+}
+
 async function begin(wanted, openPanel) {
   try {
     const run = await post("runs", wanted);
@@ -152,7 +162,7 @@ export function startActions(openRuns) {
   const name = $("name");
   name.value = state.name;
   name.addEventListener("change", () => ((state.name = name.value.trim()), keep()));
-  const calls = { open, save: () => save(), copy, sheet, undo, redo, pairs: () => pairs(openRuns), fit: () => begin({ kind: "fit" }, openRuns) };
+  const calls = { open, save: () => save(), copy, sheet, undo, redo, pairs: () => pairs(openRuns), fit: () => fit(openRuns) };
   for (const [id, call] of Object.entries(calls)) $(id).addEventListener("click", call);
   put($("fit"), { hidden: !state.about.can_fit });
   on("document", () => {

@@ -37,6 +37,11 @@ class Places:
     store: Path = Path("store")
     can_fit: bool = False
 
+    @property
+    def fits(self) -> bool:
+        """Whether ``fit`` has what it needs: clean faces and a camera's crops."""
+        return self.can_fit and self.faces is not None and self.target is not None
+
 
 class RecipeFiles:
     """The recipe files of a studio.
