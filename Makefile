@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test golden lint docs soak bench clean
+.PHONY: demo test golden lint docs soak hunt bench clean
 
 demo: $(STAMP)
 	$(BIN)/lrfr demo
@@ -27,6 +27,12 @@ golden: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
+
+# forged files of every format and lives of a store, for MINUTES minutes; a number shows each failure again
+MINUTES ?= 60
+FIRST ?= 1000
+hunt: $(STAMP)
+	$(BIN)/python -m tests.hunt --minutes $(MINUTES) --first $(FIRST) --json hunt.json
 
 # torch first and alone: pip then keeps the build it found instead of resolving a larger one
 $(STAMP): pyproject.toml constraints.txt

@@ -301,6 +301,7 @@ _ELSEWHERE = {
     "lrfr/cli/standard_streams.py": "the streams of the process",
     "lrfr/degrade/spec/resolve.py": "package data",
     "lrfr/pairs/align/unaligned.py": "package data",
+    "lrfr/pairs/executors/picture_limits.py": "/proc of this process",
     "lrfr/pairs/executors/local.py": "the user's own script, for a message",
     "lrfr/pairs/format/shard.py": "lmdb writes it",
     "lrfr/pairs/format/remote/shard_cache.py": "the cache's lock",

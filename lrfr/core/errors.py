@@ -110,6 +110,8 @@ REASONS = {
     "E_KEY": "several different faces have this key",
     "E_LINE": "the line or row cannot be read",
     "E_NAME": "the name leads out of its folder or archive",
+    "E_SLOW": "it takes longer than a picture may",
+    "E_RECORD": "its record is not what its source says",
 }
 
 

@@ -1,5 +1,7 @@
 """Files and folders that are whole or absent, also after a power cut."""
 
+import os
+
 import pytest
 
 from lrfr.core.errors import DataError, SpecError
@@ -40,3 +42,22 @@ def test_a_linked_folder_of_a_store_is_refused(tmp_path):
     with pytest.raises(DataError, match="a link"):
         inside.part_of(tmp_path, "base", "a")
     assert not inside.is_inside(tmp_path / "base" / ".." / ".." / "x", tmp_path / "base")
+
+
+def test_what_a_killed_process_left_beside_a_result_goes_with_the_next(tmp_path):
+    """Names that tell a dead process of this machine go; those of the living, of others and of users stay."""
+    host = files.temp_name(tmp_path, "x").name.split(".")[1]
+    dead = f"a.json.{host}.999999999.123"
+    kept = [
+        f"a.json.{host}.{os.getpid()}.5",
+        "a.json.elsewhere.999999999.123",
+        "a.b.2020.png",
+        f"x.{host}.12.png",
+        "a.json",
+    ]
+    for name in (dead, *kept):
+        (tmp_path / name).write_text("x")
+    files._sweep_beside.cache_clear()
+    files.write_whole(tmp_path / "a.json", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    assert (tmp_path / "a.json").read_bytes() == b"new"

@@ -1,5 +1,8 @@
 """Specs that can be run, and where two of them differ."""
 
+import pytest
+
+from lrfr.core.errors import SpecError
 from lrfr.degrade.inspect.spec_check import Difference, check_specs, compare, differences
 from lrfr.degrade.ops.table import OPS
 
@@ -30,3 +33,39 @@ def test_a_checked_spec_says_which_quality_components_it_lowers():
     text = "version: 1\npipeline: [{op: gaussian_blur, sigma: 1}, {op: jpeg, quality: 40}, {op: jpeg, quality: 9}]"
     (found,), faults = check_specs([text])
     assert not faults and found.lowers == (OPS["gaussian_blur"].iso, OPS["jpeg"].iso)
+
+
+ALBUMENTATION = (
+    "version: 1\nname: a\npipeline:\n  - {{op: albumentations, id: a, transform: {}, params: {{{}}}}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("transform", "params"),
+    [
+        ("Crop", ""),
+        ("MaskDropout", ""),
+        ("Mosaic", ""),
+        ("RandomCropNearBBox", ""),
+        ("BBoxSafeRandomCrop", ""),
+        ("FromFloat", ""),
+        ("TextImage", "font_path: /etc/passwd"),
+        ("TextImage", "font_path: /dev/zero"),
+        ("Lambda", ""),
+    ],
+)
+def test_a_spec_is_tried_on_a_face(transform, params, tmp_path):
+    """What wants masks, boxes, larger pictures or a file that is none is an error of the spec, before any run."""
+    (tmp_path / "a.yaml").write_text(ALBUMENTATION.format(transform, params))
+    found, faults = check_specs([str(tmp_path / "a.yaml")])
+    assert not found and len(faults) == 1
+    assert transform in str(faults[0]) and isinstance(faults[0], SpecError)
+
+
+def test_no_run_begins_with_a_spec_that_cannot_take_a_face(tmp_path):
+    from lrfr.pairs.build.make import make_pairs
+
+    (tmp_path / "a.yaml").write_text(ALBUMENTATION.format("Crop", ""))
+    with pytest.raises(SpecError, match="Crop cannot take a face"):
+        make_pairs("synthetic:ids=2,per_id=2", tmp_path / "a.yaml", store=tmp_path / "store")
+    assert not list((tmp_path / "store").glob("base/*"))

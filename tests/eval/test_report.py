@@ -322,3 +322,24 @@ def test_a_report_writes_over_nothing_but_a_report(tmp_path):
     (tmp_path / "c.md").write_text("of before")
     _check_beside(tmp_path / "c.html")
     _check_beside(tmp_path / "d.html")
+
+
+def test_names_stand_in_figures_as_they_are():
+    """matplotlib reads dollars as formulas, of which half a one ends the page, and drops names with an underscore."""
+    import io
+
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    from lrfr.eval.analysis.figure_text import legend_name, without_formulas
+
+    names = ["a$\\frac{$b", "_x", "plain, 14 px", "$", "\x1b[31m", "Ünïcode"]
+    figure = Figure()
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    for name in names:
+        axes.plot([1, 2], [1, 2], label=legend_name(name))
+    axes.set_xscale("log")
+    shown = [text.get_text() for text in axes.legend().get_texts()]
+    assert [text.lstrip("\u200b") for text in shown] == [*names[:4], "\\x1b[31m", names[5]]
+    without_formulas(figure).savefig(io.BytesIO(), format="svg")

@@ -158,3 +158,20 @@ def test_a_script_without_a_guard_is_told_so(tmp_path, start, guard, phrase):
     if phrase == "error":
         assert "if __name__ ==" in done.stdout and "works when it is imported" in done.stdout
         assert "script.py" in done.stdout and "memory" not in done.stdout
+
+
+def test_what_a_killed_session_of_ray_left_goes_with_the_next(tmp_path, monkeypatch):
+    """Folders of dead owners go; those of the living, links, and names that are no session's stay."""
+    from lrfr.pairs.executors import ray
+
+    monkeypatch.setattr(ray, "_short_folder", lambda: str(tmp_path))
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "kept").touch()
+    kept = [f"lrfr-ray-{os.getpid()}-a", "lrfr-ray-x-y", "lrfr-ray", "other-999999999-a"]
+    for name in (*kept, "lrfr-ray-999999999-a", "lrfr-ray-999999998-b"):
+        (tmp_path / name / "session").mkdir(parents=True)
+    (tmp_path / "lrfr-ray-999999999-link").symlink_to(tmp_path / "outside")
+    made = Path(ray._own_folder())
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*kept, "outside", "lrfr-ray-999999999-link", made.name}
+    assert (tmp_path / "outside" / "kept").exists() and made.name.startswith(f"lrfr-ray-{os.getpid()}-")

@@ -137,6 +137,17 @@ def test_typed_errors_survive_the_way_back(session):
     assert (caught.value.file, caught.value.path, caught.value.hint) == ("x.mdb", "row 7", "repair")
 
 
+def test_a_bad_face_is_refused_with_its_code(session):
+    from lrfr.pairs.build.look.scan_task import ScanTask
+    from lrfr.pairs.build.prepare import Prepare
+    from lrfr.pairs.executors.ray import OnRay
+    from tests.pairs.test_picture_limits import LIES, ODD, SLOW, BadSource
+
+    task = ScanTask(BadSource(), (LIES, SLOW, ODD, (0, 1)), Prepare(size_px=16), None)
+    ((_, report),) = OnRay(1).run([task], lambda: False)
+    assert [item.code for item in report.scanned] == ["E_RECORD", "E_SLOW", "E_RECORD", ""]
+
+
 def kill_workers(folder: str, until: threading.Event, kills: list[int]) -> None:
     source = random.Random(4)
     while len(kills) < 7 and not until.wait(source.uniform(0.2, 1.5)):

@@ -251,3 +251,34 @@ def test_a_student_knows_which_method_taught_it_where_that_is_not_the_usual_one(
         assert opened.parent_methods == {"teacher": teacher} and opened.published == "fskd"
     step1 = open_recognizer(tmp_path / "qualnet" / "teacher").model
     assert (step1.method, step1.published, dict(step1.parent_methods)) == ("qualnet", "qualnet-step1", {})
+
+
+def test_a_training_waits_for_another_of_the_same_run(tmp_path, monkeypatch):
+    """While another trains there it says so and waits, then goes on; a stop ends the wait."""
+    from lrfr.core import lock
+    from lrfr.train import parents
+
+    monkeypatch.setattr(lock, "ORPHAN_SECONDS", 0.0)
+    monkeypatch.setattr(parents, "_WAIT_S", 0.0)
+    said, looks = [], []
+
+    class Family(parents._Family):
+        def train(self, recipe, given, folder):
+            with lock.store_lock(folder):
+                return "trained"
+
+    def stopping():
+        looks.append(1)
+        if len(looks) == 3:
+            held.__exit__(None, None, None)
+        return len(looks) > 50
+
+    held = lock.store_lock(tmp_path / "teacher")
+    (tmp_path / "teacher").mkdir()
+    held.__enter__()
+    family = Family(None, tmp_path, ALONE, Hooks(lambda *_, **__: None, said.append, stopping))
+    assert family.train_in_turn(None, {}, tmp_path / "teacher") == "trained"
+    assert len(said) == 1 and said[0].startswith("waiting: ") and len(looks) >= 3
+    with lock.store_lock(tmp_path / "teacher"), pytest.raises(Stopped):
+        looks.extend([1] * 60)
+        family.train_in_turn(None, {}, tmp_path / "teacher")

@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,7 @@ def write_whole(path: Path, data: bytes) -> None:
     synced, as fits what the same command makes again.
     """
     make_folder(path.parent)
+    _sweep_beside(path.parent)
     scratch = temp_name(path.parent, path.name)
     try:
         with scratch.open("xb") as handle:
@@ -169,6 +171,20 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         discard(scratch)
         raise write_fault(error, path, len(data)) from error
+
+
+@lru_cache(maxsize=256)
+def _sweep_beside(folder: Path) -> None:
+    """Remove what killed processes of this machine left in a folder of results, once a process: names of
+    :func:`temp_name` alone, for the folder may be anyone's.
+    """
+    with suppress(OSError), os.scandir(folder) as found:
+        for entry in found:
+            parts = entry.name.rsplit(".", 3)
+            if len(parts) != 4 or not (parts[2].isdecimal() and parts[3].isdecimal()):
+                continue
+            if parts[1] == _host() and not is_alive(int(parts[2])):
+                discard(folder / entry.name)
 
 
 def publish(scratch: Path, path: Path) -> None:
@@ -219,7 +235,7 @@ def sweep(tmp: Path) -> int:
     gone = 0
     for path in tmp.iterdir() if tmp.is_dir() else ():
         parts = path.name.rsplit(".", 3)
-        if len(parts) != 4 or not parts[2].isdecimal():
+        if len(parts) != 4 or not (parts[2].isdecimal() and parts[3].isdecimal()):
             continue
         local = parts[1] == _host()
         gone_owner = int(parts[2]) == os.getpid() or not is_alive(int(parts[2]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from lrfr.core.errors import LrfrError
+from lrfr.degrade.inspect.trial import try_pipeline
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import load_spec
 from lrfr.degrade.spec.step_cost import ops_of
@@ -39,12 +40,15 @@ class Checked:
 def check_specs(
     sources: Iterable[str], overrides: Sequence[str] = ()
 ) -> tuple[list[Checked], list[LrfrError]]:
-    """Open specs with all that they need, and return those that can be run and what is wrong with others."""
+    """Open specs with all that they need, try each on faces; return those that can be run, and what is wrong
+    with others.
+    """
     found, faults = [], []
     for source in sources:
         try:
             spec = load_spec(source, overrides)
             pipeline = Pipeline(spec)
+            try_pipeline(pipeline)
         except LrfrError as error:
             faults.append(error)
         else:

@@ -5,6 +5,7 @@ streams.
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -13,6 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.files import open_regular
 from lrfr.core.image import ImageU8
 from lrfr.core.machine import quiet_libraries
 from lrfr.core.streams import Stream
@@ -77,7 +79,7 @@ class Albumentations(Op):
             transform = built[name]
             # a generator that ran on would tie a face to its neighbors in the batch
             transform.set_random_seed(stream.seed32())
-            changed = np.asarray(transform(image=image)["image"])
+            changed = _changed(transform, p["transform"], image)
             if changed.dtype != np.uint8 or changed.ndim != 3 or changed.shape[2] != 3:
                 raise SpecError(
                     f"albumentations.{p['transform']} gave {changed.dtype} {list(changed.shape)}, not a "
@@ -85,6 +87,18 @@ class Albumentations(Op):
                 )
             result.append(changed)
         return result
+
+
+def _changed(transform: Any, name: str, image: ImageU8) -> Any:
+    """Return what a transform makes of a face alone; some want masks, boxes or further pictures."""
+    try:
+        return np.asarray(transform(image=image)["image"])
+    except Exception as error:  # of any kind: it is the library's, and what the spec asks of it
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise SpecError(
+            f"albumentations.{name} cannot take a face of {image.shape[1]}x{image.shape[0]} px alone: "
+            f"{type(error).__name__}: {first[:200]}"
+        ) from None
 
 
 def _library() -> Any:
@@ -107,6 +121,12 @@ def _build(name: str, params: Mapping[str, object]) -> Any:
             f"albumentations has no usable image transform '{name}'",
             hint=did_you_mean(name, known).split("? ")[0],
         )
+    for word, value in params.items():
+        if word.endswith(("path", "file")) and isinstance(value, str):
+            try:
+                os.close(open_regular(value))
+            except OSError as error:
+                raise SpecError(f"albumentations.{name}: {word}: {error.strerror}", file=value) from None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrfr.core.image import ImageU8
+from lrfr.eval.analysis.figure_text import legend_name, without_formulas
 from lrfr.eval.embeddings import Floats
 from lrfr.eval.report.plots import LINES, MARKERS, OKABE_ITO
 from lrfr.eval.scoring.metrics import F64
@@ -33,7 +34,7 @@ def _figure(width_mm: float, height_mm: float) -> Figure:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    without_formulas(figure).savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -49,7 +50,7 @@ def against_size(values: Mapping[str, Mapping[int, float]], ylabel: str, *, log:
             color=OKABE_ITO[place % 7],
             marker=MARKERS[place % 7],
             linestyle=LINES[place % 7],
-            label=name,
+            label=legend_name(name),
         )
     ticks = sorted({size for curve in values.values() for size in curve})
     axes.set_xscale("log", base=2)
@@ -86,7 +87,7 @@ def against_values(
             marker=MARKERS[place % 7],
             linestyle=LINES[place % 7],
             capsize=2,
-            label=name,
+            label=legend_name(name),
         )
     if min(numbers.values()) > 0 and max(numbers.values()) >= 10 * min(numbers.values()):
         axes.set_xscale("log")
@@ -122,7 +123,7 @@ def scatter(groups: Mapping[str, Floats], label: str) -> bytes:
             90,
             edgecolors="black",
             linewidths=0.8,
-            label=name,
+            label=legend_name(name),
             zorder=3,
             **look,
         )
@@ -159,7 +160,7 @@ def sheet(columns: Mapping[str, Sequence[ImageU8]], *, rows: int = 6, cell_mm: f
             axes = grid[row, place]
             axes.imshow(images[row], interpolation="nearest")
             axes.set_axis_off()
-        grid[0, place].set_title(name, fontsize=7)
+        grid[0, place].set_title(legend_name(name), fontsize=7)
     return _png(figure)
 
 
@@ -181,6 +182,6 @@ def attention(
     for axes in grid.reshape(-1):
         axes.set_axis_off()
     for place, name in enumerate(["face", *maps]):
-        grid[0, place].set_title(name, fontsize=7)
+        grid[0, place].set_title(legend_name(name), fontsize=7)
     figure.colorbar(drawn, ax=grid, shrink=0.5, ticks=[0, 1]).ax.tick_params(labelsize=7)
     return _png(figure)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrfr.core.machine import quiet_libraries
+from lrfr.eval.analysis.figure_text import legend_name, without_formulas
 from lrfr.eval.low_res import size_label
 from lrfr.eval.report.compare import second_size
 from lrfr.eval.results import Metric, Result
@@ -64,7 +65,7 @@ def draw(
         axes.grid(True, linewidth=0.4)
         paint(axes, results)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "lrfr"})
+        without_formulas(figure).savefig(buffer, format="svg", metadata={"Date": None, "Creator": "lrfr"})
     return Picture(name, caption, {"light": buffer.getvalue(), "dark": _darkened(buffer.getvalue())})
 
 
@@ -143,7 +144,7 @@ def accuracy_against_size(metric: str, *, chance: float | None = 0.5) -> Draw:
 def _line_with_intervals(axes: Axes, sizes: list[int], bodies: list[Metric], name: str, place: int) -> None:
     color, marker = OKABE_ITO[place % 7], MARKERS[place % 7]
     values = [100 * body.value for body in bodies]
-    axes.plot(sizes, values, marker=marker, color=color, linestyle=LINES[place % 7], label=name)
+    axes.plot(sizes, values, marker=marker, color=color, linestyle=LINES[place % 7], label=legend_name(name))
     spans = [body.interval for body in bodies if body.interval]
     if len(spans) == len(bodies):
         axes.fill_between(
@@ -178,7 +179,7 @@ def roc_curves(axes: Axes, results: list[Result]) -> None:
             *zip(*shown, strict=True),
             color=OKABE_ITO[place % 7],
             linestyle=LINES[(place // 7 + place) % 7],
-            label=label,
+            label=legend_name(label),
         )
     axes.set_xscale("log")
     axes.set_ylim(0, 1.02)
@@ -197,7 +198,7 @@ def reject_curves(axes: Axes, results: list[Result]) -> None:
             [100 * value for value in curve["fnmr"]],
             color=OKABE_ITO[place % 7],
             linestyle=LINES[place % 7],
-            label=f"{result.model.name}, {size}" if many else size,
+            label=legend_name(f"{result.model.name}, {size}") if many else size,
         )
     axes.set_ylim(bottom=0)
     axes.set_xlabel("refused, %")
@@ -225,7 +226,7 @@ def det_curves(axes: Axes, results: list[Result]) -> None:
             ndtri(frr[inner]),
             color=OKABE_ITO[place % 7],
             linestyle=LINES[place % 7],
-            label=label,
+            label=legend_name(label),
         )
     for axis, word in ((axes.xaxis, "FAR"), (axes.yaxis, "FRR")):
         axis.set_ticks(ndtri(ticks), [f"{100 * tick:g} %" for tick in ticks])
@@ -253,7 +254,7 @@ def histograms(axes: Axes, results: list[Result]) -> None:
                 edges,
                 fill=fill,
                 alpha=0.55 if fill else 1.0,
-                label=label,
+                label=legend_name(label),
                 color=color,
                 linewidth=1.2,
                 linestyle=line,

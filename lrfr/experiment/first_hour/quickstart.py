@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError, as_path
-from lrfr.core.files import canonical, make_folder, read_bytes, sweep, write_whole
+from lrfr.core.files import canonical, make_folder, read_bytes, write_whole
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.result_files import read_results
@@ -104,7 +104,6 @@ class Quickstart:
         """
         with store_lock(self.folder):
             if not self.going_on:
-                sweep(self.folder)
                 text = yaml.safe_dump(
                     dict(self.plan.declared), sort_keys=False, width=110, allow_unicode=True
                 )

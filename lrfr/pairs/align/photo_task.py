@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lrfr.pairs.align.detectors.table import open_detector
 from lrfr.pairs.align.landmark_table import LandmarkRow
 from lrfr.pairs.align.photo_list import Photo, crop_names, is_jpeg, name_fault
 from lrfr.pairs.executors.base import TaskReport
+from lrfr.pairs.executors.picture_limits import bounded_memory, checked_content, within_limits
 from lrfr.pairs.sources.base import Source
 
 JPEG_QUALITY = 95
@@ -141,12 +143,13 @@ class PhotoTask:
 
     def run(self) -> PhotoReport:
         """Align them and write their crops."""
-        return PhotoReport(len(self.photos), tuple(self._row(photo) for photo in self.photos))
+        with bounded_memory():
+            return PhotoReport(len(self.photos), tuple(self._row(photo) for photo in self.photos))
 
     def _row(self, photo: Photo) -> PhotoRow:
         given = self.given is not None
         try:
-            image = self._pixels(photo)
+            image = within_limits(partial(self._pixels, photo))
             found = self._given(photo, image) if given else self._detect(image)
         except ImageFault as fault:
             return PhotoRow(photo.key, photo.stamp, (), given, fault.code, fault.detail)
@@ -154,7 +157,7 @@ class PhotoTask:
         return PhotoRow(photo.key, photo.stamp, tuple(map(self._keep, names, found)), given)
 
     def _pixels(self, photo: Photo) -> ImageU8:
-        content = self.source.read(photo.place)
+        content = checked_content(self.source.read(photo.place))
         return check_image(content) if isinstance(content, np.ndarray) else decode(content)
 
     def _detect(self, image: ImageU8) -> list[Aligned]:

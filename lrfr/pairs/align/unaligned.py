@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import ImageFault
 from lrfr.core.image import ImageU8, decode
+from lrfr.pairs.executors.picture_limits import checked_content, within_limits
 from lrfr.pairs.sources.base import Face, Source, in_key_order
 
 SAMPLE = 64
@@ -61,8 +62,10 @@ def unaligned_faces(source: Source, faces: Sequence[Face]) -> str:
     images = []
     for face in faces:
         try:
-            content = source.read(face.place)
-            images.append(content if isinstance(content, np.ndarray) else decode(content))
+            content = checked_content(within_limits(partial(source.read, face.place)))
+            images.append(
+                content if isinstance(content, np.ndarray) else within_limits(partial(decode, content))
+            )
         except ImageFault:
             continue
     unaligned, mean = looks_unaligned(images)

@@ -14,6 +14,8 @@ from lrfr.core.errors import DataError, as_path, check_kind
 from lrfr.core.files import canonical, make_folder, sweep
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
+from lrfr.degrade.inspect.trial import try_pipeline
+from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.pairs.build.growth import Held, RowCounts, grow, shown_by
 from lrfr.pairs.build.hr import SourceChanged, look, plan_base, write_base
@@ -174,6 +176,9 @@ def make_pairs(
             # another process has written the view since
             plan = wish(files, ingest, loaded, wished, options)
         log.start()
+        if plan.before is None or options.extend is not None:
+            for spec in loaded:
+                try_pipeline(Pipeline(spec))
         with _swept(files.tmp):
             made = _write(files, plan, replace(runner, on_phase=log.phase))
         log.refused(made.done.report.seen, dict(made.done.report.refused))

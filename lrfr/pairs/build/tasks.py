@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.look.spool import Spool, SpoolReader, stamp_mark
 from lrfr.pairs.build.prepare import Landmarks, Prepare
 from lrfr.pairs.executors.base import TaskReport
+from lrfr.pairs.executors.picture_limits import checked_content, within_limits
 from lrfr.pairs.format.manifests import LR_CODEC, LrCodec
 from lrfr.pairs.format.reader import OpenBase, open_base
 from lrfr.pairs.format.records import JPEG, Buffer, Record, lr_record
@@ -111,7 +112,7 @@ class HrTask:
     def _payload(self, index: int, row: int) -> bytes:
         place = self.places[index]
         try:
-            content = self.source.read(place)
+            content = checked_content(within_limits(partial(self.source.read, place)))
             expected = self.digests[32 * index : 32 * index + 32].hex()
             # compared once more as it is written: the plan's id speaks of the bytes that were scanned
             if (self.source.fingerprint(place) or content_digest(content)[0]) != expected:

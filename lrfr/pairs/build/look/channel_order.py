@@ -13,6 +13,7 @@ from lrfr.core.errors import ImageFault
 from lrfr.core.image import decode
 from lrfr.pairs.align.unaligned import spread, unaligned_faces
 from lrfr.pairs.build.look.listing_cache import ListingCache
+from lrfr.pairs.executors.picture_limits import checked_content, within_limits
 from lrfr.pairs.sources.base import Face, FaceList, Source, in_key_order
 
 SAMPLE = 64
@@ -77,8 +78,10 @@ def faces_look_swapped(source: Source, faces: Sequence[Face]) -> bool:
     images = []
     for face in faces:
         try:
-            content = source.read(face.place)
-            images.append(content if isinstance(content, np.ndarray) else decode(content))
+            content = checked_content(within_limits(partial(source.read, face.place)))
+            images.append(
+                content if isinstance(content, np.ndarray) else within_limits(partial(decode, content))
+            )
         except ImageFault:
             continue
     return looks_swapped(images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypedDict, cast
 
@@ -20,6 +21,7 @@ from lrfr.pairs.align.photo_task import DetectorChoice
 from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.tasks import content_digest
 from lrfr.pairs.executors.base import TaskReport
+from lrfr.pairs.executors.picture_limits import checked_content, within_limits
 from lrfr.pairs.format.manifests import FaceFinder
 from lrfr.pairs.format.sealed import plain_fields
 from lrfr.pairs.sources.base import Place, Source
@@ -158,11 +160,12 @@ class FaceTask:
     def _found(self, number: int) -> FoundFaces:
         place = self.places[number]
         try:
-            content = self.source.read(place)
+            content = checked_content(within_limits(partial(self.source.read, place)))
             expected = self.digests[32 * number : 32 * number + 32].hex()
             if (self.source.fingerprint(place) or content_digest(content)[0]) != expected:
                 return FoundFaces(code="E_CHANGED")
-            return faces_of(self.prepare.picture(content), self.search, self.prepare.size_px)
+            picture = within_limits(partial(self.prepare.picture, content))
+            return faces_of(picture, self.search, self.prepare.size_px)
         except ImageFault as fault:
             return FoundFaces(code=fault.code, detail=fault.detail)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lrfr.pairs.build.look.spool import SpoolWriter, entry_seed
 from lrfr.pairs.build.prepare import Cut, Landmarks, Prepare
 from lrfr.pairs.build.tasks import Draw, HrRows, batch_rows, content_digest, degraded_records
 from lrfr.pairs.executors.base import TaskReport
+from lrfr.pairs.executors.picture_limits import bounded_memory, checked_content, within_limits
 from lrfr.pairs.sources.base import Content, Place, Source
 
 # of files that are held at once
@@ -74,6 +76,7 @@ class ScanTask:
         count, found = len(self.places), []
         stamps: list[tuple[int, ...] | None] = []
         with ExitStack() as stack:
+            stack.enter_context(bounded_memory())
             spool = None
             if self.keep:
                 spool = stack.enter_context(SpoolWriter(self.keep.path, count, self.keep.most_bytes))
@@ -98,9 +101,10 @@ class ScanTask:
             try:
                 if self.stamped:
                     stamps.append(None)
-                    content, stamps[-1] = self.source.read_stamped(place)
+                    content, stamps[-1] = within_limits(partial(self.source.read_stamped, place))
                 else:
-                    content = self.source.read(place)
+                    content = within_limits(partial(self.source.read, place))
+                content = checked_content(content)
                 held.append(content)
                 size += len(content) if isinstance(content, bytes) else content.nbytes
             except ImageFault as fault:
@@ -117,7 +121,8 @@ class ScanTask:
             return content, None
         try:
             marks, name = self.landmarks[index] if self.landmarks else None, self.places[index]
-            cut = self.prepare.look(content, marks, name if isinstance(name, str) else "", silent=silent)
+            said = name if isinstance(name, str) else ""
+            cut = within_limits(partial(self.prepare.look, content, marks, said, silent=silent))
         except ImageFault as fault:
             return Scanned(code=fault.code, detail=fault.detail), None
         sha256, size = content_digest(content)

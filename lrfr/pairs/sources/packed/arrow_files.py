@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import DataError, SpecError, missing_extra
+from lrfr.core.files import open_regular
 from lrfr.pairs.sources.base import file_stamp, label_name
 
 PATH_NAMES = ("path", "file_name", "key", "file", "filename", "image", "image_id")
@@ -44,6 +46,8 @@ def opened_table(path: Path) -> Any:
 def _open(path: Path, stamp: tuple[int, ...]) -> Any:
     arrow = arrow_package()
     try:
+        # Arrow maps a path of its own: it would wait for a FIFO
+        os.close(open_regular(path))
         if path.suffix.lower() == ".parquet":
             return arrow.parquet.ParquetFile(path)
         mapped = arrow.memory_map(str(path))

@@ -1,0 +1,125 @@
+"""The last line against a picture that stalls or a record that lies: what one face may take of time and
+memory, and what its reader may say.
+
+Codecs and formats have caps of their own, before anything is decoded; this holds what they do not know,
+readers of packages included. The time is the processor's, so a busy machine refuses nothing: a picture that
+is used takes milliseconds of the minute.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+import numpy as np
+
+from lrfr.core.errors import DataError, ImageFault, LrfrError
+
+SECONDS = 60.0
+# of this machine's memory, beyond what the process has when its task begins
+MEMORY_SHARE = 0.5
+T = TypeVar("T")
+
+
+class _Late(BaseException):
+    """The time is over; no reader that catches every Exception may swallow it."""
+
+
+def _on_time(signum: int, frame: FrameType | None) -> None:
+    raise _Late
+
+
+def within_limits(work: Callable[[], T]) -> T:
+    """Return what the work on one face gives.
+
+    In a process's main thread, where tasks run, it is ended when its time is over, as soon as the library
+    that it is in comes back; elsewhere it is refused once it has ended.
+
+    Raises:
+        ImageFault: the work's own; E_SLOW: it took more than :data:`SECONDS` of the processor; E_BOMB: more
+            memory than there is; E_RECORD: it ended in an error that is none of lrfr's.
+        LrfrError: the work's own.
+
+    """
+    begun, timed = time.thread_time(), threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGPROF, _on_time) if timed else None
+    try:
+        if timed:
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        try:
+            found = work()
+        finally:
+            if timed:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+    except _Late:
+        raise _slow() from None
+    except Exception as error:  # of any kind: of whoever made the file, or its reader
+        if isinstance(error, LrfrError) and not isinstance(error, DataError):
+            raise
+        raise _as_fault(error) from None
+    finally:
+        if timed:
+            signal.signal(signal.SIGPROF, before or signal.SIG_DFL)
+    if time.thread_time() - begun > SECONDS:
+        raise _slow()
+    return found
+
+
+def _as_fault(error: Exception) -> ImageFault:
+    """Return what a face is refused with for an error of its reader or decoder."""
+    if isinstance(error, ImageFault):
+        return error
+    if isinstance(error, OSError):
+        return ImageFault("E_READ", error.strerror or str(error))
+    if isinstance(error, MemoryError):
+        return ImageFault("E_BOMB", "more memory than one picture may take")
+    said = error.message if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    return ImageFault("E_RECORD", said[:300])
+
+
+def _slow() -> ImageFault:
+    return ImageFault("E_SLOW", f"more than {SECONDS:g} s of one core")
+
+
+def checked_content(content: object) -> bytes | np.ndarray:
+    """Return what a source gave for a face, bytes or an array.
+
+    Raises:
+        ImageFault: E_RECORD for anything else.
+
+    """
+    if not isinstance(content, bytes | np.ndarray):
+        raise ImageFault("E_RECORD", f"its source gives {type(content).__name__}, not bytes or an array")
+    return content
+
+
+@contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Refuse this process more than :data:`MEMORY_SHARE` of the machine's memory beyond what it has, for the
+    time of the block: a picture that wants more is an E_BOMB and not the end of all.
+    """
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = _held_bytes()
+    if held and before[0] == resource.RLIM_INFINITY:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        resource.setrlimit(resource.RLIMIT_AS, (held + int(MEMORY_SHARE * whole), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def _held_bytes() -> int:
+    """Return the bytes of addresses that this process has, 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as told:
+            return int(told.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,96 @@
+"""The hunt in small, with the suite: every format's good file is read, some forged ones are told, a store lives."""
+
+import pytest
+
+from lrfr.core.errors import LrfrError
+from tests.hunt.cases import forged, lay, run_batch
+from tests.hunt.forging import RAW
+from tests.hunt.life import lives
+from tests.hunt.samples import Format, formats
+from tests.pairs.toy import fast_folder
+
+FORMATS = formats()
+
+
+@pytest.fixture
+def place():
+    import shutil
+
+    made = fast_folder()
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+# a result takes a measurement, which the hunt alone waits for
+@pytest.mark.parametrize("kind", sorted(FORMATS.keys() - {"result"}))
+def test_a_good_file_is_read_and_forged_ones_are_read_or_told(kind, place):
+    found = run_batch(FORMATS[kind], kind, range(1, 5), place)
+    assert len(found) == 4
+    assert [outcome for outcome in found if outcome.failed] == []
+
+
+def test_a_store_lives(place):
+    (outcome,) = lives(place / "life", 1, 1, steps=8)
+    assert not outcome.failed, outcome.detail
+
+
+def _wants_memory(path):
+    return bytearray(8 << 30)
+
+
+def _raises(path):
+    raise KeyError(path.name)
+
+
+def _dies(path):
+    import os
+
+    os.kill(os.getpid(), 9)
+
+
+def _litters(path):
+    (path.parent.parent / "outside").touch()
+
+
+@pytest.mark.parametrize(
+    ("read", "what"),
+    [
+        (_wants_memory, "takes memory"),
+        (_raises, "KeyError"),
+        (_dies, "ends the process (9)"),
+        (_litters, "writes outside"),
+        (lambda path: None, "read"),
+    ],
+)
+def test_the_hunt_finds(read, what, place):
+    form = Format(lambda: {"a": b"abc"}, read)
+    found = run_batch(form, "x", range(3, 5), place)
+    assert found[0].what == what and len(found) == 2
+
+
+def test_a_reader_that_waits_is_found(place, monkeypatch):
+    import time
+
+    monkeypatch.setattr("tests.hunt.cases.SECONDS", 1)
+    (outcome,) = run_batch(Format(lambda: {"a": b"abc"}, lambda path: time.sleep(30)), "x", [3], place)
+    assert outcome.what == "waits" and outcome.again == "python -m tests.hunt --case 'x:3'"
+
+
+def test_a_number_is_a_case(place):
+    form = FORMATS["png"]
+    assert forged(form, 77) == forged(form, 77)
+    assert len({forged(form, number)[1] for number in range(40)}) > 30
+    assert lay(form, 5, place / "x").read_bytes() == forged(form, 5)[1]
+
+
+def test_every_way_of_forging_changes_something():
+    import random
+
+    data = bytes(range(256)) * 8
+    for forge in RAW:
+        assert any(forge(data, random.Random(number)) != data for number in range(5)), forge.__name__
+
+
+def test_a_lie_is_not_taken_for_an_error(place):
+    with pytest.raises(LrfrError):
+        FORMATS["png"].read(lay(Format(lambda: {"a.png": b"no picture"}, lambda path: None), 0, place / "x"))

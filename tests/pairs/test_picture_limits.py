@@ -1,0 +1,130 @@
+"""A picture that stalls, a record that lies, a reader that fails in its own way: each is one refused face with a
+code, on every executor, and the run goes on.
+"""
+
+import signal
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
+from lrfr.pairs.executors import picture_limits
+from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.executors.picture_limits import bounded_memory, within_limits
+from tests.pairs.toy import ToySource, build
+
+SLOW, LIES, ODD, STARVED = (5, 1), (1, 2), (2, 1), (3, 0)
+
+
+def _burn():
+    """Take the processor, as a decoder in Python does that never ends."""
+    until = time.thread_time() + 5
+    while time.thread_time() < until:
+        try:
+            sum(range(1000))
+        except Exception:
+            pass
+    raise AssertionError("nobody has ended it")
+
+
+@dataclass(frozen=True)
+class BadSource(ToySource):
+    """One face stalls, one is no picture, one record is not what it says, one wants all memory."""
+
+    def read(self, place):
+        picture_limits.SECONDS = 0.2  # in the worker, too
+        if tuple(place) == SLOW:
+            _burn()
+        if tuple(place) == LIES:
+            return "text"
+        if tuple(place) == ODD:
+            raise IndexError("record 7 of 3")
+        if tuple(place) == STARVED:
+            return np.zeros(1 << 46, np.uint8)
+        return super().read(place)
+
+
+@pytest.fixture(autouse=True)
+def _limit():
+    before = picture_limits.SECONDS
+    yield
+    picture_limits.SECONDS = before
+
+
+@pytest.mark.parametrize(
+    "runner", [Runner("serial"), Runner("process", 2, start="fork")], ids=["serial", "process"]
+)
+def test_a_bad_face_is_refused_with_its_code_and_the_run_goes_on(runner, folder):
+    made = build(folder / "store", BadSource(ids=6, per_id=3), runner)
+    assert dict(made.done.report.refused) == {"E_SLOW": 1, "E_RECORD": 2, "E_BOMB": 1}
+    assert made.done.rows == 18 - 4
+    told = (folder / "store/reports/default.quarantine.jsonl").read_text()
+    assert "IndexError: record 7 of 3" in told and "gives str" in told
+    assert signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
+
+
+def test_in_a_thread_it_is_refused_once_it_has_ended():
+    picture_limits.SECONDS = 0.05
+    found = []
+
+    def work():
+        until = time.thread_time() + 0.1
+        while time.thread_time() < until:
+            pass
+
+    def run():
+        with pytest.raises(ImageFault, match="E_SLOW"):
+            within_limits(work)
+        found.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ImageFault("E_FORMAT"), "E_FORMAT"),
+        (DataError("cut"), "E_RECORD"),
+        (OSError(5, "EIO"), "E_READ"),
+        (MemoryError(), "E_BOMB"),
+        (RecursionError(), "E_RECORD"),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "y"), "E_RECORD"),
+    ],
+)
+def test_what_a_reader_raises_is_a_code(error, code):
+    def work():
+        raise error
+
+    with pytest.raises(ImageFault) as caught:
+        within_limits(work)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("error", [EnvironmentFault("disk full"), KeyboardInterrupt(), SystemExit(3)])
+def test_what_ends_a_run_still_ends_it(error):
+    def work():
+        raise error
+
+    with pytest.raises(type(error)):
+        within_limits(work)
+
+
+def test_a_busy_machine_refuses_nothing():
+    """The clock on the wall does not count: a face that waits takes no processor."""
+    picture_limits.SECONDS = 0.01
+    assert within_limits(lambda: time.sleep(0.05) or 7) == 7
+
+
+def test_the_limit_of_memory_is_put_back():
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with bounded_memory(), pytest.raises(MemoryError):
+        np.zeros(1 << 46, np.uint8)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
