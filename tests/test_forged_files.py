@@ -290,7 +290,8 @@ def test_a_sealed_file_is_read_as_before(tmp_path):
 # readers that guard themselves, and why each may; all else opens what it reads through lrfr.core.files
 _ELSEWHERE = {
     "lrfr/core/files/reading.py": "it is the guard",
-    "lrfr/core/files/writing.py": "it writes; /proc of a process",
+    "lrfr/core/files/writing.py": "it writes",
+    "lrfr/core/files/leftovers.py": "/proc of a process",
     "lrfr/core/lists/text.py": "guards itself: lists on pipes are read",
     "lrfr/core/lists/walk.py": "guards itself: the first bytes",
     "lrfr/core/strict_yaml.py": "guards itself: specs on pipes are read",

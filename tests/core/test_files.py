@@ -5,7 +5,7 @@ import os
 import pytest
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import inside
+from lrfr.core.files import inside, leftovers
 from lrfr.core.files import writing as files
 
 
@@ -57,7 +57,7 @@ def test_what_a_killed_process_left_beside_a_result_goes_with_the_next(tmp_path)
     ]
     for name in (dead, *kept):
         (tmp_path / name).write_text("x")
-    files._sweep_beside.cache_clear()
+    leftovers.sweep_beside.cache_clear()
     files.write_whole(tmp_path / "a.json", b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
     assert (tmp_path / "a.json").read_bytes() == b"new"

@@ -14,7 +14,7 @@ import pytest
 from lrfr.core.errors import DataError, ImageFault
 from lrfr.eval.report.compare import paired_rows
 from lrfr.eval.report.plots import OKABE_ITO
-from lrfr.eval.report.report import ReportOptions, build, to_html, to_json, to_markdown, write_report
+from lrfr.eval.report.report import ReportOptions, as_text, build, to_html, to_json, to_markdown, write_report
 from lrfr.eval.report.seeds import over_seeds
 from lrfr.eval.report.text_table import aligned
 from lrfr.eval.results import Cost
@@ -154,7 +154,24 @@ def test_hostile_names_stay_text(results):
     assert "<script" not in html and "<img src=x" not in html
     rows = [line for line in to_markdown(report).splitlines() if "alert(1)" in line and line.startswith("|")]
     assert rows and all(len(re.findall(r"(?<!\\)\|", line)) >= 3 for line in rows)
+    shown = [line for line in to_markdown(report).splitlines() if not line.startswith("    ")]
+    assert shown and not any("<script" in line or "<img" in line for line in shown)
     json.loads(to_json(report))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<script>alert(1)</script>", "&lt;script>alert(1)&lt;/script>"),
+        ("[x](javascript:alert(1))", r"[x\](javascript:alert(1))"),
+        ("![x][1]", r"![x\][1]"),
+        ("[1]: http://x", r"[1\]: http://x"),
+        ("a_b [1.0, 3.3] < 3 <= 4", "a_b [1.0, 3.3] < 3 <= 4"),
+        ("two\n# lines", "two # lines"),
+    ],
+)
+def test_markdown_shows_names_as_they_are(name, shown):
+    assert as_text(name) == shown
 
 
 def test_nothing_to_report_and_pictures_that_are_none_are_refused(results, tmp_path):

@@ -2,6 +2,7 @@
 (:mod:`lrfr.core.files.writing`).
 """
 
+from lrfr.core.files.leftovers import discard, is_alive, sweep, temp_name
 from lrfr.core.files.reading import (
     append_to,
     data_of,
@@ -18,8 +19,6 @@ from lrfr.core.files.writing import (
     check_space,
     differences,
     digest_of,
-    discard,
-    is_alive,
     make_folder,
     publish,
     read_bytes,
@@ -28,9 +27,7 @@ from lrfr.core.files.writing import (
     seal,
     sha256_file,
     sha256_hex,
-    sweep,
     sync_folder,
-    temp_name,
     unseal,
     write_atomic,
     write_fault,

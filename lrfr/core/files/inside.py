@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrfr.core.errors import DataError, SpecError, as_path
-from lrfr.core.files.writing import make_folder, temp_name, write_fault
+from lrfr.core.files.leftovers import temp_name
+from lrfr.core.files.writing import make_folder, write_fault
 
 
 def part_of(root: Path, kind: str, name: str = "") -> Path:

@@ -7,16 +7,14 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
+from lrfr.core.files.leftovers import discard, sweep_beside, temp_name
 from lrfr.core.files.reading import data_of, opened, parsed
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # no face needs more; a forged size may not take the memory
@@ -162,7 +160,7 @@ def write_whole(path: Path, data: bytes) -> None:
     synced, as fits what the same command makes again.
     """
     make_folder(path.parent)
-    _sweep_beside(path.parent)
+    sweep_beside(path.parent)
     scratch = temp_name(path.parent, path.name)
     try:
         with scratch.open("xb") as handle:
@@ -171,20 +169,6 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         discard(scratch)
         raise write_fault(error, path, len(data)) from error
-
-
-@lru_cache(maxsize=256)
-def _sweep_beside(folder: Path) -> None:
-    """Remove what killed processes of this machine left in a folder of results, once a process: names of
-    :func:`temp_name` alone, for the folder may be anyone's.
-    """
-    with suppress(OSError), os.scandir(folder) as found:
-        for entry in found:
-            parts = entry.name.rsplit(".", 3)
-            if len(parts) != 4 or not (parts[2].isdecimal() and parts[3].isdecimal()):
-                continue
-            if parts[1] == _host() and not is_alive(int(parts[2])):
-                discard(folder / entry.name)
 
 
 def publish(scratch: Path, path: Path) -> None:
@@ -202,13 +186,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def discard(path: Path) -> None:
-    """Remove a temporary file or folder if it is there; failing to is no reason to hide the first error."""
-    shutil.rmtree(path, ignore_errors=True)  # of a file or a link it removes nothing
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
 def make_folder(path: Path) -> None:
     """Create a folder and its parents, durably."""
     try:
@@ -219,49 +196,6 @@ def make_folder(path: Path) -> None:
                 sync_folder(folder.parent)
     except OSError as error:
         raise write_fault(error, path, 0) from error
-
-
-def temp_name(tmp: Path, name: str) -> Path:
-    """Return a temporary path that names its owner, so that :func:`sweep` can tell the dead from the
-    living.
-    """
-    return tmp / f"{name}.{_host()}.{os.getpid()}.{time.monotonic_ns()}"
-
-
-def sweep(tmp: Path) -> int:
-    """Remove what builds left behind and return how many files and folders: those of dead processes of this
-    machine, of this very process (who holds the store's lock), and foreign ones older than a day.
-    """
-    gone = 0
-    for path in tmp.iterdir() if tmp.is_dir() else ():
-        parts = path.name.rsplit(".", 3)
-        if len(parts) != 4 or not (parts[2].isdecimal() and parts[3].isdecimal()):
-            continue
-        local = parts[1] == _host()
-        gone_owner = int(parts[2]) == os.getpid() or not is_alive(int(parts[2]))
-        if (local and gone_owner) or (not local and time.time() - path.stat().st_mtime > 86_400):
-            discard(path)
-            gone += 1
-    return gone
-
-
-def _host() -> str:
-    return socket.gethostname().replace(".", "-") or "host"
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process of this machine lives (a zombie does not)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    # a killed child that nobody has waited for yet still has a pid, but writes no more
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rsplit(")", 1)[-1].split()[0] != "Z"
-    except (OSError, IndexError):
-        return True
 
 
 def differences(left: object, right: object, place: str = "") -> Iterator[tuple[str, object, object]]:

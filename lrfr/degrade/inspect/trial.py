@@ -4,10 +4,13 @@ spec, told at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from lrfr.core.errors import LrfrError, SpecError
 from lrfr.degrade.pipeline import Pipeline
+from lrfr.degrade.spec.model import Spec
 
 # gates and choices differ from face to face
 FACES = 8
@@ -38,3 +41,9 @@ def try_pipeline(pipeline: Pipeline) -> None:
         raise SpecError(
             f"a trial face ended in {type(error).__name__}: {error}", file=f"spec {spec.name}"
         ) from error
+
+
+def try_specs(specs: Iterable[Spec]) -> None:
+    """Open some specs and try each as :func:`try_pipeline` does, with its errors."""
+    for spec in specs:
+        try_pipeline(Pipeline(spec))

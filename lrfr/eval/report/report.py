@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,27 +150,38 @@ def to_html(report: Report) -> str:
     return environment.get_template("report.html").render(report=report, style=style, version=__version__)
 
 
+_TAG, _LINK = re.compile(r"<(?=[A-Za-z/!?])"), re.compile(r"\](?=\s*[(\[:])")
+
+
 def to_markdown(report: Report) -> str:
     """Return the report without its pictures."""
-    lines = [f"# {report.title}", ""]
+    lines = [f"# {as_text(report.title)}", ""]
     for section in report.sections:
-        lines += [f"## {section.title}", "", *[f"{text}\n" for text in section.text]]
+        lines += [f"## {as_text(section.title)}", "", *[f"{as_text(text)}\n" for text in section.text]]
         for table in section.tables:
             lines += [
-                f"**{table.caption}**",
+                f"**{as_text(table.caption)}**",
                 "",
                 _row(table.columns),
                 _row(["---"] * len(table.columns)),
                 *map(_row, table.rows),
                 "",
             ]
-        lines += [f"*{image.name}*: {image.caption}\n" for image in section.images]
-        lines += [f"    {line}" for line in section.code] + ([""] if section.code else [])
+        lines += [f"*{as_text(image.name)}*: {as_text(image.caption)}\n" for image in section.images]
+        lines += [f"    {line}" for text in section.code for line in text.splitlines()] + (
+            [""] if section.code else []
+        )
     return "\n".join(lines)
 
 
+def as_text(text: str) -> str:
+    """Return text that Markdown shows as it is where it would be a tag, a link or a picture."""
+    plain = _TAG.sub("&lt;", " ".join(text.splitlines()))
+    return _LINK.sub(r"\\]", plain)
+
+
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(as_text(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def to_json(report: Report) -> str:

@@ -14,8 +14,7 @@ from lrfr.core.errors import DataError, as_path, check_kind
 from lrfr.core.files import canonical, make_folder, sweep
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks
-from lrfr.degrade.inspect.trial import try_pipeline
-from lrfr.degrade.pipeline import Pipeline
+from lrfr.degrade.inspect.trial import try_specs
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.pairs.build.growth import Held, RowCounts, grow, shown_by
 from lrfr.pairs.build.hr import SourceChanged, look, plan_base, write_base
@@ -169,21 +168,24 @@ def make_pairs(
     plan = wish(files, ingest, loaded, wished, options)
     with RunLog(files.root, wished.name) as log, store_lock(files.root), runner.session():
         make_folder(files.tmp)
-        # what a killed run left; the lock says that nobody else is writing
-        sweep(files.tmp)
+        sweep(files.tmp)  # what a killed run left; the lock says that nobody else is writing
         refuse_other_layouts(files)
         if plan.before != view_before(files, wished.name, options.extend):
             # another process has written the view since
             plan = wish(files, ingest, loaded, wished, options)
         log.start()
-        if plan.before is None or options.extend is not None:
-            for spec in loaded:
-                try_pipeline(Pipeline(spec))
+        _try(loaded, plan)
         with _swept(files.tmp):
             made = _write(files, plan, replace(runner, on_phase=log.phase))
         log.refused(made.done.report.seen, dict(made.done.report.refused))
         log.ended(hr_written=made.done.hr_written, lr_written=made.done.lr_written)
     return made
+
+
+def _try(specs: Iterable[Spec], plan: Wish) -> None:
+    """Try specs before a face is read, unless the view is there already."""
+    if plan.before is None or plan.options.extend is not None:
+        try_specs(specs)
 
 
 def _aligned(source: object, options: MakeOptions, alignment: Alignment) -> MakeOptions:

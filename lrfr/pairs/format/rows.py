@@ -29,13 +29,11 @@ _SETTLED_NS = 2 * 10**9
 
 def row_key(seed: int, key: bytes) -> bytes:
     """Return what rows are sorted by, a keyed hash: neighbors in the source are strangers in the store."""
-    state = _keyed(seed)
-    state.update(key)
-    return state.digest()
+    return _keyed(seed, key).digest()
 
 
-def _keyed(seed: int) -> hashlib.blake2b:
-    return hashlib.blake2b(key=seed.to_bytes(8, "little"), digest_size=16)
+def _keyed(seed: int, key: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(key, key=seed.to_bytes(8, "little"), digest_size=16)
 
 
 def order_of(seed: int, keys: Iterable[bytes]) -> NDArray[np.uint64]:
@@ -170,8 +168,7 @@ def _digest(*columns: NDArray[np.generic]) -> str:
     total = hashlib.sha256()
     for column in columns:
         little = column.astype(column.dtype.newbyteorder("<"), copy=False)
-        # the shape keeps neighboring columns apart
-        total.update(repr(column.shape).encode() + b"\0")
+        total.update(repr(column.shape).encode() + b"\0")  # it keeps neighboring columns apart
         total.update(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
     return total.hexdigest()
 
@@ -185,7 +182,7 @@ def row_files(rows: Rows) -> Iterator[tuple[str, bytes]]:
     for name in (*_COLUMNS, *_NAMES):
         content = getattr(rows, name)
         column = io.BytesIO()
-        # what was picked by columns lies in another order in memory, and would be saved so
+        # what was picked by columns is in another order in memory
         array = _joined(content) if name in _NAMES else np.ascontiguousarray(content)
         np.save(column, array, allow_pickle=False)
         yield f"{name}.npy", column.getvalue()
@@ -261,8 +258,7 @@ class StoredRows:
             check_file(self.folder / name, self._files.get(name, ""))
         path = self.folder / "rows.npz"
         try:
-            with opened(self.folder / "labels.npy") as handle:
-                labels = np.load(handle, allow_pickle=False)
+            labels = map_array(self.folder / "labels.npy")
             with opened(path) as handle, np.load(handle, allow_pickle=False) as table:
                 found: dict[str, Any] = {name: table[name] for name in table.files}
             found = {"labels": labels, "crops": np.zeros((len(labels), 0), np.uint8)} | found
