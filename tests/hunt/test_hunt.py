@@ -29,6 +29,16 @@ def test_a_good_file_is_read_and_forged_ones_are_read_or_told(kind, place):
     assert [outcome for outcome in found if outcome.failed] == []
 
 
+# what the hunt has found, once mended
+MENDED = [("parquet", 1013)]
+
+
+@pytest.mark.parametrize(("kind", "number"), MENDED)
+def test_what_was_found_stays_mended(kind, number, place):
+    (outcome,) = run_batch(FORMATS[kind], kind, [number], place)
+    assert not outcome.failed, outcome
+
+
 def test_a_store_lives(place):
     (outcome,) = lives(place / "life", 1, 1, steps=8)
     assert not outcome.failed, outcome.detail

@@ -137,6 +137,11 @@ def test_typed_errors_survive_the_way_back(session):
     assert (caught.value.file, caught.value.path, caught.value.hint) == ("x.mdb", "row 7", "repair")
 
 
+def test_sigterm_stays_the_process_own(session):
+    """Ray starts with a handler of its own, which ended the command with another exit code."""
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_a_bad_face_is_refused_with_its_code(session):
     from lrfr.pairs.build.look.scan_task import ScanTask
     from lrfr.pairs.build.prepare import Prepare

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +46,8 @@ def ray_session(workers: int, address: str | None = None) -> Iterator[Any]:
         return
     folder = None if address else _own_folder()
     try:
-        _start(ray, workers, address, folder)
+        with _own_sigterm():
+            _start(ray, workers, address, folder)
         yield ray
     finally:
         ray.shutdown()
@@ -87,6 +90,22 @@ def _import_ray() -> Any:
     except ImportError:
         raise missing_extra("ray", "dev") from None
     return ray
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray puts an exit of its own there as it starts."""
+    mine = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code == signal.SIGTERM and callable(before):
+            before(signal.SIGTERM, None)
+        raise
+    finally:
+        if mine and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _own_folder() -> str:

@@ -52,11 +52,19 @@ def _open(path: Path, stamp: tuple[int, ...]) -> Any:
             return arrow.parquet.ParquetFile(path)
         mapped = arrow.memory_map(str(path))
         try:
-            return arrow.ipc.open_file(mapped).read_all()
+            return _valid(arrow.ipc.open_file(mapped).read_all())
         except arrow.ArrowInvalid:
-            return arrow.ipc.open_stream(arrow.memory_map(str(path))).read_all()
+            return _valid(arrow.ipc.open_stream(arrow.memory_map(str(path))).read_all())
     except (OSError, ValueError, KeyError, TypeError, MemoryError, arrow.ArrowException) as error:
         raise DataError(f"cannot be read: {str(error).splitlines()[0][:200]}", file=str(path)) from None
+
+
+def _valid(table: Any) -> Any:
+    """Return a table whose offsets and texts were looked at: Arrow follows forged ones out of the file, and the
+    process ends.
+    """
+    table.validate(full=True)
+    return table
 
 
 def schema_of(opened: Any) -> Any:
@@ -77,7 +85,7 @@ def image_group(path: Path, stamp: tuple[int, ...], column: str, group: int) -> 
         return opened.column(column)
     if opened.metadata.row_group(group).total_byte_size > _MOST_GROUP_BYTES:
         raise DataError("a row group of more than 4 GiB", file=str(path))
-    return opened.read_row_group(group, columns=[column]).column(column)
+    return _valid(opened.read_row_group(group, columns=[column])).column(column)
 
 
 def image_columns(schema: Any) -> list[str]:
@@ -131,7 +139,7 @@ def text_columns(path: Path) -> dict[str, list[str]]:
     """
     try:
         opened = opened_table(path)
-        table = opened.read() if hasattr(opened, "read") else opened
+        table = _valid(opened.read()) if hasattr(opened, "read") else opened
         return {name: list(map(text_of_cell, table.column(name).to_pylist())) for name in table.column_names}
     except DataError as error:
         raise SpecError(error.message, file=str(path)) from None
@@ -166,7 +174,7 @@ def is_simple(kind: Any) -> bool:
 def without_bytes(opened: Any, simple: list[str], path_column: str) -> Any:
     """Read the simple columns and the paths of images, not their bytes."""
     if hasattr(opened, "read_row_group"):
-        return opened.read(columns=[*simple, *([path_column] if path_column else [])])
+        return _valid(opened.read(columns=[*simple, *([path_column] if path_column else [])]))
     return opened
 
 
