@@ -60,8 +60,8 @@ def _open(path: Path, stamp: tuple[int, ...]) -> Any:
 
 
 def _valid(table: Any) -> Any:
-    """Return a table whose offsets and texts were looked at: Arrow follows forged ones out of the file, and the
-    process ends.
+    """Return a table whose offsets and texts were looked at: Arrow follows forged ones out of the file, which
+    ends the process.
     """
     table.validate(full=True)
     return table
