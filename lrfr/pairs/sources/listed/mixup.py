@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class MixupSource(Source):
             for number, one in enumerate(listings)
             for face in one.faces
         )
-        mixes = list(self._mixes(faces))
+        mixes = FaceList(self._mixes(faces))
         faces.extend(mixes)
         seen, used = Counter[str]({"mix": len(mixes)}), Counter[str]()
         for one in listings:
@@ -86,30 +86,31 @@ class MixupSource(Source):
             tuple(note for one in listings for note in one.notes),
         )
 
-    def _mixes(self, faces: Sequence[Face]) -> Iterator[Face]:
+    def _mixes(self, faces: FaceList) -> Iterator[Face]:
         """Yield the mixes, each once: a function of the faces' keys and the seed, not of their order."""
-        usable = [face for face in faces if not face.fault and not self._hidden(face)]
-        usable.sort(key=lambda face: face.key_bytes)
-        groups: dict[str, list[Face]] = {}
-        for face in usable:
-            groups.setdefault(face.split, []).append(face)
-        if not any(len(group) > 1 for group in groups.values()):
+        # rows, not faces: an object a face would take more memory than all columns together
+        groups: dict[str, list[int]] = {}
+        for row in faces.key_order().tolist():
+            face = faces[row]
+            if not face.fault and not self._hidden(face):
+                groups.setdefault(face.split, []).append(row)
+        pools = [(split, rows) for split, rows in sorted(groups.items()) if len(rows) > 1]
+        if not pools:
             raise SpecError("mixup needs two faces of one split", hint="give it a source with more")
-        usable = [face for face in usable if len(groups[face.split]) > 1]
-        draws = stream(self.seed, b"mixup", 0, "pairs").generator().random((self.count, 3))
-        known: set[str] = set()
-        for first_u, second_u, share_u in draws.tolist():
-            first = usable[int(first_u * len(usable))]
-            group = groups[first.split]
-            second = group[int(second_u * len(group))]
-            if second.key == first.key:
-                second = group[(int(second_u * len(group)) + 1) % len(group)]
+        ends = np.cumsum([len(rows) for _, rows in pools])
+        known: set[tuple[int, int, int]] = set()
+        for one in stream(self.seed, b"mixup", 0, "pairs").generator().random((self.count, 3)):
+            at = int(one[0] * ends[-1])
+            pool = int(np.searchsorted(ends, at, "right"))
+            split, rows = pools[pool]
+            at -= int(ends[pool]) - len(rows)
+            # any other face of the same split
+            other = (at + 1 + int(one[1] * (len(rows) - 1))) % len(rows)
             # a half to all but nothing of the first: the other half are the same mixes by another name
-            share = round(_PARTS * (0.5 + 0.5 * share_u))
-            key = f"mixup/{share}/{first.key}+{second.key}"
-            if key not in known:
-                known.add(key)
-                yield Face(key, "", (*first.place, *second.place, share), split=first.split)
+            share = round(_PARTS * (0.5 + 0.5 * float(one[2])))
+            if (rows[at], rows[other], share) not in known:
+                known.add((rows[at], rows[other], share))
+                yield _mix(faces[rows[at]], faces[rows[other]], share, split)
 
     def _hidden(self, face: Face) -> bool:
         name, kind = (face.label, "identity") if face.label else (face.key, "key")
@@ -164,6 +165,12 @@ class MixupSource(Source):
             "size": self.size,
             "of": digest_of([source.describe() for source in self.of])[:16],
         }
+
+
+def _mix(first: Face, second: Face, share: int, split: str) -> Face:
+    return Face(
+        f"mixup/{share}/{first.key}+{second.key}", "", (*first.place, *second.place, share), split=split
+    )
 
 
 def open_mixup(text: str) -> MixupSource:
