@@ -152,6 +152,6 @@ def route_command(
         return {"folder": str(target), "digest": None}
     done = route_here(target, routes, given["store"], given["fit_view"])
     out.lines(done.lines())
-    out.say(f"{target}: {len(routes.runs)} members, routes {done.digest[:12]}")
+    out.say(f"{target}: {done.members} members, routes {done.digest[:12]}")
     out.next_step("lrfr", "eval", target)
     return done.as_json()

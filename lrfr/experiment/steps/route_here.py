@@ -36,10 +36,11 @@ class Routes:
 
 @dataclass(frozen=True)
 class Routed:
-    """What was written."""
+    """What was written; a run of weight 0 is no member."""
 
     folder: Path
     digest: str
+    members: int
     fitted: Mapping[int, FittedWeights]
 
     def lines(self) -> list[str]:
@@ -53,7 +54,7 @@ class Routed:
     def as_json(self) -> dict[str, object]:
         """Return plain values."""
         fitted = {str(side): asdict(one) for side, one in self.fitted.items()}
-        return {"folder": str(self.folder), "digest": self.digest, "fitted": fitted}
+        return {"folder": str(self.folder), "digest": self.digest, "members": self.members, "fitted": fitted}
 
 
 def spoken_routes(
@@ -90,7 +91,7 @@ def route_here(folder: Path, routes: Routes, store: Path, fit_view: str | None =
     """
     from lrfr.pairs.reading.dataset import PairDataset
     from lrfr.train.weights.routes.route_weights import fit_route
-    from lrfr.train.weights.routes.router import Choice, write_routes
+    from lrfr.train.weights.routes.router import Choice, read_routes, write_routes
 
     fitted: dict[int, FittedWeights] = {}
     open_sides = {side: runs for side, runs in routes.shared().items() if side not in routes.weights}
@@ -100,7 +101,8 @@ def route_here(folder: Path, routes: Routes, store: Path, fit_view: str | None =
         dataset, rest = PairDataset(store, fit_view), next(path for side, path in routes.runs if side is None)
         fitted = {side: fit_route(dataset, side, runs, rest) for side, runs in open_sides.items()}
     weights = {**routes.weights, **{side: one.weights for side, one in fitted.items()}}
-    return Routed(folder, write_routes(folder, routes.runs, weights, Choice(*routes.choice)), fitted)
+    digest = write_routes(folder, routes.runs, weights, Choice(*routes.choice))
+    return Routed(folder, digest, len(read_routes(folder).members), fitted)
 
 
 def _route(word: str) -> tuple[int, Path]:
