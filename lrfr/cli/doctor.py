@@ -15,6 +15,7 @@ _REQUIRED = (
     "PyYAML PyWavelets ptwt matplotlib jinja2 click rich"
 ).split()
 _OPTIONAL = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "tensorboard": "tensorboard"}
+_OPTIONAL |= {"aiohttp": "studio", "ruamel.yaml": "studio"}
 
 
 @command("doctor", short_help="Versions, CPU, disk, GPU and what is missing.")
