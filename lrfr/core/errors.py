@@ -47,8 +47,8 @@ class LrfrError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        parts = [part for part in (place, self.path, self.message) if part]
+        place = ":".join(_cut(part) for part in (self.file, self.line, self.column) if part is not None)
+        parts = [_cut(part) for part in (place, self.path, self.message) if part]
         text = ": ".join(parts)
         return f"{text} ({self.hint})" if self.hint else text
 
@@ -70,6 +70,12 @@ class LrfrError(Exception):
             "path": self.path,
             "hint": self.hint,
         }
+
+
+def _cut(part: object, most: int = 5000) -> str:
+    """Return a part of a message; of one that somebody made without end, its ends."""
+    text = str(part)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"
 
 
 def _rebuild(kind: type[LrfrError], message: str, fields: dict[str, object]) -> LrfrError:

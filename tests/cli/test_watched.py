@@ -157,7 +157,7 @@ def test_the_watch_sees(tmp_path):
 # a life of the command line, in order; each is watched
 LINES = """
 degrade --spec s.yaml --out degraded
-presets
+presets ls
 spec check s.yaml fskd
 spec diff fskd turb
 init mine.yaml
@@ -171,8 +171,8 @@ store verify --deep
 store repair
 store card --out card.md
 store gc
-store compact --view default
-store copy default --to copied
+store compact default
+store copy --view default --to copied
 store diff store copied
 store export --to folders --out exported
 store index --store copied
@@ -191,7 +191,7 @@ table fskd-3 results/baseline-synthetic.json
 export runs/baseline --onnx
 export runs/baseline --safetensors --out weights
 import-weights weights/baseline.safetensors --check
-make-list pairs --view default --out list.tsv
+make-list pairs default --out list.tsv
 align synthetic-photos:ids=2,per_id=1 --out aligned --landmarks none.tsv
 experiment plan demo.yaml
 reproduce results/baseline-synthetic.json

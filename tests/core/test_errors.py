@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from lrfr.core import errors
-from lrfr.core.errors import ImageFault
+from lrfr.core.errors import DataError, ImageFault
 
 KINDS = [errors.SpecError, errors.DataError, errors.LockedError, errors.EnvironmentFault, errors.NumericFault]
 
@@ -98,3 +98,9 @@ def test_every_class_of_error_has_its_exit_code_at_the_border(monkeypatch, capsy
         assert main.run(["doctor"]) == code, error
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "Traceback" not in said
+
+
+def test_a_name_without_end_makes_no_message_without_end():
+    error = DataError("m" * 100_000, file="/a/" + "x" * 100_000, path="p" * 100_000)
+    assert len(str(error)) < 20_000 and str(error).startswith("/a/xx") and str(error).endswith("mm")
+    assert len(str(DataError("m" * 5000))) == 5000
