@@ -193,7 +193,7 @@ export runs/baseline --safetensors --out weights
 import-weights weights/baseline.safetensors --check
 make-list pairs default --out list.tsv
 align synthetic-photos:ids=2,per_id=1 --out aligned --landmarks none.tsv
-experiment plan demo.yaml
+experiment --help
 reproduce results/baseline-synthetic.json
 quickstart nowhere
 route --help
