@@ -40,6 +40,7 @@ STEPS = {
     "speckle": "sigma: {uniform: [0, 0.5]}, gray_p: 0.4",
     "read_noise": "electrons: {uniform: [1, 40]}",
     "jpeg": "quality: {randint: [10, 95]}, subsampling: {choice: [420, 422, 444]}, times: {randint: [1, 2]}",
+    "two_grid_jpeg": "first: {randint: [20, 60]}, quality: {randint: [30, 90]}, shift_x: {randint: [0, 7]}, shift_y: {randint: [0, 7]}",
     "webp": "quality: {randint: [10, 90]}",
     "gamma": "gamma: {uniform: [0.3, 3]}",
     "brightness": "factor: {uniform: [0.3, 2]}",

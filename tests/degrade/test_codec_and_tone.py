@@ -31,6 +31,18 @@ def test_jpeg_bytes_and_pixels_equal_pillows(quality, subsampling):
         np.testing.assert_array_equal(ours, np.asarray(Image.open(io.BytesIO(expected))))
 
 
+def test_a_two_grid_jpeg_is_a_cut_of_a_coded_frame_coded_again():
+    """The frame is larger: its blocks begin 3 px left and 5 px above those of the crop, as Pillow codes both."""
+    image = face(3, 61)
+    frame = np.pad(image, ((5, 0), (3, 0), (0, 0)), mode="edge")
+    coded = np.asarray(Image.open(io.BytesIO(pillow_jpeg(frame, 30, "420"))))[5:, 3:]
+    expected = np.asarray(Image.open(io.BytesIO(pillow_jpeg(coded, 70, "420"))))
+    ours = one("{op: two_grid_jpeg, first: 30, quality: 70, shift_x: 5, shift_y: 3}", image).image
+    assert np.array_equal(ours, expected)
+    same = one("{op: two_grid_jpeg, first: 40, quality: 40, shift_x: 0, shift_y: 0}", image).image
+    assert np.array_equal(same, one("{op: jpeg, quality: 40, times: 2}", image).image)
+
+
 def test_repeated_jpeg_is_jpeg_of_jpeg_with_its_own_qualities():
     image = face(2)
     run = one("{op: jpeg, quality: {randint: [20, 90]}, times: 3}", image)

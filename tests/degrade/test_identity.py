@@ -108,7 +108,17 @@ def test_the_resolved_spec_has_the_digests_of_the_terse_one(name):
 # another value of each parameter, where 0.3 is not one
 OTHERS = {
     **{"filter": "nearest", "transfer": "linear", "size": 5, "family": "iso", "length": 3, "photons": 77},
-    **{"electrons": 3, "full_well": 500, "quality": 33, "times": 3, "subsampling": "444", "fill": 9},
+    **{
+        "electrons": 3,
+        "full_well": 500,
+        "quality": 33,
+        "first": 33,
+        "shift_x": 3,
+        "shift_y": 3,
+        "times": 3,
+        "subsampling": "444",
+        "fill": 9,
+    },
     **{"direction": 3, "mode": "exact", "calibration": "p2s2021", "optics": "none", "pixel_m": 0.00201},
     **{"range_m": 801.0, "wavelength_nm": 501.0, "aperture_m": 0.101, "exposure": 0.31},
     **{"transform": "ISONoise", "params": {}, "border": "reflect"},

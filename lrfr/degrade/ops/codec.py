@@ -1,4 +1,6 @@
-"""Lossy codecs: ``jpeg`` (bytes equal to Pillow's) and ``webp``."""
+"""Lossy codecs: ``jpeg`` (bytes equal to Pillow's), ``two_grid_jpeg`` (video-like: coded twice, on two grids)
+and ``webp``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from lrfr.degrade.values.params import Whole, Word
 
 COMPRESSION = "compression artifacts (7.3.9)"
 MAX_TIMES = 16
+_BLOCK = 8  # px of a block of JPEG
 
 
 def _decode(data: Any) -> ImageU8:
@@ -58,6 +61,45 @@ class Jpeg(Op):
             for quality in p["quality"] if isinstance(p["quality"], list) else [p["quality"]]:
                 coded = _decode(encode_jpeg(coded, quality, p["subsampling"]))
             result.append(coded)
+        return result
+
+
+class TwoGridJpeg(Op):
+    """JPEG twice with the blocks of the first pass shifted against those of the second: a face cut out of coded
+    video (``first``) and coded again (``quality``).
+
+    A camera codes whole frames; the face's crop starts anywhere in their 8x8 blocks, and a recorder codes it
+    on a grid of its own. ``shift_x`` and ``shift_y`` (px) say where the first grid begins; borders are
+    repeated. The transform of intra-coded frames without their motion and deblocking, in bytes that are the
+    same on every machine, as those of a video library of the day are not.
+    """
+
+    iso: ClassVar[str | None] = COMPRESSION
+    cost_ms: ClassVar[float] = 0.35
+    severity_range: ClassVar[dict[str, Span]] = {
+        "first": Span(95, 8, whole=True),
+        "quality": Span(95, 8, whole=True),
+    }
+
+    first: Annotated[Value, Whole(1, 100)]
+    quality: Annotated[Value, Whole(1, 100)]
+    shift_x: Annotated[Value, Whole(0, _BLOCK - 1)] = 4
+    shift_y: Annotated[Value, Whole(0, _BLOCK - 1)] = 4
+    subsampling: Annotated[Value, Word(("420", "422", "444"))] = "420"
+
+    @classmethod
+    def apply(
+        cls, images: Sequence[ImageU8], params: Sequence[Params], streams: Sequence[Stream]
+    ) -> list[ImageU8]:
+        """Encode and decode each image twice (see :class:`Op`)."""
+        result = []
+        for image, p in zip(images, params, strict=True):
+            # as many px before the face as its first block has lost
+            top, left = -p["shift_y"] % _BLOCK, -p["shift_x"] % _BLOCK
+            frame = np.pad(image, ((top, 0), (left, 0), (0, 0)), mode="edge")
+            coded = _decode(encode_jpeg(frame, p["first"], p["subsampling"]))
+            crop = np.ascontiguousarray(coded[top:, left:])
+            result.append(_decode(encode_jpeg(crop, p["quality"], p["subsampling"])))
         return result
 
 

@@ -8,7 +8,7 @@ from lrfr.core.registry import Registry
 from lrfr.degrade.ops.albumentation import Albumentations
 from lrfr.degrade.ops.base import Op
 from lrfr.degrade.ops.blur import Defocus, GaussianBlur, KernelMix, MotionBlur, Sharpen
-from lrfr.degrade.ops.codec import Jpeg, Webp
+from lrfr.degrade.ops.codec import Jpeg, TwoGridJpeg, Webp
 from lrfr.degrade.ops.misalign import Misalign
 from lrfr.degrade.ops.noise import GaussianNoise, LowLight, PoissonNoise, ReadNoise, Speckle
 from lrfr.degrade.ops.resize import Down, DownUp, Resize, Up
@@ -44,6 +44,7 @@ OPS: Registry[type[Op]] = Registry(
         "speckle": Speckle,
         "read_noise": ReadNoise,
         "jpeg": Jpeg,
+        "two_grid_jpeg": TwoGridJpeg,
         "webp": Webp,
         "gamma": Gamma,
         "brightness": Brightness,
