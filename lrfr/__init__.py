@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lrfr.experiment.evaluate import Results, evaluate
     from lrfr.experiment.experiment import Experiment
     from lrfr.experiment.first_hour.quickstart import quickstart
-    from lrfr.experiment.steps.fit_here import FitWishes, check_camera, fit_camera
+    from lrfr.experiment.steps.fitting.fit_here import FitWishes, check_camera, fit_camera
     from lrfr.experiment.tables import registry
     from lrfr.pairs.align.aligner import align_images
     from lrfr.pairs.build.make import make_pairs
@@ -42,7 +42,7 @@ _HOME = {
     "Degrade": "lrfr.degrade.transforms",
     "EnvironmentFault": "lrfr.core.errors",
     "Experiment": "lrfr.experiment.experiment",
-    "FitWishes": "lrfr.experiment.steps.fit_here",
+    "FitWishes": "lrfr.experiment.steps.fitting.fit_here",
     "Hooks": "lrfr.core.progress",
     "LockedError": "lrfr.core.errors",
     "LrfrError": "lrfr.core.errors",
@@ -56,11 +56,11 @@ _HOME = {
     "Stopped": "lrfr.core.progress",
     "Store": "lrfr.pairs.store",
     "align_images": "lrfr.pairs.align.aligner",
-    "check_camera": "lrfr.experiment.steps.fit_here",
+    "check_camera": "lrfr.experiment.steps.fitting.fit_here",
     "collate": "lrfr.pairs.format.pair_batch",
     "degrade_images": "lrfr.degrade.transforms",
     "evaluate": "lrfr.experiment.evaluate",
-    "fit_camera": "lrfr.experiment.steps.fit_here",
+    "fit_camera": "lrfr.experiment.steps.fitting.fit_here",
     "load_model": "lrfr.train.weights.load_model",
     "load_recipe": "lrfr.train.recipe",
     "load_spec": "lrfr.degrade.spec.model",

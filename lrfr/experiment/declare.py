@@ -14,7 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.strict_yaml import Document, load
+from lrfr.core.strict_yaml import Document, Place, load
 
 _STRICT = ConfigDict(extra="forbid")
 Flag = bool | int | float | str | list[int | float | str]
@@ -32,13 +32,25 @@ class Alignment:
 
 
 @checked(frozen=True, config=_STRICT)
+class Fit:
+    """One ``fit`` line: a camera's crops, and clean faces of other people, become ``fits/NAME.yaml``."""
+
+    crops: str
+    source: str
+    flags: Flags = field(default_factory=dict)
+    estimate_s: float | None = None
+
+
+@checked(frozen=True, config=_STRICT)
 class View:
     """One ``make-pairs`` line; ``flags`` are its options without the dashes; ``of`` names the alignment whose
-    crops it takes. With ``store`` it is a view that lies in that store already, and no line.
+    crops it takes, ``camera`` the fit whose spec (``scan``: its scan's); with ``store`` it lies there already.
     """
 
     flags: Flags = field(default_factory=dict)
     of: str | None = None
+    camera: str | None = None
+    scan: bool = False
     store: str | None = None
     estimate_s: float | None = None
 
@@ -127,6 +139,7 @@ class Declaration:
     title: str = ""
     places: dict[str, str] = field(default_factory=dict)
     alignments: dict[str, Alignment] = field(default_factory=dict)
+    fits: dict[str, Fit] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     imports: dict[str, Import] = field(default_factory=dict)
     common: Common = field(default_factory=Common)
@@ -222,6 +235,7 @@ def _explain(document: Document, error: ValidationError) -> Exception:
     if first["type"] == "unexpected_keyword_argument":
         kinds: dict[str, Any] = {
             "alignments": Alignment,
+            "fits": Fit,
             "views": View,
             "imports": Import,
             "trainings": Training,
@@ -240,8 +254,9 @@ def _check_names(document: Document, experiment: Declaration) -> None:
     _check_unique(document, experiment)
     for kind in ("views", "pictures"):
         for name, item in getattr(experiment, kind).items():
-            if item.of is not None:
-                _known(document, item.of, experiment.alignments, "alignment", (kind, name, "of"))
+            _known(document, item.of, experiment.alignments, "alignment", (kind, name, "of"))
+    for name, view in experiment.views.items():
+        _known(document, view.camera, experiment.fits, "fit", ("views", name, "camera"))
     seen = {*experiment.given, *experiment.imports}
     for name, training in experiment.trainings.items():
         _known(document, training.view, experiment.views, "view", ("trainings", name, "view"))
@@ -280,6 +295,6 @@ def _check_unique(document: Document, experiment: Declaration) -> None:
                 raise document.error(f"two models are called '{name}'", (kind, name))
 
 
-def _known(document: Document, name: str, known: Iterable[str], what: str, place: tuple[Any, ...]) -> None:
-    if name not in known:
+def _known(document: Document, name: str | None, known: Iterable[str], what: str, place: Place) -> None:
+    if name is not None and name not in known:
         raise document.error(f"'{name}' is no {what}", place, did_you_mean(name, known))

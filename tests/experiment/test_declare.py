@@ -126,7 +126,10 @@ def test_the_file_of_the_documentation_and_the_shipped_ones_are_plans(tmp_path, 
         steps = steps_of(load_declaration(path, embedded=embedded))
         assert len({step.id for step in steps}) == len(steps) and steps[-1].id == "report"
         loose = [
-            word for step in steps for word in step.argv if "{" in re.sub(r"{(choice|uniform):", "", word)
+            word
+            for step in steps
+            for word in step.argv
+            if "{" in re.sub(r"{(choice|uniform|randint):", "", word)
         ]
         assert not loose, path
         assert not (embedded and any("faces/" in word for step in steps for word in step.argv)), path
@@ -166,4 +169,19 @@ def test_a_view_of_crops_that_nobody_makes_is_refused(tmp_path):
         "trainings: {}\nevaluations: {}\n"
     )
     with pytest.raises(SpecError, match=r"'crop' is no alignment.*crops"):
+        load_declaration(path)
+
+
+def test_a_view_takes_the_spec_of_a_fitted_camera(tmp_path):
+    path = tmp_path / "e.yaml"
+    head = "version: 1\nname: x\nfits: {gate: {crops: c, source: s, flags: {seed: 3}}}\ntrainings: {}\nevaluations: {}\n"
+    path.write_text(head + "views: {mine: {camera: gate, flags: {source: s}}}\n")
+    found = {step.id: step for step in steps_of(load_declaration(path))}
+    fit = ("fit", "c", "--source", "s", "--out", "fits/gate.yaml", "--seed", "3")
+    assert found["fit-gate"].argv == fit and found["pairs-mine"].needs == ("fit-gate",)
+    assert found["pairs-mine"].argv[-2:] == ("--spec", "fits/gate.yaml")
+    path.write_text(head + "views: {mine: {camera: gate, scan: true, flags: {source: s}}}\n")
+    assert steps_of(load_declaration(path))[1].argv[-1] == "fits/gate.fit/scan.yaml"
+    path.write_text(head + "views: {mine: {camera: gat, flags: {source: s}}}\n")
+    with pytest.raises(SpecError, match=r"'gat' is no fit.*gate"):
         load_declaration(path)

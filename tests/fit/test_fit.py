@@ -9,7 +9,7 @@ import pytest
 import lrfr
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.progress import Hooks, Stopped
-from lrfr.experiment.steps import fit_here
+from lrfr.experiment.steps.fitting import fit_here
 from lrfr.fit.camera_fit import CameraFit, FitSettings
 from lrfr.fit.look.clean_faces import read_faces
 from lrfr.fit.look.crop_files import read_crops, warnings_of
@@ -62,6 +62,7 @@ def test_the_written_spec_is_the_fits_and_it_lies_near_the_truth(fitted, place):
     low, high = down.op.size.extent() if hasattr(down.op.size, "extent") else (down.op.size,) * 2
     assert abs(low - 20) <= 2 and abs(high - 30) <= 2
     assert spec.store.up.filter == "bicubic"
+    assert lrfr.load_spec(place / "camera.fit/scan.yaml").digest == camera.structure.spec().digest
     assert (
         camera.validation[min(camera.validation, key=camera.validation.get)]
         <= camera.validation["structure scan"]

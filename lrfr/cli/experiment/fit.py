@@ -32,7 +32,7 @@ def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
       lrfr fit crops/ --source faces/ --prior surveillance --budget 10
       lrfr fit new_crops/ --check camera.yaml
     """
-    from lrfr.experiment.steps import fit_here as room
+    from lrfr.experiment.steps.fitting import fit_here as room
 
     wishes = opt.picked(room.FitWishes, given | {"pictures": not given["no_pictures"]})
     if given["check"] is not None:

@@ -58,18 +58,27 @@ def _face_steps(experiment: Declaration) -> list[Step]:
         )
         for name, one in experiment.alignments.items()
     ]
+    for name, fit in experiment.fits.items():
+        argv = ("fit", fit.crops, "--source", fit.source, "--out", _fitted(name), *_argv(fit.flags))
+        steps.append(Step(f"fit-{name}", argv, estimate_s=fit.estimate_s))
     for name, view in experiment.views.items():
         if view.store is not None:
             continue
         flags = ({"source": view.of} if view.of else {}) | view.flags
+        flags |= {"spec": _fitted(view.camera, view.scan)} if view.camera else {}
+        needs = (*_crops(view.of), *([f"fit-{view.camera}"] if view.camera else []))
         argv = ("make-pairs", "--view", name, *_argv(flags))
-        steps.append(Step(f"pairs-{name}", argv, _crops(view.of), estimate_s=view.estimate_s))
+        steps.append(Step(f"pairs-{name}", argv, needs, estimate_s=view.estimate_s))
     for name, picture in experiment.pictures.items():
         faces = picture.faces or picture.of
         argv = ("degrade", *([faces] if faces else []), "--preview", "--out", f"pictures/{name}")
         argv = (*argv, *_argv(picture.flags))
         steps.append(Step(f"picture-{name}", argv, _crops(picture.of), estimate_s=picture.estimate_s))
     return steps
+
+
+def _fitted(name: str, scan: bool = False) -> str:
+    return f"fits/{name}.fit/scan.yaml" if scan else f"fits/{name}.yaml"
 
 
 def _crops(alignment: str | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.spec.model import load_spec
 from lrfr.experiment.models import Measurable, open_recognizer
-from lrfr.experiment.steps.fit_page import write_page
+from lrfr.experiment.steps.fitting.fit_page import write_page
 from lrfr.fit.camera_fit import CameraFit, FitSettings
 from lrfr.fit.fit_record import FittedCamera, beside, read_reference, write_record
 from lrfr.fit.infer.fitted_spec import spec_text
@@ -148,7 +148,11 @@ def write_camera(camera: FittedCamera, out: Path, *, pictures: bool = True) -> l
         ),
         "Edit it as any spec.",
     ]
-    files = write_record(camera, out)
+    files = [*write_record(camera, out), beside(out, "scan.yaml")]
+    scan = camera.structure.spec()
+    write_whole(
+        files[-1], spec_text(scan.as_json(), ["The structure scan alone: what a fit has to beat."]).encode()
+    )
     write_whole(out, spec_text(camera.spec.as_json(), comments).encode())
     return [out, *write_page(camera, out.with_suffix(".html"), pictures=pictures), *files]
 

@@ -1,0 +1,1 @@
+"""A fit from paths: what is read, run and written, and its page."""
