@@ -44,7 +44,7 @@ class Fit:
 @checked(frozen=True, config=_STRICT)
 class View:
     """One ``make-pairs`` line; ``flags`` are its options without the dashes; ``of`` names the alignment whose
-    crops it takes, ``camera`` the fit whose spec (``scan``: its scan's); with ``store`` it lies there already.
+    crops it takes, ``camera`` the fit whose spec (``scan``: its scan's); with ``store`` it is there already.
     """
 
     flags: Flags = field(default_factory=dict)

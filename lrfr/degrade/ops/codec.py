@@ -65,8 +65,8 @@ class Jpeg(Op):
 
 
 class TwoGridJpeg(Op):
-    """JPEG twice with the blocks of the first pass shifted against those of the second: a face cut out of coded
-    video (``first``) and coded again (``quality``).
+    """JPEG twice with the blocks of the first pass shifted against those of the second: a face cut out of
+    coded video (``first``) and coded again (``quality``).
 
     A camera codes whole frames; the face's crop starts anywhere in their 8x8 blocks, and a recorder codes it
     on a grid of its own. ``shift_x`` and ``shift_y`` (px) say where the first grid begins; borders are
