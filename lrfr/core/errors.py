@@ -296,5 +296,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         for name in names
         if len(text) > 2 < len(name) and (text.startswith(name) or name.startswith(text))
     ]
-    listing = f"known: {', '.join(names)}"
+    listing = f"known: {', '.join(names)}" if names else "there is none"
     return f"did you mean '{close[0]}'? {listing}" if close else listing

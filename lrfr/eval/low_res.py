@@ -28,6 +28,18 @@ class LowRes:
     filter: str = "bicubic"
     antialias: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse a filter that is none, before anything is embedded.
+
+        Raises:
+            SpecError: it is none.
+
+        """
+        if self.filter != "bicubic":
+            from lrfr.degrade.ops.resize import resize_batch
+
+            resize_batch(np.zeros((1, 2, 2, 3), np.uint8), 1, self.filter, self.antialias)
+
     def apply(self, images: list[ImageU8], size: Size, keys: Sequence[bytes] = ()) -> list[ImageU8]:
         """Degrade images.
 

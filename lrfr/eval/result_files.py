@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrfr.core.errors import DataError
+from lrfr.core.errors import DataError, LrfrError, SpecError
 from lrfr.core.files import json_of, make_folder, write_atomic
 from lrfr.eval.results import FORMAT, Metric, Result, unpack
 
@@ -210,3 +211,16 @@ def kept_scores_agree(results: list[Result], tolerance: float) -> str:
                 f"accuracy at {result.sizes} is {said:.6f} of the kept decisions, not {found.value:.6f}"
             )
     return f"of the scores kept for {len(kept)} results" if kept else "no scores kept; run without --check"
+
+
+def results_place(path: Path) -> Path:
+    """Return where results go: where nothing or earlier results lie.
+
+    Raises:
+        SpecError: something else lies there.
+
+    """
+    with suppress(LrfrError):
+        if not path.exists() or read_results([path]):
+            return path
+    raise SpecError("something else than results lies here", file=str(path), hint="name another --out")

@@ -256,9 +256,9 @@ def select_rows(rows: ViewRows, chosen: RowFilter, split: str | None = None) -> 
     name = split or chosen.split
     if name:
         if name not in rows.split_names:
-            raise SpecError(
-                f"no split '{name}'", hint=did_you_mean(name, [item for item in rows.split_names if item])
-            )
+            known = [item for item in rows.split_names if item]
+            hint = did_you_mean(name, known) if known else "it has none; make-pairs --holdout 0.2 makes two"
+            raise SpecError(f"no split '{name}'", hint=hint)
         keep &= rows.splits == rows.split_names.index(name)
     if chosen.ids is not None:
         keep &= np.isin(rows.labels, _numbers_of(rows, chosen.ids))

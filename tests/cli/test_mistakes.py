@@ -17,6 +17,7 @@ from lrfr.core.landmarks import TEMPLATE
 from lrfr.pairs.align.landmark_table import LandmarkRow, table_bytes
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.pairs.sources.synthetic_photos import photograph
+from lrfr.train.backbones.table import build_backbone
 
 SPEC = "version: 1\nname: x\nimage: {size: 112}\npipeline:\n"
 DOWN = "  - {op: down, size: 14, filter: bicubic, antialias: true}\n"
@@ -335,3 +336,75 @@ def test_landmarks_of_heads_on_their_side_are_taken_back(typed, tmp_path):
     assert code == 2 and "photographs lie on their side" in said, said
     assert typed("make-pairs --source faces --align own.tsv --plan")[0] == 0
     assert typed("align faces --landmarks own.tsv --out crops --dry-run")[0] == 0
+
+
+# a line about other people's files, its exit code, what is said
+ODD = {
+    "a text as weights": ("import-weights notes.txt", 3, "a text, no file of weights"),
+    "a text as a teacher": (
+        "quickstart crops --teacher notes.txt --dry-run",
+        3,
+        "a text, no file of weights",
+    ),
+    "weights in place of a run": ("export tiny.pth --onnx", 3, "(lrfr import-weights tiny.pth)"),
+    "whole numbers of nothing": ("export runs/t --quantize int8", 2, "(--onnx --quantize int8)"),
+    "an unknown filter": (
+        "eval --embedder mine:embed --interpolation bicubicc --dry-run",
+        2,
+        "expected one of box",
+    ),
+    "a folder for results": (
+        "eval --embedder mine:embed --out faces --dry-run",
+        2,
+        "else than results lies here",
+    ),
+    "a picture for results": ("eval --embedder mine:embed --out faces/p0/0.png", 2, "(name another --out)"),
+    "an input of a run of ours": ("eval runs/t --bgr --dry-run", 2, "go with a file such as x.onnx"),
+    "a router of a run that is not there": (
+        "route --at 28=runs/a --rest runs/b --dry-run",
+        3,
+        "runs/a: neither",
+    ),
+    "one photograph to align": ("align faces/p0/0.png --out x", 2, "(lrfr align "),
+    "photographs that are not there": ("align facs --out x", 2, "did you mean lrfr align faces"),
+    "an empty folder to align": ("align void --out x", 2, "no image files here (.jpg .png"),
+    "a misspelled option of a source": (
+        "quickstart synthetic:id=9 --dry-run",
+        2,
+        "lrfr quickstart synthetic:",
+    ),
+    "a benchmark's file": (
+        "eval --embedder mine:embed --benchmark lfw --data faces",
+        3,
+        "'lfw.bin' is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_files_and_places(typed, tmp_path, name):
+    (tmp_path / "notes.txt").write_text("what I did on Monday\n")
+    (tmp_path / "tiny.pth").write_bytes(b"\x80\x02}q\x00.")
+    (tmp_path / "void").mkdir()
+    (tmp_path / "mine.py").write_text("def embed(images): raise SystemExit('a model was run')\n")
+    line, expected, words = ODD[name]
+    code, said = typed(line.replace("crops", "faces"))
+    assert code == expected and words in said and len(said) < 900, said
+    assert (tmp_path / "faces/p0/0.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_split_of_a_view_that_has_none(typed, tmp_path):
+    pairs(typed)
+    code, said = typed("make-list pairs mine --split test --out p.tsv")
+    found = re.search(r"make-pairs (--holdout 0.2)", said)
+    assert code == 2 and "no split 'test'" in said and found, said
+    (tmp_path / "mine.py").write_text("def embed(images): raise SystemExit('a model was run')\n")
+    code, said = typed("eval --embedder mine:embed --benchmark view --view mine --split test --dry-run")
+    assert code == 2 and "--holdout 0.2" in said, said
+
+
+@pytest.mark.parametrize("suffix", ["pth", "bin", "ckpt"])
+def test_weights_of_any_form_teach_a_first_hour(typed, tmp_path, suffix):
+    torch.save({"state_dict": build_backbone("tiny").state_dict()}, tmp_path / f"w.{suffix}")
+    code, said = typed(f"quickstart synthetic:ids=30,per_id=2 --teacher w.{suffix} --minutes 1 --dry-run")
+    assert code == 0 and "import-weights" in said and f"w.{suffix} --out runs/te" in said, said

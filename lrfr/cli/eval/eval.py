@@ -73,7 +73,7 @@ def evaluate(
     if given.pop("list_all") or str(checkpoint) == "ls":
         return _list(out)
     from lrfr.eval.protocols.table import find_benchmark
-    from lrfr.eval.result_files import as_json
+    from lrfr.eval.result_files import as_json, results_place
     from lrfr.experiment import evaluate as room
     from lrfr.experiment.models import open_chosen
     from lrfr.experiment.own_view import ViewWish
@@ -91,7 +91,7 @@ def evaluate(
     opened = open_chosen(checkpoint, **opening, foreign=foreign, needs=wanted.needs)
     out.notes(filter(None, [room.told_input(opened)]))
     name = opened.model.name
-    target = target or room.results_file(name, label)
+    target = results_place(target or room.results_file(name, label))
     if dry_run:
         room.rehearse(benchmark, wanted, place, settings)
         out.say(f"would measure {name} on {benchmark} ({wanted.help}) and write {target}")

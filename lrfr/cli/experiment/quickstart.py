@@ -11,7 +11,7 @@ from lrfr.cli import options as opt
 from lrfr.cli.experiment.experiment import show_plan
 from lrfr.cli.output import Output, command
 
-_TEACHER = "A file of weights (.onnx, .safetensors), a run of lrfr, 'here' to train one, or 'none'."
+_TEACHER = "A file of weights (.pth, .onnx, ...), a run of lrfr, 'here' to train one, or 'none'."
 
 
 @command("quickstart", short_help="From photographs to a report.")

@@ -41,6 +41,8 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, obj
     from lrfr.experiment.steps.export_here import export_here, model_folder
 
     kinds = {kind: given[kind] for kind in ("onnx", "safetensors", "branch_packs")}
+    if given["quantize"] and not kinds["onnx"]:
+        raise SpecError("--quantize makes whole numbers of an ONNX file", hint="--onnx --quantize int8")
     if not any(kinds.values()):
         raise SpecError("nothing to write", hint="give --onnx, --safetensors or --branch-packs")
     folder = model_folder(checkpoint)
@@ -144,8 +146,11 @@ def route_command(
       lrfr eval runs/routed --set rule=floor
     """
     from lrfr.experiment.steps.route_here import route_here, spoken_routes
+    from lrfr.train.checkpoint import resolve
 
     routes = spoken_routes(small, rest, given["weights"], (given["indicator"], given["rule"]))
+    for _, path in routes.runs:
+        resolve(path)
     if given["dry_run"]:
         parts = (f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in routes.runs)
         out.say(f"would write {target}: {', '.join(parts)}")

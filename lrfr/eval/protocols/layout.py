@@ -44,7 +44,7 @@ def need(root: Path, choices: str | Sequence[str], tree: str) -> Path:
     for name in names:
         if (root / name).exists():
             return root / name
-    missing = " or ".join(f"'{name}'" for name in names)
+    missing = " or ".join(f"'{name}'" for name in dict.fromkeys(names))
     what = (
         f"{missing} is missing"
         if root.is_dir()

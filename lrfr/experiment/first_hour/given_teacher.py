@@ -14,8 +14,7 @@ from lrfr.train.weights.import_weights import fitting_backbone, import_weights
 from lrfr.train.weights.model_identity import ModelIdentity
 
 HERE, NONE = "here", "none"
-WEIGHTS = (".onnx", ".safetensors")
-_ELSE = "a file of weights (.onnx, .safetensors), a run or checkpoint of lrfr, 'here' to train one, or 'none'"
+_ELSE = "a file of weights (.pth, .onnx, ...), a run or checkpoint of lrfr, 'here' to train one, or 'none'"
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ def find_teacher(text: str) -> Teacher:
         folder = resolve(path)
         identity = ModelIdentity.read(read_manifest(folder), folder)
         return Teacher("run", place, str(identity.options.get("backbone")), digest_of(folder))
-    if path.suffix not in WEIGHTS:
-        raise SpecError(f"'{path.suffix}' files are no teacher", file=text, hint=_ELSE)
-    backbone = "mobilefacenet-small" if path.suffix == ".onnx" else fitting_backbone(path)
+    backbone = fitting_backbone(path)
     with tempfile.TemporaryDirectory(prefix="lrfr-teacher-") as folder_name:
         import_weights(path, Path(folder_name) / "tried", backbone)
     return Teacher("weights", place, backbone, sha256_file(path))

@@ -120,7 +120,8 @@ def look_at(photos: str, aligned: bool | None = None) -> tuple[PhotoLook, str]:
     try:
         source = open_source(text)
     except SpecError as error:
-        raise SpecError(error.message, file=error.file, hint=ELSE) from None
+        hint = "; ".join(word for word in ((error.hint or "").replace("--source ", ""), ELSE) if word)
+        raise SpecError(error.message, file=error.file, line=error.line, hint=hint) from None
     source, text, form, notes = _named(source, text)
     faces = list(in_key_order(source.faces()))
     if form == BY_NAME:

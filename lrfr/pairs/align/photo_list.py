@@ -62,7 +62,11 @@ def list_photos(text: str, out: Path) -> PhotoList:
         SpecError: no such source, keys that are not unique, or crops that would lie among photographs.
 
     """
-    source = open_source(text)
+    try:
+        source = open_source(text)
+    except SpecError as error:  # here they are named without an option
+        hint = (error.hint or "").replace("--source ", "lrfr align ") or None
+        raise SpecError(error.message, file=error.file, line=error.line, hint=hint) from None
     if isinstance(source, FolderSource):
         inside, around = out.resolve(), source.root.resolve()
         if inside == around or around in inside.parents:

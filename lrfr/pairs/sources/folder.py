@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from lrfr.core.errors import LrfrError, SpecError, did_you_mean
 from lrfr.core.files import read_bytes, read_file
-from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists import Row, match_names, read_rows
 from lrfr.core.lists.walk import Walk
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp, stamp_of
@@ -101,7 +100,7 @@ class FolderSource(FilesSource):
             raise SpecError(
                 "no image files here",
                 file=str(self.root),
-                hint=f"known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}",
+                hint=".jpg .png .webp .bmp .tif and others are known by name, the rest by first bytes",
             )
         return found
 

@@ -295,6 +295,6 @@ def resolve(path: Path) -> Path:
         raise DataError(
             "neither a checkpoint nor a run with one",
             file=str(path),
-            hint=_models_near(path),
+            hint=f"lrfr import-weights {path}" if path.is_file() else _models_near(path),
         )
     return found[-1]

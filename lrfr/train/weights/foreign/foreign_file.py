@@ -75,7 +75,10 @@ def with_stated(
     stated = Stated(input_range, bgr)
     foreign = {name for name, path in paths.items() if is_foreign(path)}
     if not foreign and (stated != Stated() or trust_code):
-        raise SpecError("no foreign file is here whose input could be stated", hint="--parent teacher=x.onnx")
+        raise SpecError(
+            "no foreign file is here whose input could be stated",
+            hint="--input-range, --bgr and --trust-code go with a file such as x.onnx",
+        )
     return {
         name: ForeignFile(path, stated, trust_code) if name in foreign else path
         for name, path in paths.items()

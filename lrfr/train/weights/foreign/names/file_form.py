@@ -12,6 +12,8 @@ from lrfr.core.files import opened
 
 Form = Literal["torch", "safetensors", "onnx", "index"]
 _HEAD = 512
+# pickles of old protocols are texts too, and begin otherwise
+_TEXT = re.compile(rb"(?:\xef\xbb\xbf)?[A-Za-z#/*\-\s][\x20-\x7e\s]*\s[\x20-\x7e\s]*")
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.\w+)")
 _MODELS = (".pth", ".pt", ".ckpt", ".bin", ".onnx", ".safetensors", ".tar")
 _FETCH = "fetch it again"
@@ -64,6 +66,8 @@ def form_of(path: Path, *, part: bool = False) -> Form:
     # the first field of a model is its ir_version, a small number
     if head[:1] == b"\x08" and 1 <= head[1] <= 32:
         return "onnx"
+    if _TEXT.fullmatch(head):
+        raise DataError("a text, no file of weights", file=str(path), hint="give the file of the weights")
     if head[:1] == b"\x80" or path.suffix.lower() not in {".onnx", ".safetensors"}:
         return "torch"
     return "onnx" if path.suffix.lower() == ".onnx" else "safetensors"
