@@ -360,11 +360,6 @@ ODD = {
     ),
     "a picture for results": ("eval --embedder mine:embed --out faces/p0/0.png", 2, "(name another --out)"),
     "an input of a run of ours": ("eval runs/t --bgr --dry-run", 2, "go with a file such as x.onnx"),
-    "a router of a run that is not there": (
-        "route --at 28=runs/a --rest runs/b --dry-run",
-        3,
-        "runs/a: neither",
-    ),
     "one photograph to align": ("align faces/p0/0.png --out x", 2, "(lrfr align "),
     "photographs that are not there": ("align facs --out x", 2, "did you mean lrfr align faces"),
     "an empty folder to align": ("align void --out x", 2, "no image files here (.jpg .png"),

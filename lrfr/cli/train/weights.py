@@ -146,11 +146,8 @@ def route_command(
       lrfr eval runs/routed --set rule=floor
     """
     from lrfr.experiment.steps.route_here import route_here, spoken_routes
-    from lrfr.train.checkpoint import resolve
 
     routes = spoken_routes(small, rest, given["weights"], (given["indicator"], given["rule"]))
-    for _, path in routes.runs:
-        resolve(path)
     if given["dry_run"]:
         parts = (f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in routes.runs)
         out.say(f"would write {target}: {', '.join(parts)}")
