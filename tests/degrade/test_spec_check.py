@@ -1,5 +1,8 @@
 """Specs that can be run, and where two of them differ."""
 
+import inspect
+import re
+
 import pytest
 
 from lrfr.core.errors import SpecError
@@ -69,3 +72,20 @@ def test_no_run_begins_with_a_spec_that_cannot_take_a_face(tmp_path):
     with pytest.raises(SpecError, match="Crop cannot take a face"):
         make_pairs("synthetic:ids=2,per_id=2", tmp_path / "a.yaml", store=tmp_path / "store")
     assert not list((tmp_path / "store").glob("base/*"))
+
+
+def test_no_transform_that_a_spec_may_name_reads_a_file_or_calls_what_it_is_given():
+    import albumentations
+
+    from lrfr.degrade.ops.albumentation import _REFUSED
+
+    kinds = [getattr(albumentations, name) for name in set(dir(albumentations)) - _REFUSED]
+    image = albumentations.ImageOnlyTransform | albumentations.DualTransform
+    words = {
+        word
+        for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, image)
+        for word in inspect.signature(kind.__init__).parameters
+    }
+    assert len(words) > 50
+    assert not [word for word in words if re.search(r"path|file|url|_fn|func|reference", word)]

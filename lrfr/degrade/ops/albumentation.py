@@ -5,7 +5,6 @@ streams.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -14,7 +13,6 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.files import open_regular
 from lrfr.core.image import ImageU8
 from lrfr.core.machine import quiet_libraries
 from lrfr.core.streams import Stream
@@ -31,6 +29,7 @@ _REFUSED = frozenset(
         "TemplateTransform",
         "MixUp",
         "OverlayElements",
+        "TextImage",
     }
 )
 
@@ -121,12 +120,6 @@ def _build(name: str, params: Mapping[str, object]) -> Any:
             f"albumentations has no usable image transform '{name}'",
             hint=did_you_mean(name, known).split("? ")[0],
         )
-    for word, value in params.items():
-        if word.endswith(("path", "file")) and isinstance(value, str):
-            try:
-                os.close(open_regular(value))
-            except OSError as error:
-                raise SpecError(f"albumentations.{name}: {word}: {error.strerror}", file=value) from None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
