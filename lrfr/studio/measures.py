@@ -19,6 +19,8 @@ SPECTRUM_PX, RINGS, BINS = 64, 24, 16
 _LATTICE = 8
 # of a measure that is the same in all of the target's crops: differences below it are not seen
 _LEAST_SPREAD = 1e-3
+# of one row in the mean of all: a target whose pictures are all of one size is hundreds away in that alone
+_MOST_SHOWN = 10.0
 
 
 def _noise(gray: Gray, image: ImageU8) -> float:
@@ -168,7 +170,7 @@ class Comparison:
         measures: by name, the spectrum left out.
         spectrum, target_spectrum: mean log10 power in 24 rings from 0 to Nyquist.
         spectrum_distance: mean distance of the rings' means, in standard deviations of the target.
-        distance: mean of all distances; None without a target.
+        distance: mean of all distances, each counted as 10 at most; None without a target.
 
     """
 
@@ -193,7 +195,7 @@ def compare_looks(own: Looks, target: Looks | None) -> Comparison:
     gap = np.abs(own.spectra.mean(0) - target.spectra.mean(0)) / np.maximum(target.spectra.std(0), 0.05)
     distances = [found.distance for found in measures.values() if found.distance is not None]
     spectrum_distance = float(gap.mean())
-    overall = float(np.mean([*distances, spectrum_distance]))
+    overall = float(np.minimum([*distances, spectrum_distance], _MOST_SHOWN).mean())
     spectra = own.spectra.mean(0).tolist(), target.spectra.mean(0).tolist()
     return Comparison(own.n, target.n, measures, *spectra, spectrum_distance, overall)
 

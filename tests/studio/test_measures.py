@@ -77,3 +77,5 @@ def test_a_set_beside_itself_is_near_and_beside_another_far():
     assert same.distance == 0 and other.distance > 0.5
     assert other.measures["brightness"].distance > 3 > other.measures["size"].distance == 0
     assert compare_looks(own, None).distance is None
+    rows = [*(row.distance for row in other.measures.values()), other.spectrum_distance]
+    assert other.distance == pytest.approx(sum(min(row, 10) for row in rows) / len(rows))

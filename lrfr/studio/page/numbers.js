@@ -61,7 +61,7 @@ function show(found) {
   figures.replaceChildren(...rows);
   put(legend, { hidden: !found.target_n });
   if (found.distance === null) overall.replaceChildren(el("span", { class: "muted", text: `${found.n} pictures, each at its own size. With --target DIR they stand beside your camera's.` }));
-  else overall.replaceChildren(el("b", { class: "big", text: short(Number(found.distance.toPrecision(3))) }), el("span", { text: `σ from the target (${found.n} pictures, ${found.target_n} crops; mean of all rows)` }));
+  else overall.replaceChildren(el("b", { class: "big", text: short(Number(found.distance.toPrecision(3))) }), el("span", { text: `σ from the target (${found.n} pictures, ${found.target_n} crops; mean of all rows, each 10 at most)` }));
 }
 
 async function showCrops() {
