@@ -360,3 +360,12 @@ def test_names_stand_in_figures_as_they_are():
     shown = [text.get_text() for text in axes.legend().get_texts()]
     assert [text.lstrip("\u200b") for text in shown] == [*names[:4], "\\x1b[31m", names[5]]
     without_formulas(figure).savefig(io.BytesIO(), format="svg")
+
+
+def test_a_result_that_does_not_agree_with_itself_is_an_error_of_the_data(results, monkeypatch):
+    def odd(_):
+        return {}["n_neg"]
+
+    monkeypatch.setattr("lrfr.eval.report.report.sections.compared", odd)
+    with pytest.raises(DataError, match=r"do not fit one another.*n_neg"):
+        build(results)

@@ -62,12 +62,22 @@ def build(results: Sequence[Result], options: ReportOptions = ReportOptions()) -
     """Arrange results, from files or straight from a protocol, into a report.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or one does not agree with itself.
 
     """
     if not results:
         raise DataError("no results to report", hint="lrfr eval writes them")
-    results = told_apart(results)
+    try:
+        return _arranged(told_apart(results), options)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
+        # every field was checked alone; a file of somebody else's may still not agree with itself
+        raise DataError(
+            f"numbers of a result do not fit one another ({type(error).__name__}: {error})"[:500],
+            hint="report the files one by one; measure that one again by lrfr eval",
+        ) from error
+
+
+def _arranged(results: list[Result], options: ReportOptions) -> Report:
     check_names(results, [name for names in (options.gains or (), *options.paired) for name in names])
     parts = [
         sections.compared(results),
