@@ -255,6 +255,8 @@ class CameraFit:
         for groups in range(1, self.settings.groups + 1):
             if len(evidence.sizes) < 50 * groups:
                 break
+            self._stop_if_asked()
+            self.runner.hooks.progress(groups, self.settings.groups, phase="groups")
             population = matcher.fit(evidence.stats, groups)
             if population.shares.min() < _LEAST_SHARE:
                 break

@@ -80,4 +80,5 @@ def _kept(steps: Any, name: str, removed: list[int]) -> Iterator[Mapping[str, An
                 found["weights"] = weights
         if any(kind in found and not found[kind] for kind in ("one_of", "steps")):
             continue
-        yield found
+        alone = "one_of" in found and len(found["one_of"]) == 1 and found.get("p", 1.0) == 1.0
+        yield found["one_of"][0] if alone else found

@@ -57,6 +57,7 @@ def fitted(place):
 def test_the_written_spec_is_the_fits_and_it_lies_near_the_truth(fitted, place):
     camera, _ = fitted
     spec = lrfr.load_spec(place / "camera.yaml")
+    assert "p: 1.0" not in (place / "camera.yaml").read_text()
     assert spec.digest == camera.spec.digest
     down = next(step for step in spec.steps if step.label == "down")
     low, high = down.op.size.extent() if hasattr(down.op.size, "extent") else (down.op.size,) * 2
@@ -106,6 +107,11 @@ def test_a_check_tells_a_changed_camera_by_its_exit_code(fitted, place, lrfr):
     assert code == 0 and json.loads(said)["result"]["drifted"] is False
     code, said, _ = lrfr("fit", place / "lower", "--check", place / "camera.yaml")
     assert code == 3 and "drift (p = " in said and "compression" in said
+
+
+def test_a_check_beside_the_spec_is_no_overwriting(fitted, place, lrfr, monkeypatch):
+    monkeypatch.chdir(place)
+    assert lrfr("fit", "crops", "--check", "camera.yaml")[0] == 0
 
 
 def test_a_check_without_its_record_says_what_is_missing(tmp_path, place, lrfr):

@@ -94,6 +94,8 @@ def test_matching_finds_a_population_although_single_faces_hardly_tell():
     mean = found @ centers
     spread = np.sqrt(found @ (centers - mean) ** 2)
     assert abs(mean - 31) < 1.2 and 3 < spread < 6
+    again = matcher.with_another(matcher.target(target), matcher.fit(target), 0, 0)
+    assert again(found) == pytest.approx(matcher.misfit(matcher.target(target), [(found,)], [1.0]))
     law = simplest(variables[0], found, lambda m: matcher.misfit(matcher.target(target), [(m,)], [1.0]))
     low, high = law.literal["randint"]
     assert abs(low - 24) <= 4 and abs(high - 38) <= 4

@@ -11,7 +11,7 @@ from lrfr.cli.output import Output, command
 @command("fit", short_help="Find the spec of a camera from its crops.")
 @click.argument("crops")
 @opt.option("--source", help="Clean aligned faces of other people, as of make-pairs.")
-@opt.path("--out", "target", kind=opt.FILE, default="camera.yaml", help="The spec; page and record beside.")
+@opt.path("--out", "target", kind=opt.FILE, help="Spec; page and record beside.  [default: camera.yaml]")
 @opt.path("--check", kind=opt.EXISTING_FILE, help="Fitted spec: do CROPS still look like it? 3 where not.")
 @opt.option("--prior", help="Spec of what is known of the camera: what it draws is fitted in its range.")
 @opt.option("--teacher", help="Run, checkpoint or ONNX file: distances of its embeddings too.")
@@ -42,15 +42,15 @@ def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
         out.say(drift.words)
         out.code = 3 if drift.drifted else 0
         return drift.as_json()
-    room.check_asked(given["source"], given["target"], wishes)
+    target = room.check_asked(given["source"], given["target"], wishes)
     if given["dry_run"]:
         found = room.seen_crops(crops, wishes)
         out.notes(found.notes)
         out.counts(f"crops of {crops}", found.seen)
         return {"seen": found.seen, "notes": list(found.notes), "dry_run": True}
     with out.stoppable("fit", "step", "simulations") as hooks:
-        camera = room.fit_camera(crops, given["source"], given["target"], wishes, hooks=hooks)
+        camera = room.fit_camera(crops, given["source"], target, wishes, hooks=hooks)
     out.table(*camera.table())
-    out.say(f"{camera.kept}: {camera.verdict}; wrote {given['target']} and a page beside it")
-    out.next_step("lrfr", "make-pairs", "--source", given["source"], "--spec", given["target"])
-    return {"out": str(given["target"]), **camera.as_json()}
+    out.say(f"{camera.kept}: {camera.verdict}; wrote {target} and a page beside it")
+    out.next_step("lrfr", "make-pairs", "--source", given["source"], "--spec", target)
+    return {"out": str(target), **camera.as_json()}

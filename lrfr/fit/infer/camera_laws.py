@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,25 +73,22 @@ class Words:
             elif variable.kind == "choice":
                 found[variable.name] = literal_of(variable, histogram)
             else:
-                law = simplest(variable, histogram, functools.partial(self._misfit, group, k))
+                law = simplest(variable, histogram, self._misfit(group, k))
                 self._groups[group][k] = law.masses
                 found[variable.name] = law.literal
         return found
 
     def _gate(self, group: int, k: int) -> float:
         """Return a gate's probability, 0 or 1 where that agrees as well."""
-        own = self._groups[group][k]
+        own, misfit = self._groups[group][k], self._misfit(group, k)
         tries = [(own, _GATE_COST), (np.array([1.0, 0.0]), -_GATE_COST), (np.array([0.0, 1.0]), 0.0)]
-        best = min(tries, key=lambda one: self._misfit(group, k, one[0]) + one[1])[0]
+        best = min(tries, key=lambda one: misfit(one[0]) + one[1])[0]
         self._groups[group][k] = best
         return share(float(best[1]))
 
-    def _misfit(self, group: int, k: int, masses: Floats) -> float:
-        groups = [tuple(one) for one in self._groups]
-        changed = list(groups[group])
-        changed[k] = masses
-        groups[group] = tuple(changed)
-        return self.matcher.misfit(self._goal, groups, self.population.shares.tolist())
+    def _misfit(self, group: int, k: int) -> Callable[[Floats], float]:
+        now = replace(self.population, groups=tuple(tuple(one) for one in self._groups))
+        return self.matcher.with_another(self._goal, now, group, k)
 
 
 def size_law(sizes: NDArray[np.int64]) -> object:

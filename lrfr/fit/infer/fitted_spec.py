@@ -11,6 +11,7 @@ import yaml
 from numpy.typing import NDArray
 
 from lrfr.degrade.spec.model import Spec, parse_spec
+from lrfr.degrade.spec.steps import Step
 from lrfr.fit.infer.prior_space import Variable
 
 Literals = Mapping[str, object]
@@ -28,6 +29,25 @@ def spec_text(data: Mapping[str, object], comments: Sequence[str] = ()) -> str:
         else:
             lines.append(f"{key}: {flow(value)}")
     return "\n".join(lines) + "\n"
+
+
+def short_form(spec: Spec) -> Mapping[str, object]:
+    """Return the plain data of a spec without what equals its default: it means the same."""
+    data = {key: value for key, value in spec.as_json().items() if (key, value) != ("variants", 1)}
+    return {**data, "pipeline": [_short(step) for step in spec.steps]}
+
+
+def _short(step: Step) -> Mapping[str, object]:
+    found = dict(step.as_json())
+    if step.p == 1.0:
+        del found["p"]
+    if step.op is not None:
+        for name, field in type(step.op).model_fields.items():
+            if name in found and found[name] == field.default:
+                del found[name]
+    elif step.kind in found:
+        found[step.kind] = [_short(child) for child in step.children]
+    return found
 
 
 def flow(value: object) -> str:

@@ -11,7 +11,7 @@ taken (maximum entropy), so nothing is claimed that the crops do not tell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -192,10 +192,39 @@ class Matcher:
         with torch.no_grad():
             return float(self._misfit(goal, logs, torch.log(torch.tensor(shares, dtype=torch.float64))))
 
+    def with_another(
+        self, goal: tuple[Floats, Floats], population: Population, group: int, variable: int
+    ) -> Callable[[Floats], float]:
+        """Return :meth:`misfit` as a function of one histogram of one group, all others left alone."""
+        import torch
+
+        logs = [torch.from_numpy(self._log_flat(one)) for one in population.groups]
+        each = torch.stack([row[self._places].sum(dim=1) for row in logs], dim=1)
+        each = each + torch.log(torch.from_numpy(population.shares))
+        places = self._places[:, variable]
+        rest = each[:, group] - logs[group][places]
+        start = sum(self.widths[:variable])
+
+        def misfit(masses: Floats) -> float:
+            """Return the misfit with these masses."""
+            row = torch.zeros(sum(self.widths) + 1, dtype=torch.float64)
+            row[start : start + len(masses)] = torch.from_numpy(np.log(masses + _TINY))
+            changed = each.clone()
+            changed[:, group] = rest + row[places]
+            with torch.no_grad():
+                return float(self._apart(goal, changed))
+
+        return misfit
+
     def _misfit(self, goal: tuple[Floats, Floats], logs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         import torch
 
-        each = torch.stack([row[self._places].sum(dim=1) for row in logs], dim=1) + shares
+        return self._apart(goal, torch.stack([row[self._places].sum(dim=1) for row in logs], dim=1) + shares)
+
+    def _apart(self, goal: tuple[Floats, Floats], each: torch.Tensor) -> torch.Tensor:
+        """Return the misfit of faces that each group draws with some log probability, [N, K]."""
+        import torch
+
         weights = torch.softmax(torch.logsumexp(each, dim=1) - self._log_q, dim=0)
         mean = weights @ self._faces
         with torch.no_grad():

@@ -16,7 +16,7 @@ from lrfr.experiment.models import Measurable, open_recognizer
 from lrfr.experiment.steps.fitting.fit_page import write_page
 from lrfr.fit.camera_fit import CameraFit, FitSettings
 from lrfr.fit.fit_record import FittedCamera, beside, read_reference, write_record
-from lrfr.fit.infer.fitted_spec import spec_text
+from lrfr.fit.infer.fitted_spec import short_form, spec_text
 from lrfr.fit.judge.drift_check import Drift, check_drift
 from lrfr.fit.look.clean_faces import read_faces
 from lrfr.fit.look.crop_files import Crops, read_crops
@@ -86,12 +86,11 @@ def fit_camera(
     """
     wishes = FitWishes() if wishes is None else wishes
     check_kind(wishes, FitWishes, "lrfr.FitWishes")
-    path = checked_out(out)
+    path = check_asked(str(source), out, wishes)
     folder = wishes.cache or beside(path, "bank")
     settings = FitSettings(
         seed=as_count(wishes.seed, "seed"), prior=wishes.prior, budget_minutes=wishes.budget_minutes
     )
-    check_asked(str(source), path, wishes)
     embed = None if wishes.teacher is None else open_recognizer(wishes.teacher).embed
     found = read_crops(str(crops), limit=wishes.limit)
     make_folder(beside(path, "bank"))
@@ -106,8 +105,8 @@ def fit_camera(
     return camera
 
 
-def check_asked(source: str | None, out: str | Path, wishes: FitWishes) -> None:
-    """Refuse what a fit cannot begin with.
+def check_asked(source: str | None, out: str | Path | None, wishes: FitWishes) -> Path:
+    """Return where the spec will lie, ``camera.yaml`` by default; refuse what a fit cannot begin with.
 
     Raises:
         SpecError: no clean faces are named, or the spec or the prior cannot be what they were said to be.
@@ -115,9 +114,9 @@ def check_asked(source: str | None, out: str | Path, wishes: FitWishes) -> None:
     """
     if source is None:
         raise SpecError("which clean faces?", hint="--source FOLDER of aligned faces of other people")
-    checked_out(out)
     if wishes.prior is not None:
         load_spec(wishes.prior)
+    return checked_out("camera.yaml" if out is None else out)
 
 
 def seen_crops(crops: str | Path, wishes: FitWishes) -> Crops:
@@ -151,9 +150,9 @@ def write_camera(camera: FittedCamera, out: Path, *, pictures: bool = True) -> l
     files = [*write_record(camera, out), beside(out, "scan.yaml")]
     scan = camera.structure.spec()
     write_whole(
-        files[-1], spec_text(scan.as_json(), ["The structure scan alone: what a fit has to beat."]).encode()
+        files[-1], spec_text(short_form(scan), ["The structure scan alone: what a fit has to beat."]).encode()
     )
-    write_whole(out, spec_text(camera.spec.as_json(), comments).encode())
+    write_whole(out, spec_text(short_form(camera.spec), comments).encode())
     return [out, *write_page(camera, out.with_suffix(".html"), pictures=pictures), *files]
 
 

@@ -15,7 +15,7 @@ from lrfr.eval.report.blocks import Image, Section, TableBlock
 from lrfr.eval.report.plots import OKABE_ITO, THEMES
 from lrfr.eval.report.report import Report, to_html, to_markdown
 from lrfr.fit.fit_record import FittedCamera, Shown
-from lrfr.fit.infer.fitted_spec import spec_text
+from lrfr.fit.infer.fitted_spec import short_form, spec_text
 from lrfr.fit.judge.comparison import Row
 
 _CELL_PX = 112
@@ -182,7 +182,7 @@ def _antialias(flag: bool) -> str:
 
 
 def _spec(camera: FittedCamera) -> Section:
-    lines = spec_text(camera.spec.as_json()).splitlines()
+    lines = spec_text(short_form(camera.spec)).splitlines()
     return Section(
         "The spec",
         [f"sha256 {camera.spec.digest[:12]}; processor time {camera.cpu_s / 60:.1f} minutes."],
