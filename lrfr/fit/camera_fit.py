@@ -262,7 +262,12 @@ class CameraFit:
                 break
             title = "" if groups == 1 else f", {groups} groups"
             for name, simple in (("fit", True), ("fit, histograms", False)):
-                literals = Words(matcher, evidence, population).literals(simple=simple)
+                literals = [
+                    Words(matcher, evidence.take(population.members == k), population.alone(k)).literals(
+                        simple=simple
+                    )
+                    for k in range(groups)
+                ]
                 spec = camera_spec(self.prior, literals, population.shares.tolist(), self._tail, "camera")
                 found.append(Candidate(f"{name}{title}", spec, population))
         return found

@@ -7,6 +7,7 @@ from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import load_spec
 from lrfr.fit.infer.bank import Bank
 from lrfr.fit.infer.camera_laws import camera_spec, size_law
+from lrfr.fit.infer.clusters import clusters
 from lrfr.fit.infer.fitted_spec import histogram_literals, read_back, with_literals
 from lrfr.fit.infer.matching import Matcher, prior_histograms
 from lrfr.fit.infer.prior_space import classes_of, variables_of
@@ -147,3 +148,11 @@ def test_the_prior_takes_the_structure_and_a_users_own_prior_keeps_its_steps():
     assert own.store.up.filter == "cubic"
     theirs = shaped_prior("surveillance", found)
     assert [step.label for step in theirs.steps][:3] == ["illumination", "blur", "down"]
+
+
+def test_two_cameras_are_two_clusters_with_their_shares_the_larger_first():
+    random = np.random.default_rng(2)
+    far = np.arange(100) % 10 < 3
+    points = random.standard_normal((100, 6)) + np.where(far, 6.0, 0.0)[:, None]
+    assert (clusters(points, 2, 0) == far).all()
+    assert (clusters(points, 1, 0) == 0).all()

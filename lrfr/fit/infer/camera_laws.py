@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lrfr.degrade.spec.model import Spec
 from lrfr.fit.infer.fitted_spec import literal_of, read_back, share, with_literals
 from lrfr.fit.infer.matching import Matcher, Population
-from lrfr.fit.infer.prior_space import variables_of
+from lrfr.fit.infer.prior_space import Variable, variables_of
 from lrfr.fit.infer.simple_laws import simplest
 
 Floats = NDArray[np.float64]
@@ -39,56 +39,51 @@ class Evidence:
     sizes: NDArray[np.int64]
     exact_sizes: bool
 
+    def take(self, rows: NDArray[np.bool_]) -> Evidence:
+        """Return some of the crops."""
+        return Evidence(self.stats[rows], self.sizes[rows], self.exact_sizes)
+
 
 class Words:
-    """Puts a population into words, one variable after the other.
+    """Puts a population of one group into words, one variable after the other.
 
     Args:
         matcher: of the camera.
-        evidence: its crops.
-        population: what was found.
+        evidence: the crops of the group.
+        population: what was found for it.
 
     """
 
     def __init__(self, matcher: Matcher, evidence: Evidence, population: Population) -> None:
         self.matcher, self.evidence, self.population = matcher, evidence, population
         self._goal = matcher.target(evidence.stats)
-        self._groups = [list(group) for group in population.groups]
+        self._found = list(population.groups[0])
 
-    def literals(self, *, simple: bool) -> list[dict[str, object]]:
-        """Return what stands in the spec for each variable, for each group."""
-        return [self._of_group(k, simple) for k in range(len(self._groups))]
+    def literals(self, *, simple: bool) -> dict[str, object]:
+        """Return what stands in the spec for each variable."""
+        return {v.name: self._literal(k, v, simple) for k, v in enumerate(self.matcher.variables)}
 
-    def _of_group(self, group: int, simple: bool) -> dict[str, object]:
-        found: dict[str, object] = {}
-        for k, variable in enumerate(self.matcher.variables):
-            histogram = self._groups[group][k]
-            sizes = variable.parameter == "size" and self.evidence.exact_sizes
-            if sizes and len(self._groups) == 1:
-                found[variable.name] = size_law(self.evidence.sizes)
-            elif not simple:
-                found[variable.name] = literal_of(variable, histogram)
-            elif variable.kind == "gate":
-                found[variable.name] = self._gate(group, k)
-            elif variable.kind == "choice":
-                found[variable.name] = literal_of(variable, histogram)
-            else:
-                law = simplest(variable, histogram, self._misfit(group, k))
-                self._groups[group][k] = law.masses
-                found[variable.name] = law.literal
-        return found
+    def _literal(self, k: int, variable: Variable, simple: bool) -> object:
+        if variable.parameter == "size" and self.evidence.exact_sizes:
+            return size_law(self.evidence.sizes)
+        if not simple or variable.kind == "choice":
+            return literal_of(variable, self._found[k])
+        if variable.kind == "gate":
+            return self._gate(k)
+        law = simplest(variable, self._found[k], self._misfit(k))
+        self._found[k] = law.masses
+        return law.literal
 
-    def _gate(self, group: int, k: int) -> float:
+    def _gate(self, k: int) -> float:
         """Return a gate's probability, 0 or 1 where that agrees as well."""
-        own, misfit = self._groups[group][k], self._misfit(group, k)
+        own, misfit = self._found[k], self._misfit(k)
         tries = [(own, _GATE_COST), (np.array([1.0, 0.0]), -_GATE_COST), (np.array([0.0, 1.0]), 0.0)]
-        best = min(tries, key=lambda one: misfit(one[0]) + one[1])[0]
-        self._groups[group][k] = best
-        return share(float(best[1]))
+        self._found[k] = min(tries, key=lambda one: misfit(one[0]) + one[1])[0]
+        return share(float(self._found[k][1]))
 
-    def _misfit(self, group: int, k: int) -> Callable[[Floats], float]:
-        now = replace(self.population, groups=tuple(tuple(one) for one in self._groups))
-        return self.matcher.with_another(self._goal, now, group, k)
+    def _misfit(self, k: int) -> Callable[[Floats], float]:
+        now = replace(self.population, groups=(tuple(self._found),))
+        return self.matcher.with_another(self._goal, now, 0, k)
 
 
 def size_law(sizes: NDArray[np.int64]) -> object:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.fit.infer.bank import Bank
+from lrfr.fit.infer.clusters import clusters
 from lrfr.fit.infer.posteriors import Reader
 from lrfr.fit.infer.prior_space import Variable
 
@@ -44,13 +45,18 @@ class Population:
         shares: of the groups, [K], largest first.
         groups: for each group, for each variable, the histogram over its own classes: both of a gate, those
             that are present of anything else.
-        misfit: sum of squared standard errors between crops and weighted faces.
+        members: which group each crop lies in, [N].
 
     """
 
     shares: Floats
     groups: tuple[Histograms, ...]
-    misfit: float
+    members: NDArray[np.int64]
+
+    def alone(self, group: int) -> Population:
+        """Return one of the groups as the only one."""
+        rows = np.zeros(int((self.members == group).sum()), np.int64)
+        return Population(np.ones(1), (self.groups[group],), rows)
 
 
 def own_classes(variable: Variable) -> int:
@@ -153,33 +159,28 @@ class Matcher:
         return mean, variance + 1e-6
 
     def fit(self, stats: NDArray[np.float32], groups: int = 1) -> Population:
-        """Return the population of crops."""
-        goal = self.target(stats)
-        if groups == 1:
-            return self._population(self._run(goal, [self._log_prior()], [1.0], _STEPS))
-        members = self._clusters(stats, groups)
-        starts = [
-            self._run(
-                self.target(stats, (members == k).astype(np.float64)), [self._log_prior()], [1.0], _STEPS // 2
-            )[0][0]
-            for k in range(groups)
+        """Return the population of crops; groups are clusters of the crops, each fitted for itself."""
+        members = clusters(self.summaries(stats), groups, self.seed)
+        found = [
+            self._run(self.target(stats[members == k]), [self._log_prior()], _STEPS) for k in range(groups)
         ]
-        shares = [float(max((members == k).mean(), 0.02)) for k in range(groups)]
-        return self._population(self._run(goal, starts, shares, _STEPS // 2))
+        shares = np.bincount(members, minlength=groups) / len(members)
+        return Population(shares, tuple(found), members)
 
     def resampled(
         self, stats: NDArray[np.float32], population: Population, times: int = 16
     ) -> list[Population]:
         """Return populations of crops drawn again: how far they move is how well they are known."""
         random = np.random.default_rng([self.seed, 11])
-        starts = [self._log_flat(group)[:-1] for group in population.groups]
         found = []
         for _ in range(times):
-            drawn = np.bincount(random.integers(0, len(stats), len(stats)), minlength=len(stats))
-            goal = self.target(stats, drawn.astype(np.float64))
-            found.append(
-                self._population(self._run(goal, starts, population.shares.tolist(), _STEPS // 4), sort=False)
-            )
+            groups = []
+            for k, group in enumerate(population.groups):
+                own = stats[population.members == k]
+                drawn = np.bincount(random.integers(0, len(own), len(own)), minlength=len(own))
+                goal = self.target(own, drawn.astype(np.float64))
+                groups.append(self._run(goal, [self._log_flat(group)[:-1]], _STEPS // 4))
+            found.append(Population(population.shares, tuple(groups), population.members))
         return found
 
     def misfit(
@@ -236,28 +237,23 @@ class Matcher:
     def _log_prior(self) -> Floats:
         return self._log_flat(self.prior)[:-1]
 
-    def _run(
-        self, goal: tuple[Floats, Floats], starts: Sequence[Floats], shares: Sequence[float], steps: int
-    ) -> tuple[list[Floats], Floats, float]:
+    def _run(self, goal: tuple[Floats, Floats], start: Sequence[Floats], steps: int) -> Histograms:
         import torch
 
-        free = torch.tensor(np.stack(starts), dtype=torch.float64, requires_grad=True)
-        weigh = torch.tensor(np.log(np.array(shares)), dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.Adam([free, weigh], lr=_RATE)
+        free = torch.tensor(np.stack(start), dtype=torch.float64, requires_grad=True)
+        alone = torch.zeros(1, dtype=torch.float64)
+        optimizer = torch.optim.Adam([free], lr=_RATE)
         prior = [torch.from_numpy(np.log(one + _TINY)) for one in self.prior]
-        value = torch.tensor(0.0)
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * (1 - 0.9 * step / steps)
             logs, cost = self._normal(free, prior)
-            value = self._misfit(goal, logs, torch.log_softmax(weigh, dim=0))
             optimizer.zero_grad()
-            (value + cost).backward()  # type: ignore[no-untyped-call]
+            (self._misfit(goal, logs, alone) + cost).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
-            logs, _ = self._normal(free, prior)
-            found = torch.softmax(weigh, dim=0)
-        return [row[:-1].numpy().copy() for row in logs], found.numpy().copy(), float(value.detach())
+            row = self._normal(free, prior)[0][0, :-1].numpy()
+        return tuple(np.exp(part) for part in np.split(row, np.cumsum(self.widths)[:-1]))
 
     def _normal(self, free: torch.Tensor, prior: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log histograms with a place for absence, and what they cost: distance from the prior,
@@ -279,31 +275,3 @@ class Matcher:
             parts.append(logs)
         absent = torch.zeros((len(free), 1), dtype=torch.float64)
         return torch.cat([*parts, absent], dim=1), cost
-
-    def _population(self, found: tuple[list[Floats], Floats, float], *, sort: bool = True) -> Population:
-        logs, shares, misfit = found
-        ends = np.cumsum(self.widths)[:-1]
-        groups = [tuple(np.exp(part) for part in np.split(row, ends)) for row in logs]
-        order = np.argsort(-shares) if sort else np.arange(len(shares))
-        return Population(shares[order], tuple(groups[k] for k in order), misfit)
-
-    def _clusters(self, stats: NDArray[np.float32], groups: int) -> NDArray[np.int64]:
-        """Return which of ``groups`` clusters each crop lies in (k-means on the summaries, some starts)."""
-        points = self.summaries(stats)
-        points = points / (points.std(axis=0) + 1e-6) * np.sqrt(np.linspace(2, 0.1, points.shape[1]))
-        random = np.random.default_rng([self.seed, groups])
-        best, least = np.zeros(len(points), np.int64), np.inf
-        for _ in range(8):
-            middles = points[random.choice(len(points), groups, replace=False)]
-            for _ in range(30):
-                distance = np.square(points[:, None] - middles[None]).sum(axis=2)
-                nearest = distance.argmin(axis=1)
-                middles = np.stack(
-                    [
-                        points[nearest == k].mean(axis=0) if (nearest == k).any() else middles[k]
-                        for k in range(groups)
-                    ]
-                )
-            if (cost := float(distance.min(axis=1).sum())) < least:
-                best, least = nearest, cost
-        return best
