@@ -188,3 +188,14 @@ def test_known_names_are_gone_through_once_however_long_the_list_is():
     known = Names(f"{number}.jpg" for number in range(100))
     assert len(match_names(list(known), known).known) == 100
     assert len(walks) < 10
+
+
+@pytest.mark.parametrize("text", [",", ", ,", "\t", " , \n"])
+def test_a_line_of_separators_alone_is_an_error_with_its_line(text, tmp_path):
+    from lrfr.core.landmarks import read_landmarks
+
+    (tmp_path / "x").write_text(text + "\n")
+    try:
+        assert read_landmarks(tmp_path / "x") == {}
+    except SpecError as error:
+        assert error.line == 1

@@ -171,6 +171,8 @@ class Shape:
         """Return whether a line that is none of the list's names its columns or counts its lines."""
         if len(fields) == 1:
             return first and fields[0].isdigit()
+        if not fields:
+            return False
         if PurePosixPath(fields[0]).suffix.lower() in IMAGE_SUFFIXES or any(map(is_number, fields)):
             return False
         # names of columns are words, and no two are alike

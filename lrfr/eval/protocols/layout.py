@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import unicodedata
 import warnings
@@ -200,7 +201,7 @@ def inside(root: Path, name: str) -> Path:
         hint = None
         if parts.is_absolute() or PureWindowsPath(name).is_absolute():
             tails = ["/".join(parts.parts[start:]) for start in range(1, len(parts.parts))]
-            there = next((tail for tail in tails if (root / tail).is_file()), None)
+            there = next((tail for tail in tails if os.path.isfile(root / tail)), None)
             hint = (
                 f"a path of another machine? '{there}' is there: cut '{name[: -len(there)]}' from each line"
                 if there
@@ -227,7 +228,7 @@ def listed_file(root: Path, name: str, list_path: Path, line: int, suffixes: Seq
     old = plain.encode("utf-8", "surrogateescape").decode("latin-1")
     forms = [plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD")), old]
     every = [root / f"{form}{suffix}" for form in dict.fromkeys(forms) for suffix in suffixes]
-    return next((other for other in every if other.exists()), every[0])
+    return next((other for other in every if os.path.exists(other)), every[0])  # also of impossible names
 
 
 def load_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Ledger:
 def _no_picture(path: Path) -> str:
     if passed_over(path.name):
         return SYSTEM
-    return "" if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() else NO_PICTURE
+    return "" if path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path) else NO_PICTURE
 
 
 def listed_in_mat(path: Path, variable: str, folder: Path, ledger: Ledger) -> tuple[list[Path], Ints]:
@@ -115,7 +116,7 @@ def check_there(
     missing = []
     for path, line in zip(paths, lines, strict=True):
         if path not in known:
-            known[path] = path.is_file()
+            known[path] = os.path.isfile(path)  # also of impossible names
             missing += [] if known[path] else [(line, path)]
     if missing:
         line, path = missing[0]
