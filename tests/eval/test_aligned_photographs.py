@@ -75,7 +75,7 @@ def test_photographs_are_measured_as_their_crops(photos, tmp_path):
     # the order of a list is that of its pictures' bytes, so its scores are compared as a set
     assert sorted(scores(found)[0][1]) == sorted(scores(crops)[0][1])
     assert scores(found)[0][1] != scores(plain)[0][1]
-    assert found[0].alignment == "found by spots 2.1 ab (face largest, on miss keep-center)"
+    assert found[0].alignment == "found by spots 3.1 ab (face largest, on miss keep-center)"
     assert found[0].files.faces["found"].count == 6 == found[0].files.seen
     assert Spots.calls == 6 + 6, "each picture once, whatever the sizes"
     # a folder of crops beside the photographs is not theirs

@@ -143,7 +143,7 @@ def test_what_finds_the_faces_is_in_the_name_of_the_base(photos, tmp_path):
     ids = {part.base for part in plain.parts}
     base = StoreFiles(tmp_path / "store").base_manifest(*ids)
     assert base.crop.finder is not None and base.crop.finder.weights_sha256 == "ab"
-    assert "spots 2.1 ab (face largest, on miss skip)" in str(base.crop.finder)
+    assert "spots 3.1 ab (face largest, on miss skip)" in str(base.crop.finder)
     ids |= {part.base for part in make(photos, tmp_path / "store", face="center", view="c").parts}
     table = StoreFiles(tmp_path / "store").landmarks_path("default")
     given = lrfr.make_pairs(photos, store=tmp_path / "store", view="g", align=table)
@@ -286,6 +286,6 @@ def test_the_command(lrfr, photos, tmp_path):
     code, out, _ = lrfr(*line, "--detector", "spots")
     assert code == 0 and "refused E_NO_FACE 1" in out and "W_SEVERAL_FACES 1" in out
     code, out, _ = lrfr("store", "card", "--store", tmp_path / "store")
-    assert "spots 2.1" in out
+    assert "spots 3.1" in out
     code, _, err = lrfr(*line[:-2], "--face", "all")
     assert code == 2 and "goes with align=detect" in err

@@ -164,6 +164,14 @@ def test_the_largest_face_near_the_center_is_chosen():
     assert choose(wide, 200, 200, "largest") == [0] and choose(wide, 200, 200, "center") == [1]
 
 
+def test_a_small_false_find_in_the_middle_does_not_win_over_a_sure_face():
+    boxes = np.array([[90.0, 90, 110, 110], [10, 10, 70, 70]])
+    for scores, first in (([0.73, 0.999], 1), ([0.9, 0.999], 0), ([0.3, 0.35], 0)):
+        found = Detections(boxes, np.zeros((2, 5, 2)), np.array(scores))
+        assert choose(found, 200, 200, "center") == [first]
+        assert choose(found, 200, 200, "all") == [first, 1 - first]
+
+
 def test_a_crop_brings_the_landmarks_onto_the_template():
     image = np.full((300, 300, 3), 90, np.uint8)
     points = _moved(-15.0, 1.4, (60.0, 70.0))

@@ -24,7 +24,9 @@ from lrfr.pairs.align.landmark_fit import TEMPLATE_PX, Fit, fit_landmarks
 FACES = ("largest", "center", "all")
 ON_MISS = ("keep-center", "skip")
 # raised whenever the same detections may give another choice of face or other landmarks
-REVISION = 2
+REVISION = 3
+# a find whose score lies further below the best one's is chosen only where nothing surer is there
+LEAST_SURE = 0.2
 # pictures whose shorter side is below this are looked at enlarged, too, where nothing was found
 SMALL_PICTURE_PX = 200
 ZOOMS = (1, 2, 3)
@@ -198,13 +200,14 @@ def _plausible(found: Detections, height: int, width: int) -> Detections:
 
 
 def choose(found: Detections, height: int, width: int, face: str) -> list[int]:
-    """Return the indices of the chosen detections, best first: one, or all of them."""
+    """Return the indices of the chosen detections, best first and doubtful ones last: one, or all."""
     boxes = found.boxes_xyxy
     size = boxes[:, 2:] - boxes[:, :2]
     offset = (boxes[:, :2] + boxes[:, 2:]) / 2.0 - np.array([width, height]) / 2.0
     far = (offset**2).sum(axis=1)
     worth = -far if face == "center" else size.prod(axis=1) - 2.0 * far
-    order = [int(at) for at in np.argsort(-worth, kind="stable")]
+    doubtful = found.scores < found.scores.max() - LEAST_SURE
+    order = [int(at) for at in np.lexsort((-worth, doubtful))]
     return order if face == "all" else order[:1]
 
 

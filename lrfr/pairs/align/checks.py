@@ -81,18 +81,18 @@ def check_landmarks(
             f"0 of {len(marks)} keys match; the file's look like '{theirs}', the source's like '{keys[0]}'",
             file=file,
         )
-    if own:
-        return  # heads may lie on their side there, and the order of the numbers is known
     chosen = matching[:: max(1, len(matching) // SAMPLE)][:SAMPLE]
-    check_convention([np.array(marks[key], np.float64).reshape(5, 2) for key in chosen], file)
+    # in a table of lrfr's own, heads may lie on their side: x is known to stand before y
+    check_convention([np.array(marks[key], np.float64).reshape(5, 2) for key in chosen], file, lying=own)
 
 
-def check_convention(points: Sequence[Points], file: str = "") -> None:
+def check_convention(points: Sequence[Points], file: str = "", *, lying: bool = False) -> None:
     """Stop early when a whole set of landmarks is written in another convention.
 
     Args:
         points: float64 ``[5, 2]`` a face.
         file: where they come from, for the message.
+        lying: whether photographs may lie on their side.
 
     Raises:
         SpecError: left and right are swapped, y stands before x, values are shares instead of pixels, or the
@@ -102,6 +102,8 @@ def check_convention(points: Sequence[Points], file: str = "") -> None:
     said = [_convention(marks) for marks in points if np.isfinite(marks).all()]
     word = max(set(said), key=said.count) if said else ""
     share = said.count(word) / max(1, len(said))
+    if lying and word in (_TURNED, _ASIDE):
+        return
     if word and share >= 0.9 and len(said) >= LEAST_FACES:
         raise SpecError(f"{word} in {share:.0%} of {len(said)} faces", file=file or None, hint=_HINTS[word])
 
