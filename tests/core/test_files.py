@@ -7,6 +7,7 @@ import pytest
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import inside, leftovers
 from lrfr.core.files import writing as files
+from lrfr.pairs.format.manifests import BaseManifest
 
 
 def test_the_entry_of_every_new_folder_is_synced(tmp_path, monkeypatch):
@@ -61,3 +62,13 @@ def test_what_a_killed_process_left_beside_a_result_goes_with_the_next(tmp_path)
     files.write_whole(tmp_path / "a.json", b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
     assert (tmp_path / "a.json").read_bytes() == b"new"
+
+
+def test_what_mends_a_damaged_file_depends_on_the_file(tmp_path):
+    (tmp_path / "a.json").write_bytes(files.seal({"a": 1}).replace(b"1", b"2", 1))
+    with pytest.raises(DataError) as told:
+        files.read_sealed(tmp_path / "a.json")
+    assert "store" not in str(told.value.hint)
+    with pytest.raises(DataError) as told:
+        BaseManifest.read(tmp_path / "a.json")
+    assert "lrfr store repair" in str(told.value.hint)

@@ -96,8 +96,11 @@ def seal(value: dict[str, Any]) -> bytes:
     return canonical({**body, "digest": digest_of(body)})
 
 
-def unseal(data: bytes, file: str) -> dict[str, Any]:
-    """Return the value of :func:`seal`.
+CHANGED = "it was changed after it was written: bring it back as it was, or make it again"
+
+
+def unseal(data: bytes, file: str, hint: str = CHANGED) -> dict[str, Any]:
+    """Return the value of :func:`seal`; ``hint`` says what helps where it is damaged.
 
     Raises:
         DataError: a byte differs from what was written.
@@ -109,24 +112,20 @@ def unseal(data: bytes, file: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         whole = False
     if not whole:
-        raise DataError(
-            "damaged: it does not match its own digest",
-            file=file,
-            hint="lrfr store verify, then lrfr store repair",
-        )
+        raise DataError("damaged: it does not match its own digest", file=file, hint=hint)
     assert isinstance(value, dict)
     return value
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """Read a sealed JSON file.
+def read_sealed(path: Path, hint: str = CHANGED) -> dict[str, Any]:
+    """Read a sealed JSON file; ``hint`` says what helps where it is damaged.
 
     Raises:
         DataError: the file is missing, unreadable or damaged.
 
     """
     try:
-        return unseal(data_of(path), str(path))
+        return unseal(data_of(path), str(path), hint)
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror}", file=str(path)) from None
 

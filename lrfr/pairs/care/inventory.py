@@ -14,6 +14,7 @@ from lrfr.core.lock import store_lock
 from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.columns.column_manifest import columns_of, unfinished_columns
 from lrfr.pairs.format.manifests import ShardEntry
+from lrfr.pairs.format.sealed import MEND
 from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View
 
@@ -171,7 +172,7 @@ def _catalog(store: StoreFiles) -> dict[str, Path]:
 
 
 def _diff(left: Path, right: Path, place: str) -> list[str]:
-    first, second = ({**read_sealed(path), "digest": ""} for path in (left, right))
+    first, second = ({**read_sealed(path, MEND), "digest": ""} for path in (left, right))
     return [f"{where}: {one!r} != {other!r}" for where, one, other in differences(first, second, place)]
 
 

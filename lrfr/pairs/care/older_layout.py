@@ -10,7 +10,7 @@ from typing import Any
 from lrfr.core.errors import DataError
 from lrfr.core.files import digest_of, read_sealed
 from lrfr.pairs.format.manifests import BaseManifest, VariantManifest
-from lrfr.pairs.format.sealed import is_older, read_head, validated
+from lrfr.pairs.format.sealed import MEND, is_older, read_head, validated
 from lrfr.pairs.format.view_manifest import SourceReport, View
 
 # the code that wrote layout 2 is revision 1 of everything
@@ -73,7 +73,7 @@ def read_older_view(path: Path) -> View:
         DataError: it is none.
 
     """
-    raw = read_sealed(path)
+    raw = read_sealed(path, MEND)
     sealed = str(raw.pop("digest"))
     old_id = digest_of({name: value for name, value in raw.items() if name != "name"})
     raw.pop("format", None)
@@ -87,7 +87,7 @@ def read_older_view(path: Path) -> View:
 
 def _read(path: Path, *mappings: str) -> dict[str, Any]:
     """Return the fields that both layouts have, and those named, which must be objects."""
-    raw = read_sealed(path)
+    raw = read_sealed(path, MEND)
     raw["sealed"] = raw.pop("digest")
     for name in ("format", "layout", "kind", "shard_rows"):
         raw.pop(name, None)

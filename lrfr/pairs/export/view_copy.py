@@ -12,6 +12,7 @@ from lrfr.core.files import unseal
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.export.copy_place import CopyPlace, CopySource, FolderPlace, place_of
+from lrfr.pairs.format.sealed import MEND
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View
 from lrfr.pairs.reading.view_files import Needed, NeededFolder, small, view_folders, view_masks
@@ -143,7 +144,7 @@ class _Plan:
 def _own_files(folder: NeededFolder, manifest: bytes) -> tuple[Needed, ...] | None:
     """Return the files that a manifest at the place asks for, None where it is not one of this folder."""
     try:
-        said = unseal(manifest, folder.manifest.path)
+        said = unseal(manifest, folder.manifest.path, MEND)
         if said.get("id", folder.path.rpartition("/")[2]) != folder.path.rpartition("/")[2]:
             return None
         if "chunks" in said:
@@ -168,7 +169,7 @@ def _refuse_other_view(place: CopyPlace, view: View, name: str) -> None:
     if there is None:
         return
     try:
-        said = unseal(there, f"views/{name}.json")
+        said = unseal(there, f"views/{name}.json", MEND)
         parts = {part["base"] for part in said["parts"]}
     except (DataError, KeyError, TypeError):
         return  # damaged: made whole

@@ -15,6 +15,7 @@ from lrfr.core.files import canonical, read_sealed, seal
 
 FORMAT = "LRS1"
 LAYOUT = 3
+MEND = "lrfr store verify, then lrfr store repair"
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class Manifest:
                 the file and the field.
 
         """
-        value = read_sealed(path)
+        value = read_sealed(path, MEND)
         head = Head(*(value.pop(name, None) for name in ("format", "layout", "kind")))
         check_layout(head, path)
         if head.kind != cls.kind:
@@ -71,7 +72,7 @@ def read_head(path: Path) -> Head:
         DataError: missing or damaged.
 
     """
-    value = read_sealed(path)
+    value = read_sealed(path, MEND)
     return Head(value.get("format"), value.get("layout"), value.get("kind"))
 
 
@@ -142,7 +143,5 @@ def validated(cls: type[T], value: Mapping[str, object], path: Path) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise DataError(
-            first["msg"], file=str(path), path=place or None, hint="lrfr store verify, then lrfr store repair"
-        ) from None
+        raise DataError(first["msg"], file=str(path), path=place or None, hint=MEND) from None
     return found

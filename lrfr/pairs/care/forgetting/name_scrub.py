@@ -13,6 +13,7 @@ from pathlib import Path
 from lrfr.core.errors import DataError
 from lrfr.core.files import canonical, data_of, entries_of, opened, read_sealed, seal, write_if_other
 from lrfr.pairs.build.look.report_files import damaged_reports, seal_report
+from lrfr.pairs.format.sealed import MEND
 from lrfr.pairs.format.store_files import StoreFiles
 
 PUT_IN_PLACE = "(forgotten)"
@@ -92,7 +93,7 @@ def _clean(path: Path, names: Names) -> bytes:
     if pattern is None:
         return data
     if path.suffix == ".json":
-        new = _put_out(read_sealed(path), pattern)
+        new = _put_out(read_sealed(path, MEND), pattern)
         assert isinstance(new, dict)
         return seal(new)
     kept = []
