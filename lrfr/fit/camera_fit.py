@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ _LEAST_SHARE = 0.05
 _BETTER = 0.95  # of the validation distance, where more is claimed than by a simpler candidate
 _WIDE = 0.3  # of the prior in the rounds near the estimate
 _NOMINAL_MINUTES = 2.5
+_FRESH = 600
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,12 @@ class CameraFit:
             Stopped: the hooks said so; simulations that were finished are kept.
 
         """
-        reader, matcher, banks = self._rounds()
+        reader, matcher = self._rounds()
         evidence = self._evidence("fit")
         kept, distances = self._chosen(self._candidates(matcher, evidence))
         laws: tuple[FittedLaw, ...] = ()
         if kept.population is not None:
-            told = told_shares(reader, matcher.variables, banks[-1])
+            told = told_shares(reader, matcher.variables, self._fresh_bank(matcher))
             again = matcher.resampled(evidence.stats, kept.population)
             laws = with_intervals(kept.spec, self._tail, matcher.variables, again, told)
         found = self.last_figures.run(kept.spec, self.distance, self.embed)
@@ -209,19 +210,15 @@ class CameraFit:
     def _first_bank(self) -> Bank:
         return self._maker.make(self.prior, self.settings.bank, self.clean.parts["fit"], "bank")
 
-    def _rounds(self) -> tuple[Reader, Matcher, list[Bank]]:
+    def _rounds(self) -> tuple[Reader, Matcher]:
         """Train on the bank, then on banks near the estimate together with all before."""
         variables = variables_of(self.prior)
         banks = [self._first_bank]
         drawn = [prior_histograms(banks[0], variables)]
         for turn in range(self.settings.rounds + 1):
-            pooled = banks[0]
-            for bank in banks[1:]:
-                pooled = pooled.joined(bank)
             self._stop_if_asked()
-            reader = train_reader(
-                pooled, variables, self.settings.seed + turn, each=self._train_progress(turn)
-            )
+            each = partial(self.runner.hooks.progress, phase=f"network {turn + 1}")
+            reader = train_reader(reduce(Bank.joined, banks), variables, self.settings.seed + turn, each=each)
             summaries = Summaries(reader, self.ruler.reduced, banks[-1])
             matcher = Matcher(banks, drawn, variables, summaries, self.settings.seed)
             if turn == self.settings.rounds:
@@ -230,11 +227,12 @@ class CameraFit:
             rows = self.clean.parts["fit"]
             banks.append(self._maker.make(near, self.settings.round_faces, rows, f"round {turn + 1}"))
             drawn.append(histograms)
-        return reader, matcher, banks
+        return reader, matcher
 
-    def _train_progress(self, turn: int) -> Callable[[int, int], None]:
-        hooks = self.runner.hooks
-        return lambda done, total: hooks.progress(done, total, phase=f"network {turn + 1}")
+    def _fresh_bank(self, matcher: Matcher) -> Bank:
+        """Return faces near the estimate, of draws and people that no network was trained on."""
+        count, rows = min(_FRESH, self.settings.round_faces), self.clean.parts["validation"]
+        return self._maker.make(self._near(matcher)[0], count, rows, "unseen faces")
 
     def _near(self, matcher: Matcher) -> tuple[Spec, Histograms]:
         """Return the estimate of now, mixed with the prior, as a spec to draw from and as histograms."""

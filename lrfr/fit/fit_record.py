@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import data_of, read_sealed, seal, sha256_hex, write_whole
 from lrfr.core.image import ImageU8
 from lrfr.degrade.spec.model import Spec
 from lrfr.fit.judge.comparison import Row
-from lrfr.fit.look.container_marks import Container
-from lrfr.fit.look.enlargement import WayUp
-from lrfr.fit.look.face_statistics import REVISION
+from lrfr.fit.look.crop_files import LEAST_PX, MOST_PX
+from lrfr.fit.look.face_statistics import NAMES, REVISION
 from lrfr.fit.structure_scan import Structure
 
 FORMAT = 1
@@ -186,12 +186,26 @@ def read_reference(out: Path) -> tuple[Structure, NDArray[np.float32]]:
         raise DataError(f"cannot read: {error.strerror}", file=str(target)) from None
     if sha256_hex(data) != body["stats_sha256"]:
         raise DataError("damaged: not what the record names", file=str(target), hint="fit again")
-    with np.load(io.BytesIO(data), allow_pickle=False) as found:
-        stats = found["stats"]
-    return _structure(body["structure"]), stats
+    return _structure(body["structure"], record), _stats(data, target)
 
 
-def _structure(found: Mapping[str, Any]) -> Structure:
-    way = WayUp(**found["way"]) if found["way"] else None
-    sizes = tuple((int(side), float(part)) for side, part in found["sizes"])
-    return Structure(**{**found, "sizes": sizes, "way": way, "container": Container(**found["container"])})
+def _structure(found: object, record: Path) -> Structure:
+    try:
+        structure = TypeAdapter(Structure).validate_python(found)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].lower()
+        raise DataError(f"not the record of a fit: {said}", file=str(record), hint="fit again") from None
+    if structure.way and not LEAST_PX <= structure.way.canvas_px <= MOST_PX:
+        raise DataError(f"crops of {structure.way.canvas_px} px", file=str(record), hint="fit again")
+    return structure
+
+
+def _stats(data: bytes, target: Path) -> NDArray[np.float32]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as found:
+            stats: NDArray[np.float32] = found["stats"]
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
+        stats = np.empty(0, np.float32)
+    if stats.ndim != 2 or stats.shape[1] != len(NAMES) or stats.dtype != np.float32:
+        raise DataError("not the statistics of a fit", file=str(target), hint="fit again")
+    return stats

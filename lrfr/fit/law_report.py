@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from lrfr.degrade.spec.model import Spec
 from lrfr.degrade.spec.steps import Step
@@ -22,7 +24,14 @@ _MOST = 1000
 
 
 def told_shares(reader: Reader, variables: Sequence[Variable], bank: Bank) -> Mapping[str, float]:
-    """Return for each variable the share of its entropy that single faces take away, on simulated faces."""
+    """Return for each variable the share of its entropy that single faces take away.
+
+    Args:
+        reader: the network.
+        variables: of the prior.
+        bank: simulated faces that the network was not trained on.
+
+    """
     posteriors = reader.posteriors(bank.stats[:_MOST])
     found = {}
     for k, variable in enumerate(variables):
@@ -70,10 +79,9 @@ def _base(name: str, places: Mapping[str, int], groups: int) -> tuple[str, int]:
     """Return the name in the prior and the number of the group of a name in the spec."""
     if groups == 1 or name in places:
         return name, 0
-    for k in range(groups):
-        bare = name.replace(f"-{'abcdef'[k]}", "", 1)
-        if bare in places:
-            return bare, k
+    found = re.fullmatch(r"(.+)-([a-f])([.?:].*)", name)
+    if found and "abcdef".index(found[2]) < groups:
+        return found[1] + found[3], "abcdef".index(found[2])
     return name, 0
 
 
@@ -96,19 +104,23 @@ def _open(steps: Sequence[Step]) -> Iterator[tuple[str, object]]:
 
 def _interval(variable: Variable, drawn: Sequence[Floats]) -> str:
     if variable.kind == "gate":
-        means = [float(one[1]) for one in drawn]
-    elif variable.kind == "choice":
+        return _ends([float(one[1]) for one in drawn], (0, 1))
+    if variable.kind == "choice":
         return "; ".join(
-            f"{word} {_ends([float(one[k]) for one in drawn])}" for k, word in enumerate(variable.words[1:])
+            f"{word} {_ends([float(one[k]) for one in drawn], (0, 1))}"
+            for k, word in enumerate(variable.words[1:])
         )
-    else:
-        if variable.words and not all(isinstance(w, int | float) for w in variable.words):
-            return "-"
-        centers = variable.centers()
-        means = [float(one @ centers) for one in drawn]
-    return _ends(means)
+    if variable.words and not all(isinstance(w, int | float) for w in variable.words):
+        return "-"
+    centers = variable.centers()
+    return _ends([float(one @ centers) for one in drawn], (float(centers.min()), float(centers.max())))
 
 
-def _ends(values: Sequence[float]) -> str:
-    low, high = np.quantile(values, [0.025, 0.975])
+def _ends(values: Sequence[float], most: tuple[float, float]) -> str:
+    """Return a 95 % interval by the spread of few resamplings, whose own quantiles lie too near, inside what
+    is possible.
+    """
+    middle, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(student_t.ppf(0.975, len(values) - 1)) * spread
+    low, high = np.clip([middle - half, middle + half], *most)
     return f"[{low:.3g}, {high:.3g}]"

@@ -64,7 +64,8 @@ def _own(step: Mapping[str, Any], structure: Structure) -> Mapping[str, Any]:
 
 def _wide_sizes(structure: Structure) -> object:
     """Return the sizes to try: near those that were seen, and a little everywhere between."""
-    sides = np.array([side for side, _ in structure.sizes])
+    # faces of 112 px are not enlarged on the way down, whatever the scan says
+    sides = np.array([min(side, 112) for side, _ in structure.sizes])
     shares = np.array([share for _, share in structure.sizes])
     if structure.told_by == "spectrum":
         low, high = max(6, round(0.85 * sides.min())), min(112, round(1.15 * sides.max()))

@@ -1,5 +1,6 @@
 """A fit from end to end, what stands between a person's mistakes and it, and the check of drift."""
 
+import io
 import json
 import re
 
@@ -8,9 +9,11 @@ import pytest
 
 import lrfr
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import seal, sha256_hex
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.experiment.steps.fitting import fit_here
 from lrfr.fit.camera_fit import CameraFit, FitSettings
+from lrfr.fit.fit_record import read_reference
 from lrfr.fit.look.clean_faces import read_faces
 from lrfr.fit.look.crop_files import read_crops, warnings_of
 from lrfr.pairs.executors.dispatch import Runner
@@ -95,7 +98,7 @@ def test_the_same_fit_again_gives_the_same_spec(fitted, place):
     camera, _ = fitted
     crops, clean = read_crops(place / "crops"), read_faces(str(place / "faces"), place / "camera.fit/bank")
     again = CameraFit(crops, clean, place / "camera.fit/bank", SMALL, Runner("serial"))
-    _, matcher, _ = again._rounds()
+    _, matcher = again._rounds()
     kept, distances = again._chosen(again._candidates(matcher, again._evidence("fit")))
     assert kept.spec.digest == camera.spec.digest and distances == camera.validation
 
@@ -178,3 +181,41 @@ def test_too_few_clean_faces_are_said(tmp_path):
     write_people(tmp_path / "faces", 5)
     with pytest.raises(DataError, match="5 usable faces"):
         read_faces(str(tmp_path / "faces"), tmp_path)
+
+
+def test_people_too_few_to_measure_a_classifier_on_are_said(tmp_path):
+    for k in range(72):
+        write(tmp_path / f"faces/p{k % 9}/{k}", [person(k)])
+    with pytest.raises(DataError, match="9 people are too few"):
+        read_faces(f"folder:{tmp_path / 'faces'}", tmp_path)
+
+
+def test_a_stop_while_faces_are_read_is_a_stop(tmp_path):
+    write_people(tmp_path / "faces", 3)
+    with pytest.raises(Stopped):
+        read_faces(str(tmp_path / "faces"), tmp_path, hooks=Hooks(should_stop=lambda: True))
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"structure": {"sizes": 3}}, "not the record of a fit"),
+        ({"structure": None}, "not the record of a fit"),
+        ({"canvas_px": 10**8}, "crops of 100000000 px"),
+        ({}, "not the statistics of a fit"),
+    ],
+)
+def test_a_record_that_was_made_up_is_refused_in_words(tmp_path, change, words):
+    structure = {
+        **{"sizes": [[20, 1.0]], "told_by": "spectrum", "down": "box", "down_antialias": True},
+        "way": {"filter": "cubic", "antialias": False, "canvas_px": change.pop("canvas_px", 112)},
+        "container": {"kind": "lossless"},
+    }
+    (tmp_path / "a.fit").mkdir()
+    buffer = io.BytesIO()
+    np.savez(buffer, stats=np.zeros((40, 3), np.float32))
+    (tmp_path / "a.fit/target.npz").write_bytes(buffer.getvalue())
+    names = {"format": 1, "stats_revision": 1, "stats_sha256": sha256_hex(buffer.getvalue())}
+    (tmp_path / "a.fit/record.json").write_bytes(seal({"structure": structure, **names, **change}))
+    with pytest.raises(DataError, match=words):
+        read_reference(tmp_path / "a.yaml")

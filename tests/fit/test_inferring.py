@@ -1,15 +1,17 @@
 """Variables of a prior, populations by matching, simple laws, the spec that comes out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import load_spec
 from lrfr.fit.infer.bank import Bank
-from lrfr.fit.infer.camera_laws import camera_spec, size_law
+from lrfr.fit.infer.camera_laws import Evidence, Words, camera_spec, size_law
 from lrfr.fit.infer.clusters import clusters
 from lrfr.fit.infer.fitted_spec import histogram_literals, read_back, with_literals
-from lrfr.fit.infer.matching import Matcher, prior_histograms
+from lrfr.fit.infer.matching import Matcher, Population, prior_histograms
 from lrfr.fit.infer.prior_space import classes_of, variables_of
 from lrfr.fit.infer.simple_laws import simplest
 from lrfr.fit.look.container_marks import Container
@@ -156,3 +158,22 @@ def test_two_cameras_are_two_clusters_with_their_shares_the_larger_first():
     points = random.standard_normal((100, 6)) + np.where(far, 6.0, 0.0)[:, None]
     assert (clusters(points, 2, 0) == far).all()
     assert (clusters(points, 1, 0) == 0).all()
+
+
+def test_a_group_whose_sizes_were_not_found_takes_what_the_population_has():
+    size = next(v for v in variables_of(PRIOR) if v.parameter == "size")
+    masses = np.eye(size.count - 1)[3]
+    group = Population(np.ones(1), ((masses,),), np.zeros(5, np.int64))
+    evidence = Evidence(np.zeros((5, 2), np.float32), np.zeros(5, np.int64), True)
+    matcher = SimpleNamespace(variables=[size], target=lambda stats: None)
+    literal = Words(matcher, evidence, group).literals(simple=False)[size.name]
+    assert literal == size.literal(masses)
+
+
+@pytest.mark.parametrize("told_by", ["files", "spectrum"])
+def test_sizes_above_the_clean_faces_leave_a_prior_to_draw_from(told_by):
+    way = None if told_by == "files" else WayUp("bicubic", True, 150)
+    found = Structure(((130, 0.5), (150, 0.5)), told_by, "box", True, way, Container("lossless"))
+    down = next(step for step in shaped_prior(None, found).steps if step.label == "down")
+    low, high = down.op.size.extent()
+    assert 90 <= low < high <= 113

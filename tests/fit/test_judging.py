@@ -5,6 +5,7 @@ import pytest
 
 from lrfr.fit.judge.drift_check import check_drift
 from lrfr.fit.judge.two_sample import _folds, c2st, frechet, kid, permuted_p, wilson
+from lrfr.fit.law_report import _base, _ends
 from lrfr.fit.look.face_statistics import face_statistics
 from tests.fit.cameras import GAZE, seen
 
@@ -64,3 +65,33 @@ def test_a_changed_quality_is_drift_by_its_name_and_an_unchanged_camera_is_none(
     assert (
         lower.drifted and lower.moved[0].kind in {"compression", "sharpness"} and "compression" in lower.words
     )
+
+
+def test_a_check_of_more_crops_than_are_looked_at_says_how_many(monkeypatch):
+    monkeypatch.setattr("lrfr.fit.judge.drift_check._MOST", 40)
+    found = check_drift(face_statistics(seen(60), GAZE), seen(50, first=200), GAZE)
+    assert (found.n, found.reference) == (40, 40) and not found.drifted
+
+
+def test_the_interval_of_sixteen_resamplings_holds_the_truth_19_times_of_20():
+    random = np.random.default_rng(4)
+    held = 0
+    for _ in range(1000):
+        estimate = random.standard_normal()
+        low, high = map(float, _ends(list(estimate + random.standard_normal(16)), (-9, 9))[1:-1].split(","))
+        held += low <= 0 <= high
+    assert 930 <= held <= 970
+    assert _ends([0.0, 0.1, 0.0, 0.1], (0, 1)).startswith("[0, ")
+
+
+@pytest.mark.parametrize(
+    "name, base, group",
+    [
+        ("dark-alpha-a.sigma", "dark-alpha.sigma", 0),
+        ("dark-alpha-b?", "dark-alpha?", 1),
+        ("s0-1-b:", "s0-1:", 1),
+        ("file.quality", "file.quality", 0),
+    ],
+)
+def test_a_law_of_a_group_is_found_under_its_name_in_the_prior(name, base, group):
+    assert _base(name, {"dark-alpha.sigma": 0, "dark-alpha?": 1, "s0-1:": 2}, 2) == (base, group)

@@ -64,7 +64,8 @@ class Words:
         return {v.name: self._literal(k, v, simple) for k, v in enumerate(self.matcher.variables)}
 
     def _literal(self, k: int, variable: Variable, simple: bool) -> object:
-        if variable.parameter == "size" and self.evidence.exact_sizes:
+        # of a group whose sizes were all not found, only the population tells
+        if variable.parameter == "size" and self.evidence.exact_sizes and self.evidence.sizes.any():
             return size_law(self.evidence.sizes)
         if not simple or variable.kind == "choice":
             return literal_of(variable, self._found[k])

@@ -1,8 +1,8 @@
 """Amortized marginal posteriors: a small network reads a face's statistics and says, for every variable of
 the prior, how probable each class is.
 
-It is trained on simulated faces alone. Divided by how often a class stands in its bank, a posterior is a
-likelihood up to a factor; populations are found from these (:mod:`lrfr.fit.infer.population`).
+It is trained on simulated faces alone. Populations are not read off its posteriors: they are among the
+summaries that :mod:`lrfr.fit.infer.matching` makes agree.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CLIP = 6.0
 _BATCH = 256
 _RATE = 2e-3
 _HELD = 0.1
-# without these it grows too sure of itself, and what is built on its likelihoods collapses
+# without these it grows too sure of itself
 _DROPOUT, _DECAY, _NOISE = 0.3, 1e-2, 0.2
 
 
@@ -51,18 +51,10 @@ class Scale:
 
 
 class Reader:
-    """A trained network with its scale and the classes' frequencies of its bank.
+    """A trained network with its scale and how many classes each variable has."""
 
-    Attributes:
-        frequencies: of each variable, how often each class stood in the bank.
-
-    """
-
-    def __init__(
-        self, net: torch.nn.Module, scale: Scale, counts: Sequence[int], frequencies: Sequence[Floats]
-    ) -> None:
+    def __init__(self, net: torch.nn.Module, scale: Scale, counts: Sequence[int]) -> None:
         self._net, self._scale, self._counts = net, scale, counts
-        self.frequencies = frequencies
 
     def posteriors(self, stats: NDArray[np.float32]) -> list[Floats]:
         """Return for each variable float64 [N, classes]."""
@@ -72,14 +64,6 @@ class Reader:
             raw = self._net(torch.from_numpy(self._scale(stats)))
         parts = torch.split(raw, list(self._counts), dim=1)
         return [torch.softmax(part.double(), dim=1).numpy() for part in parts]
-
-    def likelihoods(self, stats: NDArray[np.float32]) -> list[Floats]:
-        """Return for each variable float64 [N, classes], of largest 1 in each row."""
-        found = []
-        for posterior, frequency in zip(self.posteriors(stats), self.frequencies, strict=True):
-            ratio = np.where(frequency > 0, posterior / np.maximum(frequency, 1e-9), 0.0)
-            found.append(ratio / np.maximum(ratio.max(axis=1, keepdims=True), 1e-12))
-        return found
 
 
 def train_reader(
@@ -112,10 +96,7 @@ def train_reader(
         best = _run(net, data, (order[held:], order[:held]), counts, epochs=epochs, each=each)
     net.load_state_dict(best)
     net.eval()
-    frequencies = [
-        np.bincount(bank.classes[:, v], minlength=count) / len(bank) for v, count in enumerate(counts)
-    ]
-    return Reader(net, scale, counts, frequencies)
+    return Reader(net, scale, counts)
 
 
 def _net(width_in: int, width_out: int) -> torch.nn.Module:

@@ -14,7 +14,7 @@ import numpy as np
 from lrfr.core.errors import REASONS, DataError, ImageFault
 from lrfr.core.files import digest_of, make_folder, write_whole
 from lrfr.core.image import ImageU8, read_picture, square_fit
-from lrfr.core.progress import SILENT, Hooks
+from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.sources.base import in_key_order
 from lrfr.pairs.sources.table import open_source
 
@@ -68,7 +68,8 @@ def read_faces(
 
     Raises:
         SpecError: there is no such source.
-        DataError: there are too few faces.
+        DataError: there are too few faces or people.
+        Stopped: the hooks said so.
 
     """
     source = open_source(place)
@@ -78,7 +79,9 @@ def read_faces(
     labels: list[str] = []
     refused = Counter[str]()
     for number, row in enumerate(order.tolist()):
-        if len(pixels) >= limit or hooks.stopping():
+        if hooks.stopping():
+            raise Stopped
+        if len(pixels) >= limit:
             break
         face = listed[row]
         try:
@@ -114,8 +117,8 @@ def _split(labels: Sequence[str], shares: tuple[float, float]) -> dict[str, tupl
         name: tuple(row for row, label in enumerate(labels) if place[label] == k)
         for k, name in enumerate(("fit", "validation", "test"))
     }
-    if min(map(len, parts.values())) == 0:
-        raise DataError(
-            f"{len(people)} people are too few to keep some for testing", hint="give more clean faces"
-        )
+    # whoever is alone in testing stands in one fold, and no classifier is ever measured on that side
+    if min(len({labels[row] for row in rows}) for rows in parts.values()) < 2:
+        hint = "give clean faces of ten or more people"
+        raise DataError(f"{len(people)} people are too few to keep some for testing", hint=hint)
     return parts

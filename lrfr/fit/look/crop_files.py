@@ -18,7 +18,8 @@ from lrfr.pairs.sources.base import in_key_order
 from lrfr.pairs.sources.table import open_source
 
 LEAST_CROPS, FEW_CROPS = 30, 100
-_LEAST_PX, _MOST_PX = 8, 160
+LEAST_PX, MOST_PX = 8, 160
+_CLEAN_PX = 112  # what simulated crops are cut from: none is larger
 _THUMB = 12
 
 
@@ -60,11 +61,10 @@ def read_crops(place: str | Path, *, limit: int | None = None, least: int = LEAS
         DataError: there are too few crops, they are all equal or too small.
 
     """
-    listing = open_source(str(place)).listing()
     source, seen = open_source(str(place)), Counter[str]()
     kept: dict[str, tuple[str, ImageU8]] = {}
     containers: Counter[Container] = Counter()
-    for face in in_key_order(listing.faces):
+    for face in in_key_order(source.listing().faces):
         if limit is not None and len(kept) >= limit:
             seen["left out by --limit"] += 1
             continue
@@ -99,7 +99,7 @@ def _checked(
         hint = f"{least} different crops are needed, {FEW_CROPS} or more are better"
         raise DataError(f"{len(found)} usable crops ({counts})", file=place, hint=hint)
     sides = [min(picture.shape[:2]) for _, picture in found]
-    if (middle := int(np.median(sides))) < _LEAST_PX:
+    if (middle := int(np.median(sides))) < LEAST_PX:
         hint = f"nothing but the size can be told below 8 px: write {{op: down, size: {middle}}} by hand"
         raise DataError(f"the crops are {middle} px wide", file=place, hint=hint)
     notes = []
@@ -110,12 +110,13 @@ def _checked(
             f"which is taken for all"
         )
     side = sides[0] if len(set(sides)) == 1 else 0
-    if side > _MOST_PX:
+    if side > MOST_PX:
         notes.append(f"crops of {side} px are brought to 112 px first")
         side = 112
-    pictures = tuple(square_fit(p, side or min(*p.shape[:2], _MOST_PX)) for _, p in found)
+    pictures = tuple(square_fit(p, side or min(*p.shape[:2], _CLEAN_PX)) for _, p in found)
     if not side:
-        notes.append(f"sides from {min(sides)} to {max(sides)} px: taken for the native sizes")
+        larger = f", those above {_CLEAN_PX} px shrunk to it" if max(sides) > _CLEAN_PX else ""
+        notes.append(f"sides from {min(sides)} to {max(sides)} px: taken for the native sizes{larger}")
     if len(found) < FEW_CROPS:
         notes.append(f"{len(found)} crops are few: intervals will be wide, and little can be distinguished")
     gray = np.mean([float(np.abs(p.astype(np.int16) - p[..., :1]).mean() < 1.0) for p in pictures])
