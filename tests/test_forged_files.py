@@ -52,6 +52,18 @@ def _journal(path):
     assert loss_trace(path) == []
 
 
+def _routes(path):
+    from lrfr.train.weights.routes.router import read_routes
+
+    return read_routes(path.parent)
+
+
+def _fit_record(path):
+    from lrfr.fit.fit_record import read_reference
+
+    return read_reference(path.parent.with_suffix(".yaml"))
+
+
 def _align_state(path):
     from lrfr.pairs.align.align_state import AlignState
 
@@ -127,6 +139,8 @@ KINDS = {
     "checkpoint": ("step-1/manifest.json", _checkpoint),
     "result": ("results/a.json", _results),
     "state of align": (".align.jsonl", _align_state),
+    "routes": ("runs/a/routes.json", _routes),
+    "record of a fit": ("camera.fit/record.json", _fit_record),
     "step of an experiment": ("steps/pairs-a.json", _step_record),
 }
 

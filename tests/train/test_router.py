@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from lrfr.cli.train.weights import route_command
 from lrfr.core.errors import DataError, SpecError
+from lrfr.core.files import seal
 from lrfr.experiment.models import open_recognizer
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train import checkpoint
@@ -164,3 +165,11 @@ def test_weights_are_fitted_on_a_view_and_written(tmp_path, store):
     assert [member.weight for member in members[:-1]] == [weight for weight in fitted.weights if weight]
     answer = CliRunner().invoke(route_command, [*words, "--weights", "7=1,2"])
     assert isinstance(answer.exception, SpecError | SystemExit) and answer.exit_code != 0
+
+
+@pytest.mark.parametrize("sides", [[], [14], [None, 14], [None, None]])
+def test_a_file_of_routes_without_one_member_for_the_rest_at_its_end_is_refused(tmp_path, sides):
+    members = [{"up_to_px": side, "checkpoint": "a", "digest": "b"} for side in sides]
+    (tmp_path / "routes.json").write_bytes(seal({"schema": 1, "members": members}))
+    with pytest.raises(DataError, match="takes the rest"):
+        read_routes(tmp_path)

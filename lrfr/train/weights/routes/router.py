@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +23,7 @@ from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import make_folder, read_sealed, seal, write_atomic
 from lrfr.core.image import ImageU8
 from lrfr.train.backbones.branched import Indicator, Rule, select_branch
-from lrfr.train.checkpoint import resolve
+from lrfr.train.checkpoint import checked, resolve
 from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_foreign
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.load_nets import load_embedder
@@ -94,6 +94,22 @@ class Routes:
     members: list[Member]
     choice: Choice
     digest: str
+
+
+@dataclass(frozen=True)
+class _Entry:
+    up_to_px: int | None
+    checkpoint: str
+    digest: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class _RoutesFile:
+    schema: int
+    members: tuple[_Entry, ...]
+    digest: str
+    choice: Choice = field(default_factory=Choice)
 
 
 def write_routes(
@@ -174,12 +190,16 @@ def read_routes(folder: Path) -> Routes:
         DataError: damaged, or a member is not the checkpoint that the routes were written for.
 
     """
-    routes = read_sealed(folder / FILE)
-    if routes["schema"] not in {1, 2, 3}:
-        raise DataError("routes of a later lrfr", file=str(folder / FILE), hint="upgrade lrfr")
+    path = folder / FILE
+    routes = checked(_RoutesFile, read_sealed(path), path)
+    if routes.schema not in {1, 2, 3}:
+        raise DataError("routes of a later lrfr", file=str(path), hint="upgrade lrfr")
+    rests = [entry.up_to_px is None for entry in routes.members]
+    if not rests or rests != [False] * (len(rests) - 1) + [True]:
+        raise DataError("the last member, and no other, takes the rest", file=str(path))
     members = [
-        Member(entry["up_to_px"], folder / entry["checkpoint"], entry["digest"], entry.get("weight", 1.0))
-        for entry in routes["members"]
+        Member(entry.up_to_px, folder / entry.checkpoint, entry.digest, entry.weight)
+        for entry in routes.members
     ]
     for member in members:
         if parent_digest(_opened(member.checkpoint)) != member.digest:
@@ -188,7 +208,7 @@ def read_routes(folder: Path) -> Routes:
                 file=str(member.checkpoint),
                 hint="lrfr route again",
             )
-    return Routes(members, Choice(**routes.get("choice", {})), str(routes["digest"]))
+    return Routes(members, routes.choice, routes.digest)
 
 
 class Router:
