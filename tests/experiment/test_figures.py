@@ -28,6 +28,7 @@ from lrfr.train.heads.margins import HeadSpec
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.load_nets import load_nets
 from lrfr.train.weights.model_identity import ModelIdentity
+from lrfr.train.weights.routes.router import write_routes
 from tests.eval.test_published import result as one_result
 
 
@@ -145,6 +146,10 @@ def test_stored_parameters_count_what_branches_share_once(tmp_path, monkeypatch)
     for file in results_of(tmp_path / "results"):
         result = read_results([file])[0]
         assert stored_parameters(result, file) == counts[result.model.name]
+    less, more = (tmp_path / "runs" / name for name in ("less", "more"))
+    write_routes(tmp_path / "runs/routed", [(14, less), (28, less), (None, more)])
+    routed = replace(found, model=replace(found.model, checkpoint="runs/routed"))
+    assert stored_parameters(routed, tmp_path / "results/x.json") == sum(counts.values())
     done = CliRunner().invoke(
         cli, ["figures", "--results", str(tmp_path / "results"), "--out", str(tmp_path / "f")]
     )

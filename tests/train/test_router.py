@@ -13,7 +13,7 @@ from lrfr.train import checkpoint
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.load_nets import load_embedder
 from lrfr.train.weights.model_identity import ModelIdentity
-from lrfr.train.weights.routes.route_weights import fit_route
+from lrfr.train.weights.routes.route_weights import fit_route, some_rows
 from lrfr.train.weights.routes.router import Choice, Router, load_router, read_routes, write_routes
 
 
@@ -173,3 +173,16 @@ def test_a_file_of_routes_without_one_member_for_the_rest_at_its_end_is_refused(
     (tmp_path / "routes.json").write_bytes(seal({"schema": 1, "members": members}))
     with pytest.raises(DataError, match="takes the rest"):
         read_routes(tmp_path)
+
+
+def test_of_a_large_view_whole_people_are_looked_at_not_one_face_of_each():
+    random = np.random.default_rng(0)
+    labels = random.permutation(np.concatenate([np.repeat(np.arange(900), 10), [-1] * 500]))
+    rows = some_rows(labels)
+    people, counts = np.unique(labels[rows], return_counts=True)
+    assert 900 < len(rows) <= 1024 and (np.diff(rows) > 0).all()
+    assert people.min() == 0 and people.max() == 899 and set(counts) == {8}
+    assert some_rows(labels[:500]).tolist() == np.flatnonzero(labels[:500] >= 0).tolist()
+    assert len(some_rows(np.full(3000, -1))) == 1024
+    assert len(set(some_rows(np.arange(3000)))) == 1024
+    assert set(some_rows(np.repeat([0, 1], [5000, 5]))) == {*range(8), *range(5000, 5005)}

@@ -253,13 +253,13 @@ def stored_parameters(result: Result, file: Path) -> int:
     from lrfr.train.weights.routes.router import is_router, read_routes
 
     wanted = result.model.checkpoint
-    places = (
-        [] if wanted is None else [Path(wanted), *(folder / wanted for folder in file.absolute().parents)]
-    )
-    place = next((path for path in places if path.exists()), None)
+    folders = [] if wanted is None else [Path(), *file.absolute().parents]
+    place = next((path for path in (folder / str(wanted) for folder in folders) if path.exists()), None)
     if place is None:
         raise DataError(f"the checkpoint {wanted} of this result is not there", file=str(file))
-    parts = [member.checkpoint for member in read_routes(place).members] if is_router(place) else [place]
+    members = read_routes(place).members if is_router(place) else ()
+    # one checkpoint may take several sizes
+    parts = {member.digest: member.checkpoint for member in members}.values() or [place]
     return sum(parameter.numel() for part in parts for parameter in load_nets(part).nets["net"].parameters())
 
 

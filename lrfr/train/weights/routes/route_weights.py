@@ -18,6 +18,7 @@ from lrfr.train.weights.routes.blend import unit
 from lrfr.train.weights.routes.router import load_member
 
 MOST_FACES = 1024
+_EACH = 8
 _BATCH = 64
 # steps of the grid by number of members: each has a few hundred points at most
 _STEPS = {1: 1, 2: 20, 3: 20, 4: 10}
@@ -104,21 +105,41 @@ def _auc(same: NDArray[np.float32], different: NDArray[np.float32]) -> float:
     return float(below.mean() / (2 * len(ordered)))
 
 
+def some_rows(labels_n: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most 1,024 rows to fit on: of faces with an identity, where there are any, up to eight of
+    each of evenly chosen people, so that whoever has another image is looked at with it.
+
+    Args:
+        labels_n: of a view; -1 for no identity.
+
+    """
+    named = np.flatnonzero(labels_n >= 0)
+    if not len(named):
+        return np.linspace(0, len(labels_n) - 1, min(MOST_FACES, len(labels_n))).astype(np.int64)
+    if len(named) <= MOST_FACES:
+        return named
+    rows = named[np.argsort(labels_n[named], kind="stable")]
+    _, first, counts = np.unique(labels_n[rows], return_index=True, return_counts=True)
+    person = np.repeat(np.arange(len(counts)), counts)
+    few = np.arange(len(rows)) - first[person] < _EACH
+    rows, person = rows[few], person[few]
+    many = max(2, min(len(counts), MOST_FACES * len(counts) // len(rows)))
+    chosen = np.linspace(0, len(counts) - 1, many).astype(np.int64)
+    return np.sort(rows[np.isin(person, chosen)][:MOST_FACES])
+
+
 def fit_route(
     dataset: PairDataset, side_px: int, runs: Sequence[Path], rest: Path, device: str = "cpu"
 ) -> FittedWeights:
     """Return the weights of ``runs`` for faces of up to ``side_px``, by plain bicubic copies of that side of
-    a view's HR faces; the view holds people whom no member was trained on, and at most 1,024 of its faces
-    with an identity (of all, where none has one), evenly chosen, are looked at.
+    a view's HR faces (:func:`some_rows`); the view holds people whom no member was trained on.
 
     Raises:
         SpecError, DataError: see :func:`fit_weights`; or a member is damaged.
 
     """
-    named = np.flatnonzero(dataset.labels >= 0)
-    there = named if len(named) else np.arange(len(dataset))
-    count = min(MOST_FACES, len(there))
-    rows = there[np.linspace(0, len(there) - 1, count).astype(np.int64)]
+    rows = some_rows(dataset.labels)
+    count = len(rows)
     whole = [dataset.batch(rows[at : at + _BATCH], 0) for at in range(0, count, _BATCH)]
     large = np.concatenate([batch.hr_bchw.permute(0, 2, 3, 1).numpy() for batch in whole])
     labels = np.concatenate([batch.label_b.numpy() for batch in whole])
