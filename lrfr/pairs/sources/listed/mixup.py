@@ -98,7 +98,7 @@ class MixupSource(Source):
         if not pools:
             raise SpecError("mixup needs two faces of one split", hint="give it a source with more")
         ends = np.cumsum([len(rows) for _, rows in pools])
-        known: set[tuple[int, int, int]] = set()
+        known: set[int] = set()
         for one in stream(self.seed, b"mixup", 0, "pairs").generator().random((self.count, 3)):
             at = int(one[0] * ends[-1])
             pool = int(np.searchsorted(ends, at, "right"))
@@ -108,8 +108,10 @@ class MixupSource(Source):
             other = (at + 1 + int(one[1] * (len(rows) - 1))) % len(rows)
             # a half to all but nothing of the first: the other half are the same mixes by another name
             share = round(_PARTS * (0.5 + 0.5 * float(one[2])))
-            if (rows[at], rows[other], share) not in known:
-                known.add((rows[at], rows[other], share))
+            # one number a mix: a tuple takes three times the memory
+            mark = (rows[at] * len(faces) + rows[other]) * (_PARTS + 1) + share
+            if mark not in known:
+                known.add(mark)
                 yield _mix(faces[rows[at]], faces[rows[other]], share, split)
 
     def _hidden(self, face: Face) -> bool:
