@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
@@ -32,6 +33,17 @@ FOLDER = _Path(path_type=Path, file_okay=False)
 FILE = _Path(path_type=Path, dir_okay=False)
 EXISTING = _Path(path_type=Path, exists=True)
 EXISTING_FILE = _Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class Real(click.FloatRange):
+    """A number within bounds; "nan" lies within none, though no comparison says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a float."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
 
 
 class StorePlace(_Path):

@@ -10,7 +10,7 @@ from lrfr.core.files.taken_places import refuse_taking
 
 OUTPUTS = ("--out", "--to", "--sheet", "--report")
 # words that name places without being paths alone: kind:path,key=value, FILE=CAPTION
-_PLACES = {"photos", "inputs", "source", "sources", "place", "pictures", "small", "teacher", "align"}
+_PLACES = {"photos", "inputs", "source", "sources", "place", "pictures", "small", "teacher", "align", "prior"}
 
 
 def note_path(context: click.Context | None, param: click.Parameter | None, path: Path) -> None:

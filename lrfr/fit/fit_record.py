@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from lrfr.core.errors import DataError
+from lrfr.core.errors import DataError, LrfrError
 from lrfr.core.files import data_of, read_sealed, seal, sha256_hex, write_whole
 from lrfr.core.image import ImageU8
-from lrfr.degrade.spec.model import Spec
+from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.fit.judge.comparison import Row
 from lrfr.fit.look.crop_files import LEAST_PX, MOST_PX
 from lrfr.fit.look.face_statistics import NAMES, REVISION
@@ -157,9 +157,24 @@ def write_record(camera: FittedCamera, out: Path) -> list[Path]:
     buffer = io.BytesIO()
     np.savez(buffer, stats=camera.stats)
     write_whole(target, buffer.getvalue())
-    body = {**camera.as_json(), "stats_revision": REVISION, "stats_sha256": sha256_hex(buffer.getvalue())}
-    write_whole(record, seal(body))
+    own = {"stats_revision": REVISION, "stats_sha256": sha256_hex(buffer.getvalue())}
+    # the seal has a "digest" of its own
+    write_whole(record, seal({**camera.as_json(), **own, "spec_digest": camera.spec.digest}))
     return [record, target]
+
+
+def is_as_fitted(out: Path) -> bool:
+    """Return whether a fitted spec still gives the data of its fit; a record that cannot be read, or does
+    not say, says yes.
+    """
+    try:
+        known = read_sealed(beside(out, "record.json")).get("spec_digest")
+    except LrfrError:
+        return True
+    try:
+        return known in {None, load_spec(out).digest}
+    except LrfrError:
+        return False
 
 
 def read_reference(out: Path) -> tuple[Structure, NDArray[np.float32]]:

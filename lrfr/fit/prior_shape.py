@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import numpy as np
 
 from lrfr.core.errors import SpecError
 from lrfr.degrade.spec.model import Spec, load_spec, parse_spec
+from lrfr.degrade.spec.steps import CONTAINERS
 from lrfr.fit.infer.fitted_spec import read_back
+from lrfr.fit.infer.prior_space import variables_of
 from lrfr.fit.structure_scan import Structure
 
 DEFAULT = "camera"
@@ -37,17 +39,29 @@ def shaped_prior(given: str | Path | None, structure: Structure) -> Spec:
         data = dict(parse_spec(text).as_json())
         data["pipeline"] = [_own(step, structure) for step in data["pipeline"]]  # type: ignore[attr-defined]
     else:
-        spec = load_spec(given)
-        if spec.image.size_px != 112:
-            raise SpecError(
-                f"the prior is for faces of {spec.image.size_px} px, expected 112", file=str(given)
-            )
-        data = dict(spec.as_json())
+        data = dict(given_prior(given).as_json())
     steps = copy.deepcopy(data["pipeline"])
     assert isinstance(steps, list)
-    shaped = {**data, "name": "prior", "variants": 1, "pipeline": [*_named(steps), *structure.tail()]}
+    tail = structure.tail()
+    shaped = {**data, "name": "prior", "variants": 1, "pipeline": [*_named(steps, tail), *tail]}
     shaped["store"] = structure.store()
     return read_back(shaped)
+
+
+def given_prior(given: str | Path) -> Spec:
+    """Return a user's prior as it was written.
+
+    Raises:
+        SpecError: it is wrong, for another size of faces, or leaves nothing open.
+
+    """
+    spec = load_spec(given)
+    if spec.image.size_px != 112:
+        raise SpecError(f"the prior is for faces of {spec.image.size_px} px, expected 112", file=str(given))
+    if not variables_of(spec):
+        hint = "write {uniform: [low, high]}, or a p below 1, where the camera is not known"
+        raise SpecError("the prior draws nothing that could be fitted", file=str(given), hint=hint)
+    return spec
 
 
 def _own(step: Mapping[str, Any], structure: Structure) -> Mapping[str, Any]:
@@ -77,16 +91,36 @@ def _wide_sizes(structure: Structure) -> object:
     return {"choice": grid.tolist(), "weights": [float(f"{w:.4g}") for w in weights]}
 
 
-def _named(steps: Sequence[Any]) -> list[Any]:
-    """Give every step an id, so that what is fitted can be named and edited."""
-    return [_with_id(step, f"s{index}") for index, step in enumerate(steps)]
+def _named(steps: Sequence[Any], tail: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Give every step an id that no other has, so that what is fitted can be named and edited; those of the
+    camera's own tail are taken.
+    """
+    theirs = {str(step["id"]) for step in tail}
+    taken = theirs | set(_ids(steps))
+
+    def free(name: str) -> str:
+        while name in taken:
+            name = f"{name}-own"
+        taken.add(name)
+        return name
+
+    def with_id(step: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        own = step.get("id")
+        kept = own if own is not None and own not in theirs else free(own or name)
+        found = {"op": step.get("op", "group"), "id": kept, **step} | {"id": kept}
+        for kind in CONTAINERS:
+            if kind in found:
+                found[kind] = [with_id(child, f"{kept}-{k}") for k, child in enumerate(found[kind])]
+                if "op" not in step:
+                    found.pop("op")
+        return found
+
+    return [with_id(step, f"s{index}") for index, step in enumerate(steps)]
 
 
-def _with_id(step: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = {"op": step.get("op", "group"), "id": step.get("id", name), **step}
-    for kind in ("one_of", "some_of", "shuffle", "steps"):
-        if kind in found:
-            found[kind] = [_with_id(child, f"{found['id']}-{k}") for k, child in enumerate(found[kind])]
-            if "op" not in step:
-                found.pop("op")
-    return found
+def _ids(steps: Sequence[Any]) -> Iterator[str]:
+    for step in steps:
+        if step.get("id") is not None:
+            yield step["id"]
+        for kind in CONTAINERS:
+            yield from _ids(step.get(kind, ()))

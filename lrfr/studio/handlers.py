@@ -208,18 +208,17 @@ class Interface:
 
         """
         places = self._shop.places
-        faces = ["--source", str(places.faces)] if places.faces else []
+        faces = ["--source", places.word(places.faces)] if places.faces else []
         if asked.kind == "fit":
-            if not places.fits:
+            if places.target is None or not places.fits:
                 raise DataError("fitting needs faces and a target", hint="lrfr studio --faces A --target B")
             out = places.folder / FITTED
-            words = ["fit", str(places.target), *faces, "--out", str(out), "--budget", f"{asked.budget:g}"]
-            return words, out
-        self._shop.reader.spec(asked.text)  # wrong ones are not handed on
-        spec = self._runs.file(asked.text)
+            words = ["fit", places.word(places.target), *faces, "--out", str(out)]
+            return [*words, "--budget", f"{asked.budget:g}"], out
+        spec = self._runs.file(self._shop.alone(asked.text))
         variants = ["--variants", str(asked.variants)] if asked.variants else []
         words = ["make-pairs", *faces, "--spec", str(spec), "--view", asked.view, *variants]
-        return [*words, "--store", str(places.store)], None
+        return [*words, "--store", places.word(places.store)], None
 
     async def run(self, request: web.Request) -> web.Response:
         """Say how a command is doing."""

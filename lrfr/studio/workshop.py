@@ -216,6 +216,16 @@ class Workshop:
         places = [asdict(item) for item in differences(own.as_json(), preset.as_json())]
         return {"same_pixels": own.pixel_digest == preset.pixel_digest, "differences": places}
 
+    def alone(self, text: str) -> str:
+        """Return a recipe's text as it may lie anywhere: with what it extends written out.
+
+        Raises:
+            SpecError: the recipe is wrong.
+
+        """
+        spec = self.reader.spec(text)
+        return text if self.reader.open(text).resolved is None else written_out(spec)
+
     def written_out(self, text: str) -> str:
         """Return a recipe's text with what it extends written out."""
         return written_out(self.reader.spec(text))

@@ -403,3 +403,17 @@ def test_weights_of_any_form_teach_a_first_hour(typed, tmp_path, suffix):
     torch.save({"state_dict": build_backbone("tiny").state_dict()}, tmp_path / f"w.{suffix}")
     code, said = typed(f"quickstart synthetic:ids=30,per_id=2 --teacher w.{suffix} --minutes 1 --dry-run")
     assert code == 0 and "import-weights" in said and f"w.{suffix} --out runs/te" in said, said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fit faces --source faces --budget nan",
+        "make-pairs --source faces --spec fskd --holdout nan",
+        "make-pairs --source faces --spec fskd --max-bad nan",
+        "quickstart --minutes nan",
+    ],
+)
+def test_nan_lies_within_no_bounds(typed, line):
+    code, said = typed(line)
+    assert code == 2 and "'nan' is no number" in said

@@ -219,3 +219,33 @@ def test_a_record_that_was_made_up_is_refused_in_words(tmp_path, change, words):
     (tmp_path / "a.fit/record.json").write_bytes(seal({"structure": structure, **names, **change}))
     with pytest.raises(DataError, match=words):
         read_reference(tmp_path / "a.yaml")
+
+
+def test_what_a_person_has_written_is_not_written_over(fitted, place, tmp_path, lrfr, monkeypatch):
+    """A rerun may replace what the fit wrote; nothing may replace an edited spec, or one of other origin."""
+    own, words = place / "camera.yaml", ("fit", place / "crops", "--source", place / "faces", "--dry-run")
+    text = own.read_text()
+    assert lrfr(*words, "--out", own)[0] == 0
+    own.write_text(text + "# mine\n")
+    assert lrfr(*words, "--out", own)[0] == 0
+    own.write_text(text.replace("seed: 1", "seed: 7"))
+    code, _, said = lrfr(*words, "--out", own)
+    assert code == 2 and "changed by hand" in said
+    own.write_text(text)
+    other = tmp_path / "camera.yaml"
+    (tmp_path / "camera.md").write_text("my notes")
+    code, _, said = lrfr(*words, "--out", other)
+    assert code == 2 and "camera.md: a file is there that no fit has written" in said
+    other.write_text("version: 1\npipeline: [{op: brightness, value: {uniform: [0.5, 1]}}]\n")
+    code, _, said = lrfr(*words, "--out", other, "--prior", other)
+    assert code == 2 and "take the place of an input" in said
+
+
+def test_a_prior_that_leaves_nothing_open_is_refused_before_any_work(tmp_path):
+    text = "version: 1\nimage: {size: %d}\npipeline:\n  - {op: down, size: %s, filter: bicubic, antialias: true}\n"
+    for size, law, words in ((112, "16", "draws nothing"), (64, "{randint: [8, 16]}", "faces of 64 px")):
+        wishes = fit_here.FitWishes(prior=text % (size, law))
+        with pytest.raises(SpecError, match=words):
+            fit_here.check_asked("faces", tmp_path / "camera.yaml", wishes)
+    with pytest.raises(SpecError, match="more than 0 minutes, got float nan"):
+        fit_here.check_asked("faces", tmp_path / "c.yaml", fit_here.FitWishes(budget_minutes=float("nan")))

@@ -177,3 +177,20 @@ def test_sizes_above_the_clean_faces_leave_a_prior_to_draw_from(told_by):
     down = next(step for step in shaped_prior(None, found).steps if step.label == "down")
     low, high = down.op.size.extent()
     assert 90 <= low < high <= 113
+
+
+def test_ids_of_a_users_prior_never_collide():
+    """Neither with names given to its other steps, nor with the camera's tail (a fitted spec as prior)."""
+    file = Container("jpeg", 90, True, "444")
+    found = Structure(((20, 1.0),), "spectrum", "bicubic", True, WayUp("cubic", False, 112), file)
+    text = """
+version: 1
+pipeline:
+  - {op: gaussian_blur, id: s1, sigma: {uniform: [0, 4]}}
+  - {op: down, size: 20, filter: box, antialias: true}
+  - {op: jpeg, id: file, quality: {randint: [10, 90]}}
+"""
+    spec = shaped_prior(text, found)
+    ids = [step.own_id for step in spec.steps]
+    assert len(ids) == len(set(ids)) and next(v.step for v in variables_of(spec)) == "s1"
+    assert "enlarge" in ids and ids[-1] == "file" and ids[2] == "file-own"

@@ -18,7 +18,7 @@ import pytest
 import lrfr
 from lrfr.core.image import decode, encode_jpeg, encode_png
 from lrfr.degrade.pipeline import Pipeline
-from lrfr.degrade.spec.model import parse_spec
+from lrfr.degrade.spec.model import load_spec, parse_spec
 from lrfr.degrade.spec.resolve import preset_text
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.studio.asked import Start
@@ -272,3 +272,27 @@ def test_a_signal_ends_the_command_while_it_answers(tmp_path):
     finally:
         process.kill()
         process.stderr.close()
+
+
+def test_a_run_finds_what_was_named_from_another_folder(photos, tmp_path, monkeypatch):
+    """Paths are typed from where the studio was started; runs stand in ``--folder``, where extended files lie."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "base.yaml").write_text(
+        "version: 1\npipeline: [{op: down, size: 16, filter: box, antialias: true}]\n"
+    )
+    (tmp_path / "faces").symlink_to(photos)
+    monkeypatch.chdir(tmp_path)
+    places = Places("sensor", Path("faces"), Path("faces"), home, Path("store"), can_fit=True)
+    with running(places) as studio:
+        fit, _ = studio.served.words(Start(kind="fit"))
+        text = "version: 1\nextends: base.yaml\nset: {pipeline.0.size: 12}\n"
+        pairs, _ = studio.served.words(Start(kind="make-pairs", text=text))
+        given = Path(pairs[pairs.index("--spec") + 1])
+        assert load_spec(given).digest == studio.shop.reader.spec(text).digest
+    here = str(tmp_path / "faces")
+    assert fit[1] == here and fit[fit.index("--source") + 1] == here
+    assert pairs[pairs.index("--source") + 1] == here
+    assert pairs[pairs.index("--store") + 1] == str(tmp_path / "store")
+    monkeypatch.chdir(home)
+    assert places.word(Path("faces")) == "faces"

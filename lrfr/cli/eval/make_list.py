@@ -30,7 +30,7 @@ def _faces(body: opt.Body) -> opt.Body:
         opt.option("--split", default="", help="Faces of this split alone, as test."),
         opt.option(
             "--holdout",
-            type=click.FloatRange(0, 1, max_open=True),
+            type=opt.Real(0, 1, max_open=True),
             default=0.0,
             help="Of a source: make-pairs'.",
         ),
@@ -73,9 +73,7 @@ def pairs_command(out: Output, place: str, target: Path, **given: Any) -> dict[s
 @opt.count(
     "--gallery-per-id", "per_id", default=1, help="Gallery images of each person; the rest are probes."
 )
-@opt.option(
-    "--strangers", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share without a mate."
-)
+@opt.option("--strangers", type=opt.Real(0, 1, max_open=True), default=0.0, help="Share without a mate.")
 @opt.path("--out", "target", kind=opt.FOLDER, default="lists", help="Folder of the lists.")
 def gallery_command(out: Output, place: str, target: Path, **given: Any) -> dict[str, object]:
     """Choose gallery and probes; people without a second image, and the strangers, are distractors.

@@ -15,7 +15,7 @@ from lrfr.cli.output import Output, command
 @opt.path("--check", kind=opt.EXISTING_FILE, help="Fitted spec: do CROPS still look like it? 3 where not.")
 @opt.option("--prior", help="Spec of what is known of the camera: what it draws is fitted in its range.")
 @opt.option("--teacher", help="Run, checkpoint or ONNX file: distances of its embeddings too.")
-@opt.option("--budget", "budget_minutes", type=click.FloatRange(0.2), metavar="MINUTES", help="Of one core.")
+@opt.option("--budget", "budget_minutes", type=opt.Real(0.2), metavar="MINUTES", help="Of one core.")
 @opt.count("--seed", low=0, default=0, help="Of everything that is drawn.")
 @opt.count("--limit", help="At most so many crops.")
 @opt.path("--cache", kind=opt.FOLDER, help="Simulated faces, shared by fits.  [default: beside the spec]")

@@ -17,7 +17,7 @@ _TEACHER = "A file of weights (.pth, .onnx, ...), a run of lrfr, 'here' to train
 @command("quickstart", short_help="From photographs to a report.")
 @click.argument("photos")
 @opt.option("--teacher", default="here", metavar="TEACHER", help=_TEACHER)
-@opt.option("--minutes", type=click.FloatRange(0.1), help="About how long it may take.  [default: 30]")
+@opt.option("--minutes", type=opt.Real(0.1), help="About how long it may take.  [default: 30]")
 @opt.path("--out", "folder", default="quickstart", help="Folder of all that is made.")
 @click.option("--aligned/--not-aligned", default=None, help="These are crops.  [default: look]")
 @opt.plan("Show the steps and how long each may take; write nothing.")

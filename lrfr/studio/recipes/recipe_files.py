@@ -37,6 +37,11 @@ class Places:
     store: Path = Path("store")
     can_fit: bool = False
 
+    def word(self, path: Path) -> str:
+        """Return a path as a command that runs in the folder finds it: as it was typed where that is here."""
+        here = self.folder.absolute() == Path.cwd()
+        return str(path if here else path.absolute())
+
     @property
     def fits(self) -> bool:
         """Whether ``fit`` has what it needs: clean faces and a camera's crops."""
@@ -107,7 +112,7 @@ class RecipeFiles:
 
     def commands(self, name: str, asked: Pictures) -> Mapping[str, str]:
         """Return the command lines that do with a saved recipe what the page shows."""
-        faces = [str(self._places.faces)] if self._places.faces else []
+        faces = [self._places.word(self._places.faces)] if self._places.faces else []
         limit = [] if faces else ["--limit", str(len(asked.faces))]
         draws = [
             "--variants",

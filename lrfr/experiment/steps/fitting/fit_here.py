@@ -7,19 +7,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrfr.core.errors import SpecError, as_count, as_path, check_kind
+from lrfr.core.errors import SpecError, as_count, as_path, check_kind, shortly
 from lrfr.core.files import make_folder, write_whole
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
-from lrfr.degrade.spec.model import load_spec
 from lrfr.experiment.models import Measurable, open_recognizer
 from lrfr.experiment.steps.fitting.fit_page import write_page
 from lrfr.fit.camera_fit import CameraFit, FitSettings
-from lrfr.fit.fit_record import FittedCamera, beside, read_reference, write_record
+from lrfr.fit.fit_record import FittedCamera, beside, is_as_fitted, read_reference, write_record
 from lrfr.fit.infer.fitted_spec import short_form, spec_text
 from lrfr.fit.judge.drift_check import Drift, check_drift
 from lrfr.fit.look.clean_faces import read_faces
 from lrfr.fit.look.crop_files import Crops, read_crops
+from lrfr.fit.prior_shape import given_prior
 from lrfr.pairs.executors.dispatch import Runner
 
 _LEAST_CHECKED = 20
@@ -115,8 +115,28 @@ def check_asked(source: str | None, out: str | Path | None, wishes: FitWishes) -
     if source is None:
         raise SpecError("which clean faces?", hint="--source FOLDER of aligned faces of other people")
     if wishes.prior is not None:
-        load_spec(wishes.prior)
-    return checked_out("camera.yaml" if out is None else out)
+        given_prior(wishes.prior)
+    if not (wishes.budget_minutes is None or wishes.budget_minutes > 0):
+        raise SpecError(f"expected a budget of more than 0 minutes, got {shortly(wishes.budget_minutes)}")
+    path = checked_out("camera.yaml" if out is None else out)
+    refuse_losing(path)
+    return path
+
+
+def refuse_losing(out: Path) -> None:
+    """Refuse to write over what no fit has written, or what a person has changed since.
+
+    Raises:
+        SpecError: there is such a file.
+
+    """
+    hint = "name another --out, or move the file away"
+    pages = [out, out.with_suffix(".html"), out.with_suffix(".md")]
+    there = [path for path in pages if path.exists()]
+    if there and not beside(out, "record.json").exists():
+        raise SpecError("a file is there that no fit has written", file=str(there[0]), hint=hint)
+    if out in there and not is_as_fitted(out):
+        raise SpecError("the fitted spec was changed by hand since", file=str(out), hint=hint)
 
 
 def seen_crops(crops: str | Path, wishes: FitWishes) -> Crops:
