@@ -138,8 +138,8 @@ class Interface:
     async def sheet(self, request: web.Request) -> web.Response:
         """Draw the contact sheet, a PNG."""
         asked = read_body(Pictures, await body_of(request))
-        image = await self._in_thread(self._shop.sheet, asked)
-        return web.Response(body=encode_png(image), content_type="image/png")
+        png = await self._in_thread(lambda: encode_png(self._shop.sheet(asked)))
+        return web.Response(body=png, content_type="image/png")
 
     async def diff(self, request: web.Request) -> web.Response:
         """Compare a recipe with a preset."""
@@ -185,12 +185,15 @@ class Interface:
 
     async def target(self, request: web.Request) -> web.Response:
         """Show some of the target's crops."""
-        found = await self._in_thread(self._shop.target)
+        return web.json_response(await self._in_thread(self._told_target))
+
+    def _told_target(self) -> Mapping[str, object]:
+        found = self._shop.target()
         crops = found[0] if found else []
         step = max(1, len(crops) // SHOWN_CROPS)
         some = crops[::step][:SHOWN_CROPS]
         shown = [{"px": list(crop.shape[:2]), "png": png_text(crop)} for crop in some]
-        return web.json_response({"n": len(crops), "crops": shown})
+        return {"n": len(crops), "crops": shown}
 
     async def start(self, request: web.Request) -> web.Response:
         """Start ``make-pairs`` or ``fit``."""
