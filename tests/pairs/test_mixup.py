@@ -10,6 +10,7 @@ import pytest
 
 from lrfr.core.errors import SpecError
 from lrfr.core.lists import is_held_out
+from lrfr.core.streams import stream
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.sources.base import Face, Source
@@ -107,3 +108,31 @@ def test_a_store_of_mixes_has_their_pictures_and_is_the_same_again(tmp_path):
 def test_what_cannot_be_mixed_is_said(text, words):
     with pytest.raises(SpecError, match=words):
         open_source(text).listing()
+
+
+def test_mixes_are_those_of_a_loop_over_single_draws():
+    source = MixupSource((Toy(),), 4000, seed=5)
+    listing = source.listing()
+    groups = {"": [n for n in range(0, 12, 2) if n != 4], "dev": list(range(1, 12, 2))}
+    order, wanted = groups[""] + groups["dev"], {}
+    for a, b, s in stream(5, b"mixup", 0, "pairs").generator().random((4000, 3)).tolist():
+        at = int(a * len(order))
+        split = "dev" if at >= len(groups[""]) else ""
+        rows = groups[split]
+        here = rows.index(order[at])
+        other = rows[(here + 1 + int(b * (len(rows) - 1))) % len(rows)]
+        wanted[f"mixup/{round(1000 * (0.5 + 0.5 * s))}/t{order[at]:02d}+t{other:02d}"] = split
+    assert [(face.key, face.split) for face in listing.faces[12:]] == list(wanted.items())
+    assert len(wanted) < 4000 and f"mixup: {len(wanted)} mixes of 4000" in listing.notes[-1]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("count=3,count=4,of=synthetic:ids=2", "'count' stands there twice"),
+        ("count=9,holdout=0.99,of=synthetic:ids=3", "besides those held out"),
+    ],
+)
+def test_what_is_said_twice_or_holds_all_out_is_refused(text, words):
+    with pytest.raises(SpecError, match=words):
+        open_source(f"mixup:{text}").listing()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from lrfr.pairs.sources.base import Content, Face, FaceList, Listing, Place, Sou
 REVISION = 1  # raised by hand when the same two faces give another picture, or others are mixed
 SIZE_PX = 112
 MOST = 10_000_000
+_TOGETHER = 4096  # mixes whose names are looked up at once
 _PARTS = 1000  # a share is a whole number of thousandths, so that a key names it
 _OPTIONS = ("count", "seed", "size", "without", "holdout")
 _NUMBERS = {"count": (1, MOST), "seed": (0, 2**31 - 1), "size": (1, 1024)}
@@ -77,13 +78,16 @@ class MixupSource(Source):
         for one in listings:
             seen.update(one.seen)
             used.update(one.used)
+        notes = [note for one in listings for note in one.notes]
+        if len(mixes) < self.count:
+            notes.append(f"mixup: {len(mixes)} mixes of {self.count}: what was drawn twice is there once")
         return Listing(
             faces,
             listings[0].unit,
             seen,
             used,
             tuple(other for one in listings for other in one.others),
-            tuple(note for one in listings for note in one.notes),
+            tuple(notes),
         )
 
     def _mixes(self, faces: FaceList) -> Iterator[Face]:
@@ -96,23 +100,38 @@ class MixupSource(Source):
                 groups.setdefault(face.split, []).append(row)
         pools = [(split, rows) for split, rows in sorted(groups.items()) if len(rows) > 1]
         if not pools:
-            raise SpecError("mixup needs two faces of one split", hint="give it a source with more")
-        ends = np.cumsum([len(rows) for _, rows in pools])
-        known: set[int] = set()
-        for one in stream(self.seed, b"mixup", 0, "pairs").generator().random((self.count, 3)):
-            at = int(one[0] * ends[-1])
-            pool = int(np.searchsorted(ends, at, "right"))
-            split, rows = pools[pool]
-            at -= int(ends[pool]) - len(rows)
-            # any other face of the same split
-            other = (at + 1 + int(one[1] * (len(rows) - 1))) % len(rows)
-            # a half to all but nothing of the first: the other half are the same mixes by another name
-            share = round(_PARTS * (0.5 + 0.5 * float(one[2])))
-            # one number a mix: a tuple takes three times the memory
-            mark = (rows[at] * len(faces) + rows[other]) * (_PARTS + 1) + share
-            if mark not in known:
-                known.add(mark)
-                yield _mix(faces[rows[at]], faces[rows[other]], share, split)
+            hidden = " besides those held out" if self.holdout or self.without else ""
+            raise SpecError(f"mixup needs two faces of one split{hidden}", hint="give it a source with more")
+        kept = self._chosen([np.array(rows, np.int64) for _, rows in pools])
+        for start in range(0, len(kept), _TOGETHER):
+            first, second, shares, found = kept[start : start + _TOGETHER].T.tolist()
+            names = [
+                [key.decode("utf-8", "surrogateescape") for key in faces.keys_of(rows)]
+                for rows in (first, second)
+            ]
+            places = [faces.places(rows) for rows in (first, second)]
+            for one, other, at, to, share, pool in zip(*names, *places, shares, found, strict=True):
+                key = f"mixup/{share}/{one}+{other}"
+                yield Face(key, "", (*at, *to, share), split=pools[pool][0])
+
+    def _chosen(self, pools: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Return the rows of both faces, the share of the first and the pool of each mix, int64 ``[n, 4]``:
+        each mix once, in the order in which they were drawn.
+        """
+        drawn = stream(self.seed, b"mixup", 0, "pairs").generator().random((self.count, 3))
+        sizes = np.array([len(rows) for rows in pools])
+        ends = np.cumsum(sizes)
+        at = (drawn[:, 0] * ends[-1]).astype(np.int64)
+        pool = np.searchsorted(ends, at, "right")
+        begin, size = (ends - sizes)[pool], sizes[pool]
+        # any other face of the same split
+        other = begin + (at - begin + 1 + (drawn[:, 1] * (size - 1)).astype(np.int64)) % size
+        # a half to all but nothing of the first: the other half are the same mixes by another name
+        share = np.rint(_PARTS * (0.5 + 0.5 * drawn[:, 2])).astype(np.int64)
+        marks = (at * ends[-1] + other) * (_PARTS + 1) + share
+        new = np.sort(np.unique(marks, return_index=True)[1])
+        rows = np.concatenate(pools)
+        return np.stack([rows[at[new]], rows[other[new]], share[new], pool[new]], axis=1)
 
     def _hidden(self, face: Face) -> bool:
         name, kind = (face.label, "identity") if face.label else (face.key, "key")
@@ -169,12 +188,6 @@ class MixupSource(Source):
         }
 
 
-def _mix(first: Face, second: Face, share: int, split: str) -> Face:
-    return Face(
-        f"mixup/{share}/{first.key}+{second.key}", "", (*first.place, *second.place, share), split=split
-    )
-
-
 def open_mixup(text: str) -> MixupSource:
     """Open ``count=N,seed=0,size=112,without=FILE,holdout=SHARE,of=SOURCE|SOURCE``; ``of`` comes last and
     takes the rest.
@@ -194,6 +207,8 @@ def open_mixup(text: str) -> MixupSource:
         name, _, value = part.partition("=")
         if name not in _OPTIONS:
             raise SpecError(f"mixup has no '{name}'", hint=did_you_mean(name, _OPTIONS))
+        if name in given:
+            raise SpecError(f"mixup: '{name}' stands there twice", hint="say it once")
         given[name] = value
     if "count" not in given:
         raise SpecError("mixup needs to know how many", hint="mixup:count=10000,of=folder:faces")
