@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from pathlib import Path
@@ -15,27 +14,29 @@ from lrfr.core.embedder import Embedder
 from lrfr.core.image import ImageU8
 from lrfr.core.progress import Stopped
 from lrfr.degrade.spec.model import Spec
+from lrfr.fit.choosing import Candidate, Chooser
 from lrfr.fit.fit_record import FittedCamera, FittedLaw
 from lrfr.fit.infer.bank import Bank, BankMaker, simulate
-from lrfr.fit.infer.camera_laws import Evidence, Words, camera_spec
+from lrfr.fit.infer.camera_laws import camera_spec, literals_of
+from lrfr.fit.infer.closing import closed
+from lrfr.fit.infer.evidence import Evidence
 from lrfr.fit.infer.fitted_spec import histogram_literals, read_back, with_literals
-from lrfr.fit.infer.matching import Histograms, Matcher, Population, Summaries, prior_histograms
+from lrfr.fit.infer.matching import Matcher
 from lrfr.fit.infer.posteriors import Reader, train_reader
 from lrfr.fit.infer.prior_space import variables_of
-from lrfr.fit.judge.two_sample import Ruler, check_installed, frechet
+from lrfr.fit.infer.summaries import Histograms, Summaries, prior_histograms
+from lrfr.fit.judge.two_sample import Ruler, check_installed
 from lrfr.fit.last_figures import LastFigures
 from lrfr.fit.law_report import told_shares, with_intervals
 from lrfr.fit.look.clean_faces import CleanFaces
 from lrfr.fit.look.crop_files import Crops, split_crops, warnings_of
-from lrfr.fit.look.face_statistics import Gaze, face_statistics, found_sizes
+from lrfr.fit.look.face_statistics import Gaze, face_statistics
 from lrfr.fit.prior_shape import shaped_prior
-from lrfr.fit.simplify import Simplifier
 from lrfr.fit.structure_scan import Scan, Structure
 from lrfr.pairs.executors.dispatch import Runner
 
 _MOST_GROUPS = 3
 _LEAST_SHARE = 0.05
-_BETTER = 0.95  # of the validation distance, where more is claimed than by a simpler candidate
 _WIDE = 0.3  # of the prior in the rounds near the estimate
 _NOMINAL_MINUTES = 2.5
 _FRESH = 600
@@ -70,15 +71,6 @@ class FitSettings:
             return self
         factor = min(max(self.budget_minutes / _NOMINAL_MINUTES, 0.2), 8.0)
         return replace(self, bank=int(self.bank * factor), round_faces=int(self.round_faces * factor))
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A spec that might be kept."""
-
-    name: str
-    spec: Spec
-    population: Population | None = None
 
 
 class CameraFit:
@@ -118,15 +110,16 @@ class CameraFit:
 
         """
         reader, matcher = self._rounds()
-        evidence = self._evidence("fit")
-        kept, distances = self._chosen(self._candidates(matcher, evidence))
+        evidence = self.evidence
+        kept, distances = self.chooser.run(self._candidates(matcher, evidence))
         laws: tuple[FittedLaw, ...] = ()
         if kept.population is not None:
             told = told_shares(reader, matcher.variables, self._fresh_bank(matcher))
             again = matcher.resampled(evidence.stats, kept.population)
             laws = with_intervals(kept.spec, self._tail, matcher.variables, again, told)
-        found = self.last_figures.run(kept.spec, self.distance, self.embed)
+        found = self.last_figures.run(kept.spec, self.chooser.distance, self.embed)
         counts = {f"crops, {name}": len(rows) for name, rows in self.parts.items()}
+        shares = kept.population.shares.tolist() if kept.population else [1.0]
         return FittedCamera(
             replace(kept.spec, name="camera"),
             kept.name if kept.population is None else "fit",
@@ -134,7 +127,7 @@ class CameraFit:
             laws,
             found.rows,
             distances,
-            tuple(kept.population.shares.tolist()) if kept.population else (1.0,),
+            tuple(shares),
             found.differing,
             self.notes,
             {**counts, "clean faces": self.clean.faces.count},
@@ -191,11 +184,6 @@ class CameraFit:
         return face_statistics(self.crops.pictures, self.gaze)
 
     @cached_property
-    def sizes(self) -> NDArray[np.int64]:
-        """Native side of each crop, 0 where unknown."""
-        return found_sizes(self.crops.pictures, self.gaze)
-
-    @cached_property
     def ruler(self) -> Ruler:
         """The space of distances, of the fit part alone."""
         return Ruler.of(self.stats[self.parts["fit"]], self._first_bank.stats[:1500])
@@ -236,16 +224,20 @@ class CameraFit:
 
     def _near(self, matcher: Matcher) -> tuple[Spec, Histograms]:
         """Return the estimate of now, mixed with the prior, as a spec to draw from and as histograms."""
-        found = matcher.fit(self._evidence("fit").stats).groups[0]
+        found = matcher.fit(self.evidence).groups[0]
         mixed = tuple(
             (1 - _WIDE) * own + _WIDE * wide for own, wide in zip(found, matcher.prior, strict=True)
         )
         literals = histogram_literals(mixed, matcher.variables)
+        literals |= self.evidence.mixed_literals(matcher.variables, matcher.prior, _WIDE)
         return read_back(with_literals(self.prior, literals, matcher.variables)), mixed
 
-    def _evidence(self, part: str) -> Evidence:
-        rows = self.parts[part]
-        return Evidence(self.stats[rows], self.sizes[rows], self.structure.told_by != "spectrum")
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What the crops of the fit part tell one by one."""
+        rows = self.parts["fit"]
+        crops, exact = [self.crops.pictures[row] for row in rows], self.structure.told_by != "spectrum"
+        return Evidence.of(crops, self.stats[rows], self.gaze, exact_sizes=exact)
 
     def _candidates(self, matcher: Matcher, evidence: Evidence) -> list[Candidate]:
         """Return what may be kept, the simplest first."""
@@ -255,43 +247,31 @@ class CameraFit:
                 break
             self._stop_if_asked()
             self.runner.hooks.progress(groups, self.settings.groups, phase="groups")
-            population = matcher.fit(evidence.stats, groups)
+            population = matcher.fit(evidence, groups)
             if population.shares.min() < _LEAST_SHARE:
                 break
+            population = closed(matcher, evidence, population)
             title = "" if groups == 1 else f", {groups} groups"
             for name, simple in (("fit", True), ("fit, histograms", False)):
-                literals = [
-                    Words(matcher, evidence.take(population.members == k), population.alone(k)).literals(
-                        simple=simple
-                    )
-                    for k in range(groups)
-                ]
+                literals = literals_of(matcher, evidence, population, simple=simple)
                 spec = camera_spec(self.prior, literals, population.shares.tolist(), self._tail, "camera")
                 found.append(Candidate(f"{name}{title}", spec, population))
         return found
 
-    def _chosen(self, candidates: Sequence[Candidate]) -> tuple[Candidate, Mapping[str, float]]:
-        """Return the candidate nearest to the validation crops; a more complex one must be clearly nearer."""
-        distances = {one.name: self.distance(one.spec) for one in candidates}
-        kept = candidates[0]
-        for one in candidates[1:]:
-            bar = 1.0 if kept.name == "structure scan" else _BETTER
-            if distances[one.name] < bar * distances[kept.name]:
-                kept = one
-        if kept.population is not None:
-            simpler = Simplifier(self.distance, self._tail, self.runner.hooks).run(kept.spec)
-            distances = {**distances, "fit, simplified": self.distance(simpler)}
-            if distances["fit, simplified"] <= distances[kept.name]:
-                kept = replace(kept, spec=simpler)
-        return kept, distances
+    @cached_property
+    def chooser(self) -> Chooser:
+        """What chooses by the validation crops."""
+        real = self.ruler.reduced(self.stats[self.parts["validation"]])
 
-    def distance(self, spec: Spec) -> float:
-        """Return the Frechet distance of a spec to the validation crops, always with the same draws."""
-        self._stop_if_asked()
-        rows = self.parts["validation"]
-        names = [b"choice/%d" % k for k in range(len(self.faces))]
-        stats = face_statistics(simulate(spec, self.faces, names, self.gaze), self.gaze)
-        return frechet(self.ruler.reduced(self.stats[rows]), self.ruler.reduced(stats))
+        def look(spec: Spec) -> NDArray[np.float64]:
+            """Return faces as the camera of a spec gives them, in the ruler's coordinates."""
+            self._stop_if_asked()
+            names = [b"choice/%d" % k for k in range(len(self.faces))]
+            return self.ruler.reduced(
+                face_statistics(simulate(spec, self.faces, names, self.gaze), self.gaze)
+            )
+
+        return Chooser(real, look, self._tail, self.settings.seed, self.runner.hooks)
 
     def _stop_if_asked(self) -> None:
         if self.runner.hooks.stopping():

@@ -37,7 +37,7 @@ def fitted(place):
     made.setattr(fit_here, "FitSettings", lambda **given: SMALL)
     made.setattr("lrfr.fit.structure_scan.FACES", 24)
     made.setattr("lrfr.fit.last_figures.PRESETS", ("sensor",))
-    made.setattr("lrfr.fit.simplify._MAY_GO", ("read", "gamma"))
+    made.setattr("lrfr.fit.choosing._MAY_GO", ("read", "gamma"))
     stop = {"now": False}
 
     def watch(done, total, phase="", **_):
@@ -99,7 +99,7 @@ def test_the_same_fit_again_gives_the_same_spec(fitted, place):
     crops, clean = read_crops(place / "crops"), read_faces(str(place / "faces"), place / "camera.fit/bank")
     again = CameraFit(crops, clean, place / "camera.fit/bank", SMALL, Runner("serial"))
     _, matcher = again._rounds()
-    kept, distances = again._chosen(again._candidates(matcher, again._evidence("fit")))
+    kept, distances = again.chooser.run(again._candidates(matcher, again.evidence))
     assert kept.spec.digest == camera.spec.digest and distances == camera.validation
 
 

@@ -8,12 +8,14 @@ import pytest
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import load_spec
 from lrfr.fit.infer.bank import Bank
-from lrfr.fit.infer.camera_laws import Evidence, Words, camera_spec, size_law
+from lrfr.fit.infer.camera_laws import Words, camera_spec
 from lrfr.fit.infer.clusters import clusters
+from lrfr.fit.infer.evidence import Evidence, size_law
 from lrfr.fit.infer.fitted_spec import histogram_literals, read_back, with_literals
-from lrfr.fit.infer.matching import Matcher, Population, prior_histograms
+from lrfr.fit.infer.matching import Matcher, Population
 from lrfr.fit.infer.prior_space import classes_of, variables_of
 from lrfr.fit.infer.simple_laws import simplest
+from lrfr.fit.infer.summaries import prior_histograms
 from lrfr.fit.look.container_marks import Container
 from lrfr.fit.look.enlargement import WayUp
 from lrfr.fit.prior_shape import shaped_prior
@@ -75,6 +77,11 @@ class Plain:
         return np.asarray(stats, np.float64)
 
 
+def seen_only(stats):
+    """Return evidence of nothing but statistics."""
+    return Evidence(stats, np.zeros(len(stats), np.int64), np.zeros((len(stats), 0)), False)
+
+
 def test_matching_finds_a_population_although_single_faces_hardly_tell():
     """Statistics are a drawn value and its square in noise as wide as the prior: the mean of posteriors would
     stay near the prior, the matched histogram has the population's mean and spread.
@@ -92,12 +99,12 @@ def test_matching_finds_a_population_although_single_faces_hardly_tell():
     bank = faces(10, 39, 6000)
     matcher = Matcher([bank], [prior_histograms(bank, variables)], variables, Plain(), 0)
     target = faces(24, 38, 3000).stats
-    found = matcher.fit(target).groups[0][0]
+    found = matcher.fit(seen_only(target)).groups[0][0]
     centers = variables[0].centers()
     mean = found @ centers
     spread = np.sqrt(found @ (centers - mean) ** 2)
     assert abs(mean - 31) < 1.2 and 3 < spread < 6
-    again = matcher.with_another(matcher.target(target), matcher.fit(target), 0, 0)
+    again = matcher.with_another(matcher.target(target), matcher.fit(seen_only(target)), 0, 0)
     assert again(found) == pytest.approx(matcher.misfit(matcher.target(target), [(found,)], [1.0]))
     law = simplest(variables[0], found, lambda m: matcher.misfit(matcher.target(target), [(m,)], [1.0]))
     low, high = law.literal["randint"]
@@ -164,7 +171,7 @@ def test_a_group_whose_sizes_were_not_found_takes_what_the_population_has():
     size = next(v for v in variables_of(PRIOR) if v.parameter == "size")
     masses = np.eye(size.count - 1)[3]
     group = Population(np.ones(1), ((masses,),), np.zeros(5, np.int64))
-    evidence = Evidence(np.zeros((5, 2), np.float32), np.zeros(5, np.int64), True)
+    evidence = Evidence(np.zeros((5, 2), np.float32), np.zeros(5, np.int64), np.zeros((5, 0)), True)
     matcher = SimpleNamespace(variables=[size], target=lambda stats: None)
     literal = Words(matcher, evidence, group).literals(simple=False)[size.name]
     assert literal == size.literal(masses)

@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.degrade.spec.model import Spec
+from lrfr.fit.infer.evidence import Evidence
 from lrfr.fit.infer.fitted_spec import literal_of, read_back, share, with_literals
 from lrfr.fit.infer.matching import Matcher, Population
 from lrfr.fit.infer.prior_space import Variable, variables_of
 from lrfr.fit.infer.simple_laws import simplest
 
 Floats = NDArray[np.float64]
-_MOST_SIZES = 8
-_OUTLIERS = 0.03
 _NEVER = 0.03  # a gate below it is taken for closed
 _GATE_COST = 2.0  # of a probability that is neither 0 nor 1, in squared standard errors; of a step at all
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The crops of one part.
-
-    Attributes:
-        stats: of each, [N, D].
-        sizes: native side of each, 0 where unknown, [N].
-        exact_sizes: whether ``sizes`` are to be believed.
-
-    """
-
-    stats: NDArray[np.float32]
-    sizes: NDArray[np.int64]
-    exact_sizes: bool
-
-    def take(self, rows: NDArray[np.bool_]) -> Evidence:
-        """Return some of the crops."""
-        return Evidence(self.stats[rows], self.sizes[rows], self.exact_sizes)
 
 
 class Words:
@@ -55,7 +33,8 @@ class Words:
     """
 
     def __init__(self, matcher: Matcher, evidence: Evidence, population: Population) -> None:
-        self.matcher, self.evidence, self.population = matcher, evidence, population
+        self.matcher, self.population = matcher, population
+        self.known = evidence.known(matcher.variables)
         self._goal = matcher.target(evidence.stats)
         self._found = list(population.groups[0])
 
@@ -64,9 +43,8 @@ class Words:
         return {v.name: self._literal(k, v, simple) for k, v in enumerate(self.matcher.variables)}
 
     def _literal(self, k: int, variable: Variable, simple: bool) -> object:
-        # of a group whose sizes were all not found, only the population tells
-        if variable.parameter == "size" and self.evidence.exact_sizes and self.evidence.sizes.any():
-            return size_law(self.evidence.sizes)
+        if k in self.known:
+            return self.known[k].literal
         if not simple or variable.kind == "choice":
             return literal_of(variable, self._found[k])
         if variable.kind == "gate":
@@ -87,32 +65,14 @@ class Words:
         return self.matcher.with_another(self._goal, now, 0, k)
 
 
-def size_law(sizes: NDArray[np.int64]) -> object:
-    """Return the simplest law of native sides that were seen one by one.
-
-    A few that stand alone are taken for errors of the detector.
-    """
-    held = sizes > 0
-    sides, counts = np.unique(sizes[held], return_counts=True)
-    count = max(int(held.sum()), 1)
-    shares = counts / count
-    order = np.argsort(-shares)
-    few = order[: int(np.searchsorted(np.cumsum(shares[order]), 1 - _OUTLIERS)) + 1]
-    if len(few) == 1:
-        return int(sides[few[0]])
-    if len(few) <= _MOST_SIZES and (shares[few].min() > 3 / count or len(few) <= 3):
-        few = np.sort(few)
-        kept = shares[few] / shares[few].sum()
-        return {"choice": sides[few].tolist(), "weights": [share(float(w)) for w in kept]}
-    low, high = (int(sides[np.searchsorted(np.cumsum(shares), q)]) for q in (0.006, 0.994))
-    inside = (sides >= low) & (sides <= high)
-    width = high - low + 1
-    even = -math.log(width) * float(shares[inside].sum()) * count - math.log(count)
-    own = shares[inside] / shares[inside].sum()
-    free = float((shares[inside] * np.log(own)).sum()) * count - 0.5 * (inside.sum() - 1) * math.log(count)
-    if even >= free:
-        return {"randint": [low, high]}
-    return {"choice": sides[inside].tolist(), "weights": [float(f"{w:.4f}") for w in own]}
+def literals_of(
+    matcher: Matcher, evidence: Evidence, population: Population, *, simple: bool
+) -> list[dict[str, object]]:
+    """Return for each group what stands in the spec for each variable."""
+    return [
+        Words(matcher, evidence.take(population.members == k), population.alone(k)).literals(simple=simple)
+        for k in range(len(population.groups))
+    ]
 
 
 def camera_spec(

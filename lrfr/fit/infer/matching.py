@@ -11,30 +11,30 @@ taken (maximum entropy), so nothing is claimed that the crops do not tell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.fit.infer.bank import Bank
 from lrfr.fit.infer.clusters import clusters
-from lrfr.fit.infer.posteriors import Reader
+from lrfr.fit.infer.evidence import Evidence
 from lrfr.fit.infer.prior_space import Variable
+from lrfr.fit.infer.summaries import Histograms, Summaries, own_classes
 
 if TYPE_CHECKING:
     import torch
 
 Floats = NDArray[np.float64]
-Histograms = tuple[Floats, ...]
-_COMPONENTS = 64
-_PRODUCTS = 12
+Goal = tuple[Floats, Floats]
 _RATE = 0.08
 _STEPS = 250
 _NEAR_PRIOR = 2.0  # what a nat of distance from the prior costs, in squared standard errors
 _ROUGH = 0.3
 _TINY = 1e-9
+_CERTAIN = 1 - 1e-6
 
 
 @dataclass(frozen=True)
@@ -57,51 +57,6 @@ class Population:
         """Return one of the groups as the only one."""
         rows = np.zeros(int((self.members == group).sum()), np.int64)
         return Population(np.ones(1), (self.groups[group],), rows)
-
-
-def own_classes(variable: Variable) -> int:
-    """Return how many classes a histogram of a variable has: its absence is a matter of gates."""
-    return variable.count if variable.kind == "gate" else variable.count - 1
-
-
-def prior_histograms(bank: Bank, variables: Sequence[Variable]) -> Histograms:
-    """Return how often each class was drawn in a bank."""
-    found = []
-    for k, variable in enumerate(variables):
-        first = variable.count - own_classes(variable)
-        counts = np.bincount(bank.classes[:, k], minlength=variable.count)[first:].astype(np.float64) + 0.05
-        found.append(counts / counts.sum())
-    return tuple(found)
-
-
-class Summaries:
-    """What is averaged over faces: posteriors and moments, as uncorrelated components.
-
-    Args:
-        reader: the network.
-        space: statistics [N, D] to a few coordinates of spread about 1.
-        bank: faces that the components are found on.
-
-    """
-
-    def __init__(self, reader: Reader, space: Any, bank: Bank) -> None:
-        self._reader, self._space = reader, space
-        raw = self._raw(bank.stats)
-        self._middle, self._spread = raw.mean(axis=0), raw.std(axis=0) + 1e-6
-        scaled = (raw - self._middle) / self._spread
-        _, vectors = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-        self._vectors = vectors[:, ::-1][:, :_COMPONENTS]
-
-    def _raw(self, stats: NDArray[np.float32]) -> Floats:
-        found = np.clip(self._space(stats), -5, 5)
-        few = found[:, :_PRODUCTS]
-        upper = np.triu_indices(few.shape[1])
-        products = (few[:, :, None] * few[:, None, :])[:, upper[0], upper[1]]
-        return np.concatenate([*self._reader.posteriors(stats), found, products], axis=1)
-
-    def __call__(self, stats: NDArray[np.float32]) -> Floats:
-        """Return float64 [N, components]."""
-        return np.asarray((self._raw(stats) - self._middle) / self._spread @ self._vectors)
 
 
 class Matcher:
@@ -158,14 +113,34 @@ class Matcher:
         variance = weight @ np.square(found - mean) / total / total
         return mean, variance + 1e-6
 
-    def fit(self, stats: NDArray[np.float32], groups: int = 1) -> Population:
+    def fit(self, evidence: Evidence, groups: int = 1) -> Population:
         """Return the population of crops; groups are clusters of the crops, each fitted for itself."""
-        members = clusters(self.summaries(stats), groups, self.seed)
-        found = [
-            self._run(self.target(stats[members == k]), [self._log_prior()], _STEPS) for k in range(groups)
-        ]
+        members = clusters(self.summaries(evidence.stats), groups, self.seed)
+        found = []
+        for k in range(groups):
+            own = evidence.take(members == k)
+            held = {v: law.masses(self.variables[v]) for v, law in own.known(self.variables).items()}
+            found.append(self.refit(self.target(own.stats), None, held))
         shares = np.bincount(members, minlength=groups) / len(members)
         return Population(shares, tuple(found), members)
+
+    def refit(
+        self,
+        goal: Goal,
+        start: Histograms | None,
+        held: Mapping[int, Floats],
+        steps: int = _STEPS,
+    ) -> Histograms:
+        """Return the histograms that agree with a goal, some of them held.
+
+        Args:
+            goal: of :meth:`target`.
+            start: where to begin; None for the prior.
+            held: histograms that stay, by the number of their variable.
+            steps: of the descent.
+
+        """
+        return self._run(goal, [self._log_flat(start or self.prior)[:-1]], steps, held)
 
     def resampled(
         self, stats: NDArray[np.float32], population: Population, times: int = 16
@@ -179,13 +154,12 @@ class Matcher:
                 own = stats[population.members == k]
                 drawn = np.bincount(random.integers(0, len(own), len(own)), minlength=len(own))
                 goal = self.target(own, drawn.astype(np.float64))
-                groups.append(self._run(goal, [self._log_flat(group)[:-1]], _STEPS // 4))
+                held = {v: mass for v, mass in enumerate(group) if mass.max() > _CERTAIN}
+                groups.append(self.refit(goal, group, held, _STEPS // 4))
             found.append(Population(population.shares, tuple(groups), population.members))
         return found
 
-    def misfit(
-        self, goal: tuple[Floats, Floats], groups: Sequence[Histograms], shares: Sequence[float]
-    ) -> float:
+    def misfit(self, goal: Goal, groups: Sequence[Histograms], shares: Sequence[float]) -> float:
         """Return how far weighted faces are from a goal, in squared standard errors."""
         import torch
 
@@ -194,7 +168,7 @@ class Matcher:
             return float(self._misfit(goal, logs, torch.log(torch.tensor(shares, dtype=torch.float64))))
 
     def with_another(
-        self, goal: tuple[Floats, Floats], population: Population, group: int, variable: int
+        self, goal: Goal, population: Population, group: int, variable: int
     ) -> Callable[[Floats], float]:
         """Return :meth:`misfit` as a function of one histogram of one group, all others left alone."""
         import torch
@@ -217,12 +191,12 @@ class Matcher:
 
         return misfit
 
-    def _misfit(self, goal: tuple[Floats, Floats], logs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    def _misfit(self, goal: Goal, logs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         import torch
 
         return self._apart(goal, torch.stack([row[self._places].sum(dim=1) for row in logs], dim=1) + shares)
 
-    def _apart(self, goal: tuple[Floats, Floats], each: torch.Tensor) -> torch.Tensor:
+    def _apart(self, goal: Goal, each: torch.Tensor) -> torch.Tensor:
         """Return the misfit of faces that each group draws with some log probability, [N, K]."""
         import torch
 
@@ -234,37 +208,39 @@ class Matcher:
         apart = torch.square(mean - torch.from_numpy(goal[0])) / (torch.from_numpy(goal[1]) + noise)
         return apart.sum()
 
-    def _log_prior(self) -> Floats:
-        return self._log_flat(self.prior)[:-1]
-
-    def _run(self, goal: tuple[Floats, Floats], start: Sequence[Floats], steps: int) -> Histograms:
+    def _run(self, goal: Goal, start: Sequence[Floats], steps: int, held: Mapping[int, Floats]) -> Histograms:
         import torch
 
         free = torch.tensor(np.stack(start), dtype=torch.float64, requires_grad=True)
         alone = torch.zeros(1, dtype=torch.float64)
         optimizer = torch.optim.Adam([free], lr=_RATE)
         prior = [torch.from_numpy(np.log(one + _TINY)) for one in self.prior]
+        fixed = {k: torch.from_numpy(np.log(one + _TINY)) for k, one in held.items()}
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * (1 - 0.9 * step / steps)
-            logs, cost = self._normal(free, prior)
+            logs, cost = self._normal(free, prior, fixed)
             optimizer.zero_grad()
             (self._misfit(goal, logs, alone) + cost).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
-            row = self._normal(free, prior)[0][0, :-1].numpy()
+            row = self._normal(free, prior, fixed)[0][0, :-1].numpy()
         return tuple(np.exp(part) for part in np.split(row, np.cumsum(self.widths)[:-1]))
 
-    def _normal(self, free: torch.Tensor, prior: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _normal(
+        self, free: torch.Tensor, prior: Sequence[torch.Tensor], fixed: Mapping[int, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log histograms with a place for absence, and what they cost: distance from the prior,
         roughness.
         """
         import torch
 
         parts, cost = [], torch.zeros((), dtype=torch.float64)
-        for piece, old, variable in zip(
-            torch.split(free, self.widths, dim=1), prior, self.variables, strict=True
-        ):
+        for k, (piece, old) in enumerate(zip(torch.split(free, self.widths, dim=1), prior, strict=True)):
+            if k in fixed:
+                parts.append(fixed[k].expand_as(piece))
+                continue
+            variable = self.variables[k]
             logs = torch.log_softmax(piece, dim=1)
             cost = cost + _NEAR_PRIOR * (logs.exp() * (logs - old)).sum()
             if variable.kind == "value" and not variable.words and piece.shape[1] > 4:

@@ -139,33 +139,45 @@ def _grid(luma: Floats) -> Floats:
 
 
 @functools.cache
-def _combing() -> tuple[NDArray[np.int64], Floats]:
-    """Return the low coefficients' places in a block and their steps at each quality [Q, _LOW]."""
+def _places() -> NDArray[np.int64]:
+    """Return the places of the low coefficients in a block of 64."""
     order = sorted(range(64), key=lambda k: (k // 8 + k % 8, k % 8 if (k // 8 + k % 8) % 2 else k // 8))
-    places = np.array(order[1 : _LOW + 1])
+    return np.array(order[1 : _LOW + 1])
+
+
+@functools.cache
+def steps_of(qualities: tuple[int, ...]) -> Floats:
+    """Return the luma steps of the low coefficients at each JPEG quality, [Q, 20]."""
     rows = []
-    for quality in QUALITIES:
+    for quality in qualities:
         scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-        rows.append(np.clip((_TABLE.ravel()[places] * scale + 50) // 100, 1, 255))
-    return places, np.array(rows, np.float32)
+        rows.append(np.clip((_TABLE.ravel()[_places()] * scale + 50) // 100, 1, 255))
+    return np.array(rows, np.float32)
+
+
+def block_coefficients(luma: Floats) -> Floats:
+    """Return the low DCT coefficients of (at most 64 of) the 8x8 blocks of pictures [N, h, w] of at least
+    8 px, [N, blocks, 20].
+    """
+    count, blocks = len(luma), luma.shape[1] // 8
+    cut = luma[:, : blocks * 8, : luma.shape[2] // 8 * 8] - 128
+    tiles = cut.reshape(count, blocks, 8, -1, 8).transpose(0, 1, 3, 2, 4).reshape(count, -1, 8, 8)
+    if tiles.shape[1] > _MOST_BLOCKS:
+        tiles = tiles[:, np.linspace(0, tiles.shape[1] - 1, _MOST_BLOCKS).astype(int)]
+    found = scipy.fft.dctn(tiles, axes=(2, 3), norm="ortho").reshape(count, -1, 64)
+    return np.asarray(found[:, :, _places()])
 
 
 def _combs(luma: Floats) -> Floats:
     """Return, for each quality, how well the coefficients of blocks lie on its multiples: the mean of
     cos(2 pi c / step) over those that are not near 0, 1 at the quality that was used; and how large they are.
     """
-    count, blocks = len(luma), luma.shape[1] // 8
     if luma.shape[1] < _LEAST_PX or luma.shape[2] < _LEAST_PX:
-        return np.zeros((count, len(QUALITIES) + 2 * len(_GROUPS)), np.float32)
-    cut = luma[:, : blocks * 8, : luma.shape[2] // 8 * 8] - 128
-    tiles = cut.reshape(count, blocks, 8, -1, 8).transpose(0, 1, 3, 2, 4).reshape(count, -1, 8, 8)
-    if tiles.shape[1] > _MOST_BLOCKS:
-        tiles = tiles[:, np.linspace(0, tiles.shape[1] - 1, _MOST_BLOCKS).astype(int)]
-    places, steps = _combing()
-    found = scipy.fft.dctn(tiles, axes=(2, 3), norm="ortho").reshape(count, -1, 64)[:, :, places]
+        return np.zeros((len(luma), len(QUALITIES) + 2 * len(_GROUPS)), np.float32)
+    found = block_coefficients(luma)
     size = np.abs(found)
     columns = []
-    for step in steps:
+    for step in steps_of(QUALITIES):
         large = size > 0.6 * step
         wave = np.where(large, np.cos((2 * np.pi / step) * found), 0)
         columns.append(wave.sum(axis=(1, 2)) / (large.sum(axis=(1, 2)) + 4))

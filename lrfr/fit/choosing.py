@@ -1,13 +1,19 @@
-"""Leaving out what does not bring the spec nearer to the crops."""
+"""Choosing by validation crops: which candidate is kept, and which of its steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.spec.model import Spec
 from lrfr.fit.infer.fitted_spec import read_back
+from lrfr.fit.infer.matching import Population
+from lrfr.fit.judge.two_sample import frechet, share_nearer
 
 # what may be left out, what says least first; a size is never
 _MAY_GO = (
@@ -23,6 +29,68 @@ _MAY_GO = (
     "motion",
 )
 _TOLERANCE = 1.01
+_BETTER = 0.95  # of the validation distance, where more is claimed than by a simpler candidate
+_SURE = 0.9  # share of resamplings in which that has to be nearer
+
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A spec that might be kept."""
+
+    name: str
+    spec: Spec
+    population: Population | None = None
+
+
+class Chooser:
+    """Chooses among candidates.
+
+    Args:
+        real: validation crops in the ruler's coordinates, [N, d].
+        look: gives simulated faces of a spec in the same coordinates, always with the same draws.
+        tail: steps at the end of a spec that stay.
+        seed: of resamplings.
+        hooks: progress of simplifying.
+
+    """
+
+    def __init__(
+        self, real: Floats, look: Callable[[Spec], Floats], tail: int, seed: int, hooks: Hooks = SILENT
+    ) -> None:
+        self.real, self.look, self.tail, self.seed, self.hooks = real, look, tail, seed, hooks
+
+    def distance(self, spec: Spec) -> float:
+        """Return the Frechet distance of a spec to the validation crops."""
+        return frechet(self.real, self.look(spec))
+
+    def run(self, candidates: Sequence[Candidate]) -> tuple[Candidate, Mapping[str, float]]:
+        """Return the nearest candidate, without steps that it does not need, and all distances.
+
+        Args:
+            candidates: the simplest first, which is the structure scan; a more complex one must be clearly
+                nearer.
+
+        """
+        seen = {one.name: self.look(one.spec) for one in candidates}
+        distances = {name: frechet(self.real, faces) for name, faces in seen.items()}
+        kept = first = candidates[0]
+        for one in candidates[1:]:
+            bar = 1.0 if kept is first else _BETTER
+            if distances[one.name] < bar * distances[kept.name] and (
+                kept is first
+                or share_nearer(self.real, (seen[one.name], seen[kept.name]), self.seed) >= _SURE
+            ):
+                kept = one
+        if kept.population is None:
+            return kept, distances
+        simpler = Simplifier(self.distance, self.tail, self.hooks).run(kept.spec)
+        distances["fit, simplified"] = self.distance(simpler)
+        if distances["fit, simplified"] <= min(_TOLERANCE * distances[kept.name], distances[first.name]):
+            kept = replace(kept, spec=simpler)
+        return kept, distances
 
 
 class Simplifier:
