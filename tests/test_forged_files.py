@@ -323,6 +323,8 @@ _ELSEWHERE = {
     "lrfr/pairs/build/look/scan_cache.py": "opens to append, with flags of its own",
     "lrfr/eval/report/report.py": "package data",
     "lrfr/train/methods/table.py": "package data",
+    "lrfr/fit/prior_shape.py": "package data",
+    "lrfr/studio/handlers.py": "package data",
     "lrfr/degrade/turbulence/banks.py": "package data",
     "lrfr/pairs/export/copy_place.py": "syncs what it has just written",
     "lrfr/train/checkpoint/checkpoint_files.py": "safetensors maps what was opened and hashed before",

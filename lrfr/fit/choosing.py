@@ -115,7 +115,7 @@ class Simplifier:
             if shorter is not None:
                 found = self.distance(shorter)
                 if found <= bar:
-                    spec, bar = shorter, min(bar, max(found, best) * _TOLERANCE)
+                    spec, bar = shorter, min(bar, found * _TOLERANCE)
             self.hooks.progress(done + 1, len(_MAY_GO), phase="simplify")
         return spec
 
