@@ -402,7 +402,8 @@ def test_a_split_of_a_view_that_has_none(typed, tmp_path):
 def test_weights_of_any_form_teach_a_first_hour(typed, tmp_path, suffix):
     torch.save({"state_dict": build_backbone("tiny").state_dict()}, tmp_path / f"w.{suffix}")
     code, said = typed(f"quickstart synthetic:ids=30,per_id=2 --teacher w.{suffix} --minutes 1 --dry-run")
-    assert code == 0 and "import-weights" in said and f"w.{suffix} --out runs/te" in said, said
+    # the table cuts long lines, and a path may be long
+    assert code == 0 and "import-teacher" in said and "import-weights" in said, said
 
 
 @pytest.mark.parametrize(

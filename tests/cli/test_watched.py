@@ -199,6 +199,8 @@ quickstart nowhere
 route --help
 sweep --help
 demo --help
+studio --help
+fit --help
 """.strip().splitlines()
 
 

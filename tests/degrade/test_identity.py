@@ -133,6 +133,8 @@ def test_every_parameter_of_every_op_moves_the_digest(name):
     assert parameters
     for key in parameters:
         other = OTHERS.get(key, (not step[key]) if isinstance(step[key], bool) else 0.3)
+        if name == "misalign" and key.startswith("shift"):
+            other = 0.3  # a share of the side there, pixels elsewhere
         if key == "filter" and step["antialias"]:
             other = "hamming"
         changed = json.dumps({**step, key: other})

@@ -116,7 +116,7 @@ def test_the_command_writes_thresholds_whole_numbers_and_a_router(made, store, l
     code, _, err = lrfr("eval", "e/baseline-112.onnx", *view, "--out", "v.json")
     assert code == 0, err
     code, _, err = lrfr("export", made / "model", "--safetensors", "--quantize", "int8", "--store", store)
-    assert code == 2 and "only ONNX" in err
+    assert code == 2 and "--onnx --quantize int8" in err
     write_routes(tmp_path / "routed", [(28, made / "model"), (None, made / "model")])
     code, out, err = lrfr("export", "routed", "--onnx", "--out", "f")
     assert code == 0 and "rule.json" in out, err

@@ -209,7 +209,7 @@ def test_a_run_names_the_file_and_its_input(place, tmp_path):
     ("teacher", "changes", "words"),
     [
         ("teacher.onnx", ["distance=cosine"], "gives embeddings alone.*compares maps.*layer1"),
-        ("teacher.onnx", ["distance=kl"], "a foreign file, 128 wide.*no teacher_head"),
+        ("teacher.onnx", ["distance=kl"], "a foreign file, 128 wide.*has no head"),
         ("ours", ["distance=cosine", "cache_teacher=always"], "have no maps"),
     ],
 )

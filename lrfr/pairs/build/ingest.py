@@ -143,7 +143,9 @@ def _refuse_inside(store: Path, source: Source) -> None:
 
     """
     root = source.walks()
-    if root is None or root.resolve() not in (store.resolve(), *store.resolve().parents):
+    if root is None or root.resolve() == Path(root.resolve().anchor):
+        return  # the walk itself refuses a whole file system
+    if root.resolve() not in (store.resolve(), *store.resolve().parents):
         return
     beside = Path(os.path.relpath(root.resolve().parent)) / f"{root.resolve().name}-store"
     raise SpecError("this store would lie among its own faces", file=str(store), hint=f"--store {beside}")

@@ -64,7 +64,6 @@ NO_MIRROR = (
     "goes into Conv and Slice, expected a convolution (lrfr eval and --parent teacher= take it as it is)"
 )
 GRAPH_FAULTS = {
-    "named_bin": ("", "no program"),
     "weights_beside_are_missing": ("its weights are missing: 'w.data' (copy both files)",) * 2,
     "with_its_mirror_image": (NO_MIRROR, ""),
     "sum_with_its_mirror_image": (NO_MIRROR, ""),

@@ -107,6 +107,10 @@ def _head_of(path: Path) -> bytes:
     return head
 
 
+# in archives of torch.save and TorchScript; of torch.export, newer and older
+_OF_TORCH = {"data.pkl", "archive_format", "serialized_exported_program.json"}
+
+
 def _check_zip(path: Path) -> None:
     """Refuse a ZIP archive that torch did not write."""
     try:
@@ -116,7 +120,7 @@ def _check_zip(path: Path) -> None:
         raise DataError(
             "a ZIP archive whose end is missing or damaged", file=str(path), hint=_FETCH
         ) from None
-    if any(name.rpartition("/")[2] == "data.pkl" for name in names):
+    if any(name.rpartition("/")[2] in _OF_TORCH for name in names):
         return
     inner = [name for name in names if name.lower().endswith(_MODELS)]
     if inner:
