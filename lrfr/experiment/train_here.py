@@ -16,7 +16,7 @@ from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.journal import ScalarWriter
 from lrfr.train.engine.recognizer_task import FitOptions
-from lrfr.train.parents import Run, train_model
+from lrfr.train.parents import Run, check_roles, train_model
 from lrfr.train.recipe import Recipe
 from lrfr.train.weights.foreign.foreign_file import with_stated
 
@@ -67,6 +67,8 @@ def train_here(
     """
     with join_world(wishes.device) as world:
         hooks = hooks if world.leads else SILENT
+        check_roles(recipe, parents)
+        given = with_stated(parents, wishes.input_range, wishes.bgr, wishes.trust_code)
         if world.leads and wishes.view == "default" and not wishes.store.exists():
             make_default_view(wishes.store, str(recipe.data.get("spec") or DEFAULT_SPEC), hooks)
         world.barrier()
@@ -77,7 +79,6 @@ def train_here(
             board=_board(run_dir) if wishes.tensorboard and world.leads else None,
         )
         dataset = PairDataset(wishes.store, wishes.view, verify=wishes.verify)
-        given = with_stated(parents, wishes.input_range, wishes.bgr, wishes.trust_code)
         return train_model(recipe, dataset, run_dir, parents=given, options=options, hooks=hooks)
 
 

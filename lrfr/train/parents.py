@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,12 +116,23 @@ def train_model(
     check_kind(hooks, Hooks, "hooks: a lrfr.Hooks")
     run_dir = as_path(run_dir, "a run")
     named = {role: as_parent(parent, role) for role, parent in (parents or {}).items()}
-    known = {*recipe.parents, "init"}
-    for role in named.keys() - known:
-        raise SpecError(f"{recipe.method} has no parent '{role}'", hint=did_you_mean(role, known))
+    check_roles(recipe, named)
     options = dataclasses.replace(options, evaluate=evaluate or options.evaluate)
     family = _Family(open_view(view), run_dir.parent, options, hooks)
     return family.train(recipe, named, run_dir)
+
+
+def check_roles(recipe: Recipe, roles: Iterable[str]) -> None:
+    """Refuse a role that no parent of the method has: worth asking before anything is made.
+
+    Raises:
+        SpecError: names the role and those that there are.
+
+    """
+    known = {*recipe.parents, "init"}
+    for role in roles:
+        if role not in known:
+            raise SpecError(f"{recipe.method} has no parent '{role}'", hint=did_you_mean(role, known))
 
 
 def open_view(view: View) -> PairDataset:

@@ -93,6 +93,7 @@ def test_listing_showing_and_dry_run_write_nothing(lrfr, tmp_path):
 def test_wrong_words_are_answered_on_one_line(lrfr, words, message):
     code, _, err = lrfr("train", *words)
     assert code in (2, 3) and message in err.lower() and "Traceback" not in err
+    assert not Path("store").exists()  # nothing is made for a line that cannot work
 
 
 def test_the_page_on_methods_works_as_printed(lrfr, store, tmp_path, monkeypatch):

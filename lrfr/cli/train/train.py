@@ -126,11 +126,15 @@ def _method_command(method: str) -> click.Command:
 
 
 def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, object]:
+    from lrfr.train.parents import check_roles
     from lrfr.train.recipe import load_recipe
     from lrfr.train.runs import run_folder
 
     recipe = load_recipe(method, given["recipe"], _overrides(given))
     folder = run_folder(given["runs_dir"], method if given["name"] is None else given["name"])
+    words = opt.two_sides(given["given_parents"], "--parent", "ROLE=PATH", "teacher=runs/big")
+    parents = {role: Path(path) for role, path in words.items()}
+    check_roles(recipe, parents)
     if given["dry_run"]:
         out.yaml(recipe.as_dict())
         return {"recipe": recipe.as_dict(), "run": str(folder)}
@@ -140,8 +144,6 @@ def _train(out: Output, method: str, given: Mapping[str, Any]) -> dict[str, obje
     from lrfr.experiment.train_here import Wishes, train_here
 
     wishes = opt.picked(Wishes, given)
-    words = opt.two_sides(given["given_parents"], "--parent", "ROLE=PATH", "teacher=runs/big")
-    parents = {role: Path(path) for role, path in words.items()}
     out = out.of_first_process()
     with out.working(folder.name) as hooks:
         run = train_here(recipe, folder, wishes, parents, hooks)
