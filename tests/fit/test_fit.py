@@ -169,7 +169,10 @@ def test_mistakes_of_the_command_line(lrfr, place):
     assert "which clean faces?" in lrfr("fit", place / "crops")[2]
     code, _, said = lrfr("fit", place / "crops", "--source", place / "faces", "--out", "camera.json")
     assert code == 2 and "a fitted spec is a .yaml file" in said
-    code, said, _ = lrfr("fit", place / "crops", "--source", place / "faces", "--dry-run")
+    dry = ("fit", place / "crops", "--dry-run", "--source")
+    assert "no such source: nope" in lrfr(*dry, "nope")[2]
+    assert "x.onnx: no such recognizer" in lrfr(*dry, place / "faces", "--teacher", "x.onnx")[2]
+    code, said, _ = lrfr(*dry, place / "faces")
     assert code == 0 and "used 70" in said
     with pytest.raises(SpecError, match=r"no preset|no such"):
         fit_here.fit_camera(
@@ -246,6 +249,8 @@ def test_a_prior_that_leaves_nothing_open_is_refused_before_any_work(tmp_path):
     for size, law, words in ((112, "16", "draws nothing"), (64, "{randint: [8, 16]}", "faces of 64 px")):
         wishes = fit_here.FitWishes(prior=text % (size, law))
         with pytest.raises(SpecError, match=words):
-            fit_here.check_asked("faces", tmp_path / "camera.yaml", wishes)
+            fit_here.check_asked("synthetic", tmp_path / "camera.yaml", wishes)
     with pytest.raises(SpecError, match="more than 0 minutes, got float nan"):
-        fit_here.check_asked("faces", tmp_path / "c.yaml", fit_here.FitWishes(budget_minutes=float("nan")))
+        fit_here.check_asked(
+            "synthetic", tmp_path / "c.yaml", fit_here.FitWishes(budget_minutes=float("nan"))
+        )

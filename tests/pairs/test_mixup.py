@@ -47,7 +47,7 @@ def test_a_mix_is_what_its_key_says():
     listing = source.listing()
     faces, mixes = listing.faces[:12], listing.faces[12:]
     assert [source.read(face.place).shape for face in faces][:2] == [(30, 30, 3), (31, 30, 3)]
-    assert listing.seen["mix"] == len(mixes) == len({face.key for face in mixes}) > 40
+    assert listing.seen["mixed face"] == len(mixes) == len({face.key for face in mixes}) > 40
     for mix in mixes:
         share, first, second = re.fullmatch(r"mixup/(\d+)/t(\d+)\+t(\d+)", mix.key).groups()
         a, b, share = int(first), int(second), int(share) / 1000

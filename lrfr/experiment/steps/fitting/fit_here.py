@@ -21,6 +21,7 @@ from lrfr.fit.look.clean_faces import read_faces
 from lrfr.fit.look.crop_files import Crops, read_crops
 from lrfr.fit.prior_shape import given_prior
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.sources.table import open_source
 
 _LEAST_CHECKED = 20
 
@@ -109,11 +110,16 @@ def check_asked(source: str | None, out: str | Path | None, wishes: FitWishes) -
     """Return where the spec will lie, ``camera.yaml`` by default; refuse what a fit cannot begin with.
 
     Raises:
-        SpecError: no clean faces are named, or the spec or the prior cannot be what they were said to be.
+        SpecError: no clean faces are named or there, no such teacher, or the spec or the prior cannot be what
+            they were said to be.
 
     """
     if source is None:
         raise SpecError("which clean faces?", hint="--source FOLDER of aligned faces of other people")
+    open_source(source)
+    teacher = wishes.teacher
+    if isinstance(teacher, str | Path) and not Path(teacher).exists():
+        raise SpecError("no such recognizer", file=str(teacher), hint="a run, a checkpoint or an ONNX file")
     if wishes.prior is not None:
         given_prior(wishes.prior)
     if not (wishes.budget_minutes is None or wishes.budget_minutes > 0):

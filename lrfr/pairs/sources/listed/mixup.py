@@ -74,7 +74,7 @@ class MixupSource(Source):
         )
         mixes = FaceList(self._mixes(faces))
         faces.extend(mixes)
-        seen, used = Counter[str]({"mix": len(mixes)}), Counter[str]()
+        seen, used = Counter[str]({"mixed face": len(mixes)}), Counter[str]()
         for one in listings:
             seen.update(one.seen)
             used.update(one.used)
