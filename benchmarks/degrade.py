@@ -80,6 +80,7 @@ PARAMETERS = {
     "poisson_noise": "photons: {log_uniform: [16, 128]}",
     "speckle": "sigma: 0.1",
     "read_noise": "electrons: 20",
+    "two_grid_jpeg": "first: {randint: [30, 95]}, quality: {randint: [30, 95]}",
     "jpeg": "quality: {randint: [30, 95]}",
     "webp": "quality: 50",
     "gamma": "gamma: 2",

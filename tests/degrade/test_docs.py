@@ -35,3 +35,8 @@ def test_every_preset_is_on_the_page_and_in_no_other_name():
 def test_the_example_is_a_good_spec():
     example = re.search(r"```yaml\n(.*?)```", (DOCS / "spec.md").read_text(), re.DOTALL)
     assert parse_spec(example[1]).name == "far-camera"
+
+
+def test_the_benchmark_knows_every_op():
+    text = (DOCS.parent / "benchmarks" / "degrade.py").read_text()
+    assert not [name for name in OPS if f'"{name}"' not in text]

@@ -166,6 +166,7 @@ def kill_workers(folder: str, until: threading.Event, kills: list[int]) -> None:
                 continue
 
 
+@pytest.mark.soak
 def test_workers_killed_at_random_moments(folder, session):
     """Seven kills; a task that is killed more often than it is retried ends the run with one message, and the
     same command goes on.
@@ -234,7 +235,7 @@ def owners(tmp: Path) -> set[int]:
     return {pid for pid in pids if is_alive(pid)}
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(30, marks=[pytest.mark.soak, pytest.mark.timeout(1500)])])
+@pytest.mark.parametrize("count", [2, pytest.param(30, marks=[pytest.mark.soak, pytest.mark.timeout(1500)])])
 def test_killed_drivers_resume_to_the_same_bytes(folder, count):
     build(folder / "serial", source=SlowSource())
     source, hits = random.Random(count), 0
