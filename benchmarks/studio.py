@@ -131,7 +131,7 @@ def memory(client, pid, edits):
         if number % 50 == 49:
             seen.append(round(rss_mb(pid), 1))
     later = seen[len(seen) // 2 :]
-    growth = round(later[-1] - later[0], 1)
+    growth = round(later[-1] - later[0], 1) if later else None  # of fewer than 50 edits nothing is told
     return {"edits": edits, "rss_mb_each_50": seen, "growth_of_second_half_mb": growth}
 
 
