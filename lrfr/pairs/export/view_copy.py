@@ -84,7 +84,8 @@ def copy_view(
         for path in plan.stale:
             place.remove(path)
         _put_all(place, source, plan.missing, link, hooks)
-        _put_all(place, source, plan.manifests, False, SILENT)
+        for manifests in _bases_first(plan.manifests):
+            _put_all(place, source, manifests, False, SILENT)
         lists, reports = _lists(store, view), _reports(store, view)
         there = place.has([*lists, *reports])
         # what is told of a list comes behind the list
@@ -176,6 +177,12 @@ def _refuse_other_view(place: CopyPlace, view: View, name: str) -> None:
     if said.get("id") not in (view.id, *view.former) and not parts <= {part.base for part in view.parts}:
         hint = "copy to another place, or remove that view first"
         raise SpecError(f"another view '{name}' is there already", file=str(place), hint=hint)
+
+
+def _bases_first(manifests: Sequence[Needed]) -> tuple[list[Needed], list[Needed]]:
+    """Return the manifests of bases and those of what names a base: variants and columns."""
+    bases = [item for item in manifests if item.path.startswith("base/")]
+    return bases, [item for item in manifests if item not in bases]
 
 
 def _lists(store: StoreFiles, view: str) -> list[Needed]:

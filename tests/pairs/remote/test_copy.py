@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -145,6 +146,23 @@ def test_interrupted_again_and_again_the_same_copy_goes_on(copied, monkeypatch):
             assert Store(copied / "new").verify() == [] and Store(copied / "new").views() == []
     assert attempts > 2 and tree(copied / "new") == tree(copied / "store")
     assert Store(copied / "new").columns() == Store(copied / "store").columns()
+
+
+def test_what_names_a_base_comes_after_it(copied, monkeypatch):
+    """Files are written by several threads: a slow base is waited for."""
+    publish, order = copy_place.publish, []
+
+    def slow(scratch, path):
+        if path.name == "manifest.json" and path.parent.parent.name == "base":
+            time.sleep(0.2)
+        publish(scratch, path)
+        order.append(path.relative_to(copied / "new").parts)
+
+    monkeypatch.setattr(copy_place, "publish", slow)
+    Store(copied / "store").copy("default", copied / "new")
+    manifests = [parts[0] for parts in order if parts[-1] == "manifest.json"]
+    assert set(manifests) == {"base", "columns", "lr"} and manifests[0] == "base"
+    assert manifests.count("base") == 1
 
 
 def test_a_real_kill(copied):
