@@ -40,10 +40,21 @@ class Real(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a float."""
-        number = super().convert(value, param, ctx)
+        try:
+            number = super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            raise click.BadParameter(error.message + self._as_share(value), ctx, param) from None
         if math.isnan(number):
             self.fail(f"{value!r} is no number", param, ctx)
         return number
+
+    def _as_share(self, value: Any) -> str:
+        """Return a suggestion where a share was given in percent."""
+        try:
+            percent = float(str(value).removesuffix("%"))
+        except ValueError:
+            return ""
+        return f" A share: {percent / 100:g}?" if self.max == 1 and 1 < percent <= 100 else ""
 
 
 class StorePlace(_Path):

@@ -14,7 +14,8 @@ from lrfr.core.strict_yaml import MAX_BYTES
 MAX_FACES, MAX_DRAWS, MAX_EDITS = 48, 12, 64
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
-Place = Annotated[list[Annotated[str, Field(max_length=200)] | int], Field(max_length=40)]
+Index = Annotated[int, Field(ge=0, le=10_000)]
+Place = Annotated[list[Annotated[str, Field(max_length=200)] | Index], Field(max_length=40)]
 Text = Annotated[str, Field(max_length=MAX_BYTES)]
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
@@ -44,7 +45,7 @@ class Edit(_Body):
     place: Place
     value: Any = None
     to: Place | None = None
-    index: Annotated[int, Field(ge=0, le=10_000)] = 0
+    index: Index = 0
 
 
 class Recipe(_Body):
@@ -71,7 +72,7 @@ class Pictures(Recipe):
 
     tab: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "script"
     number: Annotated[int, Field(ge=0, lt=2**53)] = 0
-    faces: Annotated[list[int | Annotated[str, Field(max_length=64)]], Field(max_length=MAX_FACES)]
+    faces: Annotated[list[Index | Annotated[str, Field(max_length=64)]], Field(max_length=MAX_FACES)]
     draws: Annotated[int, Field(ge=1, le=MAX_DRAWS)] = 1
     first_variant: Annotated[int, Field(ge=0, le=MAX_VARIANT - MAX_DRAWS)] = 0
     seed: Seed | None = None
@@ -83,7 +84,7 @@ class Pictures(Recipe):
 class OneFace(Recipe):
     """One face and variant, for its trace."""
 
-    face: int | Annotated[str, Field(max_length=64)]
+    face: Index | Annotated[str, Field(max_length=64)]
     variant: Annotated[int, Field(ge=0, le=MAX_VARIANT)] = 0
     seed: Seed | None = None
 

@@ -55,6 +55,13 @@ NEAR = {
     "no such experiment": ("experiment demoo --plan", 2, r"did you mean '(demo)'", "demoo"),
     "no such setting": ("train fskd --dry-run --set lamda=3", 2, r"did you mean '(lambda)'", "lamda"),
     "no such command": ("make-pear --plan", 2, r"Did you mean '(make-pairs)'", "make-pear"),
+    "a share in percent": ("make-pairs --source faces --holdout 20 --plan", 2, r"A share: (0.2)\?", "20"),
+    "no such way to align": (
+        "make-pairs --source faces --align detcet --plan",
+        3,
+        r"did you mean '(detect)'",
+        None,
+    ),
     "no such op": ("spec check op.yaml", 2, r"op.yaml:5:6: .*did you mean '(down)'", None),
     "an old spelling in a spec": ("spec check old.yaml", 2, r"old.yaml:3:20: .*did you mean '(color)'", None),
 }

@@ -275,6 +275,9 @@ def test_words_that_do_not_go_together():
     assert found == FaceSearch(DetectorChoice(), AlignRules(face="all"))
     with pytest.raises(SpecError, match="goes with align=detect"):
         with_alignment(IngestOptions(), {"align": "marks.tsv", "face": "all"})
+    with pytest.raises(DataError, match="no such file of landmarks") as fault:
+        with_alignment(IngestOptions(), {"align": "detcet"})
+    assert "'detect'" in str(fault.value)
     with pytest.raises(SpecError, match="did you mean 'align'"):
         with_alignment(IngestOptions(), {"aling": "detect"})
 

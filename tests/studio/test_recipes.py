@@ -12,7 +12,7 @@ from lrfr.core.errors import SpecError
 from lrfr.degrade.ops.table import OPS
 from lrfr.degrade.spec.model import parse_spec
 from lrfr.degrade.spec.resolve import preset_names, preset_text
-from lrfr.studio.asked import Edit
+from lrfr.studio.asked import Edit, Recipe, read_body
 from lrfr.studio.recipes.parameters import histograms, ranges, starters, unit_of
 from lrfr.studio.recipes.recipe_edits import edited, written_out
 from lrfr.studio.recipes.recipe_text import RecipeReader
@@ -157,8 +157,15 @@ def test_faults_stand_at_their_lines():
     ids=str,
 )
 def test_an_edit_that_leads_nowhere_is_refused(edit):
-    with pytest.raises(SpecError, match="leads nowhere"):
+    with pytest.raises(SpecError, match=f"{edit.do}: the recipe has no place ") as fault:
         edited(TEXT, [edit])
+    assert not re.search("Error|NoneType|object", str(fault.value))
+
+
+def test_places_do_not_count_from_the_end():
+    """-1 is the last item to Python, and nothing to whoever writes a recipe."""
+    with pytest.raises(SpecError, match=r"edits\.0\.place\.1"):
+        read_body(Recipe, b'{"text": "", "edits": [{"do": "remove", "place": ["pipeline", -1]}]}')
 
 
 OUTSIDE = [

@@ -106,6 +106,21 @@ def test_routes_that_cannot_work(tmp_path, sides):
         write_routes(tmp_path / "routed", [(side, tmp_path) for side in sides])
 
 
+def test_a_dry_run_says_what_the_run_would(tmp_path):
+    words = [
+        "--at",
+        f"14={tmp_path / 'nobody'}",
+        "--rest",
+        str(tmp_path / "none"),
+        "--out",
+        str(tmp_path / "x"),
+    ]
+    wet = CliRunner().invoke(route_command, words)
+    dry = CliRunner().invoke(route_command, [*words, "--dry-run"])
+    assert wet.exit_code == dry.exit_code != 0 and str(wet.exception) == str(dry.exception)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("word", ["20", "x=run", "0=run", "20="])
 def test_a_malformed_route_is_a_user_error(tmp_path, word):
     answer = CliRunner().invoke(route_command, ["--at", word, "--rest", str(tmp_path)])

@@ -145,10 +145,11 @@ def route_command(
       lrfr eval runs/routed
       lrfr eval runs/routed --set rule=floor
     """
-    from lrfr.experiment.steps.route_here import route_here, spoken_routes
+    from lrfr.experiment.steps.route_here import check_routes, route_here, spoken_routes
 
     routes = spoken_routes(small, rest, given["weights"], (given["indicator"], given["rule"]))
     if given["dry_run"]:
+        check_routes(target, routes, given["store"], given["fit_view"])
         parts = (f"{'larger' if side is None else f'up to {side} px'} {path}" for side, path in routes.runs)
         out.say(f"would write {target}: {', '.join(parts)}")
         return {"folder": str(target), "digest": None}

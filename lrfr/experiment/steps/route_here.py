@@ -80,6 +80,18 @@ def spoken_routes(
     return routes
 
 
+def check_routes(folder: Path, routes: Routes, store: Path, fit_view: str | None = None) -> None:
+    """Raise what :func:`route_here` would raise of what it is given; nothing is fitted or written."""
+    from lrfr.pairs.reading.dataset import PairDataset
+    from lrfr.train.weights.routes.router import Choice, planned_members
+
+    _open_sides(routes, fit_view)
+    if fit_view is not None:
+        PairDataset(store, fit_view)
+    Choice(*routes.choice)
+    planned_members(folder, routes.runs, routes.weights)
+
+
 def route_here(folder: Path, routes: Routes, store: Path, fit_view: str | None = None) -> Routed:
     """Write routes; with ``fit_view`` fit the weights of every side that several runs share and that has
     none.
@@ -94,15 +106,20 @@ def route_here(folder: Path, routes: Routes, store: Path, fit_view: str | None =
     from lrfr.train.weights.routes.router import Choice, read_routes, write_routes
 
     fitted: dict[int, FittedWeights] = {}
-    open_sides = {side: runs for side, runs in routes.shared().items() if side not in routes.weights}
-    if fit_view is not None and not open_sides:
-        raise SpecError("--fit-view has no weights to fit", hint="--at 14=runs/a --at 14=runs/b")
+    open_sides = _open_sides(routes, fit_view)
     if fit_view is not None:
         dataset, rest = PairDataset(store, fit_view), next(path for side, path in routes.runs if side is None)
         fitted = {side: fit_route(dataset, side, runs, rest) for side, runs in open_sides.items()}
     weights = {**routes.weights, **{side: one.weights for side, one in fitted.items()}}
     digest = write_routes(folder, routes.runs, weights, Choice(*routes.choice))
     return Routed(folder, digest, len(read_routes(folder).members), fitted)
+
+
+def _open_sides(routes: Routes, fit_view: str | None) -> dict[int, list[Path]]:
+    sides = {side: runs for side, runs in routes.shared().items() if side not in routes.weights}
+    if fit_view is not None and not sides:
+        raise SpecError("--fit-view has no weights to fit", hint="--at 14=runs/a --at 14=runs/b")
+    return sides
 
 
 def _route(word: str) -> tuple[int, Path]:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lrfr.core.errors import SpecError, as_path, did_you_mean
+from lrfr.core.errors import SpecError, did_you_mean
 from lrfr.core.landmarks import read_landmarks
 from lrfr.core.lists import is_held_out, match_names
 from lrfr.core.lists.names import spelled
 from lrfr.pairs.align.checks import check_landmarks
 from lrfr.pairs.align.landmark_table import is_own_table
 from lrfr.pairs.build.look.channel_order import first_look
-from lrfr.pairs.build.look.face_search import DETECT, Alignment, FaceSearch
+from lrfr.pairs.build.look.face_search import DETECT, Alignment, FaceSearch, landmark_file
 from lrfr.pairs.build.look.listing_cache import ListingCache
 from lrfr.pairs.build.plan import BaseOptions
 from lrfr.pairs.build.prepare import Landmarks, Prepare
@@ -69,6 +69,7 @@ def with_alignment(options: IngestOptions, words: Alignment) -> IngestOptions:
 
     Raises:
         SpecError: a word is unknown or belongs to ``detect`` alone.
+        DataError: a path of landmarks leads nowhere.
 
     """
     said = {name: value for name, value in words.items() if value is not None}
@@ -81,7 +82,7 @@ def with_alignment(options: IngestOptions, words: Alignment) -> IngestOptions:
         return replace(options, landmarks=None, search=FaceSearch.of(words))
     if said:
         raise SpecError(f"'{next(iter(said))}' is about detecting faces", hint="it goes with align=detect")
-    return options if align is None else replace(options, landmarks=as_path(align, "a file of landmarks"))
+    return options if align is None else replace(options, landmarks=landmark_file(align))
 
 
 def open_ingest(

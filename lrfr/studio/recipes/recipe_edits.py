@@ -42,11 +42,9 @@ def edited(text: str, edits: Sequence[Edit]) -> str:
     try:
         tree = writer.load(text)
         for edit in edits:
-            _DO[edit.do](tree, edit)
+            _apply(tree, edit)
         out = io.StringIO()
         writer.dump(tree, out)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise SpecError(f"an edit leads nowhere: {type(error).__name__} {error}", file="request") from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise SpecError(f"cannot be edited: {str(error).splitlines()[0]}", file=TEXT_FILE) from None
     return out.getvalue()
@@ -155,6 +153,17 @@ _DO: Mapping[str, Callable[[Any, Edit], None]] = {
     "insert": _insert,
     "move": _move,
 }
+
+
+def _apply(tree: Any, edit: Edit) -> None:
+    try:
+        _DO[edit.do](tree, edit)
+    except (KeyError, IndexError, TypeError, AttributeError):
+        place = ".".join(map(str, edit.place)) or "the top"
+        to = "" if edit.to is None else f" that could go to {'.'.join(map(str, edit.to)) or 'the top'}"
+        raise SpecError(
+            f"{edit.do}: the recipe has no place {place[:100]}{to[:120]}", file="request"
+        ) from None
 
 
 def _flow(value: Any) -> Any:

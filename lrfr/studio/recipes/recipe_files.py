@@ -121,7 +121,7 @@ class RecipeFiles:
         ]
         seed = ["--set", f"seed={asked.seed}"] if asked.seed is not None else []
         source = ["--source", *faces] if faces else []
-        python = f"lrfr.degrade_images(images, {name!r}, keys=keys, variant=0)"
+        python = f"lrfr.degrade_images(images, {name!r}, keys=keys, variant={asked.first_variant})"
         return {
             "degrade": shlex.join(["lrfr", "degrade", *faces, "--spec", name, *draws, *limit]),
             "make-pairs": shlex.join(

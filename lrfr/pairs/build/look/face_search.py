@@ -12,7 +12,7 @@ from typing import Literal, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.errors import ImageFault, as_path, check_kind
+from lrfr.core.errors import DataError, ImageFault, as_path, check_kind, did_you_mean
 from lrfr.core.files import digest_of
 from lrfr.pairs.align.aligner import REVISION, AlignRules, align_photo
 from lrfr.pairs.align.detectors.table import open_detector
@@ -51,6 +51,20 @@ class Alignment(TypedDict, total=False):
 def alignment_of(given: Mapping[str, object]) -> Alignment:
     """Return what some values, such as those of a command line, say of alignment."""
     return cast(Alignment, {name: given[name] for name in Alignment.__annotations__ if name in given})
+
+
+def landmark_file(align: object) -> Path:
+    """Return the path of a file of landmarks that ``align`` names.
+
+    Raises:
+        DataError: it leads nowhere.
+
+    """
+    path = as_path(align, "a file of landmarks")
+    if not path.exists():
+        hint = did_you_mean(str(align), [DETECT]) or f"{DETECT} finds faces; lrfr align writes such files"
+        raise DataError("there is no such file of landmarks", file=str(path), hint=hint)
+    return path
 
 
 @dataclass(frozen=True)

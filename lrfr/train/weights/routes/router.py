@@ -132,6 +132,23 @@ def write_routes(
         DataError: no checkpoint there, or damaged.
 
     """
+    members = planned_members(folder, runs, weights)
+    make_folder(folder)
+    shared = any("weight" in entry for entry in members)
+    # a reader that knows no other choice, and no weights, must not take it for the usual one
+    told: dict[str, object] = {"schema": 3 if shared else 1}
+    if choice and choice != Choice():
+        told = {"schema": 3 if shared else 2, "choice": vars(choice)}
+    write_atomic(folder / FILE, seal({**told, "members": members}), folder)
+    return str(read_sealed(folder / FILE)["digest"])
+
+
+def planned_members(
+    folder: Path,
+    runs: Sequence[tuple[int | None, Path]],
+    weights: Mapping[int, Sequence[float]] | None = None,
+) -> list[dict[str, object]]:
+    """Return what :func:`write_routes` writes of the members, with its errors; nothing is written."""
     sides = [side for side, _ in runs]
     if sides.count(None) != 1 or len(set(runs)) != len(runs):
         raise SpecError(
@@ -146,14 +163,7 @@ def write_routes(
             _entry(folder, side, path, share) for path, share in zip(paths, shares, strict=True) if share
         ]
     entries.append(_entry(folder, None, next(path for side, path in runs if side is None), 1.0))
-    make_folder(folder)
-    shared = any("weight" in entry for entry in entries)
-    # a reader that knows no other choice, and no weights, must not take it for the usual one
-    told: dict[str, object] = {"schema": 3 if shared else 1}
-    if choice and choice != Choice():
-        told = {"schema": 3 if shared else 2, "choice": vars(choice)}
-    write_atomic(folder / FILE, seal({**told, "members": entries}), folder)
-    return str(read_sealed(folder / FILE)["digest"])
+    return entries
 
 
 def _shares(side: int, count: int, given: Sequence[float] | None) -> list[float]:
