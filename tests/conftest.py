@@ -1,5 +1,6 @@
 """Shared test set-up: one thread per process, no network, and where the optional real faces lie."""
 
+import gc
 import ipaddress
 import os
 import sys
@@ -43,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT), append=False)
+
+
+def pytest_collection_finish() -> None:
+    """Take the thousands of collected tests out of the garbage collector's rounds: each would walk them all."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

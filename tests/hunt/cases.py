@@ -148,6 +148,7 @@ def _child(form: Format, kind: str, numbers: Sequence[int], folder: Path, told: 
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     code = 1
+    gc.freeze()  # what came with the fork: a round would touch, and so copy, all of it
     try:
         with told.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as out:
             for number in numbers:
