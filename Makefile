@@ -9,7 +9,7 @@ demo: $(STAMP)
 	$(BIN)/lrfr demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
