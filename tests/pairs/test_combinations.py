@@ -1,6 +1,4 @@
-"""Every executor on every kind of source writes the same bytes; every way of reading them gives the same
-batches.
-"""
+"""Kinds of sources for every executor (Ray, test_ray.py); every way of reading gives the same batches."""
 
 import io
 import struct
@@ -11,14 +9,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from lrfr.core.image import encode_jpeg
-from lrfr.degrade.spec.model import parse_spec
-from lrfr.pairs.build.make import make_pairs
-from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.pair_batch import collate
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
 from lrfr.pairs.sources.packed.recordio import MAGIC
-from tests.pairs.toy import build, tree
+from tests.pairs.toy import build
 from tests.pairs.zoo import picture
 
 SPEC = """
@@ -78,29 +73,6 @@ SOURCES = {
     "recordio": recordio_source,
     "synthetic": synthetic_source,
 }
-
-
-@pytest.fixture(scope="module")
-def ray():
-    """One local Ray for this file."""
-    pytest.importorskip("ray")
-    from lrfr.pairs.executors.ray import ray_session
-
-    with ray_session(2):
-        yield
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", SOURCES)
-def test_every_executor_writes_the_bytes_of_a_serial_run(folder, ray, kind):
-    source = SOURCES[kind](folder / kind)
-    trees = {}
-    for executor in ("serial", "process", "ray"):
-        store = folder / executor
-        make_pairs(source, parse_spec(SPEC), store=store, runner=Runner(executor, workers=2))
-        trees[executor] = tree(store)
-    assert len([name for name in trees["serial"] if name.endswith(".mdb")]) == 4
-    assert trees["process"] == trees["serial"] and trees["ray"] == trees["serial"]
 
 
 @pytest.mark.slow

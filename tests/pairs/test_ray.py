@@ -16,8 +16,11 @@ import pytest
 
 from lrfr.core.errors import DataError, EnvironmentFault
 from lrfr.core.files import is_alive
+from lrfr.degrade.spec.model import parse_spec
+from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.executors.dispatch import Runner
+from tests.pairs.test_combinations import SOURCES, SPEC
 from tests.pairs.toy import ToySource, build, tree
 
 pytest.importorskip("ray")
@@ -115,6 +118,17 @@ def session():
 def test_bytes_of_a_serial_run(folder, store, session):
     build(folder / "ray", runner=Runner("ray", workers=2))
     assert tree(folder / "ray") == tree(store)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_executor_writes_the_bytes_of_a_serial_run(folder, session, kind):
+    source, trees = SOURCES[kind](folder / kind), {}
+    for executor in ("serial", "process", "ray"):
+        store = folder / executor
+        make_pairs(source, parse_spec(SPEC), store=store, runner=Runner(executor, workers=2))
+        trees[executor] = tree(store)
+    assert len([name for name in trees["serial"] if name.endswith(".mdb")]) == 4
+    assert trees["process"] == trees["serial"] and trees["ray"] == trees["serial"]
 
 
 def test_killed_worker_is_replaced(tmp_path, session):
