@@ -24,6 +24,7 @@ from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.table import open_source
 
 _LEAST_CHECKED = 20
+DRIFTED = 7  # exit code of a check whose answer is no; too few crops are an error of data, 3
 
 
 @dataclass(frozen=True)
