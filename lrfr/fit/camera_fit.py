@@ -271,7 +271,7 @@ class CameraFit:
                 face_statistics(simulate(spec, self.faces, names, self.gaze), self.gaze)
             )
 
-        return Chooser(real, look, self._tail, self.settings.seed, self.runner.hooks)
+        return Chooser(real, look, self.settings.seed, self.runner.hooks)
 
     def _stop_if_asked(self) -> None:
         if self.runner.hooks.stopping():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.degrade.spec.model import Spec
+from lrfr.fit.infer.camera_laws import alone
 from lrfr.fit.infer.fitted_spec import read_back
 from lrfr.fit.infer.matching import Population
 from lrfr.fit.judge.two_sample import frechet, share_nearer
@@ -51,16 +52,15 @@ class Chooser:
     Args:
         real: validation crops in the ruler's coordinates, [N, d].
         look: gives simulated faces of a spec in the same coordinates, always with the same draws.
-        tail: steps at the end of a spec that stay.
         seed: of resamplings.
         hooks: progress of simplifying.
 
     """
 
     def __init__(
-        self, real: Floats, look: Callable[[Spec], Floats], tail: int, seed: int, hooks: Hooks = SILENT
+        self, real: Floats, look: Callable[[Spec], Floats], seed: int, hooks: Hooks = SILENT
     ) -> None:
-        self.real, self.look, self.tail, self.seed, self.hooks = real, look, tail, seed, hooks
+        self.real, self.look, self.seed, self.hooks = real, look, seed, hooks
 
     def distance(self, spec: Spec) -> float:
         """Return the Frechet distance of a spec to the validation crops."""
@@ -86,7 +86,7 @@ class Chooser:
                 kept = one
         if kept.population is None:
             return kept, distances
-        simpler = Simplifier(self.distance, self.tail, self.hooks).run(kept.spec)
+        simpler = Simplifier(self.distance, self.hooks).run(kept.spec)
         distances["fit, simplified"] = self.distance(simpler)
         if distances["fit, simplified"] <= min(_TOLERANCE * distances[kept.name], distances[first.name]):
             kept = replace(kept, spec=simpler)
@@ -98,13 +98,12 @@ class Simplifier:
 
     Args:
         distance: of a spec to the camera, always measured with the same draws.
-        tail: steps at the end that stay.
         hooks: progress in removals tried.
 
     """
 
-    def __init__(self, distance: Callable[[Spec], float], tail: int, hooks: Hooks = SILENT) -> None:
-        self.distance, self.tail, self.hooks = distance, tail, hooks
+    def __init__(self, distance: Callable[[Spec], float], hooks: Hooks = SILENT) -> None:
+        self.distance, self.hooks = distance, hooks
 
     def run(self, spec: Spec) -> Spec:
         """Return the spec without the steps that it does not need."""
@@ -148,5 +147,5 @@ def _kept(steps: Any, name: str, removed: list[int]) -> Iterator[Mapping[str, An
                 found["weights"] = weights
         if any(kind in found and not found[kind] for kind in ("one_of", "steps")):
             continue
-        alone = "one_of" in found and len(found["one_of"]) == 1 and found.get("p", 1.0) == 1.0
-        yield found["one_of"][0] if alone else found
+        single = "one_of" in found and len(found["one_of"]) == 1
+        yield alone(found, found["one_of"][0]) if single else found

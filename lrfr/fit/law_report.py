@@ -62,7 +62,7 @@ def with_intervals(
 ) -> tuple[FittedLaw, ...]:
     """Return every distribution of a spec with the interval of its mean over resampled crops."""
     steps = spec.steps[: len(spec.steps) - tail]
-    places = {variable.name: k for k, variable in enumerate(variables)}
+    places = _gates_above(variables) | {variable.name: k for k, variable in enumerate(variables)}
     groups = len(again[0].groups)
     found = []
     for name, value in _open(steps):
@@ -71,8 +71,22 @@ def with_intervals(
             k = places[base]
             interval = _interval(variables[k], [one.groups[group][k] for one in again])
             letter = "abcdef"[group] if groups > 1 else ""
-            found.append(FittedLaw(letter, base, flow(value), interval, told.get(base, 0.0)))
+            found.append(FittedLaw(letter, base, flow(value), interval, told.get(variables[k].name, 0.0)))
     return tuple(found)
+
+
+def _gates_above(variables: Sequence[Variable]) -> dict[str, int]:
+    """Return the number of the gate of each member of a choice under the name that it has where that member
+    was left alone.
+    """
+    gates = {variable.place[:-1]: k for k, variable in enumerate(variables) if variable.kind == "gate"}
+    found = {}
+    for variable in variables:
+        if variable.kind == "value" and variable.place[:-2][-1:] == ("one_of",):
+            above = gates.get(variable.place[:-3])
+            if above is not None:
+                found[f"{variable.step}?"] = above
+    return found
 
 
 def _base(name: str, places: Mapping[str, int], groups: int) -> tuple[str, int]:

@@ -35,7 +35,7 @@ class Shifted:
         """Return the number of the candidate that is kept, and all distances."""
         whole = Population(np.ones(1), (), np.zeros(120, np.int64))
         candidates = [Candidate(str(k), spec(10 + k), whole if k else None) for k in range(len(self.shifts))]
-        found, distances = Chooser(self.real, self, 0, 0).run(candidates)
+        found, distances = Chooser(self.real, self, 0).run(candidates)
         return int(found.name), [distances[one.name] for one in candidates]
 
 
@@ -55,5 +55,5 @@ def test_no_removed_step_spends_what_another_has_gained():
         ids = {step.id for step in one.steps}
         return 4.0 + 2.0 * ("read" in ids) + 1.0 * ("gamma" not in ids)
 
-    found = {step.id for step in Simplifier(distance, 0).run(spec(20)).steps}
+    found = {step.id for step in Simplifier(distance).run(spec(20)).steps}
     assert found == {"gamma", "size"}

@@ -102,6 +102,46 @@ def noisy(count, photons, read, seed, told):
     )
 
 
+FILTERS = load_spec("""
+version: 1
+pipeline:
+  - {op: gaussian_blur, id: soft, p: 0.9, sigma: {uniform: [0, 4]}}
+  - {op: down, id: size, size: 20, filter: {choice: [box, bicubic]}, antialias: true}
+""")
+
+
+@pytest.mark.parametrize("shares", [(1.0, 0.0), (0.5, 0.5)])
+def test_one_word_is_kept_of_a_law_of_words_where_the_crops_agree_and_a_step_happens_always(shares):
+    """A filter is weakly told by one statistic, and stands for blur in the other."""
+    variables = variables_of(FILTERS)
+    names = [v.name for v in variables]
+
+    def faces(count, seed, box, blurred):
+        random = np.random.default_rng(seed)
+        soft, boxed = random.random(count) < blurred, random.random(count) < box
+        sigma = np.where(soft, random.uniform(0, 4, count), 0)
+        z = sigma + 0.8 * boxed + 0.3 * random.standard_normal(count)
+        own = 1.0 * boxed + 0.8 * random.standard_normal(count)
+        rows = {
+            "soft?": soft,
+            "soft.sigma": [
+                variables[names.index("soft.sigma")].class_of(float(s)) if s else 0 for s in sigma
+            ],
+            "size.filter": np.where(boxed, 1, 2),
+        }
+        classes = np.stack([np.asarray(rows[name], np.int16) for name in names], axis=1)
+        stats = np.stack([z, z * z, own, own * own], axis=1).astype(np.float32)
+        return Bank(stats, classes, np.zeros((count, len(names)), np.float32), np.zeros(count))
+
+    bank, crops = faces(3000, 0, 0.5, 0.9), faces(500, 1, shares[0], 1.0)
+    matcher = Matcher([bank], [prior_histograms(bank, variables)], variables, Plain(), 0)
+    evidence = Evidence(crops.stats, np.zeros(500, np.int64), np.zeros((500, 0)), exact_sizes=False)
+    found = closed(matcher, evidence, matcher.fit(evidence)).groups[0]
+    filters, gate = found[names.index("size.filter")], found[names.index("soft?")]
+    assert filters == pytest.approx(shares, abs=0.1 if shares[1] else 1e-6)
+    assert gate[1] == pytest.approx(1.0, abs=1e-6)
+
+
 @pytest.mark.parametrize("photons, read, told", [((64, 256), 0.0, 0), ((300, 1024), 0.5, 2)])
 def test_a_step_that_another_stands_for_is_left_out_by_a_joint_fit(photons, read, told):
     bank, crops = noisy(3000, (16, 1024), 0.5, 0, told), noisy(400, photons, read, 1, told)

@@ -136,14 +136,20 @@ def _one_closed(step: Mapping[str, Any]) -> Mapping[str, Any] | None:
             if w >= _NEVER
         ]
         alive = [(w, child) for w, child in pairs if child is not None]
-        if len(alive) == 1 and "p" not in kept:
-            return alive[0][1]
         if not alive:
             return None
+        if len(alive) == 1:
+            return alone(kept, alive[0][1])
         total = sum(w for w, _ in alive)
         kept["one_of"] = [child for _, child in alive]
         kept["weights"] = [share(w / total) for w, _ in alive]
     return kept
+
+
+def alone(container: Mapping[str, Any], child: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the only child of a container as a step that happens as often as in it."""
+    p = share(float(container.get("p", 1.0)) * float(child.get("p", 1.0)))
+    return {**{key: value for key, value in child.items() if key != "p"}, **({"p": p} if p < 1 else {})}
 
 
 def _suffixed(step: Mapping[str, Any], letter: str) -> Mapping[str, Any]:

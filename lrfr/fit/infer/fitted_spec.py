@@ -86,7 +86,10 @@ def literal_of(variable: Variable, histogram: NDArray[np.float64]) -> object:
         return share(float(histogram[1]))
     if variable.kind == "choice":
         return [share(float(w)) for w in histogram]
-    return variable.literal(histogram)
+    law = variable.literal(histogram)
+    options = law["choice"]
+    assert isinstance(options, list)
+    return options[0] if len(options) == 1 else law
 
 
 def share(value: float) -> float:
