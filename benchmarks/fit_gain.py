@@ -59,9 +59,7 @@ def compared(folder: Path, camera: str, people: tuple[NDArray[np.int64], NDArray
     seeds = sorted(set.intersection(*(set(files) for files in arms.values())))
     results = {arm: [cross(files[seed]) for seed in seeds] for arm, files in arms.items()}
     right = {arm: np.stack([correct_of(one) for one in found]) for arm, found in results.items()}
-    areas = {
-        arm: np.array([one.metrics["auc"].value for one in found]) for arm, found in results.items()
-    }
+    areas = {arm: np.array([one.metrics["AUC"].value for one in found]) for arm, found in results.items()}
     each = {arm: right["fitted"].mean(axis=1) - right[arm].mean(axis=1) for arm in ARMS}
     pooled = float(np.mean([np.var(d, ddof=1) for d in each.values()])) if len(seeds) > 1 else float("nan")
     rows = [_row("fitted", right, areas, seeds)]

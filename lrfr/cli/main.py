@@ -78,7 +78,7 @@ def cli() -> None:
 
 def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a kind of error
     """Run one command line and return its exit code (0 ok, 1 bug, 2 usage, 3 data, 4 locked, 5 environment, 6
-    numeric, 130/143).
+    numeric, 7 drift, 130/143).
     """
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments

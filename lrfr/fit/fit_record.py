@@ -158,8 +158,10 @@ def write_record(camera: FittedCamera, out: Path) -> list[Path]:
     np.savez(buffer, stats=camera.stats)
     write_whole(target, buffer.getvalue())
     own = {"stats_revision": REVISION, "stats_sha256": sha256_hex(buffer.getvalue())}
+    # the spec is written after its record: a kill between both leaves the one before, which is a fit's, too
+    known = {"spec_digest": camera.spec.digest, "replaces": _digest_of(out)}
     # the seal has a "digest" of its own
-    write_whole(record, seal({**camera.as_json(), **own, "spec_digest": camera.spec.digest}))
+    write_whole(record, seal({**camera.as_json(), **own, **known}))
     return [record, target]
 
 
@@ -168,13 +170,19 @@ def is_as_fitted(out: Path) -> bool:
     not say, says yes.
     """
     try:
-        known = read_sealed(beside(out, "record.json")).get("spec_digest")
+        record = read_sealed(beside(out, "record.json"))
     except LrfrError:
         return True
+    known = record.get("spec_digest")
+    return known is None or _digest_of(out) in {known, record.get("replaces", known)} - {None}
+
+
+def _digest_of(spec: Path) -> str | None:
+    """Return the digest of a spec; None where there is none that can be read."""
     try:
-        return known in {None, load_spec(out).digest}
+        return load_spec(spec).digest if spec.exists() else None
     except LrfrError:
-        return False
+        return None
 
 
 def read_reference(out: Path) -> tuple[Structure, NDArray[np.float32]]:

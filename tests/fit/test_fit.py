@@ -3,9 +3,11 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import lrfr
 from lrfr.core.errors import DataError, SpecError
@@ -13,9 +15,9 @@ from lrfr.core.files import seal, sha256_hex
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.experiment.steps.fitting import fit_here
 from lrfr.fit.camera_fit import CameraFit, FitSettings
-from lrfr.fit.fit_record import read_reference
+from lrfr.fit.fit_record import read_reference, write_record
 from lrfr.fit.look.clean_faces import read_faces
-from lrfr.fit.look.crop_files import read_crops, warnings_of
+from lrfr.fit.look.crop_files import _Crop, read_crops, warnings_of
 from lrfr.pairs.executors.dispatch import Runner
 from tests.fit.cameras import person, seen, write, write_people
 
@@ -46,7 +48,7 @@ def fitted(place):
     with pytest.raises(Stopped):
         hooks = Hooks(on_progress=watch, should_stop=lambda: stop["now"])
         lrfr.fit_camera(place / "crops", place / "faces", place / "camera.yaml", hooks=hooks)
-    kept = sorted((place / "camera.fit/bank").glob("bank-*.npz"))
+    kept = sorted((place / "camera.fit/bank").glob("bank-*.faces"))
     stamps = [path.stat().st_mtime_ns for path in kept]
     notes = []
     camera = lrfr.fit_camera(
@@ -109,7 +111,13 @@ def test_a_check_tells_a_changed_camera_by_its_exit_code(fitted, place, lrfr):
     code, said, _ = lrfr("fit", place / "same", "--check", place / "camera.yaml", "--json")
     assert code == 0 and json.loads(said)["result"]["drifted"] is False
     code, said, _ = lrfr("fit", place / "lower", "--check", place / "camera.yaml")
-    assert code == 3 and "drift (p = " in said and "compression" in said
+    assert code == 7 and "drift (p = " in said and "compression" in said
+    # too few crops to tell is another code, and what only a fit asks for is no part of a check
+    code, _, said = lrfr("fit", write(place / "few", seen(5)), "--check", place / "camera.yaml")
+    assert code == 3 and "5 usable crops" in said
+    words = ("--check", place / "camera.yaml", "--source", place / "faces", "--prior", "sensor")
+    code, _, said = lrfr("fit", place / "same", *words)
+    assert code == 2 and "it takes no --source, --prior" in said
 
 
 def test_a_check_beside_the_spec_is_no_overwriting(fitted, place, lrfr, monkeypatch):
@@ -144,8 +152,19 @@ def test_mixed_sizes_gray_and_few_crops_are_said(tmp_path):
     crops = read_crops(write(tmp_path / "mixed", small))
     assert crops.side_px == 0 and any("taken for the native sizes" in note for note in crops.notes)
     gray = [np.repeat(crop[..., :1], 3, axis=2) for crop in seen(32)]
-    notes = read_crops(write(tmp_path / "gray", gray)).notes
+    place = write(tmp_path / "gray", gray)
+    notes = read_crops(place).notes
     assert "the crops are gray" in notes and any("32 crops are few" in note for note in notes)
+    for path in sorted(place.iterdir()):
+        Image.open(path).save(path.with_suffix(".webp"), quality=60)
+        path.unlink()
+    assert any("as WebP or AVIF" in note for note in read_crops(place).notes)
+
+
+def test_large_crops_are_not_kept_at_their_size():
+    crop = _Crop.of("a", np.zeros((900, 700, 3), np.uint8))
+    assert crop.square.shape == (112, 112, 3) and crop.side_px == 700
+    assert _Crop.of("b", np.zeros((40, 90, 3), np.uint8)).square.shape == (40, 40, 3)
 
 
 def test_pictures_that_cannot_be_read_are_counted(tmp_path):
@@ -184,6 +203,14 @@ def test_too_few_clean_faces_are_said(tmp_path):
     write_people(tmp_path / "faces", 5)
     with pytest.raises(DataError, match="5 usable faces"):
         read_faces(str(tmp_path / "faces"), tmp_path)
+
+
+def test_a_damaged_file_of_clean_faces_is_written_again(fitted, place):
+    (file,), told = (place / "camera.fit/bank").glob("faces-*.npy"), []
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    read_faces(str(place / "faces"), file.parent, hooks=Hooks(on_note=told.append))
+    assert file.read_bytes() == data and told == [f"{file}: damaged, written again"]
 
 
 def test_people_too_few_to_measure_a_classifier_on_are_said(tmp_path):
@@ -235,6 +262,11 @@ def test_what_a_person_has_written_is_not_written_over(fitted, place, tmp_path, 
     code, _, said = lrfr(*words, "--out", own)
     assert code == 2 and "changed by hand" in said
     own.write_text(text)
+    record = (place / "camera.fit/record.json").read_bytes()
+    # killed after its record was written and before its spec: the spec of the fit before lies there
+    write_record(replace(fitted[0], spec=replace(fitted[0].spec, seed=8)), own)
+    assert lrfr(*words, "--out", own)[0] == 0
+    (place / "camera.fit/record.json").write_bytes(record)
     other = tmp_path / "camera.yaml"
     (tmp_path / "camera.md").write_text("my notes")
     code, _, said = lrfr(*words, "--out", other)

@@ -5,21 +5,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lrfr.core.progress import Hooks
 from lrfr.degrade.pipeline import Pipeline
 from lrfr.degrade.spec.model import load_spec
-from lrfr.fit.infer.bank import Bank
-from lrfr.fit.infer.camera_laws import Words, camera_spec
+from lrfr.fit.infer.bank import Bank, BankMaker
+from lrfr.fit.infer.camera_laws import Words, _one_closed, camera_spec
 from lrfr.fit.infer.clusters import clusters
 from lrfr.fit.infer.evidence import Evidence, size_law
-from lrfr.fit.infer.fitted_spec import histogram_literals, read_back, with_literals
+from lrfr.fit.infer.fitted_spec import histogram_literals, literal_of, read_back, with_literals
 from lrfr.fit.infer.matching import Matcher, Population
 from lrfr.fit.infer.prior_space import classes_of, variables_of
 from lrfr.fit.infer.simple_laws import simplest
 from lrfr.fit.infer.summaries import prior_histograms
+from lrfr.fit.look.clean_faces import Faces
 from lrfr.fit.look.container_marks import Container
 from lrfr.fit.look.enlargement import WayUp
+from lrfr.fit.look.face_statistics import Gaze
 from lrfr.fit.prior_shape import shaped_prior
 from lrfr.fit.structure_scan import Structure
+from lrfr.pairs.executors.dispatch import Runner
+from tests.fit.cameras import person
 
 PRIOR = load_spec("""
 version: 1
@@ -48,6 +53,20 @@ def test_every_gate_choice_and_law_of_a_prior_is_a_variable():
         "codec.quality",
         "codec.times",
     }
+
+
+def test_damaged_simulations_are_told_and_made_again(tmp_path):
+    stack, told = np.stack([person(k) for k in range(3)]), []
+    np.save(tmp_path / "faces.npy", stack)
+    faces = Faces(tmp_path / "faces.npy", "digest", 3)
+    maker = BankMaker(tmp_path, faces, Gaze(112), PRIOR, Runner("serial", hooks=Hooks(on_note=told.append)))
+    before = maker.make(PRIOR, 3, (0, 1, 2), "bank")
+    (file,) = tmp_path.glob("bank-*.faces")
+    data = file.read_bytes()
+    file.write_bytes(data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
+    again = maker.make(PRIOR, 3, (0, 1, 2), "bank")
+    assert file.read_bytes() == data and np.array_equal(again.stats, before.stats)
+    assert told == ["bank: 1 damaged files of simulated faces, made again"]
 
 
 def test_a_spec_made_of_histograms_draws_by_them():
@@ -132,12 +151,13 @@ def test_groups_become_one_of_with_shares_and_steps_that_never_fire_are_left_out
     far, near = spec.steps[0].children
     assert spec.steps[0].weights == (0.7, 0.3)
     assert [step.label for step in far.children] == ["poisson_noise", "down", "jpeg"]
-    assert [step.label for step in near.children] == [
-        "gaussian_blur",
-        "grain",
-        "down",
-        "jpeg",
-    ] or near.children[0].p == 1
+    assert [step.label for step in near.children] == ["gaussian_blur", "one_of", "down", "jpeg"]
+    assert near.children[0].p == 1
+    # a choice of one is written as the step itself, as often as the choice was made
+    data = {"id": "blur", "p": 0.6, "weights": [0.99, 0.01]}
+    step, rare = {"op": "gaussian_blur", "id": "soft"}, {"op": "motion_blur", "id": "motion"}
+    assert _one_closed({**data, "one_of": [{**step, "p": 0.5}, rare]}) == {**step, "p": 0.3}
+    assert _one_closed({**data, "p": 0.99, "one_of": [step, rare]}) == step
     assert read_back(spec.as_json()).digest == spec.digest
     assert len({v.name for v in variables}) == len(variables)
 
@@ -174,7 +194,7 @@ def test_a_group_whose_sizes_were_not_found_takes_what_the_population_has():
     evidence = Evidence(np.zeros((5, 2), np.float32), np.zeros(5, np.int64), np.zeros((5, 0)), True)
     matcher = SimpleNamespace(variables=[size], target=lambda stats: None)
     literal = Words(matcher, evidence, group).literals(simple=False)[size.name]
-    assert literal == size.literal(masses)
+    assert literal == literal_of(size, masses)
 
 
 @pytest.mark.parametrize("told_by", ["files", "spectrum"])

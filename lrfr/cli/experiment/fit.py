@@ -6,13 +6,20 @@ import click
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
+from lrfr.core.errors import SpecError
+
+# what only a fit asks for, and how it is spelled
+_FOR_FITS = {
+    **{"source": "source", "target": "out", "prior": "prior", "teacher": "teacher"},
+    **{"budget_minutes": "budget", "cache": "cache", "ray_address": "ray-address"},
+}
 
 
 @command("fit", short_help="Find the spec of a camera from its crops.")
 @click.argument("crops")
 @opt.option("--source", help="Clean aligned faces of other people, as of make-pairs.")
 @opt.path("--out", "target", kind=opt.FILE, help="Spec; page and record beside.  [default: camera.yaml]")
-@opt.path("--check", kind=opt.EXISTING_FILE, help="Fitted spec: do CROPS still look like it? 3 where not.")
+@opt.path("--check", kind=opt.EXISTING_FILE, help="Fitted spec: do CROPS still look like it? 7 where not.")
 @opt.option("--prior", help="Spec of what is known of the camera: what it draws is fitted in its range.")
 @opt.option("--teacher", help="Run, checkpoint or ONNX file: distances of its embeddings too.")
 @opt.option("--budget", "budget_minutes", type=opt.Real(0.2), metavar="MINUTES", help="Of one core.")
@@ -36,11 +43,15 @@ def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
 
     wishes = opt.picked(room.FitWishes, given | {"pictures": not given["no_pictures"]})
     if given["check"] is not None:
+        ignored = [name for name in _FOR_FITS if given[name] is not None]
+        if ignored:
+            named = ", ".join(f"--{_FOR_FITS[name]}" for name in ignored)
+            raise SpecError(f"--check fits nothing: it takes no {named}")
         drift = room.check_camera(given["check"], crops, seed=wishes.seed, limit=wishes.limit)
         out.notes(drift.notes)
         out.table(*drift.table())
         out.say(drift.words)
-        out.code = 3 if drift.drifted else 0
+        out.code = room.DRIFTED if drift.drifted else 0
         return drift.as_json()
     target = room.check_asked(given["source"], given["target"], wishes)
     if given["dry_run"]:

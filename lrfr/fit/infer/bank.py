@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.core.files import data_of, digest_of, make_folder, write_whole
+from lrfr.core.files import data_of, digest_of, make_folder, sha256_hex, write_whole
 from lrfr.core.image import ImageU8
 from lrfr.degrade.inspect.contact_sheet import enlarge
 from lrfr.degrade.pipeline import Pipeline
@@ -27,6 +27,7 @@ from lrfr.pairs.executors.dispatch import Runner
 
 CHUNK = 500
 _MOST_BYTES = 1 << 28
+_SUM = 64  # hexadecimal digits of sha256
 COST_S = 0.004  # of one face, simulated and looked at
 
 
@@ -87,7 +88,7 @@ class SimulateTask:
         found = _simulated(self, spec, variables)
         buffer = io.BytesIO()
         np.savez(buffer, **vars(found))
-        write_whole(self.out, buffer.getvalue())
+        write_whole(self.out, sha256_hex(buffer.getvalue()).encode() + buffer.getvalue())
         return TaskReport(len(found))
 
 
@@ -100,9 +101,12 @@ def _simulated(task: SimulateTask, spec: Spec, variables: Sequence[Variable]) ->
 
 
 def read_chunk(path: Path, count: int) -> Bank | None:
-    """Return what a task wrote, None where it is not there or damaged."""
+    """Return what a task wrote, None where it is not there or damaged: its checksum stands before it."""
     try:
-        with np.load(io.BytesIO(data_of(path, most=_MOST_BYTES)), allow_pickle=False) as found:
+        data = data_of(path, most=_MOST_BYTES)
+        if sha256_hex(data[_SUM:]).encode() != data[:_SUM]:
+            return None
+        with np.load(io.BytesIO(data[_SUM:]), allow_pickle=False) as found:
             bank = Bank(**{name: found[name] for name in ("stats", "classes", "values", "rows")})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
@@ -136,6 +140,8 @@ class BankMaker:
         tasks = self._tasks(spec, count, rows, label)
         before = [read_chunk(task.out, len(task.rows)) for task in tasks]
         ahead = [task for task, found in zip(tasks, before, strict=True) if found is None]
+        if damaged := sum(task.out.exists() for task in ahead):
+            self.runner.hooks.note(f"{label}: {damaged} damaged files of simulated faces, made again")
         done = count - sum(len(task.rows) for task in ahead)
         seconds = sum(len(task.rows) for task in ahead) * COST_S
         self.runner.run(ahead, seconds, label, done, count)
@@ -158,7 +164,7 @@ class BankMaker:
                 tuple(turns[start : start + CHUNK].tolist()),
                 f"{label}/{self.seed}/{start}",
                 self.gaze,
-                self.folder / f"bank-{name}-{start:06d}.npz",
+                self.folder / f"bank-{name}-{start:06d}.faces",
             )
             for start in range(0, count, CHUNK)
         ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrfr.core.errors import REASONS, DataError, ImageFault
 from lrfr.core.files import digest_of, make_folder, write_whole
@@ -99,13 +100,24 @@ def read_faces(
     stack = np.stack(pixels)
     digest = hashlib.sha256(stack.tobytes()).hexdigest()
     file = folder / f"faces-{digest[:16]}.npy"
-    if not file.exists():
+    if not _holds(file, stack):
+        if file.exists():
+            hooks.note(f"{file}: damaged, written again")
         buffer = io.BytesIO()
         np.save(buffer, stack)
         make_folder(folder)
         write_whole(file, buffer.getvalue())
     notes = tuple(f"{n} clean faces refused: {REASONS[code]}" for code, n in refused.items())
     return CleanFaces(Faces(file, digest, len(stack)), tuple(labels), _split(labels, (0.7, 0.15)), notes)
+
+
+def _holds(file: Path, stack: NDArray[np.uint8]) -> bool:
+    """Return whether a file of clean faces, known by its name, is there and whole."""
+    try:
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    return found.shape == stack.shape and found.dtype == stack.dtype and bool((found == stack).all())
 
 
 def _split(labels: Sequence[str], shares: tuple[float, float]) -> dict[str, tuple[int, ...]]:

@@ -48,6 +48,23 @@ class Crops:
         return len(self.pictures)
 
 
+@dataclass(frozen=True)
+class _Crop:
+    """A crop as it is kept while all are read: its central square, never larger than :data:`MOST_PX`, and the
+    side that it had. Larger ones are brought to the side of clean faces whatever the others are.
+    """
+
+    name: str
+    square: ImageU8
+    side_px: int
+
+    @classmethod
+    def of(cls, name: str, pixels: ImageU8) -> _Crop:
+        """Return the crop of a picture."""
+        side = min(pixels.shape[:2])
+        return cls(name, square_fit(pixels, side if side <= MOST_PX else _CLEAN_PX), side)
+
+
 def read_crops(place: str | Path, *, limit: int | None = None, least: int = LEAST_CROPS) -> Crops:
     """Read a folder (or any other source) of crops.
 
@@ -62,7 +79,7 @@ def read_crops(place: str | Path, *, limit: int | None = None, least: int = LEAS
 
     """
     source, seen = open_source(str(place)), Counter[str]()
-    kept: dict[str, tuple[str, ImageU8]] = {}
+    kept: dict[str, _Crop] = {}
     containers: Counter[Container] = Counter()
     for face in in_key_order(source.listing().faces):
         if limit is not None and len(kept) >= limit:
@@ -79,7 +96,7 @@ def read_crops(place: str | Path, *, limit: int | None = None, least: int = LEAS
         if digest in kept:
             seen["the same pixels as another"] += 1
             continue
-        kept[digest] = (face.key, pixels)
+        kept[digest] = _Crop.of(face.key, pixels)
         containers[mark] += 1
     seen["used"] = len(kept)
     return _checked(str(place), list(kept.values()), containers, dict(seen), least)
@@ -87,7 +104,7 @@ def read_crops(place: str | Path, *, limit: int | None = None, least: int = LEAS
 
 def _checked(
     place: str,
-    found: list[tuple[str, ImageU8]],
+    found: list[_Crop],
     containers: Counter[Container],
     seen: dict[str, int],
     least: int,
@@ -98,7 +115,7 @@ def _checked(
         counts = ", ".join(f"{what}: {count}" for what, count in seen.items())
         hint = f"{least} different crops are needed, {FEW_CROPS} or more are better"
         raise DataError(f"{len(found)} usable crops ({counts})", file=place, hint=hint)
-    sides = [min(picture.shape[:2]) for _, picture in found]
+    sides = [crop.side_px for crop in found]
     if (middle := int(np.median(sides))) < LEAST_PX:
         hint = f"nothing but the size can be told below 8 px: write {{op: down, size: {middle}}} by hand"
         raise DataError(f"the crops are {middle} px wide", file=place, hint=hint)
@@ -109,11 +126,13 @@ def _checked(
             f"{len(containers)} kinds of files; {count} of {len(found)} are {_told(container)}, "
             f"which is taken for all"
         )
+    if container.kind == "other":
+        notes.append("the files are compressed as WebP or AVIF are: no step repeats that")
     side = sides[0] if len(set(sides)) == 1 else 0
     if side > MOST_PX:
         notes.append(f"crops of {side} px are brought to 112 px first")
         side = 112
-    pictures = tuple(square_fit(p, side or min(*p.shape[:2], _CLEAN_PX)) for _, p in found)
+    pictures = tuple(square_fit(crop.square, side or min(crop.side_px, _CLEAN_PX)) for crop in found)
     if not side:
         larger = f", those above {_CLEAN_PX} px shrunk to it" if max(sides) > _CLEAN_PX else ""
         notes.append(f"sides from {min(sides)} to {max(sides)} px: taken for the native sizes{larger}")
@@ -122,7 +141,7 @@ def _checked(
     gray = np.mean([float(np.abs(p.astype(np.int16) - p[..., :1]).mean() < 1.0) for p in pictures])
     if gray > 0.95:
         notes.append("the crops are gray")
-    return Crops(tuple(name for name, _ in found), pictures, container, side, tuple(notes), seen)
+    return Crops(tuple(crop.name for crop in found), pictures, container, side, tuple(notes), seen)
 
 
 def _told(container: Container) -> str:
