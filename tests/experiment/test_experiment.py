@@ -4,6 +4,7 @@ the declaration.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +54,11 @@ if "--out" in words:
     out = pathlib.Path(words[words.index("--out") + 1])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(" ".join(words))
+made = {"train": ("--name", "runs/{}/run.json"), "make-pairs": ("--view", "store/views/{}.json")}.get(words[0])
+if made:
+    out = pathlib.Path(made[1].format(words[words.index(made[0]) + 1]))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.touch()
 print(json.dumps({"ok": True, "code": 0, "error": None, "result": {}}))
 """
 
@@ -101,6 +107,22 @@ def test_plan_is_command_lines_in_a_working_order(steps):
     for step in steps:
         assert set(step.needs) | set(step.after) <= seen
         seen.add(step.id)
+
+
+@pytest.mark.parametrize(
+    ("lost", "step"),
+    [
+        ("store/views/lr.json", "pairs-lr"),
+        ("runs/student-s1", "train-student-s1"),
+        ("results/dev-student-s0.json", "eval-dev-student-s0"),
+    ],
+)
+def test_what_was_taken_away_is_made_again(tmp_path, steps, lost, step):
+    runner(tmp_path).run(steps, ignore)
+    place = tmp_path / "small" / lost
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    again = runner(tmp_path).run(steps, ignore)
+    assert {name for name, state in again.items() if state == "done"} == {step, "report"} and place.exists()
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

@@ -7,6 +7,7 @@ step that fails takes nothing with it but the steps that need it.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass
 
@@ -29,6 +30,16 @@ class Step:
         """Return the identity of this step: its command line and those of everything before it."""
         text = json.dumps([self.argv, [digests[name] for name in self.needs]])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def product(self) -> str:
+        """What its command leaves, as a path in the experiment's folder; somebody may have taken it away."""
+        said = dict(itertools.pairwise(self.argv))
+        if self.argv[0] == "train":
+            return f"runs/{said['--name']}"
+        if self.argv[0] == "make-pairs":
+            return f"{said.get('--store', 'store')}/views/{said['--view']}.json"
+        return said.get("--out", ".")
 
 
 def steps_of(experiment: Declaration) -> list[Step]:

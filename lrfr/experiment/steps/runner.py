@@ -89,9 +89,10 @@ class StepRunner:
             return None
 
     def done(self, step: Step, digest: str) -> bool:
-        """Say whether this very step, after these very steps, has succeeded before."""
+        """Say whether this very step, after these very steps, has succeeded before and its product is there."""
         record = self.record(step)
-        return record is not None and record.code == 0 and record.digest == digest
+        known = record is not None and record.code == 0 and record.digest == digest
+        return known and (self.folder / step.product).exists()
 
     def run(self, steps: list[Step], on_step: OnStep, hooks: Hooks = SILENT) -> dict[str, str]:
         """Run all steps and return the state of each: ``kept``, ``done``, ``failed``, ``stopped`` (asked to
