@@ -4,13 +4,15 @@
 
 A difference is the mean over seeds of accuracies on the same pairs. Its variance is that over people
 (bootstrap over identities of the mean over seeds) plus that over seeds (pooled over the arms of a camera,
-divided by the number of seeds).
+divided by the number of seeds). Of one seed the interval is that of people alone, which is too narrow, and
+nothing is told. Results with other names (of routers, say): --files "by-{camera}-{arm}-{seed}-routed.json".
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from lrfr.eval.scoring.intervals import Resampling
 
 ARMS = ("scan", "surveillance", "realesrgan", "maug", "clean")
 LEVEL = 0.05
+FILES = "by-{camera}-{arm}-s{seed}.json"
 Floats = NDArray[np.float64]
 
 
@@ -37,11 +40,14 @@ def correct_of(result: Result) -> Floats:
     return np.asarray(unpack((result.per_pair or {})["correct_u8"], "u1"), np.float64)
 
 
-def files_of(folder: Path, camera: str, arm: str) -> dict[int, Path]:
+def files_of(folder: Path, camera: str, arm: str, names: str) -> dict[int, Path]:
     """Return the result file of each seed of an arm."""
     name = f"{arm}-{camera}" if arm in {"fitted", "scan"} else arm
-    found = sorted(folder.glob(f"by-{camera}-{name}-s*.json"))
-    return {int(path.stem.rsplit("-s", 1)[1]): path for path in found}
+    pattern = re.compile(
+        re.escape(names.format(camera=camera, arm=name, seed="SEED")).replace("SEED", r"(\d+)")
+    )
+    found = {path: pattern.fullmatch(path.name) for path in sorted(folder.iterdir())}
+    return {int(match[1]): path for path, match in found.items() if match}
 
 
 def people_of(pairs: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -53,15 +59,19 @@ def people_of(pairs: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return sides[:, 0], sides[:, 1]
 
 
-def compared(folder: Path, camera: str, people: tuple[NDArray[np.int64], NDArray[np.int64]]) -> list[dict]:
-    """Return a row for each rival of the fit on one camera."""
-    arms = {arm: files_of(folder, camera, arm) for arm in ("fitted", *ARMS)}
+def compared(
+    folder: Path, camera: str, people: tuple[NDArray[np.int64], NDArray[np.int64]], names: str = FILES
+) -> list[dict]:
+    """Return a row for each rival of the fit on one camera, of the seeds that all arms have."""
+    arms = {arm: files_of(folder, camera, arm, names) for arm in ("fitted", *ARMS)}
     seeds = sorted(set.intersection(*(set(files) for files in arms.values())))
+    if not seeds:
+        raise SystemExit(f"{folder}: no seed of which every arm was measured on camera {camera}")
     results = {arm: [cross(files[seed]) for seed in seeds] for arm, files in arms.items()}
     right = {arm: np.stack([correct_of(one) for one in found]) for arm, found in results.items()}
     areas = {arm: np.array([one.metrics["AUC"].value for one in found]) for arm, found in results.items()}
     each = {arm: right["fitted"].mean(axis=1) - right[arm].mean(axis=1) for arm in ARMS}
-    pooled = float(np.mean([np.var(d, ddof=1) for d in each.values()])) if len(seeds) > 1 else float("nan")
+    pooled = float(np.mean([np.var(d, ddof=1) for d in each.values()])) if len(seeds) > 1 else 0.0
     rows = [_row("fitted", right, areas, seeds)]
     for arm in ARMS:
         change = (right["fitted"] - right[arm]).mean(axis=0)
@@ -98,7 +108,7 @@ def _over_people(change: Floats, people: tuple[NDArray[np.int64], NDArray[np.int
 
 def with_holm(rows: Sequence[dict]) -> list[dict]:
     """Add whether each difference stands under Holm's procedure over all of them."""
-    tested = sorted((row for row in rows if "p" in row), key=lambda row: row["p"])
+    tested = sorted((row for row in rows if len(row["seeds"]) > 1 and "p" in row), key=lambda row: row["p"])
     told = True
     for k, row in enumerate(tested):
         told = told and row["p"] <= LEVEL / (len(tested) - k)
@@ -111,9 +121,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=Path, required=True)
+    parser.add_argument(
+        "--files", default=FILES, help="names of the results, with {camera}, {arm} and {seed}"
+    )
     given = parser.parse_args()
     people = people_of(given.pairs)
-    rows = with_holm([row for camera in "ab" for row in compared(given.folder, camera, people)])
+    rows = with_holm([row for camera in "ab" for row in compared(given.folder, camera, people, given.files)])
     print(json.dumps(rows, indent=1))
     print("| camera | arm | accuracy, % (seeds) | AUC, % | fit less arm, points | p | told |")
     print("|---|---|---|---|---|---|---|")
@@ -122,7 +135,7 @@ def main() -> None:
         cells = [row["camera"], row["arm"], own, f"{100 * row['auc']:.1f}"]
         if "p" in row:
             low, high = (100 * end for end in row["interval"])
-            told = "yes" if row["told"] else "no"
+            told = "yes" if row.get("told") else "no"
             cells += [f"{100 * row['fit_less']:+.1f} [{low:+.1f}, {high:+.1f}]", f"{row['p']:.4f}", told]
         else:
             cells += ["-", "-", "-"]
