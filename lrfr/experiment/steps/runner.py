@@ -89,7 +89,7 @@ class StepRunner:
             return None
 
     def done(self, step: Step, digest: str) -> bool:
-        """Say whether this very step, after these very steps, has succeeded before and its product is there."""
+        """Say whether this very step, after these very steps, has succeeded and its product is there."""
         record = self.record(step)
         known = record is not None and record.code == 0 and record.digest == digest
         return known and (self.folder / step.product).exists()
