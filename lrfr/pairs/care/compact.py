@@ -147,7 +147,8 @@ def _base(copy: _Copy, rows: ViewRows, reader: ShardSet) -> tuple[BaseManifest, 
     places = [ShardPlace(folder, name, base_id, a, b, first.block_rows) for name, a, b in spans]
     copied = copy.shards(reader, places)
     made = _manifest(first, table, base_id, content)
-    made = replace(made, files=files, shards=listed(places))
+    # copied records are sealed as this base's own, whatever those of the parts were
+    made = replace(made, files=files, shards=listed(places), origins=())
     write_atomic(folder / "manifest.json", made.seal(), copy.store.tmp)
     return copy.store.base_manifest(base_id), copied
 
@@ -175,8 +176,7 @@ def _variant(copy: _Copy, base: BaseManifest, reader: ShardSet) -> tuple[Variant
     places = [ShardPlace(folder, name, key, a, b, first.block_rows) for name, a, b in spans]
     copied = copy.shards(reader, places)
     same = sum(Sidecar.read(place.sidecar).same_as_hr for place in places)
-    made = replace(
-        first, id=key, content=base.content, rows=base.rows, shards=listed(places), same_as_hr=same
-    )
+    made = replace(first, id=key, content=base.content, rows=base.rows, shards=listed(places), origins=())
+    made = replace(made, same_as_hr=same)
     write_atomic(folder / "manifest.json", made.seal(), copy.store.tmp)
     return copy.store.lr_manifest(key), copied

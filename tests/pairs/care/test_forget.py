@@ -17,9 +17,11 @@ from lrfr.eval.report.provenance import chain
 from lrfr.eval.results import Model
 from lrfr.pairs.build.ingest import IngestOptions, open_ingest
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
+from lrfr.pairs.care.forgetting import view_move
 from lrfr.pairs.care.forgetting.forget import finish
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format import shard_layout
 from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 from lrfr.pairs.format.reader import Folder, ShardSet
 from lrfr.pairs.reading.dataset import PairDataset
@@ -112,7 +114,8 @@ def test_a_trial_tells_the_ids_that_the_act_gives_and_writes_nothing(folder, ask
     assert planned.views_removed == done.views_removed
 
 
-def test_only_shards_that_hold_a_face_are_written_anew(folder):
+def test_only_shards_that_hold_a_face_are_written_anew(folder, monkeypatch):
+    monkeypatch.setattr(shard_layout, "FEW_SHARDS", 4)
     write(folder / "s", Some(ids=60))  # 480 rows: eight shards of HR and of each variant
     store, before = Store(folder / "s"), inodes(folder / "s")
     planned = store.forget(keys=["id007/3"], dry_run=True)
@@ -293,9 +296,43 @@ def test_a_view_that_is_called_like_somebody_is_named_no_more(folder):
     assert grep(folder / "s", "id003") == [] and not [path for path in folder.rglob("*id003*")]
 
 
+def test_what_names_a_base_goes_before_it(folder, monkeypatch):
+    write(folder / "s", Some(keep=(0, 1)))
+    Store(folder / "s").write_column("default", "number", np.arange(40.0), producer="test")
+    old, gone, remove = next((folder / "s" / "base").iterdir()), [], view_move.remove
+
+    def watched(path):
+        gone.append(path.parent.name)
+        remove(path)
+        assert old.exists() or not list((folder / "s").glob(f"columns/{old.name}/*/manifest.json"))
+
+    monkeypatch.setattr(view_move, "remove", watched)
+    Store(folder / "s").forget(ids=["id001"])
+    assert [name for name in gone if name != "tmp"] == ["columns", "lr", "lr", "base"]
+
+
+def test_a_view_of_which_something_was_forgotten_is_compacted(folder):
+    """Shards that were taken over are sealed as others' rows; in the one base all are sealed as its own."""
+    write(folder / "s", Some(ids=20, keep=(0, 1, 2, 3, 4)))
+    extend(folder / "s", Some(ids=20, keep=(5, 6, 7, 8, 9)))
+    store = Store(folder / "s")
+    store.forget(keys=["id000/0", "id000/5"])
+    assert all(len(store.base_manifest(base).origins) == 2 for base in store.bases())
+    expected = shown(folder / "s")
+    store.compact()
+    store.gc()
+    (base,) = store.bases()
+    assert shown(folder / "s") == expected and verify(store, deep=True) == []
+    assert store.base_manifest(base).origins == ()
+    # what was forgotten of one whole part leaves it as it is
+    store.forget(keys=["id000/1"])
+    assert store.base_manifest(store.bases()[0]).origins
+    assert store.compact().copied == 0 and verify(store, deep=True) == []
+
+
 def test_a_stop_between_two_shards_keeps_what_is_done(folder):
     write(folder / "s", Some(ids=60))
-    old, asked = Store(folder / "s").view("default").id, iter([False] * 9 + [True] * 99)
+    old, asked = Store(folder / "s").view("default").id, iter([False] * 5 + [True] * 99)
     with pytest.raises(Stopped):
         Store(folder / "s").forget(keys=["id007/3"], hooks=Hooks(should_stop=lambda: next(asked)))
     assert PairDataset(folder / "s").digest == old
