@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError, SpecError, did_you_mean
 from lrfr.core.files import digest_of
 from lrfr.core.lists import match_names
+from lrfr.pairs.format.disk.row_runs import copy_rows, join_keys
 from lrfr.pairs.format.manifests import LOSSLESS, BaseManifest, Crop, VariantManifest
-from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows, gather_keys
+from lrfr.pairs.format.rows import CROP_BYTES, Rows, StoredRows
 from lrfr.pairs.format.sealed import LAYOUT, plain_fields
 from lrfr.pairs.format.store_files import StoreFiles
 from lrfr.pairs.format.view_manifest import RowFilter, VariantRef, ViewPart
+
+_NO_TABLES: Mapping[str, StoredRows] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class ViewRows:
     Args:
         store: where the parts lie.
         parts: of the view.
+        tables: row tables that were looked into already, by the id of their base.
 
     Attributes:
         manifests: of the bases.
@@ -56,10 +61,12 @@ class ViewRows:
 
     """
 
-    def __init__(self, store: StoreFiles, parts: Sequence[ViewPart]) -> None:
+    def __init__(
+        self, store: StoreFiles, parts: Sequence[ViewPart], tables: Mapping[str, StoredRows] = _NO_TABLES
+    ) -> None:
         self.manifests = tuple(store.base_manifest(part.base) for part in parts)
         check_together([Made.of(manifest) for manifest in self.manifests])
-        self._tables = [store.rows(part.base) for part in parts]
+        self._tables = [tables.get(item.id) or store.rows_of(item) for item in self.manifests]
         self._first = np.cumsum([0, *(manifest.rows for manifest in self.manifests)])
         self.keys = RowKeys(tuple(self._tables), tuple(self._first.tolist()))
         self.rows = self._merged([store.shown(*pair) for pair in zip(parts, self.manifests, strict=True)])
@@ -71,16 +78,20 @@ class ViewRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, places: NDArray[np.int64]) -> Rows:
-        """Return the table of some places, as a base of just these rows has it."""
+    def take(self, places: NDArray[np.int64], whole: bool = True) -> Rows:
+        """Return the table of some places, as a base of just these rows has it; where it is only to be named,
+        not ``whole``: without order and sizes, which are in no digest.
+        """
         rows = self.rows[places]
         of = [(table, *self._within(part, rows)) for part, table in enumerate(self._tables)]
         aligned = max(manifest.crop.aligned for manifest in self.manifests)
-        keys, ends = self._keys(of, len(rows))
+        keys, ends = join_keys(
+            [(table.key_blob, table.key_ends, own, mine) for table, mine, own in of], len(rows)
+        )
         return Rows(
             key_blob=keys,
             key_ends=ends,
-            order=_gathered(of, "order", (len(rows), 2), np.uint64),
+            order=_gathered(of if whole else (), "order", (len(rows) * whole, 2), np.uint64),
             labels=np.asarray(self.labels[places]),
             label_names=self.label_names,
             attributes=np.asarray(self.attributes[places]),
@@ -89,7 +100,7 @@ class ViewRows:
             split_names=self.split_names,
             digests=_gathered(of, "digests", (len(rows), 32), np.uint8),
             crops=_gathered(of, "crops", (len(rows), CROP_BYTES if aligned else 0), np.uint8),
-            sizes=_gathered(of, "sizes", (len(rows),), np.uint32),
+            sizes=_gathered(of if whole else (), "sizes", (len(rows) * whole,), np.uint32),
         ).pruned()
 
     def _within(self, part: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -97,19 +108,6 @@ class ViewRows:
         first, stop = self._first[part : part + 2]
         mine = np.flatnonzero((rows >= first) & (rows < stop))
         return mine, rows[mine] - first
-
-    def _keys(self, of: Sequence[_Found], count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        if len(of) == 1:
-            return gather_keys(of[0][0].key_blob, of[0][0].key_ends, of[0][2])
-        lengths = np.empty(count, np.int64)
-        for table, mine, rows in of:
-            lengths[mine] = table.key_ends[rows] - np.where(rows > 0, table.key_ends[rows - 1], 0)
-        ends = np.cumsum(lengths)
-        blob = np.empty(int(ends[-1]) if count else 0, np.uint8)
-        for table, mine, rows in of:
-            keys, own = gather_keys(table.key_blob, table.key_ends, rows)
-            blob[np.repeat(ends[mine] - own, lengths[mine]) + np.arange(len(keys))] = keys
-        return blob, ends
 
     def _merged(self, masks: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.int64]:
         """Return the shown rows of all parts in the order of their hashes."""
@@ -169,7 +167,7 @@ def _gathered(of: Sequence[_Found], name: str, shape: tuple[int, ...], dtype: An
     for table, mine, rows in of:
         column = getattr(table, name)
         if column.shape[1:] == shape[1:]:
-            result[mine] = column[rows]
+            copy_rows(result, mine, column, rows)
     return result
 
 

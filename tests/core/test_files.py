@@ -31,6 +31,26 @@ def test_clearing_out_removes_links_and_not_what_they_lead_to(tmp_path):
     assert (tmp_path / "outside" / "a").read_text() == "kept"
 
 
+def test_nothing_half_removed_looks_whole(tmp_path, monkeypatch):
+    """Of a folder of columns no manifest outlives a file that it names, and none behind a link goes."""
+    (tmp_path / "outside").mkdir()
+    folders = [tmp_path / "columns", tmp_path / "columns" / "a", tmp_path / "columns" / "b" / "c"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for folder in (tmp_path / "outside", *folders):
+        (folder / "manifest.json").write_text("{}")
+    (tmp_path / "columns" / "link").symlink_to(tmp_path / "outside")
+
+    def stopped(path):
+        assert not [item for item in path.rglob("*") if item.name == "manifest.json" and item.is_file()]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inside.shutil, "rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        inside.remove(tmp_path / "columns")
+    assert (tmp_path / "outside" / "manifest.json").exists()
+
+
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "../x", "/etc", "a\0b", "x" * 300])
 def test_no_name_leads_out_of_a_part_of_a_store(name, tmp_path):
     with pytest.raises(SpecError):

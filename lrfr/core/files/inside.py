@@ -46,12 +46,14 @@ def refuse_link(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, folder or link, never what a link leads to; the manifest goes first, so that a
-    half-removed folder never looks whole.
+    """Remove a file, folder or link, never what a link leads to; manifests go first, so that a half-removed
+    folder never looks whole, nor one in it.
     """
     try:
         if path.is_dir() and not path.is_symlink():
-            (path / "manifest.json").unlink(missing_ok=True)
+            for folder, _, names in os.walk(path):  # it enters no link
+                if "manifest.json" in names:
+                    os.unlink(os.path.join(folder, "manifest.json"))
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ import numpy as np
 
 from lrfr.core.errors import REASONS, DataError
 from lrfr.core.files import canonical, check_space, make_folder, write_atomic
-from lrfr.core.files.inside import refuse_link
+from lrfr.core.files.inside import refuse_link, remove
 from lrfr.core.image import REMARKS
 from lrfr.pairs.align.aligner import FLAG_TEXTS
 from lrfr.pairs.build.ingest import Memory, leave_out
@@ -245,7 +244,7 @@ def write_hr_shards(store: StoreFiles, ingest: Ingest, plan: BasePlan, runner: R
     changed = [plan.faces[row].key for report in reports for row in report.changed]
     if changed:
         # without the changed faces the rows are others, and so is the id: no shard of this plan can be used
-        shutil.rmtree(store.base(plan.base_id), ignore_errors=True)
+        remove(store.base(plan.base_id))
         raise SourceChanged(changed)
     return images
 

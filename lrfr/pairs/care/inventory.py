@@ -21,8 +21,8 @@ from lrfr.pairs.format.view_manifest import View
 if TYPE_CHECKING:  # a listing needs no image library
     from lrfr.pairs.care.verify import AnyManifest
 
-# parts of a store of which a view must use each entry
-_COLLECTED = ("base", "lr", "masks", "columns", "reports")
+# parts of a store of which a view must use each entry; what names others goes before them
+_COLLECTED = ("reports", "columns", "lr", "masks", "base")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,14 @@ from lrfr.core.files import (
     sha256_file,
     sweep,
     temp_name,
+    write_atomic,
     write_fault,
 )
 from lrfr.core.lock import ORIGIN, store_lock
 from lrfr.pairs.format.remote.address import Address, checked_name, is_address, patiently
 from lrfr.pairs.format.remote.mirror import Mirror, listed_anew
 from lrfr.pairs.format.remote.shard_cache import ShardCache
-from lrfr.pairs.format.remote.store_index import INDEX, write_index
+from lrfr.pairs.format.remote.store_index import INDEX, index_without, write_index
 from lrfr.pairs.reading.view_files import Needed
 
 
@@ -55,7 +56,8 @@ class CopySource:
         except FileNotFoundError:
             raise DataError("the file is not there", file=str(path), hint="lrfr store repair") from None
         discard(scratch)
-        raise DataError("damaged: not copied", file=str(path), hint="lrfr store verify, lrfr store repair")
+        hint = "lrfr store verify, lrfr store repair; copy again where it was written anew meanwhile"
+        raise DataError("damaged: not copied", file=str(path), hint=hint)
 
 
 def _linked(path: Path, scratch: Path) -> bool:
@@ -86,6 +88,11 @@ class CopyPlace(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
+
+    def unlist(self, written: Mapping[str, str]) -> None:
+        """Take files that are about to be written with this sha256, or removed (""), out of the index where
+        it tells another: a reader refuses all of a place whose index is wrong.
+        """
 
     def seal(self) -> None:
         """Write the index."""
@@ -157,6 +164,12 @@ class FolderPlace:
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
         (self.root / path).unlink(missing_ok=True)
+
+    def unlist(self, written: Mapping[str, str]) -> None:
+        """Take files that change out of the index."""
+        index = index_without(self.read(INDEX) or b"", written)
+        if index is not None:
+            write_atomic(self.root / INDEX, index, self.root / "tmp")
 
     def seal(self) -> None:
         """Write the index, so that the folder can be served."""
@@ -234,11 +247,20 @@ class AddressPlace:
         except FileNotFoundError:
             return
 
+    def unlist(self, written: Mapping[str, str]) -> None:
+        """Take files that change out of the index."""
+        index = index_without(self.read(INDEX) or b"", written)
+        if index is not None:
+            self._write_index(index)
+
     def seal(self) -> None:
         """Write the index anew, of all that the address holds."""
+        self._write_index(listed_anew(self.address).seal())
+
+    def _write_index(self, data: bytes) -> None:
         staged = temp_name(self.scratch, INDEX)
         try:
-            staged.write_bytes(listed_anew(self.address).seal())
+            staged.write_bytes(data)
             self._upload(staged, INDEX)
         finally:
             discard(staged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from lrfr.core.errors import DataError, LrfrError, SpecError
@@ -12,6 +13,7 @@ from lrfr.core.files import unseal
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.export.copy_place import CopyPlace, CopySource, FolderPlace, place_of
+from lrfr.pairs.format.remote.store_index import rank_of
 from lrfr.pairs.format.sealed import MEND
 from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View
@@ -19,6 +21,8 @@ from lrfr.pairs.reading.view_files import Needed, NeededFolder, small, view_fold
 
 # at once: a disk is not faster by more, an object store is
 THREADS_HERE, THREADS_AWAY = 2, 8
+# shards, row tables, masks, and sidecars
+LINKED_RANKS = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,11 @@ def copy_view(
         EnvironmentFault: the place cannot be written or reached, or has no room.
 
     """
-    place, shown = place_of(to), store.view(view)
+    place = place_of(to)
+    store.view(view)  # says so where there is none
+    # as it is before anything is read of it: one that is extended meanwhile is not copied
+    shown_file = small(store, f"views/{view}.json")
+    shown = store.view(view)
     refuse_other_layouts(store)
     _refuse_other_view(place, shown, view)
     folders = list(view_folders(store, [view]))
@@ -81,17 +89,15 @@ def copy_view(
     with place.opened(sum(folder.bytes for folder in folders) if _is_new(place, folders) else 0):
         plan = _Plan.of(place, folders, view_masks(store, view))
         source = CopySource(store.root)
-        for path in plan.stale:
+        place.unlist(dict.fromkeys(plan.stale, ""))
+        for path in sorted(plan.stale, key=rank_of, reverse=True):
             place.remove(path)
-        _put_all(place, source, plan.missing, link, hooks)
-        for manifests in _bases_first(plan.manifests):
-            _put_all(place, source, manifests, False, SILENT)
-        lists, reports = _lists(store, view), _reports(store, view)
-        there = place.has([*lists, *reports])
-        # what is told of a list comes behind the list
-        for items in (lists, reports):
-            _put_all(place, source, [item for item in items if item.path not in there], False, SILENT)
-        place.put(source, small(store, f"views/{view}.json"), False)
+        _put_all(place, source, [*plan.missing, *plan.manifests], link, hooks)
+        told = _told(store, view)
+        there = place.has(told)
+        last = [*(item for item in told if item.path not in there), shown_file]
+        place.unlist({item.path: item.sha256 for item in last})
+        _put_all(place, source, last, False, SILENT)
         place.seal()
     return _copied(place, shown, plan, False)
 
@@ -179,42 +185,35 @@ def _refuse_other_view(place: CopyPlace, view: View, name: str) -> None:
         raise SpecError(f"another view '{name}' is there already", file=str(place), hint=hint)
 
 
-def _bases_first(manifests: Sequence[Needed]) -> tuple[list[Needed], list[Needed]]:
-    """Return the manifests of bases and those of what names a base: variants and columns."""
-    bases = [item for item in manifests if item.path.startswith("base/")]
-    return bases, [item for item in manifests if item not in bases]
-
-
-def _lists(store: StoreFiles, view: str) -> list[Needed]:
-    """Return the digests of what was forgotten, which stays so in the copy, and lists of faces."""
-    lists = account_files(store, view)[1:]
-    return _small(store, [*(path.with_suffix(".npy") for path in _acts(store)), *lists])
-
-
-def _reports(store: StoreFiles, view: str) -> list[Needed]:
-    return _small(store, [*_acts(store), store.report_path(view)])
+def _told(store: StoreFiles, view: str) -> list[Needed]:
+    """Return what was forgotten, which stays so in the copy, and the report on a view, with their lists."""
+    acts = [path for act in _acts(store) for path in (act.with_suffix(".npy"), act)]
+    paths = [path for path in [*acts, *account_files(store, view)] if path.exists()]
+    return [small(store, path.relative_to(store.root).as_posix()) for path in paths]
 
 
 def _acts(store: StoreFiles) -> list[Path]:
     return [store.act_path(act.act) for act in store.acts() if act.state == "done"]
 
 
-def _small(store: StoreFiles, paths: Sequence[Path]) -> list[Needed]:
-    return [small(store, path.relative_to(store.root).as_posix()) for path in paths if path.exists()]
-
-
 def _put_all(place: CopyPlace, source: CopySource, items: Sequence[Needed], link: bool, hooks: Hooks) -> None:
-    """Write files in threads; the first fault ends it once what runs has ended."""
+    """Write files, those of one rank in threads; the first fault ends it once what runs has ended."""
     done, total = 0, sum(item.bytes or 0 for item in items)
     threads = THREADS_HERE if isinstance(place, FolderPlace) else THREADS_AWAY
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="lrfr-copy")
-    try:
-        waiting = [(item, pool.submit(place.put, source, item, link)) for item in items]
-        for item, result in waiting:
-            if hooks.stopping():
-                raise Stopped
-            result.result()
-            done += item.bytes or 0
-            hooks.progress(done >> 20, total >> 20, phase="copy")
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for rank, group in groupby(sorted(items, key=_rank), key=_rank):
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="lrfr-copy")
+        try:
+            shared = link and rank in LINKED_RANKS
+            waiting = [(item, pool.submit(place.put, source, item, shared)) for item in group]
+            for item, result in waiting:
+                if hooks.stopping():
+                    raise Stopped
+                result.result()
+                done += item.bytes or 0
+                hooks.progress(done >> 20, total >> 20, phase="copy")
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _rank(item: Needed) -> int:
+    return rank_of(item.path)

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from lrfr.core.errors import DataError
 from lrfr.core.files import opened, sha256_file, sha256_hex, write_if_other
 from lrfr.pairs.format.disk.array_file import check_whole, map_array
+from lrfr.pairs.format.disk.row_runs import gather_keys
 from lrfr.pairs.format.remote.mirror import ensure
 
 CROP_BYTES = 16
-# rows whose keys are gathered at once: eight bytes of index stand for every byte of a key
-_GATHER_ROWS = 1 << 16
 # a file that was written this lately may be written again under the same stamp
 _SETTLED_NS = 2 * 10**9
 
@@ -139,24 +138,10 @@ def _renumbered(
     numbers: NDArray[np.integer], names: tuple[str, ...]
 ) -> tuple[NDArray[np.integer], tuple[str, ...]]:
     """Number the names that occur from 0 on; -1 stays."""
-    present = np.unique(numbers[numbers >= 0])
-    dense = np.where(numbers >= 0, np.searchsorted(present, numbers), -1)
-    return dense, tuple(names[number] for number in present.tolist())
-
-
-def gather_keys(
-    blob: NDArray[np.uint8], ends: NDArray[np.int64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the keys of some rows, one after another, and where each ends."""
-    lengths = ends[rows] - np.where(rows > 0, ends[rows - 1], 0)
-    new_ends = np.cumsum(lengths, dtype=np.int64)
-    result = np.empty(int(new_ends[-1]) if len(rows) else 0, np.uint8)
-    for first in range(0, len(rows), _GATHER_ROWS):
-        some = slice(first, first + _GATHER_ROWS)
-        start, stop = int(new_ends[first] - lengths[first]), int(new_ends[some][-1])
-        steps = np.repeat(ends[rows[some]] - new_ends[some], lengths[some])
-        result[start:stop] = blob[steps + np.arange(start, stop)]
-    return result, new_ends
+    present = np.flatnonzero(np.bincount(numbers[numbers >= 0], minlength=len(names)))
+    dense = np.full(len(names) + 1, -1, np.int64)  # the last entry is for -1
+    dense[present] = np.arange(len(present))
+    return dense[numbers], tuple(names[number] for number in present.tolist())
 
 
 def _joined(names: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -205,8 +205,11 @@ class StoreFiles:
 
     def rows(self, base_id: str) -> StoredRows:
         """Return the row table of a base; its columns are checked and mapped as they are asked for."""
-        manifest = self.base_manifest(base_id)
-        return StoredRows(self.base(base_id), manifest.files, manifest.permutation_seed)
+        return self.rows_of(self.base_manifest(base_id))
+
+    def rows_of(self, base: BaseManifest) -> StoredRows:
+        """Return the row table of a base whose manifest has been read."""
+        return StoredRows(self.base(base.id), base.files, base.permutation_seed)
 
     def mask_path(self, sha256: str) -> Path:
         """File that says which rows of a base a view shows."""

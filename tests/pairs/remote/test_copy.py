@@ -9,10 +9,15 @@ import time
 import pytest
 
 from lrfr.core.errors import DataError, LockedError, SpecError
+from lrfr.degrade.spec.model import parse_spec
+from lrfr.pairs.build.make import make_pairs
+from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.export import copy_place
+from lrfr.pairs.format.remote.store_index import rank_of
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from tests.pairs.remote.conftest import batches
-from tests.pairs.toy import SPEC, ToySource, build, tree
+from tests.pairs.toy import SPEC, ToySource, build, ingest, tree
 
 
 def files(root):
@@ -29,11 +34,6 @@ def test_copy_holds_what_the_view_needs_and_reads_alike(copied):
 
 
 def test_other_views_stay_where_they_are(copied):
-    from lrfr.degrade.spec.model import parse_spec
-    from lrfr.pairs.build.make import make_pairs
-    from lrfr.pairs.build.view_file import ViewOptions
-    from tests.pairs.toy import ingest
-
     make_pairs(
         ingest(ToySource(ids=3)), [parse_spec(SPEC)], store=copied / "store", view=ViewOptions("small")
     )
@@ -148,21 +148,76 @@ def test_interrupted_again_and_again_the_same_copy_goes_on(copied, monkeypatch):
     assert Store(copied / "new").columns() == Store(copied / "store").columns()
 
 
-def test_what_names_a_base_comes_after_it(copied, monkeypatch):
-    """Files are written by several threads: a slow base is waited for."""
-    publish, order = copy_place.publish, []
+def test_what_names_others_comes_after_them_however_slow_they_are(copied, monkeypatch):
+    """Files are written by several threads: the first of each kind is waited for."""
+    publish, order, slow = copy_place.publish, [], set()
 
-    def slow(scratch, path):
-        if path.name == "manifest.json" and path.parent.parent.name == "base":
-            time.sleep(0.2)
+    def late(scratch, path):
+        name = path.relative_to(copied / "new").as_posix()
+        if rank_of(name) not in slow:
+            slow.add(rank_of(name))
+            time.sleep(0.05)
         publish(scratch, path)
-        order.append(path.relative_to(copied / "new").parts)
+        order.append(name)
 
-    monkeypatch.setattr(copy_place, "publish", slow)
+    build(copied / "store", ToySource(ids=25), extend="default")
+    Store(copied / "store").forget(keys=["id003/1"])
+    monkeypatch.setattr(copy_place, "publish", late)
     Store(copied / "store").copy("default", copied / "new")
-    manifests = [parts[0] for parts in order if parts[-1] == "manifest.json"]
-    assert set(manifests) == {"base", "columns", "lr"} and manifests[0] == "base"
-    assert manifests.count("base") == 1
+    assert list(map(rank_of, order)) == sorted(map(rank_of, order))
+    assert {rank_of(name) for name in order} == set(range(7)) and order[-1] == "views/default.json"
+    assert sorted(order) == sorted({*files(copied / "new")} - {"index.json"})
+
+
+def test_what_is_taken_away_for_the_time_leaves_nothing_that_names_it(copied, monkeypatch):
+    there = copied / "site" / "store"
+    for path in (*there.glob("*/*/*-00000.mdb"), *there.glob("columns/*/*/*.npy")):
+        path.unlink()
+    remove, gone = copy_place.FolderPlace.remove, []
+    monkeypatch.setattr(
+        copy_place.FolderPlace, "remove", lambda place, path: (gone.append(path), remove(place, path))
+    )
+    Store(copied / "store").copy("default", there)
+    assert [path.partition("/")[0] for path in gone] == ["columns", "lr", "base"] or gone[-1][:4] == "base"
+    assert len(gone) == 3 and Store(there).verify() == []
+
+
+def test_a_copy_that_is_killed_near_its_end_leaves_the_other_views_readable(copied, monkeypatch):
+    """What is written anew leaves the index first: one that tells of it as it was would refuse the place."""
+    make_pairs(
+        ingest(ToySource(ids=3)), [parse_spec(SPEC)], store=copied / "store", view=ViewOptions("small")
+    )
+    there = copied / "site" / "store"
+    Store(copied / "store").copy("small", there)
+    assert Store(f"file://{there}").views() == ["default", "small"]
+    build(copied / "store", ToySource(ids=30))
+
+    def die(place):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_place.FolderPlace, "seal", die)
+        with pytest.raises(KeyboardInterrupt):
+            Store(copied / "store").copy("default", there)
+    assert Store(f"file://{there}").views() == ["small"]
+    assert len(PairDataset(f"file://{there}", "small")) == 24
+    Store(copied / "store").copy("default", there)
+    assert Store(f"file://{there}").views() == ["default", "small"]
+
+
+def test_a_view_that_is_written_anew_meanwhile_is_not_copied(copied, monkeypatch):
+    put, seen = copy_place.FolderPlace.put, []
+
+    def grown(place, source, item, link):
+        if not seen:
+            seen.append(item)
+            build(copied / "store", ToySource(ids=30))
+        put(place, source, item, link)
+
+    monkeypatch.setattr(copy_place.FolderPlace, "put", grown)
+    with pytest.raises(DataError, match="not copied") as error:
+        Store(copied / "store").copy("default", copied / "new")
+    assert "written anew" in error.value.hint and Store(copied / "new").views() == []
 
 
 def test_a_real_kill(copied):

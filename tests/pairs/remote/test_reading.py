@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import pytest
 
 import lrfr
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.core.lock import ORIGIN
 from lrfr.pairs.format.disk.lmdb_files import REGISTRY
-from lrfr.pairs.format.remote import shard_cache
+from lrfr.pairs.format.remote import mirror, shard_cache
 from lrfr.pairs.format.remote.address import Address
-from lrfr.pairs.format.remote.store_index import StoreIndex, write_index
+from lrfr.pairs.format.remote.store_index import StoreIndex, rank_of, write_index
 from lrfr.pairs.store import Store
 from tests.pairs.remote.conftest import batches
+from tests.pairs.toy import ToySource, build
 from tests.train.conftest import FAST
 
 
@@ -137,10 +140,6 @@ def test_without_network_what_is_cached_is_read(copied, serve):
 
 
 def test_a_grown_view_is_seen_and_what_left_the_store_leaves_the_cache(copied, serve):
-    import shutil
-
-    from tests.pairs.toy import ToySource, build
-
     site = serve(copied / "site")
     batches(site.url)
     old = shards(copied / "cache")
@@ -150,6 +149,44 @@ def test_a_grown_view_is_seen_and_what_left_the_store_leaves_the_cache(copied, s
     Store(copied / "store").copy("default", copied / "site" / "store")
     assert lrfr.PairDataset(site.url).digest == lrfr.PairDataset(copied / "store").digest
     assert not any(path.exists() for path in old)
+
+
+def test_small_files_come_behind_what_they_name_and_go_before_it(copied, serve, monkeypatch):
+    """They are fetched by several threads; the first of each kind is slow."""
+    Store(copied / "store").forget(keys=["id003/1"])
+    shutil.rmtree(copied / "site")
+    Store(copied / "store").copy("default", copied / "site" / "store")
+    site = serve(copied / "site")
+    site.fault = lambda path: "slow" if "/base/" in path or ".npy" in path else ""
+    came, gone, write, drop = [], [], mirror.write_whole, mirror._drop
+    monkeypatch.setattr(mirror, "write_whole", lambda path, data: (came.append(path), write(path, data)))
+    monkeypatch.setattr(mirror, "_drop", lambda path: (gone.append(path), drop(path)))
+    root = Store(site.url).root
+
+    def ranks(paths):
+        inside = (path for path in paths if path.is_relative_to(root) and path.name != ORIGIN)
+        return [rank_of(path.relative_to(root).as_posix()) for path in inside]
+
+    assert ranks(came) == sorted(ranks(came)) and set(ranks(came)) == {2, 3, 4, 5, 6}
+    (copied / "site" / "store" / "index.json").write_bytes(StoreIndex(()).seal())
+    gone.clear()
+    assert Store(site.url).views() == []
+    assert ranks(gone) == sorted(ranks(gone), reverse=True) and set(ranks(gone)) == {2, 3, 4, 5, 6}
+
+
+def test_a_place_that_is_written_to_while_it_is_opened_is_listed_again(copied, serve):
+    site = serve(copied / "site")
+    there = copied / "site" / "store"
+    build(copied / "store", ToySource(ids=30))
+
+    def late(path):
+        if path.endswith("index.json") and site.count("index.json") == 1:
+            Store(copied / "store").copy("default", there)
+        return ""
+
+    site.fault = late
+    assert len(lrfr.PairDataset(site.url)) == 240
+    assert site.count("index.json") == 2
 
 
 def test_an_index_that_is_old_is_told(copied, serve):

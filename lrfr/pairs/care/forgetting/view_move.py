@@ -79,7 +79,7 @@ def moved_view(store: StoreFiles, view: View, moves: Moves) -> View | None:
         # an identity of which nothing is left is named no more
         chosen = replace(chosen, ids=tuple(name for name in chosen.ids if name in rows_of.label_names))
     try:
-        table = rows_of.take(select_rows(rows_of, chosen))
+        table = rows_of.take(select_rows(rows_of, chosen), whole=False)
     except (DataError, SpecError):
         return None  # its filter keeps none of what is left
     variants = [store.lr_manifest(key) for key in parts[0].lr]
@@ -125,7 +125,7 @@ def _planned_id(store: StoreFiles, view: View, gone: Mapping[str, NDArray[np.boo
         names = {left.label_names[number] for number in np.unique(left.labels[left.labels >= 0]).tolist()}
         chosen = replace(chosen, ids=tuple(name for name in chosen.ids if name in names))
     try:
-        table = left.take(select_rows(left, chosen))
+        table = left.take(select_rows(left, chosen), whole=False)
     except (DataError, SpecError):
         return ""
     return view_id(rows.manifests[0], table, view.variants, list(map(store.lr_manifest, view.parts[0].lr)))
@@ -152,11 +152,11 @@ def settle(store: StoreFiles, act: Forgetting) -> None:
                 remove(store.view_path(name))
             else:
                 write_if_other(store.view_path(name), new.seal(), store.tmp)
-    for old in moves.bases:
-        for folder in (store.base(old), columns_of(store, old)):
-            remove(folder)
-    for old in moves.variants:
-        remove(store.lr(old))
+    # what names a base goes before it
+    going = [columns_of(store, old) for old in moves.bases]
+    going += [store.lr(old) for old in moves.variants] + [store.base(old) for old in moves.bases]
+    for folder in going:
+        remove(folder)
     _tidy(store)
 
 

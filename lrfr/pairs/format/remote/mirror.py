@@ -32,6 +32,7 @@ from lrfr.pairs.format.remote.store_index import (
     IndexEntry,
     StoreIndex,
     is_small,
+    rank_of,
     small_files,
 )
 
@@ -183,7 +184,13 @@ def open_address(url: str, cache: ShardCache | None = None) -> Path:
         warnings.warn(f"{error.message}; reading {address.url} as it was last opened here", stacklevel=2)
         wanted = []
     else:
-        _update(mirror, wanted)
+        try:
+            _update(mirror, wanted)
+        except DataError:
+            now = list(_listed(address, cache.root / "tmp"))
+            if now == wanted:
+                raise
+            _update(mirror, now)  # somebody has written there since it was listed
     write_whole(root / ORIGIN, json.dumps({"url": address.url, "most_bytes": cache.most_bytes}).encode())
     return root
 
@@ -240,12 +247,12 @@ def listed_anew(address: Address) -> StoreIndex:
 def _update(mirror: Mirror, wanted: list[IndexEntry]) -> None:
     """Bring the small files to what the address has; what was left there leaves this disk too."""
     keep_names = {entry.path for entry in wanted}
-    for path in small_files(mirror.root):
-        if mirror.name(path) not in keep_names:
-            _drop(path)
+    gone = [path for path in small_files(mirror.root) if mirror.name(path) not in keep_names]
+    for path in sorted(gone, key=lambda path: rank_of(mirror.name(path)), reverse=True):
+        _drop(path)
     stale = [entry for entry in wanted if not _is_there(mirror.root / entry.path, entry)]
-    # a view comes after all that it names
-    stale.sort(key=lambda entry: entry.path.startswith("views/"))
+    # fetched in threads, written here one after another
+    stale.sort(key=lambda entry: rank_of(entry.path))
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="lrfr-fetch") as pool:
         for entry, data in zip(stale, pool.map(lambda item: _read(mirror, item), stale), strict=True):
             path = mirror.root / entry.path

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from lrfr.core.files import sha256_file, write_atomic
+from lrfr.core.errors import DataError
+from lrfr.core.files import seal, sha256_file, unseal, write_atomic
 from lrfr.pairs.format.manifests import Count, Sha256, Text
 from lrfr.pairs.format.sealed import STRICT, Manifest
 
@@ -25,6 +26,16 @@ SMALL = (
     "masks/*.npy",
     "reports/*",
     "forgotten/*",
+)
+# what names others stands behind them; data and masks, which name nothing, stand before all
+_NAMING = (
+    "(base|lr)/[^/]+/(?!manifest\\.json)[^/]+\\.json",
+    "base/[^/]+/manifest\\.json",
+    "(lr/[^/]+|columns/[^/]+/[^/]+)/manifest\\.json",
+    "(reports|forgotten)/[^/]+(?<!\\.json)",
+    "(reports|forgotten)/[^/]+\\.json",
+    "views/[^/]+",
+    INDEX,
 )
 _NAME = "[A-Za-z0-9_][A-Za-z0-9._-]{0,199}"
 _KNOWN = re.compile(
@@ -58,6 +69,15 @@ def small_files(root: Path) -> Iterator[Path]:
         yield from (path for path in sorted(root.glob(pattern)) if path.is_file())
 
 
+def rank_of(path: str) -> int:
+    """Return where a file of a store stands in the order of appearing: sidecars behind their shards, a base's
+    manifest behind its files, variants and columns behind bases, what is told of a list behind the list,
+    views behind all of these. Files of one rank name none of each other, so threads may write them at once;
+    what is removed goes from the highest rank down.
+    """
+    return next((rank for rank, form in enumerate(_NAMING, 1) if re.fullmatch(form, path)), 0)
+
+
 def is_small(name: str) -> bool:
     """Return whether a path in a store is one of its small files."""
     return bool(_KNOWN.fullmatch(name)) and ".." not in name
@@ -70,6 +90,18 @@ def index_of(root: Path) -> StoreIndex:
         for path in small_files(root)
     ]
     return StoreIndex(tuple(sorted(entries, key=lambda entry: entry.path)))
+
+
+def index_without(index: bytes, written: Mapping[str, str]) -> bytes | None:
+    """Return an index without the files that are about to be written with another sha256 than it tells (or
+    removed: ""); None where it need not change, or is damaged.
+    """
+    try:
+        said = unseal(index, INDEX)
+        kept = [item for item in said["files"] if written.get(item["path"], item["sha256"]) == item["sha256"]]
+    except (DataError, KeyError, TypeError):
+        return None
+    return None if len(kept) == len(said["files"]) else seal({**said, "files": kept})
 
 
 def write_index(root: Path) -> StoreIndex:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.pairs.format.rows import gather_keys
+from lrfr.pairs.format.disk.row_runs import gather_keys
 
 Place = Any
 # one for all faces without attributes: there may be millions

@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfr.pairs.format.rows import gather_keys
+from lrfr.pairs.format.disk.row_runs import gather_keys
 from lrfr.pairs.sources.listing.face_columns import NONE, Attributes, Names, Place, Places, packed
 
 # bytes a key up to which keys are sorted as one array of fixed width
