@@ -47,7 +47,8 @@ def snap_photons(photons: float) -> float:
     return tidy(2.0 ** (round(math.log2(photons) * STEPS_PER_OCTAVE) / STEPS_PER_OCTAVE))
 
 
-# holds every count that is drawn: snapped to 2^(k/8), there are 107 up to 10,000 photons
+# holds every count that is drawn: snapped to 2^(k/8), there are 107 up to 10,000 photons. Each process makes
+# its own, half a second of its life at worst: a file that they share would decide pixels beside the spec
 @functools.lru_cache(maxsize=128)
 def poisson_table(photons: float) -> Counts:
     """Return counts [256 * 1024]: for each gray level the Poisson quantiles at (q + 1/2) / 1024, mean = level

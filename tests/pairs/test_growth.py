@@ -24,8 +24,10 @@ from lrfr.pairs.build.prepare import Prepare
 from lrfr.pairs.build.scan import Ingest
 from lrfr.pairs.care.verify import verify
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format import shard_layout
 from lrfr.pairs.format.disk import lmdb_files
 from lrfr.pairs.format.disk.array_file import map_array
+from lrfr.pairs.format.disk.row_runs import copy_rows, join_keys
 from lrfr.pairs.format.rows import row_files
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
@@ -244,6 +246,7 @@ def test_exports_cards_and_spawned_readers_of_a_grown_view_are_those_of_a_whole_
 
 
 def test_reading_many_shards_lists_no_folder_and_keeps_them_open(folder, monkeypatch):
+    monkeypatch.setattr(shard_layout, "FEW_SHARDS", 4)
     write(folder / "s", Some(ids=60))  # 480 rows: eight shards of HR and of each variant
     extend(folder / "s", Some(ids=70))
     dataset, opened, real = PairDataset(folder / "s"), [], lmdb_files._open_file
@@ -515,3 +518,21 @@ def test_what_hidden_rows_have_is_seen_nowhere(folder):
     assert shown(folder / "s") == shown(folder / "w")
     # a split is known by the id of a view of its rows, and shows the same
     assert PairDataset(folder / "s", split="test").digest == PairDataset(folder / "w", split="test").digest
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5], ids=["long runs", "short runs"])
+def test_rows_of_two_tables_are_merged_as_lists_are(share):
+    """Neighbors are copied as they lie, rows that alternate one by one: what Python's lists give."""
+    random = np.random.default_rng(0)
+    keys = [[random.bytes(int(size)) for size in random.integers(0, 9, 900)] for _ in range(2)]
+    tables = [(np.frombuffer(b"".join(own), np.uint8), np.cumsum([*map(len, own)])) for own in keys]
+    second = random.random(900) < share
+    rows = np.flatnonzero(random.random(900) < 0.95)
+    part = second[: len(rows)].astype(int)
+    of = [(*tables[k], rows[part == k], np.flatnonzero(part == k)) for k in range(2)]
+    blob, ends = join_keys(of, len(rows))
+    expected = [keys[k][row] for k, row in zip(part.tolist(), rows.tolist(), strict=True)]
+    assert blob.tobytes() == b"".join(expected) and ends.tolist() == np.cumsum([*map(len, expected)]).tolist()
+    into, column = np.zeros((900, 2)), random.random((900, 2))
+    copy_rows(into, of[0][3], column, of[0][2])
+    assert np.array_equal(into[of[0][3]], column[of[0][2]]) and not into[of[1][3]].any()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ class Held:
 
     base: BaseManifest
     shown: NDArray[np.bool_]
+    table: StoredRows | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -89,30 +90,35 @@ def grow(store: StoreFiles, plan: BasePlan, rule: GrowthRule) -> Growth:
     """
     count = len(plan.rows)
     before = list(_parts_before(store, plan, rule))
+    there = [_shown_under(part) for part in before]
     replaced = np.zeros(count, bool)
-    met = gone = 0
-    for part in before:
-        there = _shown_under(part, plan.rows)
-        replaced |= there.other
-        gone += int(part.shown.sum()) - int((there.same | there.other).sum())
-        met += int(there.same.sum())
+    for met in there:
+        replaced[met.other] = True
     if not rule.extend and (store.base(plan.base_id) / "manifest.json").exists():
-        counts = RowCounts(0, count - int(replaced.sum()), int(replaced.sum()), gone)
-        return Growth((), plan, counts)
+        others = int(replaced.sum())
+        return Growth((), plan, RowCounts(0, count - others, others, _gone(before, there)))
     if rule.extend and replaced.any() and not rule.replace:
         raise _other_bytes(plan, np.flatnonzero(replaced))
-    held = [_without(part, plan.rows) for part in before] if rule.extend else []
-    left = np.ones(count, bool)
-    for part in held:
-        left &= ~_shown_under(part, plan.rows).same
-    held = _borrow(store, plan, left, held, rule)
+    left, held = np.ones(count, bool), []
+    for part, met in zip(before, there, strict=True) if rule.extend else ():
+        left[met.same] = False
+        shown = part.shown.copy()
+        shown[met.at[~met.equal]] = False  # the plan replaces them
+        held.append(replace(part, shown=shown))
+    used = _borrow(store, plan, left, (held, before), rule)
     fresh = plan.part(np.flatnonzero(left)) if left.any() else None
     written = int((left & ~replaced).sum())
-    kept = count - int(replaced.sum()) - written
+    kept, gone = count - int(replaced.sum()) - written, _gone(before, there)
     if rule.extend:
-        kept, gone = sum(int(part.shown.sum()) for part in before) - int(replaced.sum()) + kept - met, 0
-    used = tuple(part for part in held if part.shown.any())
-    return Growth(used, fresh, RowCounts(written, kept, int(replaced.sum()), gone))
+        kept += sum(int(part.shown.sum()) for part in before) - int(replaced.sum())
+        kept, gone = kept - sum(len(met.same) for met in there), 0
+    used = [part for part in used if part.shown.any()]
+    return Growth(tuple(used), fresh, RowCounts(written, kept, int(replaced.sum()), gone))
+
+
+def _gone(before: Sequence[_Part], there: Sequence[Met]) -> int:
+    """Return how many shown rows the plan does not have."""
+    return sum(int(part.shown.sum()) for part in before) - sum(len(met.rows) for met in there)
 
 
 def _other_bytes(plan: BasePlan, rows: NDArray[np.int64]) -> DataError:
@@ -140,80 +146,94 @@ def _parts_before(store: StoreFiles, plan: BasePlan, rule: GrowthRule) -> Iterat
                 check_together([Made.of(base), Made(plan.base_id, plan.crop, plan.options.seed)])
             elif not _fits(plan, base):
                 continue
-            shown = store.shown(part, base)
-            yield _Part(base, np.ones(base.rows, bool) if shown is None else shown, store.rows(base.id))
+            shown, table = store.shown(part, base), store.rows_of(base)
+            shown = np.ones(base.rows, bool) if shown is None else shown
+            yield _Part(base, shown, meet(plan.rows, table), table=table)
         except DataError:
             if rule.extend:
                 raise  # else the view is about to be written anew, whatever it was
 
 
 @dataclass(frozen=True)
-class _Part(Held):
-    table: StoredRows
+class Met:
+    """Rows of a plan whose keys a table has, the rows ``at`` which it has them, and whether all else is
+    equal ``[m]``: of all tables of a view these are no more than the plan's.
+    """
+
+    rows: NDArray[np.int64]
+    at: NDArray[np.int64]
+    equal: NDArray[np.bool_]
+
+    @property
+    def same(self) -> NDArray[np.int64]:
+        """The rows of the plan that are as in the table."""
+        return self.rows[self.equal]
+
+    @property
+    def other(self) -> NDArray[np.int64]:
+        """The rows of the plan that differ from the table's."""
+        return self.rows[~self.equal]
+
+    def only(self, some: NDArray[np.bool_]) -> Met:
+        """Return some of them."""
+        return Met(self.rows[some], self.at[some], self.equal[some])
 
 
 @dataclass(frozen=True)
-class _Met:
-    """For every row of a plan: the row of a table with its key (-1 for none), and whether all else is equal
-    or something differs.
-    """
+class _Part(Held):
+    """Rows of a base, and those of all its rows that meet the plan's."""
 
-    at: NDArray[np.int64]
-    same: NDArray[np.bool_]
-    other: NDArray[np.bool_]
+    met: Met
 
 
-def _shown_under(part: _Part, rows: Rows) -> _Met:
-    """Meet rows with those that a part shows."""
-    met = meet(rows, part.table)
-    shown = (met.at >= 0) & part.shown[met.at]
-    return _Met(met.at, met.same & shown, met.other & shown)
-
-
-def _without(part: _Part, rows: Rows) -> _Part:
-    """Hide what rows of the plan replace."""
-    met = _shown_under(part, rows)
-    shown = part.shown.copy()
-    shown[met.at[met.other]] = False
-    return _Part(part.base, shown, part.table)
+def _shown_under(part: _Part) -> Met:
+    """Return what rows of the plan meet of those that a part shows."""
+    return part.met.only(part.shown[part.met.at])
 
 
 def _borrow(
-    store: StoreFiles, plan: BasePlan, left: NDArray[np.bool_], held: Sequence[_Part], rule: GrowthRule
+    store: StoreFiles,
+    plan: BasePlan,
+    left: NDArray[np.bool_],
+    before: tuple[Sequence[_Part], Sequence[_Part]],
+    rule: GrowthRule,
 ) -> list[_Part]:
     """Take rows that are left from bases that are there: the view's own first, then those with most of them.
 
     A base lends when the view shows at least half of it, or nothing has to be written for it: else its
-    degraded variants, which are made for whole bases, would cost more than they save.
+    degraded variants, which are made for whole bases, would cost more than they save. ``before`` has the
+    parts that keep rows, and those of the view that was there.
     """
-    parts = {part.base.id: part for part in held}
+    parts = {part.base.id: part for part in before[0]}
     own = {part.base for part in rule.before.parts} if rule.before else set()
-    common = list(_common(store, plan)) if left.any() else []
-    common.sort(key=lambda found: (found[0].id not in own, -found[1], found[0].id))
-    for base, _ in common:
-        part = parts.get(base.id) or _Part(base, np.zeros(base.rows, bool), store.rows(base.id))
-        found = meet(plan.rows, part.table)
-        rows = left & found.same
+    known = {part.base.id: part.met for part in before[1]}
+    common = list(_common(store, plan, known)) if left.any() else []
+    common.sort(key=lambda found: (found[0].id not in own, -len(found[1].same), found[0].id))
+    for base, found in common:
+        part = parts.get(base.id) or _Part(base, np.zeros(base.rows, bool), found)
+        lent = found.equal & left[found.rows]
         shown = part.shown.copy()
-        shown[found.at[rows]] = True
-        if rows.any() and (2 * int(shown.sum()) >= base.rows or rule.is_free(base)):
-            parts[base.id] = _Part(base, shown, part.table)
-            left &= ~rows
+        shown[found.at[lent]] = True
+        if lent.any() and (2 * int(shown.sum()) >= base.rows or rule.is_free(base)):
+            parts[base.id] = replace(part, shown=shown)
+            left[found.rows[lent]] = False
     return sorted(parts.values(), key=lambda part: part.base.id)
 
 
-def _common(store: StoreFiles, plan: BasePlan) -> Iterator[tuple[BaseManifest, int]]:
-    """Yield the whole bases that are made as the plan is, each with how many of its rows it has."""
+def _common(
+    store: StoreFiles, plan: BasePlan, known: Mapping[str, Met]
+) -> Iterator[tuple[BaseManifest, Met]]:
+    """Yield the whole bases that are made as the plan is, each with what the plan's rows meet there."""
     for key in store.bases():
         try:
             base = store.base_manifest(key)
             if _fits(plan, base) and is_whole(store.base(key), base.shards):
-                yield base, int(meet(plan.rows, store.rows(key)).same.sum())
+                yield base, known.get(key) or meet(plan.rows, store.rows_of(base))
         except DataError:
             continue  # damaged: nothing is borrowed from it, and verify names it
 
 
-def meet(rows: Rows, table: StoredRows) -> _Met:
+def meet(rows: Rows, table: StoredRows) -> Met:
     """Find the rows of a plan in a table by their keys, and compare source bytes, cut, label, split and
     attributes.
     """
@@ -228,9 +248,7 @@ def meet(rows: Rows, table: StoredRows) -> _Met:
         equal &= getattr(rows, numbers)[mine] == translated[getattr(table, numbers)[row]]
     for name in {*rows.attribute_names, *table.attribute_names}:
         equal &= _attribute(rows, name, mine) == _attribute(table, name, row)
-    same, other = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    same[mine], other[mine] = equal, ~equal
-    return _Met(at, same, other)
+    return Met(mine, row, equal)
 
 
 def _equal_digests(

@@ -239,8 +239,9 @@ def view_of(
         )
         for part in filled
     )
-    rows = ViewRows(store, parts)
-    shown = rows.take(select_rows(rows, wished.filter))
+    tables = {part.held.base.id: part.held.table for part in filled if part.held.table}
+    rows = ViewRows(store, parts, tables)
+    shown = rows.take(select_rows(rows, wished.filter), whole=False)
     view = View(
         name=wished.name,
         id=view_id(filled[0].held.base, shown, refs, filled[0].variants),
@@ -249,8 +250,7 @@ def view_of(
         filter=wished.filter,
         holdout=wished.holdout or 0.0,
     )
-    identities = len(np.unique(shown.labels[shown.labels >= 0]))
-    chosen = wished.filter
+    chosen, identities = wished.filter, len(shown.label_names)
     return WrittenView(view, len(shown), identities, _left_out(rows, chosen), split_counts(rows, chosen))
 
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import data_of, discard, make_folder, sha256_hex, sweep, write_if_other
 from lrfr.core.files.inside import refuse_link
@@ -154,7 +152,7 @@ def _same_plan(
     plan = plan_base(seen, ingest)
     if plan.base_id != base.id:
         try:
-            rows = np.flatnonzero(meet(plan.rows, store.rows(base.id)).same)
+            rows = meet(plan.rows, store.rows_of(base)).same
             plan = plan.part(rows) if len(rows) else plan
         except DataError:
             pass  # without a whole table nobody knows which of the source's rows are the base's

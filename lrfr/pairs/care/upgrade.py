@@ -248,7 +248,7 @@ def _view(
         return
     parts = (ViewPart(moved.new.id, tuple(manifest.id for manifest in whole)),)
     rows = ViewRows(target, parts)
-    shown = rows.take(select_rows(rows, older.filter))
+    shown = rows.take(select_rows(rows, older.filter), whole=False)
     new_id = view_id(moved.new, shown, older.variants, whole)
     new = View(older.name, new_id, parts, older.variants, older.filter, former=(older.id,))
     quarantine = moved.folder / "quarantine.jsonl"

@@ -146,7 +146,7 @@ def _id_fault(store: StoreFiles, view: View) -> Iterator[str]:
     first = view.parts[0]
     try:
         rows = ViewRows(store, view.parts)
-        shown = rows.take(select_rows(rows, view.filter))
+        shown = rows.take(select_rows(rows, view.filter), whole=False)
     except DataError as error:
         # a damaged table is told with its base
         if error.file is None:

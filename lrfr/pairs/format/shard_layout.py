@@ -10,9 +10,9 @@ UNIT_ROWS = 64
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 8192, UNIT_ROWS
 MAX_SHARD_BYTES = 1 << 29
 # shards that workers share out: 64 of them wait for the last ones a tenth of the time at most. Sets below a
-# million faces have fewer, so that a shard is worth its files; eight are enough for a few workers, four for
-# what takes a second
-MANY_SHARDS, SHARDS_TO_SHARE, FEW_SHARDS = 512, 8, 4
+# million faces have fewer, so that a shard is worth its files; eight are enough for a few workers, two to
+# four for what takes a second
+MANY_SHARDS, SHARDS_TO_SHARE, FEW_SHARDS = 512, 8, 2
 WORTH_ROWS = 2048
 
 
@@ -28,8 +28,8 @@ def lr_row_bytes(size_px: int) -> int:
 
 def rows_per_shard(rows: int, row_bytes: int) -> int:
     """Return a power of two from 64 to 8,192: at most half a GiB and, where that leaves at least 2,048 rows
-    in each, at least 512 shards to share out (at least eight of a small set, four of one below 2,048
-    rows).
+    in each, at least 512 shards to share out (at least eight of a small set, two to four of one below
+    2,048 rows, and one for each 64).
 
     Args:
         rows: of the store.

@@ -124,10 +124,9 @@ def _add(
 def _settle(store: StoreFiles, part: _Part, other: _Part, replace_rows: bool) -> None:
     """Let a key that two parts show be shown by one: by the other where all is equal, else by the later."""
     table = store.rows(part.base.id).table()
-    met = meet(table, store.rows(other.base.id))
-    both = part.shown & (met.at >= 0)
-    both[both] = other.shown[met.at[both]]
-    clash = np.flatnonzero(both & met.other)
+    met = meet(table, store.rows_of(other.base))
+    met = met.only(part.shown[met.rows] & other.shown[met.at])
+    clash = met.other
     if len(clash) and not replace_rows:
         keys = ", ".join(
             repr(table.key(row).decode("utf-8", "replace")) for row in clash[:NAMED_KEYS].tolist()
@@ -136,8 +135,8 @@ def _settle(store: StoreFiles, part: _Part, other: _Part, replace_rows: bool) ->
             f"{len(clash)} keys have other bytes or labels in two of the views: {keys}",
             hint="--replace shows those of the later view",
         )
-    other.shown[met.at[clash]] = False
-    part.shown[both & met.same] = False
+    other.shown[met.at[~met.equal]] = False
+    part.shown[met.same] = False
 
 
 def _join_reports(store: StoreFiles, names: Sequence[str], new: str) -> None:
