@@ -144,11 +144,21 @@ def forked(work: Callable[[], object]) -> int:
 
 def killed_at(work: Callable[[], object], delay_s: float) -> bool:
     """Run ``work`` in a child and SIGKILL it after ``delay_s``; return whether it was still at work."""
-    pid = forked(work)
-    time.sleep(delay_s)
+    return ended_before(work, delay_s) is None
+
+
+def ended_before(work: Callable[[], object], delay_s: float) -> float | None:
+    """Run ``work`` in a child and SIGKILL it after ``delay_s``; return how long it took where it had ended,
+    None where the kill met it at work.
+    """
+    start, pid = time.monotonic(), forked(work)
+    while (spent := time.monotonic() - start) < delay_s:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return spent
+        time.sleep(min(0.001, delay_s - spent))
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    return os.WIFSIGNALED(status)
+    return None if os.WIFSIGNALED(status) else spent
 
 
 def moments(seed: int, count: int, longest_s: float) -> list[float]:
