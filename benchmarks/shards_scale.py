@@ -74,7 +74,7 @@ def _ingest(first: int, count: int) -> Any:
 
 
 def measure(rows: int) -> dict[str, Any]:
-    """Build, grow, open, read and verify ``rows`` rows; times are CPU seconds."""
+    """Build, grow, open, read and verify ``rows`` rows; CPU seconds, told on stderr as they come."""
     from lrfr.degrade.spec.model import parse_spec
     from lrfr.pairs.build.make import MakeOptions, make_pairs
     from lrfr.pairs.care.verify import verify
@@ -216,6 +216,7 @@ def _timed(times: dict[str, float], name: str, work: Any) -> Any:
     start = time.process_time()
     result = work()
     times[name] = time.process_time() - start
+    print(f"{name} {times[name]:.2f}", file=sys.stderr, flush=True)
     return result
 
 
@@ -239,7 +240,7 @@ def main() -> None:
     found = []
     for rows in options.rows:
         done = subprocess.run(
-            [sys.executable, __file__, "--one", str(rows)], check=True, capture_output=True, text=True
+            [sys.executable, __file__, "--one", str(rows)], check=True, stdout=subprocess.PIPE, text=True
         )
         found.append(json.loads(done.stdout))
         print(json.dumps(found[-1]), flush=True)

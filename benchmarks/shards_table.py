@@ -18,6 +18,7 @@ from unittest import mock
 import cv2
 
 from benchmarks.shards import write_faces
+from benchmarks.shards_again import again, growth
 from benchmarks.shards_build import cpu, eight_variants, floor
 from benchmarks.shards_scale import SPEC, _ingest, measure
 from benchmarks.shards_write import build
@@ -87,15 +88,19 @@ def many_shards(folder: Path, rounds: int) -> Line:
     return Line("an epoch of 8 variants over 313 shards each", 1.2, "x 10 shards", statistics.median(ratios))
 
 
-def scale(rows: int) -> list[Line]:
-    """Measure growth and memory at a number of small rows."""
-    found = measure(rows)
+def scale(rows: int, rounds: int) -> list[Line]:
+    """Measure bytes and memory at a number of small rows, work by rounds at a tenth of them."""
+    found, some = measure(rows), rows // 10
+    work, forms = growth(some, rounds), again(some, rounds)
     share = 100 * found["extend_byte_share"]
-    work = 100 * found["extend_s"] / found["build_s"]
+    small = [
+        Line(f"the same command again, 8 px faces of a {name}", 10, "us a row", forms[name]) for name in forms
+    ]
     return [
+        *small,
         Line("the same command again, faces with fingerprints", 10, "us a row", found["again_us_per_row"]),
         Line("+1 % faces: bytes", 2, "% of the build", share),
-        Line("+1 % faces: work, with what a command costs at least", 2, "% of the build", work),
+        Line(f"+1 % of {some} 8 px faces: work", 2, "% of the build", work["work_percent"]),
         Line("memory of the driver", 300, "bytes a row", found["driver_bytes_per_row"]),
         Line("memory of an LR worker", 40, "bytes a row", found["worker_bytes_per_row"]),
         Line("memory of a reader", 60, "bytes a row", found["reader_bytes_per_row"]),
@@ -106,7 +111,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=20_000)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -120,7 +125,7 @@ def main() -> None:
         what = f"eight variants of one base (maug), {arguments.faces} faces"
         lines.append(Line(what, 1.2, "x decode and ops", eight["ratio"]))
         lines.append(many_shards(folder / "many", arguments.rounds))
-        lines += scale(arguments.rows)
+        lines += scale(arguments.rows, arguments.rounds)
     for line in lines:
         told = f"{line.measured:8.2f} {line.unit}"
         print(f"{line.work:58} <= {line.most:<5g} {told:26} {'reached' if line.reached else 'NOT reached'}")
