@@ -157,10 +157,8 @@ class StoreFiles:
 
     def acts(self) -> list[Forgetting]:
         """Read the acts of forgetting, the oldest first."""
-        found = [
-            Forgetting.read(path) for path in entries_of(self.part("forgotten")) if path.suffix == ".json"
-        ]
-        return sorted(found, key=lambda act: (act.date, act.act))
+        paths = [path for path in entries_of(self.part("forgotten")) if path.suffix == ".json"]
+        return sorted(map(Forgetting.read, paths), key=lambda act: (act.date, act.act))
 
     def digests_of(self, act: Forgetting) -> bytes:
         """Return the salted digests that an act keeps, 16 bytes each.
@@ -196,8 +194,7 @@ class StoreFiles:
         any of these saw faces that are forgotten now.
         """
         moves = [move for act in self.acts() for move in act.moved if move.kind == "view"]
-        found: set[str] = set()
-        fresh = set(ids)
+        found, fresh = set[str](), set(ids)
         while fresh:
             found |= fresh
             fresh = {move.old for move in moves if move.new in fresh} - found
