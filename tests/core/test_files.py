@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.files import inside, leftovers
 from lrfr.core.files import writing as files
 from lrfr.pairs.format.manifests import BaseManifest
@@ -92,3 +92,20 @@ def test_what_mends_a_damaged_file_depends_on_the_file(tmp_path):
     with pytest.raises(DataError) as told:
         BaseManifest.read(tmp_path / "a.json")
     assert "lrfr store repair" in str(told.value.hint)
+
+
+@pytest.mark.parametrize("pid", ["0", "99999999999", "9" * 200])
+def test_what_names_a_process_that_cannot_be_is_swept(pid, tmp_path):
+    mine = files.temp_name(tmp_path, "x").name.rsplit(".", 2)[0]
+    (tmp_path / f"{mine}.{pid}.1").touch()
+    assert leftovers.sweep(tmp_path) == 1 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "write", [files.write_whole, lambda path, data: files.write_atomic(path, data, path.parent)]
+)
+def test_no_file_takes_the_place_of_a_device(write, tmp_path):
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(EnvironmentFault, match="not a regular file"):
+        write(tmp_path / "x", b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").is_fifo()

@@ -4,15 +4,17 @@ nothing else.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lrfr.core.errors import DataError, EnvironmentFault, LockedError, SpecError
+from lrfr.core.errors import DataError, EnvironmentFault, LockedError, LrfrError, SpecError
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.degrade.spec.model import parse_spec
@@ -367,3 +369,22 @@ def test_collecting_needs_the_views(store, monkeypatch):
         gc(store)
     monkeypatch.undo()
     assert tree(store) == before
+
+
+def test_no_folder_of_a_store_is_followed_out_of_it(store, folder):
+    """Whoever forges a store may put a link in place of each of its folders."""
+    elsewhere, source = folder / "elsewhere", ToySource()
+    for part in ("base", "lr", "views", "masks", "reports", "cache", "tmp", "columns", "forgotten"):
+        elsewhere.mkdir()
+        (elsewhere / "kept").touch()
+        if (store / part).exists():
+            (store / part).rename(store.parent / f"aside-{part}")
+        (store / part).symlink_to(elsewhere)
+        for work in (lambda: build(store, source), lambda: gc(store), lambda: Store(store).repair()):
+            with suppress(LrfrError):
+                work()
+        assert [path.name for path in elsewhere.iterdir()] == ["kept"], part
+        (store / part).unlink()
+        if (store.parent / f"aside-{part}").exists():
+            (store.parent / f"aside-{part}").rename(store / part)
+        shutil.rmtree(elsewhere)

@@ -5,13 +5,29 @@ removed so that nothing outside is touched and nothing half removed looks whole.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from lrfr.core.errors import DataError, SpecError, as_path
 from lrfr.core.files.leftovers import temp_name
+from lrfr.core.files.reading import entries_of
 from lrfr.core.files.writing import make_folder, write_fault
+
+_VIEW = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+# names in the folders of a store
+_SHAPES = {
+    "base": re.compile("[0-9a-f]{16}"),
+    "lr": re.compile("[0-9a-f]{16}"),
+    "columns": re.compile("[0-9a-f]{16}"),
+    "masks": re.compile(r"[0-9a-f]{64}\.npy"),
+    "reports": re.compile(rf"{_VIEW}\.(json|quarantine\.jsonl|landmarks\.tsv)"),
+    "cache": re.compile(r"(scan|listing)-[0-9a-f]{16}\.bin|(faces|looks)-[0-9a-f]{16}\.jsonl?"),
+    "tmp": re.compile(r".+\.[^.]+\.[0-9]+\.[0-9]+([-.].*)?", re.DOTALL),
+}
+
+NAMED = tuple(_SHAPES)
 
 
 def part_of(root: Path, kind: str, name: str = "") -> Path:
@@ -28,6 +44,18 @@ def part_of(root: Path, kind: str, name: str = "") -> Path:
     found = root / kind / as_path(name, "a part of a store") if name else root / kind
     refuse_link(root / kind)
     return found
+
+
+def own_entries(root: Path, kind: str) -> list[Path]:
+    """Return what the folder ``kind`` of a store at ``root`` holds under a name that lrfr gives: what may be
+    removed. The rest is somebody's, who keeps a store among other things.
+
+    Raises:
+        DataError, EnvironmentFault: as :func:`part_of` and :func:`lrfr.core.files.reading.entries_of`.
+
+    """
+    shape = _SHAPES[kind]
+    return [path for path in entries_of(part_of(root, kind)) if shape.fullmatch(path.name)]
 
 
 def refuse_link(folder: Path) -> None:

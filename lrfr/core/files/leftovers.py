@@ -48,6 +48,8 @@ def _host() -> str:
 
 def is_alive(pid: int) -> bool:
     """Return whether a process of this machine lives (a zombie does not)."""
+    if not 0 < pid < 1 << 31:  # as forged: no process has such a number
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

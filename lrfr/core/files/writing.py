@@ -134,6 +134,7 @@ def write_atomic(path: Path, data: bytes, tmp: Path) -> None:
     """Write ``data`` under a temporary name in ``tmp`` (same file system), sync it and rename it into
     place.
     """
+    _refuse_devices(path)
     scratch = temp_name(tmp, path.name)
     try:
         with scratch.open("xb") as handle:  # new, so no link stands in its place
@@ -158,6 +159,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file under a temporary name beside it and rename it, in folders made as needed; it is not
     synced, as fits what the same command makes again.
     """
+    _refuse_devices(path)
     make_folder(path.parent)
     sweep_beside(path.parent)
     scratch = temp_name(path.parent, path.name)
@@ -168,6 +170,14 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         discard(scratch)
         raise write_fault(error, path, len(data)) from error
+
+
+def _refuse_devices(path: Path) -> None:
+    """Refuse to put a file in the place of a device, FIFO or socket: a rename would remove it."""
+    with suppress(OSError, ValueError):  # nothing is there yet, or whoever writes says why it cannot
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise EnvironmentFault("not a regular file", file=str(path), hint="name another --out")
 
 
 def publish(scratch: Path, path: Path) -> None:

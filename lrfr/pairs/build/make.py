@@ -209,7 +209,7 @@ def _swept(tmp: Path) -> Iterator[None]:
 def _opened(source: str | Path | Source, store: StoreFiles, name: str, options: MakeOptions) -> Ingest:
     """Open a source; the report on one that is damaged as a whole says so."""
     try:
-        return open_ingest(source, options.ingest, store.root / "cache")
+        return open_ingest(source, options.ingest, store.part("cache"))
     except DataError as error:
         told = {"kind": source.kind} if isinstance(source, Source) else {"name": Path(source).name}
         why = {"E_READ": 1}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.files import digest_of
+from lrfr.core.files.inside import part_of
 from lrfr.pairs.build.look.face_search import FaceSearch
 from lrfr.pairs.build.look.listing_cache import ListingCache
 from lrfr.pairs.build.look.scan_cache import FLAGS, ScanCache, is_settled, ticket_of
@@ -77,7 +78,7 @@ class Ingest:
         """Return the file of the scan cache for this source and way of taking it in."""
         where = [self.source.describe(), str(getattr(self.source, "root", ""))]
         how = [plain_fields(self.options.prepare.describe()), _landmarks_digest(self.landmarks)]
-        return store / "cache" / f"scan-{digest_of([*where, *how, FLAGS])[:16]}.bin"
+        return part_of(store, "cache", f"scan-{digest_of([*where, *how, FLAGS])[:16]}.bin")
 
 
 def _landmarks_digest(landmarks: LandmarkTable) -> str:
@@ -121,7 +122,7 @@ def scan(
     # where faces are still to be found, what is seen are no crops
     cut = draws is not None and ingest.options.prepare.finder is None
     if cut and len(table) - int(table.known.sum()) >= LEAST_FACES:
-        table.spool = Spool.empty(store / "tmp", len(faces))
+        table.spool = Spool.empty(part_of(store, "tmp"), len(faces))
     late = ingest.source.stamps_as_read
     if not ingest.cached:
         if table.spool and not late:
@@ -133,7 +134,7 @@ def scan(
         # a cache that knows nothing need not be asked: the stamps come with what is read
         late, now_ns = late and not len(cache), time.time_ns()
         kept = {} if late else _remembered(ingest.source, faces, table, cache)
-        cache.prune(store / "tmp")
+        cache.prune(part_of(store, "tmp"))
 
         def keep(seen: Mapping[int, Scanned], stamps: Stamps) -> None:
             for row, key, stamp in zip(seen, faces.keys_of(seen) if stamps else (), stamps, strict=False):

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrfr.core.errors import DataError, SpecError, did_you_mean
-from lrfr.core.files import differences, entries_of, read_sealed
-from lrfr.core.files.inside import clear_out
+from lrfr.core.files import differences, read_sealed
+from lrfr.core.files.inside import clear_out, own_entries
 from lrfr.core.lock import store_lock
 from lrfr.pairs.build.look.landmark_file import account_files
+from lrfr.pairs.build.look.report_files import gone_reports
 from lrfr.pairs.columns.column_manifest import columns_of, unfinished_columns
 from lrfr.pairs.format.manifests import ShardEntry
 from lrfr.pairs.format.sealed import MEND
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # a listing needs no image library
     from lrfr.pairs.care.verify import AnyManifest
 
 # parts of a store of which a view must use each entry; what names others goes before them
-_COLLECTED = ("reports", "columns", "lr", "masks", "base")
+_COLLECTED = ("columns", "lr", "masks", "base")
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,10 @@ def gc(root: Path, dry_run: bool = False) -> Collected:
         refuse_other_layouts(store)
         _check_views_known(store)
         used = _used(store)
-        found = [path for kind in _COLLECTED for path in entries_of(store.part(kind))]
-        doomed = [path for path in found if path not in used]
+        found = [path for kind in _COLLECTED for path in own_entries(root, kind)]
+        doomed = gone_reports(store, used) + [path for path in found if path not in used]
         doomed += [path for path in unfinished_columns(store) if path.parent not in doomed]
-        doomed += entries_of(store.tmp)
+        doomed += own_entries(root, "tmp")
         size = sum(_size_of(path) for path in doomed)
         if not dry_run:
             clear_out(doomed, store.tmp)
@@ -202,10 +203,12 @@ def gc(root: Path, dry_run: bool = False) -> Collected:
 
 
 def _check_views_known(store: StoreFiles) -> None:
-    """Refuse to take a store without a view for one of which nothing is used: its views may be elsewhere."""
-    if not store.views() and (store.bases() or store.variants()):
+    """Refuse to take a store without a view for one of which nothing is used: its views may be elsewhere, or
+    it is no store.
+    """
+    if not store.views() and any(own_entries(store.root, kind) for kind in (*_COLLECTED, "tmp")):
         raise DataError(
-            "there are bases and no view: whatever used them cannot be seen, so nothing is removed",
+            "there is no view: whatever used what lies here cannot be seen, so nothing is removed",
             file=str(store.root / "views"),
             hint="bring the views back, write one by make-pairs, or remove the whole folder yourself",
         )

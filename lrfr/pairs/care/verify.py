@@ -12,6 +12,7 @@ import xxhash
 
 from lrfr.core.errors import DataError, LrfrError
 from lrfr.core.files import data_of, entries_of, sha256_file
+from lrfr.core.files.inside import own_entries
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.build.look.report_files import report_faults
 from lrfr.pairs.columns.column_manifest import unfinished_columns
@@ -275,6 +276,6 @@ def _acts(store: StoreFiles) -> list[Path]:
 
 def unfinished(store: StoreFiles) -> list[Path]:
     """Return folders without a manifest: builds that were interrupted, or whose manifest was lost."""
-    folders = [path for kind in ("base", "lr") for path in entries_of(store.part(kind))]
+    folders = [path for kind in ("base", "lr") for path in own_entries(store.root, kind)]
     left = [folder for folder in folders if folder.is_dir() and not (folder / "manifest.json").exists()]
     return left + unfinished_columns(store)

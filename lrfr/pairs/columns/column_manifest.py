@@ -159,7 +159,7 @@ def _folders(store: StoreFiles, base: str = "*") -> list[Path]:
 
 def unfinished_columns(store: StoreFiles) -> list[Path]:
     """Return the folders of columns whose writing did not end."""
-    folders = _folders(store)
+    folders = [path for path in _folders(store) if re.fullmatch(rf"{_NAME}-[0-9a-f]{{16}}", path.name)]
     return [folder for folder in folders if folder.is_dir() and not (folder / "manifest.json").exists()]
 
 

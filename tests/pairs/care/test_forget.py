@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lrfr.core.errors import DataError, EnvironmentFault, SpecError
+from lrfr.core.errors import DataError, EnvironmentFault, LrfrError, SpecError
+from lrfr.core.files import temp_name
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.eval.report.provenance import chain
 from lrfr.eval.results import Model
@@ -569,10 +571,11 @@ def test_collecting_removes_a_link_and_not_what_it_leads_to(folder):
     key = store.view("b").parts[0].base
     os.rename(store.base(key), folder / "elsewhere")
     store.base(key).symlink_to(folder / "elsewhere")
-    (store.tmp / "dangling").symlink_to(folder / "nowhere")
+    dangling = temp_name(store.tmp, "dangling")
+    dangling.symlink_to(folder / "nowhere")
     store.view_path("b").unlink()
     removed = store.gc().removed
-    assert {f"base/{key}", "tmp/dangling"} <= set(removed) and key not in store.bases()
+    assert {f"base/{key}", f"tmp/{dangling.name}"} <= set(removed) and key not in store.bases()
     assert (folder / "elsewhere" / "manifest.json").exists() and verify(store) == []
 
 
@@ -584,3 +587,31 @@ def test_moves_in_a_circle_have_an_end(folder):
     moved = tuple(replace(act.moved[0], old=old, new=new) for old, new in (("a", "b"), ("b", "a")))
     store.act_path(act.act).write_bytes(replace(act, moved=moved).seal())
     assert store.fate("a").endswith("now a") or store.fate("a").endswith("now b")
+
+
+KEPT = ("notes.txt", "data.json", "a.npy", "sub/thesis.tex", "x.quarantine.jsonl", "model.pt")
+
+
+@pytest.mark.parametrize(
+    "part", ["base", "lr", "masks", "columns", "reports", "tmp", "cache", "views", "forgotten"]
+)
+@pytest.mark.parametrize("is_store", [False, True])
+def test_what_a_person_keeps_under_the_name_of_a_stores_folder_stays(folder, part, is_store):
+    """A folder may be called tmp or reports in a project of anybody's, in which a store lies or none."""
+    root = folder / "project"
+    if is_store:
+        write(root, Some(keep=(0, 1, 2)))
+    kept = [root / part / name for name in KEPT if part not in {"views", "forgotten"} or name != "data.json"]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('"mine"')
+    store = Store(root)
+    for work in (
+        store.gc,
+        store.repair,
+        lambda: store.forget(ids=["id001"]),
+        lambda: write(root, Some(keep=(2, 3))),
+    ):
+        with suppress(LrfrError):
+            work()
+        assert all(path.read_text() == '"mine"' for path in kept)

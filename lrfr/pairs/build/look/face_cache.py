@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lrfr.core.errors import REASONS
 from lrfr.core.files import canonical, data_of, digest_of, make_folder, opened_to_append, parsed
+from lrfr.core.files.inside import part_of
 from lrfr.pairs.align.aligner import REMARK_TEXTS, Remark
 from lrfr.pairs.align.landmark_table import LandmarkRow
 from lrfr.pairs.build.look.face_search import FoundFaces
@@ -96,4 +97,4 @@ def _face_of(value: list[object]) -> LandmarkRow:
 
 def cache_path(store: Path, digest: str) -> Path:
     """Return the file of what one way of searching found."""
-    return store / "cache" / f"faces-{digest[:16]}.jsonl"
+    return part_of(store, "cache", f"faces-{digest[:16]}.jsonl")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lrfr.core.errors import DataError
+from lrfr.core.errors import DataError, LrfrError
 from lrfr.core.files import data_of, make_folder, sha256_hex, write_if_other
+from lrfr.core.files.inside import own_entries
 from lrfr.core.progress import SILENT, Hooks
+from lrfr.pairs.build.look.landmark_file import account_files
 from lrfr.pairs.format.store_files import REPORT_HINT, StoreFiles
 from lrfr.pairs.format.view_manifest import SourceReport
 
@@ -25,6 +30,19 @@ def read_list(store: StoreFiles, name: str) -> bytes:
         fault = "is missing" if data is None else "is not as it was written"
         raise DataError(f"the list of refused faces {fault}", file=str(path), hint=REPORT_HINT)
     return data or b""
+
+
+def gone_reports(store: StoreFiles, kept: Collection[Path]) -> list[Path]:
+    """Return the reports on views that are gone, with their lists; what only has such a name is no report."""
+    found = []
+    for path in own_entries(store.root, "reports"):
+        if path.suffix != ".json" or path in kept:
+            continue
+        with suppress(LrfrError):
+            SourceReport.read(path)
+            mine = account_files(store, path.stem)
+            found += [item for item in mine if item not in kept and os.path.lexists(item)]
+    return found
 
 
 def _named(data: bytes | None) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lrfr.core.errors import SpecError
-from lrfr.core.files import entries_of, make_folder, sha256_hex, sweep, sync_folder, write_atomic
-from lrfr.core.files.inside import remove
+from lrfr.core.files import make_folder, sha256_hex, sweep, sync_folder, write_atomic
+from lrfr.core.files.inside import own_entries, remove
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.pairs.care.forgetting.asked_rows import Asked, Found, find_rows
@@ -203,7 +203,7 @@ def _act(store: StoreFiles, asked: Asked, found: Found, hooks: Hooks) -> Forgott
     # while the names are known: what ends a killed act later does not know them
     names = Names.of(found.keys, found.labels)
     others = scrub(store, names)
-    for path in entries_of(store.part("cache")):
+    for path in own_entries(store.root, "cache"):
         remove(path)
     work = Work()
     moves = _rewritten(store, found, Rewriter(store, hooks, work))

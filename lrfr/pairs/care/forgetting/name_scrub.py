@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import canonical, data_of, entries_of, opened, read_sealed, seal, write_if_other
+from lrfr.core.files import canonical, data_of, opened, read_sealed, seal, write_if_other
+from lrfr.core.files.inside import NAMED, own_entries
 from lrfr.pairs.build.look.report_files import damaged_reports, seal_report
 from lrfr.pairs.format.sealed import MEND
 from lrfr.pairs.format.store_files import StoreFiles
@@ -20,8 +21,8 @@ PUT_IN_PLACE = "(forgotten)"
 # up to this size a name must stand alone to be found in a file that somebody has put into the folder
 MAX_BYTES = 1 << 28
 _PART_BYTES = 1 << 24
-# holds no text, or text that the act itself writes anew
-_OWN = frozenset({"base", "lr", "columns", "masks", "views", "forgotten", "tmp", "cache", ".lock"})
+# beside what lies in folders under names of lrfr's own: no text, or text that is written anew
+_OWN = ("views", "forgotten", ".lock", "run.log")
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,24 @@ class Names:
 
 def scrub(store: StoreFiles, names: Names) -> list[str]:
     """Take names out of every text of a store; return the paths of files that are not lrfr's and hold one."""
+    left = []
     for name in store.views():
         _scrub_list(store, name, names)
-    for path in entries_of(store.part("reports")):
+    for path in own_entries(store.root, "reports"):
         try:
             write_if_other(path, _clean(path, names), store.tmp)
-        except DataError:
-            path.unlink()  # damaged, and nobody can say what it names
+        except DataError:  # damaged, and nobody can say what it names; or somebody's own
+            if b'"LRS1"' in data_of(path):
+                path.unlink()
+            else:
+                left.append(str(path))
     log = store.root / "run.log"
     if log.is_file() and not log.is_symlink():
         write_if_other(log, _clean(log, names), store.tmp)
-    left = []
+    own = {store.root / name for name in _OWN}
+    own |= {path for kind in NAMED for path in own_entries(store.root, kind)}
     for path in sorted(store.root.rglob("*")):
-        top = path.relative_to(store.root).parts[0]
-        if path.is_file() and not path.is_symlink() and top not in {*_OWN, "reports", "run.log"}:
+        if path.is_file() and not path.is_symlink() and own.isdisjoint((path, *path.parents)):
             left += [str(path)] if _holds(path, names) else []
     return left
 

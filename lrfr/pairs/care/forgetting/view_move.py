@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.files import entries_of, write_if_other
-from lrfr.core.files.inside import remove
+from lrfr.core.files import write_if_other
+from lrfr.core.files.inside import own_entries, remove
 from lrfr.pairs.build.growth import find_hashes
 from lrfr.pairs.build.look.landmark_file import account_files
+from lrfr.pairs.build.look.report_files import gone_reports
 from lrfr.pairs.build.plan import base_identity, content_identity, variant_identity
 from lrfr.pairs.care.forgetting.asked_rows import Doomed
 from lrfr.pairs.care.verify import unfinished
@@ -167,9 +168,9 @@ def _tidy(store: StoreFiles) -> None:
     views = [store.view(name) for name in store.views()]
     masks = {store.mask_path(part.mask) for view in views for part in view.parts if part.mask}
     reports = {path for view in views for path in account_files(store, view.name)}
-    doomed = [path for path in entries_of(store.part("masks")) if path not in masks]
-    doomed += [path for path in entries_of(store.part("reports")) if path not in reports]
-    doomed += [path for folder in ("tmp", "cache") for path in (store.root / folder).glob("*")]
+    doomed = [path for path in own_entries(store.root, "masks") if path not in masks]
+    doomed += gone_reports(store, reports)
+    doomed += [path for folder in ("tmp", "cache") for path in own_entries(store.root, folder)]
     for path in sorted({*doomed, *unfinished(store)}):
         remove(path)
 
