@@ -18,6 +18,7 @@ from lrfr.core.image import ImageU8
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.fit.judge.comparison import Row
 from lrfr.fit.look.crop_files import LEAST_PX, MOST_PX
+from lrfr.fit.look.enlargement import WAYS_UP
 from lrfr.fit.look.face_statistics import NAMES, REVISION
 from lrfr.fit.structure_scan import Structure
 
@@ -207,20 +208,33 @@ def read_reference(out: Path) -> tuple[Structure, NDArray[np.float32]]:
         data = data_of(target, most=_MOST_BYTES)
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror}", file=str(target)) from None
-    if sha256_hex(data) != body["stats_sha256"]:
+    said = _said(body, record)
+    if sha256_hex(data) != said.stats_sha256:
         raise DataError("damaged: not what the record names", file=str(target), hint="fit again")
-    return _structure(body["structure"], record), _stats(data, target)
+    return said.structure, _stats(data, target)
 
 
-def _structure(found: object, record: Path) -> Structure:
+@dataclass(frozen=True)
+class _Said:
+    """What a check reads of a record."""
+
+    stats_sha256: str
+    structure: Structure
+
+
+def _said(found: object, record: Path) -> _Said:
     try:
-        structure = TypeAdapter(Structure).validate_python(found)
+        said = TypeAdapter(_Said).validate_python(found)
     except ValidationError as error:
-        said = error.errors()[0]["msg"].lower()
-        raise DataError(f"not the record of a fit: {said}", file=str(record), hint="fit again") from None
-    if structure.way and not LEAST_PX <= structure.way.canvas_px <= MOST_PX:
-        raise DataError(f"crops of {structure.way.canvas_px} px", file=str(record), hint="fit again")
-    return structure
+        fault = error.errors()[0]["msg"].lower()
+        raise DataError(f"not the record of a fit: {fault}", file=str(record), hint="fit again") from None
+    way, sizes = said.structure.way, said.structure.sizes
+    if way and not LEAST_PX <= way.canvas_px <= MOST_PX:
+        raise DataError(f"crops of {way.canvas_px} px", file=str(record), hint="fit again")
+    right = all(1 <= side <= MOST_PX and 0 < share <= 1 for side, share in sizes)
+    if not (sizes and right) or (way and (way.filter, way.antialias) not in WAYS_UP):
+        raise DataError("sizes or a filter that no crops have", file=str(record), hint="fit again")
+    return said
 
 
 def _stats(data: bytes, target: Path) -> NDArray[np.float32]:
@@ -229,6 +243,7 @@ def _stats(data: bytes, target: Path) -> NDArray[np.float32]:
             stats: NDArray[np.float32] = found["stats"]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
         stats = np.empty(0, np.float32)
-    if stats.ndim != 2 or stats.shape[1] != len(NAMES) or stats.dtype != np.float32:
+    is_table = stats.ndim == 2 and stats.shape[1] == len(NAMES) and stats.dtype == np.float32
+    if not is_table or not len(stats) or not np.isfinite(stats).all():
         raise DataError("not the statistics of a fit", file=str(target), hint="fit again")
     return stats

@@ -20,6 +20,7 @@ import torch
 from lrfr import __version__
 from lrfr.core.errors import DataError, LockedError, LrfrError, SpecError
 from lrfr.core.files import make_folder, write_atomic
+from lrfr.core.files.inside import refuse_link
 from lrfr.core.lock import store_lock
 from lrfr.core.machine import cores_of_process
 from lrfr.core.progress import SILENT, Hooks
@@ -107,8 +108,8 @@ class Plan:
 
 def finished(run_dir: Path) -> bool:
     """Return whether the last checkpoint of a run is at its last step."""
-    found = checkpoint.steps(run_dir)
-    return bool(found) and int(found[-1].name.removeprefix("step-")) >= RunRecord.read(run_dir).total_steps
+    found = [int(path.name[5:]) for path in checkpoint.steps(run_dir)]
+    return bool(found) and found[-1] >= RunRecord.read(run_dir).total_steps
 
 
 def find(runs_dir: Path, plan: Plan) -> Path | None:
@@ -217,6 +218,7 @@ def _tell_left_out(loader: PairLoader, settings: TrainSettings, hooks: Hooks) ->
 
 def _open(plan: Plan, loader: PairLoader, run_dir: Path, identity: RunIdentity) -> None:
     """Write ``run.json``, or check that it describes this very run."""
+    refuse_link(run_dir / "checkpoints")  # the oldest of what lies there go
     if (run_dir / "run.json").exists():
         differing = RunRecord.read(run_dir).identity.differs(identity)
         if differing:

@@ -15,10 +15,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lrfr.core.errors import DataError
 from lrfr.core.files import json_of, write_atomic
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.experiment.steps.command_plan import Step
 from lrfr.experiment.steps.launch import Launch, LocalLaunch
+from lrfr.pairs.format.sealed import validated
 
 LOCKED = 4
 ENDED_BADLY = {"failed", "stopped"}
@@ -82,10 +84,10 @@ class StepRunner:
 
     def record(self, step: Step) -> StepRecord | None:
         """Return what is known of an earlier run of this step."""
+        path = self.records / f"{step.id}.json"
         try:
-            found = json_of(self.records / f"{step.id}.json")
-            return StepRecord(**found)
-        except (OSError, ValueError, TypeError):
+            return validated(StepRecord, json_of(path), path)
+        except (OSError, ValueError, DataError):
             return None
 
     def done(self, step: Step, digest: str) -> bool:

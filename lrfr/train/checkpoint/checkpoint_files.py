@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ _OLDER = "use an older checkpoint of the run"
 SCHEMA = 1
 Tensors = dict[str, Tensor]
 T = TypeVar("T")
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError(
             f"checkpoint of schema {manifest.get('schema')}, this version reads {SCHEMA}", file=str(path)
         )
-    files = checked(dict[str, _File], manifest.get("files"), path)
+    files = checked(dict[_Name, _File], manifest.get("files"), path)
     for name, entry in files.items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != entry.bytes or sha256_file(file) != entry.sha256:
@@ -261,7 +262,8 @@ def load(folder: Path, device: str = "cpu", rows: Mapping[str, Rows] | None = No
 
 def steps(run_dir: Path) -> list[Path]:
     """Return the full checkpoints of a run, oldest first."""
-    return sorted((run_dir / "checkpoints").glob("step-*"))
+    found = [path for path in (run_dir / "checkpoints").glob("step-*") if path.name[5:].isdecimal()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
 
 
 def prune(run_dir: Path, keep: int) -> None:
@@ -292,9 +294,6 @@ def resolve(path: Path) -> Path:
         return path
     found = steps(path)
     if not found:
-        raise DataError(
-            "neither a checkpoint nor a run with one",
-            file=str(path),
-            hint=f"lrfr import-weights {path}" if path.is_file() else _models_near(path),
-        )
+        hint = f"lrfr import-weights {path}" if path.is_file() else _models_near(path)
+        raise DataError("neither a checkpoint nor a run with one", file=str(path), hint=hint)
     return found[-1]

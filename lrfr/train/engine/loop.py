@@ -118,10 +118,10 @@ class _Session:
             except DataError as error:
                 self.hooks.note(f"passing over a damaged checkpoint: {error}")
                 continue
-            self.task.state.load(saved, str(folder))
+            step = self.task.state.load(saved, str(folder))
             self.task.recall(saved.state)
             self.digest = checkpoint.read_manifest(folder).digest
-            return int(saved.state["step"])
+            return step
         return 0
 
     def train(self, start: int, end: int, stop_asked: Callable[[], bool]) -> int:

@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from lrfr.core.embedder import Embedder
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.train.backbones.teacher import teachers_of
+from lrfr.train.checkpoint import checked
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import ScalarWriter
 from lrfr.train.engine.loaders import Loader, flip, make_loader
@@ -93,8 +94,17 @@ class RecognizerTask(Task["Batch"]):
 
     def recall(self, notes: Mapping[str, object]) -> None:
         """Take over the evaluation."""
-        self.metrics = cast(dict[str, float], notes["metrics"])
-        self.best = -math.inf if notes["best"] is None else cast(float, notes["best"])
+        told = checked(_Evaluation, notes, Path("state.json"))
+        self.metrics = dict(told.metrics)
+        self.best = -math.inf if told.best is None else told.best
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What a checkpoint says of the evaluation."""
+
+    metrics: Mapping[str, int | float]
+    best: int | float | None
 
 
 @dataclass(frozen=True, kw_only=True)

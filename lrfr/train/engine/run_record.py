@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import data_of, parsed, seal, unseal
@@ -126,8 +128,8 @@ class RunRecord:
     identity: RunIdentity
     recipe: Mapping[str, object]
     parents: Mapping[str, str]
-    total_steps: int
-    threads: int
+    total_steps: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1, le=1 << 16)]
     versions: Mapping[str, str] = field(default_factory=dict)
     repeats: Literal["bits", "rounding"] = "bits"
     left_out: LeftOut | None = None

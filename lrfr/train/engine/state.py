@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -20,6 +23,14 @@ from lrfr.train.heads.partial_fc import ShardedHead
 Amp = Literal["none", "bf16", "fp16"]
 _ADDITIONS = {"value", "average"}
 _AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """What a checkpoint must say so that a run goes on from it."""
+
+    step: Annotated[int, Field(ge=0)]
+    scaler: Mapping[str, int | float] = field(default_factory=dict)
 
 
 class RunState:
@@ -173,13 +184,14 @@ class RunState:
         """Return the rows of each parameter that is spread: the first, and how many."""
         return {name: (head.first, head.share) for name, head in self.shards.items()}
 
-    def load(self, saved: checkpoint.Checkpoint, place: str) -> None:
-        """Take over a checkpoint's state, loaded with :meth:`rows`, bit for bit.
+    def load(self, saved: checkpoint.Checkpoint, place: str) -> int:
+        """Take over a checkpoint's state, loaded with :meth:`rows`, bit for bit; return its step.
 
         Raises:
-            DataError: its tensors do not fit.
+            DataError: it says no step, or its tensors do not fit.
 
         """
+        notes = checkpoint.checked(_Notes, saved.state, Path(place) / "state.json")
         own = checkpoint.model_tensors(self.nets)
         if saved.ema.keys() != plain(self.nets, self.averages).keys():
             raise DataError("averaged weights do not fit", file=place)
@@ -194,11 +206,18 @@ class RunState:
             # what a fresh optimizer has gathered must not mix with what was saved
             optimizer.state.clear()
         for entry, value in saved.optimizer.items():
-            name, key = entry.rsplit("/", 1)
+            name, _, key = entry.rpartition("/")
             if key in _ADDITIONS:
                 continue
+            parameter = self.names.get(name)
+            fits = parameter is not None and (not value.ndim or value.shape == parameter.shape)
+            if not (fits and value.is_floating_point()):
+                raise DataError(f"what its optimizer gathered does not fit: {entry[:200]}", file=place)
             self._states[self.names[name]][self.names[name]][key] = self._placed(name, key, value)
-        self.scaler.load_state_dict(saved.state.get("scaler", {}))  # style runs of before kept none
+        if self.scaler.is_enabled() and notes.scaler.keys() != self.scaler.state_dict().keys():
+            raise DataError("it scales losses in another way", file=place)
+        self.scaler.load_state_dict(dict(notes.scaler))  # style runs of before kept none
+        return notes.step
 
     def _placed(self, name: str, key: str, value: Tensor) -> Tensor:
         """Return an optimizer's tensor where it lived: like its parameter in device and memory, or, as step

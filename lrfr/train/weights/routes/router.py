@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lrfr.core.embedder import Embedder
-from lrfr.core.errors import DataError, SpecError, did_you_mean
+from lrfr.core.errors import DataError, SpecError, as_path, did_you_mean
 from lrfr.core.files import make_folder, read_sealed, seal, write_atomic
 from lrfr.core.image import ImageU8
 from lrfr.train.backbones.branched import Indicator, Rule, select_branch
@@ -208,7 +208,7 @@ def read_routes(folder: Path) -> Routes:
     if not rests or rests != [False] * (len(rests) - 1) + [True]:
         raise DataError("the last member, and no other, takes the rest", file=str(path))
     members = [
-        Member(entry.up_to_px, folder / entry.checkpoint, entry.digest, entry.weight)
+        Member(entry.up_to_px, folder / as_path(entry.checkpoint, "a run"), entry.digest, entry.weight)
         for entry in routes.members
     ]
     for member in members:
