@@ -6,7 +6,7 @@ import os
 import pytest
 
 from lrfr.core.errors import DataError, SpecError
-from lrfr.core.lists import Line, Shape, match_names, read_keyed, read_lines, read_rows, read_text
+from lrfr.core.lists import Line, Shape, is_count, match_names, read_keyed, read_lines, read_rows, read_text
 
 NAMES = ["José_Aznar", "Günter", "naïve name"]
 
@@ -199,3 +199,19 @@ def test_a_line_of_separators_alone_is_an_error_with_its_line(text, tmp_path):
         assert read_landmarks(tmp_path / "x") == {}
     except SpecError as error:
         assert error.line == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0", True),
+        ("007", True),
+        ("9" * 18, True),
+        ("9" * 5000, False),
+        ("-1", False),
+        ("1.0", False),
+        ("", False),
+    ],
+)
+def test_a_count_is_what_int_takes(text, told):
+    assert is_count(text) is told

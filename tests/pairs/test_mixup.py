@@ -103,6 +103,7 @@ def test_a_store_of_mixes_has_their_pictures_and_is_the_same_again(tmp_path):
         ("mixup:count=0,of=synthetic", "whole number from 1"),
         ("mixup:cuont=4,of=synthetic", "no 'cuont'"),
         ("mixup:count=4,of=synthetic:ids=1,per_id=1", "two faces"),
+        ("mixup:count=4,of=mixup:count=4,of=synthetic:ids=2", "no mixes"),
     ],
 )
 def test_what_cannot_be_mixed_is_said(text, words):

@@ -13,7 +13,7 @@ import pytest
 from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
 from lrfr.pairs.executors import picture_limits
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.executors.picture_limits import bounded_memory, within_limits
+from lrfr.pairs.executors.picture_limits import bounded_memory, picture_within_limits, within_limits
 from tests.pairs.toy import ToySource, build
 
 SLOW, LIES, ODD, STARVED = (5, 1), (1, 2), (2, 1), (3, 0)
@@ -48,10 +48,9 @@ class BadSource(ToySource):
 
 
 @pytest.fixture(autouse=True)
-def _limit():
-    before = picture_limits.SECONDS
-    yield
-    picture_limits.SECONDS = before
+def _limit(monkeypatch):
+    monkeypatch.setattr(picture_limits, "SECONDS", picture_limits.SECONDS)
+    monkeypatch.setattr(picture_limits, "WAITING_SECONDS", picture_limits.WAITING_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +120,20 @@ def test_a_busy_machine_refuses_nothing():
     assert within_limits(lambda: time.sleep(0.05) or 7) == 7
 
 
+def test_a_reader_that_only_waits_ends_the_run_and_an_alarm_of_others_stays():
+    picture_limits.WAITING_SECONDS = 0.05
+    held, handler = signal.setitimer(signal.ITIMER_REAL, 0)[0], signal.getsignal(signal.SIGALRM)
+    try:
+        with pytest.raises(EnvironmentFault, match="waited for longer"):
+            within_limits(lambda: time.sleep(30))
+        assert (signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0]) == (handler, 0)
+        signal.setitimer(signal.ITIMER_REAL, 200)
+        assert within_limits(lambda: time.sleep(0.1) or 7) == 7
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 100
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, held)
+
+
 def test_the_limit_of_memory_is_put_back():
     import resource
 
@@ -128,3 +141,13 @@ def test_the_limit_of_memory_is_put_back():
     with bounded_memory(), pytest.raises(MemoryError):
         np.zeros(1 << 46, np.uint8)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+@pytest.mark.parametrize(
+    "content, code",
+    [(b"", "E_EMPTY"), (b"no picture", "E_FORMAT"), ("text", "E_RECORD"), (np.zeros((4, 4)), "E_RECORD")],
+)
+def test_what_a_command_looks_at_itself_is_refused_as_in_a_task(content, code):
+    with pytest.raises(ImageFault) as caught:
+        picture_within_limits(lambda: content)
+    assert caught.value.code == code

@@ -254,3 +254,8 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_count(text: str) -> bool:
+    """Return whether a text reads as a whole number from 0 on of at most 18 digits; int() takes it then."""
+    return text.isdecimal() and len(text) < 19

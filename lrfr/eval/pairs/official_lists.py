@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
-from lrfr.core.lists import read_rows
+from lrfr.core.lists import is_count, read_rows
 from lrfr.eval.pairs.pair_list import PairList, agrees, pair_list
 from lrfr.eval.protocols.layout import PICTURE_SUFFIXES, file_digest, listed_file, need
 from lrfr.eval.protocols.seen import check_there
@@ -74,7 +74,7 @@ def read_two_lines(path: Path) -> OfficialList:
     pairs, numbers = [], []
     for first, second in zip(rows[::2], rows[1::2], strict=True):
         number = first.fields[1]
-        if not number.isdecimal():
+        if not is_count(number):
             raise DataError(
                 f"'{number}' is no number of a fold, expected 'NAME NUMBER'",
                 file=str(path),
@@ -146,8 +146,8 @@ def _numbered(path: Path) -> _Pictures:
     for line, (number, name) in read_rows(
         path, "NUMBER PATH", fields=(2,), separator="auto", names=True, error=DataError
     ):
-        if not number.isdecimal() or int(number) in found:
-            word = "comes twice" if number.isdecimal() else "is no number"
+        if not is_count(number) or int(number) in found:
+            word = "comes twice" if is_count(number) else "is no number"
             raise DataError(f"'{number}' {word}, expected 'NUMBER PATH'", file=str(path), line=line)
         # paths are relative to Protocol: ../Data/Images/001/frontal/01.jpg
         plain = posixpath.normpath(name.replace("\\", "/")).removeprefix("../")
@@ -162,7 +162,7 @@ def _of_numbers(path: Path, sides: Sequence[_Pictures], same: bool) -> list[Offi
     ):
         chosen = []
         for field, pictures in zip(fields, sides, strict=True):
-            if not field.isdecimal() or int(field) not in pictures:
+            if not is_count(field) or int(field) not in pictures:
                 raise DataError(
                     f"'{field}' is no number of a picture, expected two of 1 to {max(pictures, default=0)}",
                     file=str(path),

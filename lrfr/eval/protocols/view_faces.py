@@ -15,7 +15,7 @@ import numpy as np
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.files import data_of, digest_of
 from lrfr.core.image import ImageU8
-from lrfr.core.lists import match_names
+from lrfr.core.lists import is_count, match_names
 from lrfr.eval.embeddings import StoredFace
 from lrfr.eval.low_res import Size
 from lrfr.eval.pairs import PairList, SearchList, agrees, numbered
@@ -191,7 +191,7 @@ def _drawn_pairs(
     faces: ViewFaces, seed: int, given: Mapping[str, Sequence[str]]
 ) -> tuple[PairList, tuple[str, ...]]:
     count = given.get("pairs", ("6000",))[-1]
-    if not count.isdecimal():
+    if not is_count(count):
         raise SpecError(f"pairs={count}", hint="a whole number: pairs=6000")
     plan = PairPlan(int(count), seed=seed, hard=tuple(given.get("hard", ())))
     made = make_pair_list(faces.named, plan)

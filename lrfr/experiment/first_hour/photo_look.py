@@ -6,18 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from lrfr.core.errors import DataError, ImageFault, LrfrError, SpecError
 from lrfr.core.files import digest_of
-from lrfr.core.image import ImageU8, decode
+from lrfr.core.image import ImageU8
 from lrfr.core.lists import is_held_out
 from lrfr.eval.report.summary import counted
 from lrfr.pairs.align.photo_list import crop_name
 from lrfr.pairs.align.unaligned import LEAST_MEAN, SAMPLE, likeness
+from lrfr.pairs.executors.picture_limits import picture_within_limits
 from lrfr.pairs.sources.base import Face, Source, in_key_order
 from lrfr.pairs.sources.folder import FolderSource
 from lrfr.pairs.sources.table import SOURCES, open_source
@@ -205,8 +206,7 @@ def _sample(source: Source, faces: Sequence[Face]) -> list[ImageU8]:
     images = []
     for face in faces[:: max(1, len(faces) // SAMPLE)][:SAMPLE]:
         try:
-            content = source.read(face.place)
-            images.append(content if isinstance(content, np.ndarray) else decode(content))
+            images.append(picture_within_limits(partial(source.read, face.place))[1])
         except ImageFault:
             continue
     return images

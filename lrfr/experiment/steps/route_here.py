@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from lrfr.core.errors import SpecError
+from lrfr.core.lists import is_count
 from lrfr.train.weights.routes.route_weights import FittedWeights
 
 Indicator = Literal["max", "min", "avg"]
@@ -124,7 +125,7 @@ def _open_sides(routes: Routes, fit_view: str | None) -> dict[int, list[Path]]:
 
 def _route(word: str) -> tuple[int, Path]:
     side, _, run = word.partition("=")
-    if not side.isdecimal() or not run or int(side) < 1:
+    if not is_count(side) or not run or int(side) < 1:
         raise SpecError(f"--at takes PX=RUN, got '{word}'", hint="--at 20=runs/student")
     return int(side), Path(run)
 
@@ -135,6 +136,6 @@ def _weights(word: str) -> tuple[int, tuple[float, ...]]:
         found = tuple(float(number) for number in numbers.split(","))
     except ValueError:
         found = ()
-    if not side.isdecimal() or not found:
+    if not is_count(side) or not found:
         raise SpecError(f"--weights takes PX=W,W, got '{word}'", hint="--weights 14=0.6,0.4")
     return int(side), found

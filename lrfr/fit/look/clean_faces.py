@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import REASONS, DataError, ImageFault
 from lrfr.core.files import digest_of, make_folder, write_whole
-from lrfr.core.image import ImageU8, read_picture, square_fit
+from lrfr.core.image import ImageU8, square_fit
 from lrfr.core.progress import SILENT, Hooks, Stopped
+from lrfr.pairs.executors.picture_limits import picture_within_limits
 from lrfr.pairs.sources.base import in_key_order
 from lrfr.pairs.sources.table import open_source
 
@@ -86,8 +88,7 @@ def read_faces(
             break
         face = listed[row]
         try:
-            content = source.read(face.place)
-            image = content if isinstance(content, np.ndarray) else read_picture(content).pixels
+            _, image = picture_within_limits(partial(source.read, face.place))
         except ImageFault as fault:
             refused[fault.code] += 1
             continue

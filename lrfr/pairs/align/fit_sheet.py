@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from lrfr.core.landmarks import TEMPLATE, similarity
 from lrfr.pairs.align.landmark_fit import TEMPLATE_PX
 from lrfr.pairs.align.photo_list import PhotoList
 from lrfr.pairs.align.photo_task import CropRow, PhotoRow, reason_of
+from lrfr.pairs.executors.picture_limits import picture_within_limits
 from lrfr.pairs.sources.base import Place
 
 SHOWN = 60
@@ -92,8 +94,7 @@ def _pictures(listed: PhotoList, out: Path, crop: CropRow | None, place: Place) 
     """Return the photograph and the crop, each in a square cell, as far as they can be shown."""
     points = None if crop is None else np.array(crop.points).reshape(5, 2)
     try:
-        content = listed.source.read(place)
-        shown = [_cell(content if isinstance(content, np.ndarray) else decode(content), points)]
+        shown = [_cell(picture_within_limits(partial(listed.source.read, place))[1], points)]
     except ImageFault:
         return [_blank(), _blank()]
     if crop is None or points is None:

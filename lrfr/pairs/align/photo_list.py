@@ -134,6 +134,10 @@ def name_fault(key: str) -> str:
     path = PurePosixPath(key)
     if path.is_absolute() or ".." in path.parts or not path.name or "\\" in key or "\0" in key:
         return "its name leads out of the folder"
+    try:
+        os.fsencode(key)
+    except UnicodeError:
+        return "no file can have its name"
     if any(mark in key for mark in "\t\r\n") or key != key.strip():
         return "a tab, a line break or white space at an end of its name"
     return ""

@@ -3,7 +3,8 @@ memory, and what its reader may say.
 
 Codecs and formats have caps of their own, before anything is decoded; this holds what they do not know,
 readers of packages included. The time is the processor's, so a busy machine refuses nothing: a picture that
-is used takes milliseconds of the minute.
+is used takes milliseconds of the minute. Who waits (a place that is away, a reader that sleeps) ends the run
+after ten minutes by the clock; a face is not refused for it, for the next run may get it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from lrfr.core.errors import DataError, ImageFault, LrfrError
+from lrfr.core.errors import DataError, EnvironmentFault, ImageFault, LrfrError
+from lrfr.core.image import ImageU8, check_image, read_picture
 
 SECONDS = 60.0
+WAITING_SECONDS = 600.0
 # of this machine's memory, beyond what the process has when its task begins
 MEMORY_SHARE = 0.5
 T = TypeVar("T")
@@ -32,8 +35,37 @@ class _Late(BaseException):
     """The time is over; no reader that catches every Exception may swallow it."""
 
 
+class _Waiting(_Late):
+    """The time of the clock is over."""
+
+
 def _on_time(signum: int, frame: FrameType | None) -> None:
-    raise _Late
+    raise _Late if signum == signal.SIGPROF else _Waiting
+
+
+@contextmanager
+def _timed() -> Iterator[None]:
+    """End the block once its time is over, where it runs in the main thread; an alarm that somebody else has
+    set stays theirs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    clocks = {signal.ITIMER_PROF: (signal.SIGPROF, SECONDS)}
+    if not signal.getitimer(signal.ITIMER_REAL)[0]:
+        clocks[signal.ITIMER_REAL] = (signal.SIGALRM, WAITING_SECONDS)
+    before = {number: signal.signal(number, _on_time) for number, _ in clocks.values()}
+    try:
+        for clock, (_, seconds) in clocks.items():
+            signal.setitimer(clock, seconds)
+        try:
+            yield
+        finally:
+            for clock in clocks:
+                signal.setitimer(clock, 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def within_limits(work: Callable[[], T]) -> T:
@@ -45,28 +77,24 @@ def within_limits(work: Callable[[], T]) -> T:
     Raises:
         ImageFault: the work's own; E_SLOW: it took more than :data:`SECONDS` of the processor; E_BOMB: more
             memory than there is; E_RECORD: it ended in an error that is none of lrfr's.
+        EnvironmentFault: it waited for more than :data:`WAITING_SECONDS`.
         LrfrError: the work's own.
 
     """
-    begun, timed = time.thread_time(), threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGPROF, _on_time) if timed else None
+    begun = time.thread_time()
     try:
-        if timed:
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        try:
+        with _timed():
             found = work()
-        finally:
-            if timed:
-                signal.setitimer(signal.ITIMER_PROF, 0)
+    except _Waiting:
+        waited = f"a face was waited for longer than {WAITING_SECONDS:g} s"
+        hint = "is the place of its source away? run the same command again to go on"
+        raise EnvironmentFault(waited, hint=hint) from None
     except _Late:
         raise _slow() from None
     except Exception as error:  # of any kind: of whoever made the file, or its reader
         if isinstance(error, LrfrError) and not isinstance(error, DataError):
             raise
         raise _as_fault(error) from None
-    finally:
-        if timed:
-            signal.signal(signal.SIGPROF, before or signal.SIG_DFL)
     if time.thread_time() - begun > SECONDS:
         raise _slow()
     return found
@@ -98,6 +126,24 @@ def checked_content(content: object) -> bytes | np.ndarray:
     if not isinstance(content, bytes | np.ndarray):
         raise ImageFault("E_RECORD", f"its source gives {type(content).__name__}, not bytes or an array")
     return content
+
+
+def picture_within_limits(read: Callable[[], object]) -> tuple[bytes | None, ImageU8]:
+    """Return what a source gives for a face where it is looked at in the process of the command: its bytes,
+    None for an array, and its pixels uint8 ``[h, w, 3]``.
+
+    Raises:
+        ImageFault, EnvironmentFault, LrfrError: as :func:`within_limits`.
+
+    """
+
+    def look() -> tuple[bytes | None, ImageU8]:
+        content = checked_content(read())
+        if isinstance(content, np.ndarray):
+            return None, check_image(content)
+        return content, read_picture(content).pixels
+
+    return within_limits(look)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lrfr.core.errors import LrfrError, SpecError, did_you_mean
 from lrfr.core.files import read_bytes, read_file
-from lrfr.core.lists import Row, match_names, read_rows
+from lrfr.core.lists import Row, is_count, match_names, read_rows
 from lrfr.core.lists.walk import Walk
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp, stamp_of
 from lrfr.pairs.sources.places import place_options
@@ -211,7 +211,7 @@ def _people(path: Path) -> set[str]:
     found = set()
     for number, parts in read_rows(path, "name count", fields=(1, 2), separator="auto"):
         if len(parts) == 2:
-            if not parts[1].isdecimal():
+            if not is_count(parts[1]):
                 raise SpecError("expected 'name count'", file=str(path), line=number)
             found |= {_lfw_key(parts[0], str(index)) for index in range(1, min(int(parts[1]), 100_000) + 1)}
     return found
@@ -264,7 +264,7 @@ def read_pairs_txt(path: Path, error: type[LrfrError] = SpecError, *, names: boo
     )
     # the two numbers stand between spaces also where the names do between tabs
     header = " ".join(rows[0].fields).split() if rows else []
-    counts = [int(word) for word in header] if len(header) < 3 and all(map(str.isdecimal, header)) else []
+    counts = [int(word) for word in header] if len(header) < 3 and all(map(is_count, header)) else []
     pairs = [_lfw_pair(row, path, error) for row in (rows[1:] if counts else rows)]
     if not pairs:
         raise error("the list has no pairs", file=str(path))
@@ -281,7 +281,7 @@ def read_pairs_txt(path: Path, error: type[LrfrError] = SpecError, *, names: boo
 
 def _lfw_pair(row: Row, path: Path, error: type[LrfrError]) -> LfwPair:
     parts = row.fields
-    if len(parts) in {3, 4} and parts[1].isdecimal() and parts[-1].isdecimal():
+    if len(parts) in {3, 4} and is_count(parts[1]) and is_count(parts[-1]):
         other = parts[0] if len(parts) == 3 else parts[2]
         return LfwPair(_lfw_key(parts[0], parts[1]), _lfw_key(other, parts[-1]), len(parts) == 3, row.number)
     raise error("expected 'name i j' or 'name i other j'", file=str(path), line=row.number)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.errors import SpecError, as_path, did_you_mean
 
 
 def place_options(text: str, names: Sequence[str]) -> tuple[Path, dict[str, list[str]]]:
@@ -16,19 +17,19 @@ def place_options(text: str, names: Sequence[str]) -> tuple[Path, dict[str, list
     value unless the name of an option follows.
 
     Raises:
-        SpecError: an option of another name.
+        SpecError: an option of another name, or no path.
 
     """
-    if Path(text).exists():
+    if os.path.exists(text):  # of no name that a file may have, it says no
         return Path(text), {}
     marks = list(re.finditer(rf",({'|'.join(names)})=", text))
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     found: dict[str, list[str]] = {}
     for mark, end in zip(marks, ends, strict=False):
         found.setdefault(mark[1], []).append(text[mark.end() : end])
-    path = Path(text[: marks[0].start()] if marks else text)
+    path = as_path(text[: marks[0].start()] if marks else text or ".", "a source")
     unknown = re.search(r",(\w+)=[^/]*$", str(path))
-    if unknown and not path.exists():
+    if unknown and not os.path.exists(path):
         raise SpecError(
             f"unknown option '{unknown[1]}'",
             file=str(path)[: unknown.start()],

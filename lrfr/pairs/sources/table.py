@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.core.errors import SpecError, as_path, did_you_mean
 from lrfr.core.image import IMAGE_SUFFIXES
 from lrfr.core.lists.walk import head_of, passed_over
 from lrfr.core.registry import Registry, sentence_of_target
@@ -46,7 +46,7 @@ class _Opener:
         """Open the source."""
         found = importlib.import_module(f"{__package__}.{self.module}")
         make = getattr(found, self.function or self.source)
-        made = make(place if self.function else Path(place))
+        made = make(place if self.function else as_path(place or ".", "a source"))
         assert isinstance(made, Source)
         return made
 
@@ -183,7 +183,7 @@ def _near(path: Path, kinds: str) -> str:
     folder = path.parent
     try:
         names = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))[:10_000]
-    except OSError:
+    except (OSError, ValueError):
         return f"there is no folder {folder} here; or {kinds}"
     close = get_close_matches(path.name, names, n=1)
     if close:

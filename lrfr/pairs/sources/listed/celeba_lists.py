@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfr.core.errors import SpecError
-from lrfr.core.lists import Keyed, Shape, read_keyed, read_rows
+from lrfr.core.lists import Keyed, Shape, is_count, read_keyed, read_rows
 from lrfr.pairs.sources.base import Face, Listing, Tally, identity_name
 from lrfr.pairs.sources.folder import FilesSource
 
@@ -127,4 +127,4 @@ class _Spelling:
 
 def _numbered(path: Path) -> list[Keyed]:
     """Return the lines 'image number' of one of CelebA's lists."""
-    return read_keyed(path, Shape("image number", (1,), lambda text: text.lstrip("-").isdigit()))
+    return read_keyed(path, Shape("image number", (1,), lambda text: is_count(text.removeprefix("-"))))

@@ -104,7 +104,7 @@ def _person(label: str) -> tuple[str, str]:
         number = None
     if number is None:
         return identity_name(label), ""
-    return (identity_name(str(int(number))), "") if number == int(number) else ("", "E_LABEL")
+    return (identity_name(str(int(number))), "") if number.is_integer() else ("", "E_LABEL")
 
 
 def _is_header(fields: Sequence[str]) -> bool:

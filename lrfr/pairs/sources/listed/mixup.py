@@ -214,6 +214,8 @@ def open_mixup(text: str) -> MixupSource:
         raise SpecError("mixup needs to know how many", hint="mixup:count=10000,of=folder:faces")
     numbers = {name: _number(name, value) for name, value in given.items() if name in _NUMBERS}
     hidden = read_lines(Path(given["without"])) if "without" in given else []
+    if any(part.startswith("mixup:") for part in sources):  # keys would double with every level
+        raise SpecError("mixup takes no mixes", hint="name the sources of all of them, with | between")
     opened = tuple(open_source(part) for part in sources)
     share = given.get("holdout", "0")
     if not re.fullmatch(r"0?\.\d{1,9}|0", share):

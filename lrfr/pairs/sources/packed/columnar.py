@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.lists import is_count
 from lrfr.core.lists.walk import Account, Leftovers, files_below
 from lrfr.pairs.sources.base import (
     LABEL_NAMES,
@@ -218,7 +219,7 @@ class _Rows:
         name = identity_name(text)
         if not name or not self.classes:
             return name, ""
-        inside = name.isdecimal() and int(name) < len(self.classes)
+        inside = is_count(name) and int(name) < len(self.classes)
         return (identity_name(self.classes[int(name)]), "") if inside else ("", "E_LABEL")
 
     def _attributes(self, row: int) -> dict[str, int]:
