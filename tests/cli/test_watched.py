@@ -193,14 +193,18 @@ export runs/baseline --safetensors --out weights
 import-weights weights/baseline.safetensors --check
 make-list pairs default --out list.tsv
 align synthetic-photos:ids=2,per_id=1 --out aligned --landmarks none.tsv
-experiment --help
 reproduce results/baseline-synthetic.json
 quickstart nowhere
-route --help
-sweep --help
-demo --help
-studio --help
-fit --help
+route --at 14=runs/baseline --rest runs/baseline
+eval runs/routed --sizes 112,14 --replicates 20
+make-pairs --source mixup:count=5,of=folder:exported --spec s.yaml --view mixed
+train fskd --parent teacher=runs/baseline --set distance=embedding --set train.cache_teacher=always --max-steps 1 --set train.batch_size=8 --threads 1
+fit exported --source exported --budget 0.2
+fit degraded --source exported --dry-run
+studio s.yaml --faces exported --target degraded --dry-run
+sweep baseline --over train.lr=0.1,0.2 --plan
+demo --plan
+experiment demo --plan
 """.strip().splitlines()
 
 

@@ -15,7 +15,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 from lrfr.core.machine import quiet_libraries  # noqa: E402
-from tests.hunt.cases import Outcome, run_batch  # noqa: E402
+from tests.hunt.cases import Outcome, run_batch, warm  # noqa: E402
 from tests.hunt.life import lives  # noqa: E402
 from tests.hunt.samples import formats  # noqa: E402
 from tests.pairs.toy import fast_folder  # noqa: E402
@@ -55,6 +55,7 @@ def _one(case: str, folder: Path) -> int:
 
 
 def _hunt(args: argparse.Namespace, folder: Path) -> int:
+    warm()
     held, begun = formats(), time.monotonic()
     kinds = [*held, "life"]
     if args.only:

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lrfr.core.files import seal
+
 # numbers and words that readers trip over
 NUMBERS = (
     0,
@@ -205,3 +207,21 @@ def json_of(seal: Callable[[Any], bytes]) -> Forge:
             return json.dumps(value).encode()
 
     return forge
+
+
+def json_line(data: bytes, dice: random.Random) -> bytes:
+    """One line of many is JSON of another kind."""
+    rows = data.split(b"\n")
+    at = dice.randrange(max(1, len(rows) - 1))
+    rows[at] = json_of(lambda value: json.dumps(value).encode())(rows[at], dice)
+    return b"\n".join(rows)
+
+
+def _sealed(value: Any) -> bytes:
+    return seal({name: held for name, held in value.items() if name != "sha256"})
+
+
+SEALED: tuple[Forge, ...] = (*RAW[:3], *[json_of(_sealed)] * 9)
+JSON: tuple[Forge, ...] = (*RAW[:3], *[json_of(lambda value: json.dumps(value).encode() + b"\n")] * 6)
+JSON_LINES: tuple[Forge, ...] = (lines, *[json_line] * 8)
+TEXT: tuple[Forge, ...] = (*RAW, *[lines] * 8)

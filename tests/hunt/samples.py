@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
+import os
+import re
 import struct
 import tarfile
 import zipfile
@@ -15,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lrfr.core.files import seal
-from tests.hunt.forging import RAW, Forge, json_of, lines
+from tests.hunt.command_lines import GOOD_LINE, line_world, other_line, run_line, source_words
+from tests.hunt.forging import JSON, JSON_LINES, RAW, SEALED, TEXT, Forge, lines
+from tests.hunt.kept_samples import kept
 from tests.pairs.toy import ToySource, build
 
 Read = Callable[[Path], object]
@@ -24,21 +26,19 @@ Read = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its good files by name of the file, what reads one, how it is forged, pictures that lie beside."""
+    """A format: its good files by name of the file, what reads one, how it is forged, pictures that lie beside, and
+    the good files among which one lies where those are not all.
+    """
 
     good: Callable[[], dict[str, bytes]]
     read: Read
     forges: tuple[Forge, ...] = RAW
     beside: tuple[str, ...] = ()
+    around: Callable[[], dict[str, bytes]] | None = None
 
-
-def _plain_json(value: object) -> bytes:
-    return json.dumps(value).encode() + b"\n"
-
-
-SEALED = (*RAW[:3], *[json_of(lambda value: seal({k: v for k, v in value.items() if k != "sha256"}))] * 9)
-JSON = (*RAW[:3], *[json_of(_plain_json)] * 6)
-TEXT = (*RAW, *[lines] * 8)
+    def all_files(self) -> dict[str, bytes]:
+        """Return everything that lies there before one file is forged."""
+        return (self.around or self.good)()
 
 
 # ---- pictures
@@ -138,7 +138,7 @@ def of_store(*ends: str) -> Callable[[], dict[str, bytes]]:
 def read_store(path: Path) -> object:
     """Read, list, verify and describe a store; ``path`` is the forged file in it, whose other files are good."""
     root = path
-    while not (root / "_files").exists():
+    while not (root / "views").is_dir():
         root = root.parent
     from lrfr import PairDataset, Store
     from lrfr.core.errors import LrfrError
@@ -296,11 +296,10 @@ def _read_spec(path: Path) -> object:
     return found
 
 
-def _experiment() -> dict[str, bytes]:
-    from importlib import resources
+def _experiments() -> dict[str, bytes]:
+    from lrfr.experiment.experiment import SHIPPED
 
-    found = next(iter(sorted(Path(str(resources.files("lrfr"))).rglob("demo.yaml"))))
-    return {"a.yaml": found.read_bytes()}
+    return {path.name: path.read_bytes() for path in sorted(SHIPPED.glob("*.yaml"))}
 
 
 def _read_recipe(path: Path) -> object:
@@ -311,8 +310,11 @@ def _read_recipe(path: Path) -> object:
 
 def _read_experiment(path: Path) -> object:
     from lrfr.experiment.declare import load_declaration
+    from lrfr.experiment.steps.command_plan import steps_of
 
-    return load_declaration(path)
+    steps = steps_of(load_declaration(path))
+    assert all(isinstance(word, str) for step in steps for word in step.argv)
+    return steps
 
 
 def _read_list(function: str) -> Read:
@@ -358,6 +360,26 @@ LFW = "2\t1\nA_B\t1\t2\nA_B\t1\tC_D\t2\nE_F\t1\t3\nA_B\t3\tC_D\t1\n"
 TSV = "left\tright\tsame\na/1.jpg\ta/2.jpg\t1\na/1.jpg\tb/1.jpg\t0\n"
 CSV = 'path,label,split\na/1.jpg,anna,train\nb/2.jpg,"b, c",test\n'
 ATTRIBUTES = "key,male,smiling,age\na/1,1,0,33\nb/2,-1,1,\n"
+
+
+def _read_words(path: Path) -> object:
+    """List what a text behind --source names, and read two faces of it."""
+    from itertools import islice
+
+    from lrfr.pairs.executors.picture_limits import within_limits
+    from lrfr.pairs.sources.table import open_source
+
+    for number in range(2):
+        (path.parent / f"faces/p{number}").mkdir(parents=True)
+        (path.parent / f"faces/p{number}/0.jpg").write_bytes(beside(number))
+    os.chdir(path.parent)
+    words = path.read_bytes().decode("utf-8", "surrogatepass")
+    source = open_source(words)
+    if re.search(r"(ids|per_id|count)=\D?\d{4}", words):
+        return None  # to list the faces of so many people takes as long as it must
+    for face in islice(source.listing().faces, 2):
+        within_limits(lambda face=face: source.read(face.place))
+    return None
 
 
 # ---- weights and runs
@@ -429,7 +451,7 @@ def _read_cache(path: Path) -> object:
 def _read_again(path: Path) -> object:
     """The same command on a store whose cache or log was forged gives the same view."""
     root = path
-    while not (root / "_files").exists():
+    while not (root / "views").is_dir():
         root = root.parent
     made = build(root, ToySource(ids=3, per_id=3))
     assert made.done.rows == 9
@@ -479,11 +501,13 @@ def formats() -> dict[str, Format]:
     """Every format by name."""
     found = {name: Format(lambda good=good: good, _decode) for name, good in pictures().items()}
     found |= {
-        "store json": Format(of_store(".json"), read_store, SEALED),
-        "store shard": Format(of_store(".mdb"), read_store),
-        "store table": Format(of_store(".npy", ".npz"), read_store),
+        "store json": Format(of_store(".json"), read_store, SEALED, around=store_files),
+        "store shard": Format(of_store(".mdb"), read_store, around=store_files),
+        "store table": Format(of_store(".npy", ".npz"), read_store, around=store_files),
         "store cache": Format(
-            lambda: {n: d for n, d in store_files().items() if "cache/" in n or n == "run.log"}, _read_again
+            lambda: {n: d for n, d in store_files().items() if "cache/" in n or n == "run.log"},
+            _read_again,
+            around=store_files,
         ),
         "tar": Format(
             lambda: {"a.tar": _tar("w"), "b.tar.gz": _tar("w:gz"), "c.tar.xz": _tar("w:xz")}, _source("tar")
@@ -500,7 +524,7 @@ def formats() -> dict[str, Format]:
         "list": Format(_beside("a/1.jpg 3\nb/2.jpg 4\n", "a.lst"), _source("list"), TEXT, PICTURES),
         "spec": Format(_beside(SPEC, "a.yaml"), _read_spec, TEXT),
         "recipe": Format(_beside(RECIPE, "a.yaml"), _read_recipe, TEXT),
-        "experiment": Format(_experiment, _read_experiment, TEXT),
+        "experiment": Format(_experiments, _read_experiment, TEXT),
         "landmarks": Format(
             _beside(LANDMARKS, "a.tsv"), _read_list("lrfr.pairs.align.landmark_table:read_table"), TEXT
         ),
@@ -525,7 +549,17 @@ def formats() -> dict[str, Format]:
         "trace": Format(
             lambda: {"trace.jsonl": TRACE},
             _read_list("lrfr.degrade.inspect.trace_file:read_traces"),
-            (*RAW, json_of(_plain_json), json_of(_plain_json)),
+            (*RAW, *JSON_LINES),
         ),
     }
+    found |= {
+        name: Format(good, read, forges, around=around)
+        for name, (good, read, forges, around) in kept().items()
+    }
+    found["command line"] = Format(
+        lambda: {"line.json": GOOD_LINE}, run_line, (other_line,), around=line_world
+    )
+    found["source words"] = Format(
+        _beside("synthetic:ids=2,per_id=2,seed=0", "words"), _read_words, (source_words,)
+    )
     return found
