@@ -175,7 +175,8 @@ def is_as_fitted(out: Path) -> bool:
     except LrfrError:
         return True
     known = record.get("spec_digest")
-    return known is None or _digest_of(out) in {known, record.get("replaces", known)} - {None}
+    now = _digest_of(out)
+    return known is None or (now is not None and now in (known, record.get("replaces", known)))
 
 
 def _digest_of(spec: Path) -> str | None:

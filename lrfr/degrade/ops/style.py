@@ -83,7 +83,7 @@ class Style(Op):
             digest = read_weights(find_weights(raw.get("weights", "tiny"))).digest
         except LrfrError as error:
             raise ValueError(f"{error.message}; {error.hint}" if error.hint else str(error)) from None
-        if raw.get("sha256") not in {None, digest}:
+        if raw.get("sha256") not in (None, digest):
             raise ValueError(f"the weights have sha256 {digest[:12]}..., not the one stated")
         return {**raw, "sha256": digest}
 

@@ -90,7 +90,7 @@ class Turbulence(Op):
         if not isinstance(raw, dict):
             return raw
         digest = banks_digest()
-        if raw.get("sha256") not in {None, digest}:
+        if raw.get("sha256") not in (None, digest):
             raise ValueError(f"the shipped turbulence banks have sha256 {digest[:12]}..., not the one stated")
         return {**raw, "sha256": digest}
 

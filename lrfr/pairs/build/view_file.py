@@ -64,7 +64,7 @@ class ViewOptions:
             SpecError: another share is to be held out: identities would change sides.
 
         """
-        if self.holdout not in {None, view.holdout}:
+        if self.holdout not in (None, view.holdout):
             raise SpecError(
                 f"view '{view.name}' holds out {view.holdout:g} of its identities, not {self.holdout:g}",
                 hint="a view that is extended keeps its own; a new view may have another",
