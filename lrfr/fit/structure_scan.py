@@ -94,17 +94,25 @@ class Structure:
 
     def tail(self) -> list[Mapping[str, Any]]:
         """Return the steps after the small picture: what happens when it becomes the crop."""
-        if self.way is None or (self.container.kind != "jpeg" and not self.warped):
+        stored = self._stored()
+        if self.way is None or not (stored or self.warped):
             return []  # the way up stands in store.up
         how = {"filter": self.way.filter, "antialias": self.way.antialias}
         steps: list[Mapping[str, Any]] = [{"op": "up", "id": "enlarge", "size": self.way.canvas_px, **how}]
         if self.warped:
             cut = {"roll": _ROLL, "size": self.way.canvas_px, "border": "edge"}
             steps = [{"op": "misalign", "id": "cut", **cut}]
-        if self.container.kind == "jpeg":
-            stored = {"quality": self.container.quality, "subsampling": self.container.subsampling}
-            steps.append({"op": "jpeg", "id": "file", **stored})
-        return steps
+        return [*steps, *stored]
+
+    def _stored(self) -> list[Mapping[str, Any]]:
+        """Return the step that stores a crop as its file does, where there is one."""
+        found = self.container
+        if found.kind == "jpeg":
+            how = {"quality": found.quality, "subsampling": found.subsampling}
+            return [{"op": "jpeg", "id": "file", **how}]
+        if found.kind == "webp" and found.quality:
+            return [{"op": "webp", "id": "file", "quality": found.quality}]
+        return []
 
     def store(self) -> Mapping[str, Any]:
         """Return the ``store`` part of a spec."""

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,10 @@ from lrfr.experiment.steps.fitting import fit_here
 from lrfr.fit.camera_fit import CameraFit, FitSettings
 from lrfr.fit.fit_record import read_reference, write_record
 from lrfr.fit.look.clean_faces import read_faces
-from lrfr.fit.look.crop_files import _Crop, read_crops, warnings_of
+from lrfr.fit.look.container_marks import Container
+from lrfr.fit.look.crop_files import _checked, _Crop, read_crops, warnings_of
+from lrfr.fit.look.enlargement import WayUp
+from lrfr.fit.structure_scan import Structure
 from lrfr.pairs.executors.dispatch import Runner
 from tests.fit.cameras import person, seen, write, write_people
 
@@ -158,7 +162,13 @@ def test_mixed_sizes_gray_and_few_crops_are_said(tmp_path):
     for path in sorted(place.iterdir()):
         Image.open(path).save(path.with_suffix(".webp"), quality=60)
         path.unlink()
-    assert any("as WebP or AVIF" in note for note in read_crops(place).notes)
+    container = read_crops(place).container
+    assert container.kind == "webp" and abs(container.quality - 60) <= 6
+    found = Structure(((20, 1.0),), "spectrum", "box", True, WayUp("cubic", False, 112), container)
+    assert found.spec().steps[-1].op.quality == container.quality
+    kept = [_Crop.of("a", crop) for crop in seen(32)]
+    unknown = _checked("crops", kept, Counter({Container("other"): 32}), {}, 30)
+    assert any("no step repeats" in note for note in unknown.notes)
 
 
 def test_large_crops_are_not_kept_at_their_size():

@@ -1,12 +1,13 @@
-"""What the file of a crop tells: lossless or JPEG, at which quality and subsampling."""
+"""What the file of a crop tells: lossless, JPEG or WebP, at which quality and subsampling."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lrfr.core.image import probe
+from lrfr.core.image import ImageU8, probe
 
 _LOSSLESS = frozenset({"PNG", "BMP", "PPM", "TIFF", "QOI", "TGA", "GIF"})
 # table of luma in zigzag order, Annex K of ITU-T T.81
@@ -26,8 +27,9 @@ class Container:
     """How a crop was stored last.
 
     Attributes:
-        kind: ``lossless``, ``jpeg`` or ``other`` (WebP, AVIF, ...).
-        quality: the one whose table of luma is nearest, 0 where there is none.
+        kind: ``lossless``, ``jpeg``, ``webp`` (lossy) or ``other`` (AVIF, ...).
+        quality: of JPEG the one whose table of luma is nearest, of WebP that of :func:`webp_quality`; 0 where
+            there is none.
         exact: whether that table is the standard's at that quality.
         subsampling: ``420``, ``422``, ``444`` or "".
 
@@ -49,8 +51,36 @@ def container_of(data: bytes) -> Container:
     kind, _, _ = probe(data)
     if kind != "JPEG":
         lossless = kind in _LOSSLESS or (kind == "WEBP" and b"VP8L" in data[:64])
-        return Container("lossless" if lossless else "other")
+        return Container("lossless" if lossless else "webp" if kind == "WEBP" else "other")
     return _jpeg(data)
+
+
+def webp_quality(data: bytes, picture: ImageU8) -> int:
+    """Return about the quality of a lossy WebP file (within 5 or so), by how large its picture is when it is
+    encoded again: less than the first time, by as much as once more.
+
+    Args:
+        data: the file.
+        picture: what it holds, uint8 [h, w, 3] RGB.
+
+    """
+    import cv2
+
+    def encoded(image: ImageU8, quality: int) -> NDArray[np.uint8]:
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        return np.asarray(cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])[1], np.uint8)
+
+    def nearest(image: ImageU8, size: int) -> int:
+        low, high = 1, 100
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if len(encoded(image, middle)) < size else (low, middle)
+        return low
+
+    first = nearest(picture, len(data))
+    again = encoded(picture, first)
+    shown = np.asarray(cv2.imdecode(again, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    return min(max(2 * first - nearest(shown, len(again)), 1), 100)
 
 
 def _jpeg(data: bytes) -> Container:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import REASONS, DataError, ImageFault
 from lrfr.core.files import sha256_hex
-from lrfr.core.image import ImageU8, encode_jpeg, read_picture, square_fit
-from lrfr.fit.look.container_marks import Container, container_of
+from lrfr.core.image import ImageU8, square_fit
+from lrfr.fit.look.container_marks import Container, container_of, webp_quality
 from lrfr.pairs.executors.picture_limits import picture_within_limits
 from lrfr.pairs.sources.base import in_key_order
 from lrfr.pairs.sources.table import open_source
@@ -23,6 +23,7 @@ LEAST_CROPS, FEW_CROPS = 30, 100
 LEAST_PX, MOST_PX = 8, 160
 _CLEAN_PX = 112  # what simulated crops are cut from: none is larger
 _THUMB = 12
+_MOST_WEBP = 24  # files whose quality is looked for
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def read_crops(place: str | Path, *, limit: int | None = None, least: int = LEAS
     source, seen = open_source(str(place)), Counter[str]()
     kept: dict[str, _Crop] = {}
     containers: Counter[Container] = Counter()
+    webp: list[int] = []
     for face in in_key_order(source.listing().faces):
         if limit is not None and len(kept) >= limit:
             seen["left out by --limit"] += 1
@@ -98,8 +100,14 @@ def read_crops(place: str | Path, *, limit: int | None = None, least: int = LEAS
             seen["the same pixels as another"] += 1
             continue
         kept[digest] = _Crop.of(face.key, pixels)
+        few = len(webp) < _MOST_WEBP and kept[digest].side_px <= MOST_PX
+        if few and mark.kind == "webp" and isinstance(content, bytes):
+            webp.append(webp_quality(content, pixels))
         containers[mark] += 1
     seen["used"] = len(kept)
+    if webp:
+        quality = int(np.median(webp))
+        containers[Container("webp", quality)] = containers.pop(Container("webp"))
     return _checked(str(place), list(kept.values()), containers, dict(seen), least)
 
 
@@ -127,8 +135,8 @@ def _checked(
             f"{len(containers)} kinds of files; {count} of {len(found)} are {_told(container)}, "
             f"which is taken for all"
         )
-    if container.kind == "other":
-        notes.append("the files are compressed as WebP or AVIF are: no step repeats that")
+    if container.kind == "other" or (container.kind == "webp" and not container.quality):
+        notes.append("the files are compressed in a way that no step repeats")
     side = sides[0] if len(set(sides)) == 1 else 0
     if side > MOST_PX:
         notes.append(f"crops of {side} px are brought to 112 px first")
@@ -146,16 +154,11 @@ def _checked(
 
 
 def _told(container: Container) -> str:
+    if container.kind == "webp":
+        return f"WebP of about quality {container.quality}"
     if container.kind != "jpeg":
         return container.kind
     return f"JPEG of quality {container.quality}, {container.subsampling}"
-
-
-def recompressed(pictures: Sequence[ImageU8], container: Container) -> list[ImageU8]:
-    """Return pictures stored in the container and read back."""
-    if container.kind != "jpeg":
-        return list(pictures)
-    return [read_picture(encode_jpeg(p, container.quality, container.subsampling)).pixels for p in pictures]
 
 
 def split_crops(count: int, seed: int) -> dict[str, NDArray[np.int64]]:

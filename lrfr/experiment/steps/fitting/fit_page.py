@@ -167,8 +167,8 @@ def _structure(camera: FittedCamera) -> Section:
             "files",
             found.container.kind
             + (
-                f", quality {found.container.quality}, {found.container.subsampling}"
-                if found.container.kind == "jpeg"
+                f", quality {found.container.quality} {found.container.subsampling}".rstrip()
+                if found.container.quality
                 else ""
             ),
         ],
