@@ -205,7 +205,7 @@ class CameraFit:
         drawn = [prior_histograms(banks[0], variables)]
         for turn in range(self.settings.rounds + 1):
             self._stop_if_asked()
-            each = partial(self.runner.hooks.progress, phase=f"network {turn + 1}")
+            each = partial(self._progress_of_network, turn + 1)
             reader = train_reader(reduce(Bank.joined, banks), variables, self.settings.seed + turn, each=each)
             summaries = Summaries(reader, self.ruler.reduced, banks[-1])
             matcher = Matcher(banks, drawn, variables, summaries, self.settings.seed)
@@ -272,6 +272,10 @@ class CameraFit:
             )
 
         return Chooser(real, look, self.settings.seed, self.runner.hooks)
+
+    def _progress_of_network(self, number: int, done: int, total: int) -> None:
+        self.runner.hooks.progress(done, total, phase=f"network {number}")
+        self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
         if self.runner.hooks.stopping():

@@ -18,7 +18,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from lrfr.core.image import ImageU8
-from lrfr.core.progress import SILENT, Hooks
+from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.degrade.spec.model import Spec
 from lrfr.fit.infer.bank import simulate
 from lrfr.fit.infer.fitted_spec import read_back
@@ -176,7 +176,12 @@ class Scan:
         self.tried: dict[Structure, float] = {}
 
     def run(self) -> Structure:
-        """Return the nearest structure."""
+        """Return the nearest structure.
+
+        Raises:
+            Stopped: the hooks said so.
+
+        """
         first = self._first()
         best = self._best(self._places(first), first)
         for _ in range(2):
@@ -212,6 +217,8 @@ class Scan:
     def _distance(self, structure: Structure) -> float:
         plain = replace(structure, distance=0.0)
         if plain not in self.tried:
+            if self.hooks.stopping():
+                raise Stopped
             names = [b"scan/%d" % k for k in range(len(self.faces))]
             seen = simulate(plain.spec(), self.faces, names, plain.gaze())
             self.tried[plain] = apart(self.target, mean_spectra(seen, self.canvas_px))

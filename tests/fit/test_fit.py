@@ -21,7 +21,7 @@ from lrfr.fit.look.clean_faces import read_faces
 from lrfr.fit.look.container_marks import Container
 from lrfr.fit.look.crop_files import _checked, _Crop, read_crops, warnings_of
 from lrfr.fit.look.enlargement import WayUp
-from lrfr.fit.structure_scan import Structure
+from lrfr.fit.structure_scan import Scan, Structure
 from lrfr.pairs.executors.dispatch import Runner
 from tests.fit.cameras import person, seen, write, write_people
 
@@ -230,10 +230,13 @@ def test_people_too_few_to_measure_a_classifier_on_are_said(tmp_path):
         read_faces(f"folder:{tmp_path / 'faces'}", tmp_path)
 
 
-def test_a_stop_while_faces_are_read_is_a_stop(tmp_path):
+def test_a_stop_while_faces_are_read_or_structures_are_tried_is_a_stop(tmp_path):
     write_people(tmp_path / "faces", 3)
     with pytest.raises(Stopped):
         read_faces(str(tmp_path / "faces"), tmp_path, hooks=Hooks(should_stop=lambda: True))
+    crops = read_crops(write(tmp_path / "crops", seen(30)))
+    with pytest.raises(Stopped):
+        Scan(crops, [person(k) for k in range(4)], Hooks(should_stop=lambda: True)).run()
 
 
 @pytest.mark.parametrize(
