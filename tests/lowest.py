@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # what runs the tests, not what is tested; and torch, whose builds belong to machines
-EXTRAS = ("onnx", "parquet", "heif")
+EXTRAS = ("fit", "heif", "onnx", "parquet", "studio")
 AS_PINNED = {"torch"}
 _FLOOR = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*])?\s*(?P<sign>[>=]=)\s*(?P<floor>[0-9][0-9.]*)")
 

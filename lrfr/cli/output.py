@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from lrfr.cli.overwriting import refuse_overwriting
-from lrfr.cli.standard_streams import plainly, write
+from lrfr.cli.standard_streams import plainly, shown, write
 from lrfr.core.errors import EnvironmentFault, LrfrError
 from lrfr.core.progress import Hooks, Pace, Stopped, stop_on_signal
 from lrfr.eval.report.text_table import aligned, cell_text
@@ -47,7 +47,7 @@ class Output:
     def say(self, text: str = "") -> None:
         """Print one human line to stdout (nothing under ``--json``)."""
         if not self.as_json:
-            write(text)
+            write(shown(text))
 
     def lines(self, texts: Iterable[str]) -> None:
         """Print human lines."""

@@ -17,6 +17,7 @@ from lrfr.core.machine import started_by
 _LONGEST_WORD = 300
 # what would move the cursor, or make two lines of one; our own further lines are indented
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]|\n(?! )")
+_ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LONG = re.compile(rf"\S{{{_LONGEST_WORD},}}")
 # a call of lrfr: its name and that of a command
 _CALL = re.compile(rf"(?<![\w./\-])lrfr (?=(?:{'|'.join(COMMANDS)})\b(?!-))")
@@ -75,6 +76,11 @@ def close_streams() -> None:
             (sys.stderr if err else sys.stdout).flush()
         except (OSError, ValueError):
             forget(err=err)
+
+
+def shown(text: str) -> str:
+    """Return a text of several lines as a terminal shows it: names in it may hold what moves a cursor."""
+    return _ESCAPED.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 def plainly(text: str) -> str:

@@ -193,6 +193,7 @@ FOREIGN: Mapping[str, type[LrfrError]] = {
     "zipfile.BadZipFile": DataError,
     "zlib.error": DataError,
     "zstandard.backend_c.ZstdError": DataError,
+    "zstd.ZstdError": DataError,  # its name up to zstandard 0.23
 }
 
 

@@ -288,3 +288,11 @@ def test_a_bug_is_told_where_no_temporary_file_can_be_written(lrfr, monkeypatch)
     monkeypatch.setattr(Gone, "__call__", lambda self, *_, **__: (_ for _ in ()).throw(self.error))
     code, out, err = lrfr("boom", "--json")
     assert code == 1 and "went wrong" in err and json.loads(out)["error"]["file"] is None
+
+
+def test_what_a_command_says_moves_no_cursor(capsys):
+    from lrfr.cli import output
+
+    output.Output(False).table(["model"], [["a\x1b[31m\x07\rb"], ["é"]])
+    said = capsys.readouterr().out
+    assert r"a\x1b[31m\x07\rb" in said and "é" in said and not {"\x1b", "\x07", "\r"} & set(said)
