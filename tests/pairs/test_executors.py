@@ -175,3 +175,27 @@ def test_what_a_killed_session_of_ray_left_goes_with_the_next(tmp_path, monkeypa
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {*kept, "outside", "lrfr-ray-999999999-link", made.name}
     assert (tmp_path / "outside" / "kept").exists() and made.name.startswith(f"lrfr-ray-{os.getpid()}-")
+
+
+@pytest.mark.parametrize(
+    "name", ["NodeDiedError", "WorkerCrashedError", "ObjectLostError", "OutOfMemoryError"]
+)
+def test_whatever_of_ray_is_lost_is_one_error_to_go_on_after(name):
+    """What the cluster loses with a task is nobody's bug; the task's own errors come through as they are."""
+    ray = pytest.importorskip("ray")
+    from lrfr.pairs.executors.ray import _fetch
+
+    kind = getattr(ray.exceptions, name)
+    lost = kind.__new__(kind)
+    Exception.__init__(lost, "lost")
+
+    class Cluster:
+        exceptions = ray.exceptions
+
+        @staticmethod
+        def get(reference):
+            raise lost
+
+    with pytest.raises(EnvironmentFault) as fault:
+        _fetch(Cluster, None)
+    assert "go on" in str(fault.value.hint)

@@ -2,6 +2,7 @@
 killed.
 """
 
+import json
 import os
 import random
 import signal
@@ -299,3 +300,18 @@ def test_two_nodes_write_the_bytes_of_one(folder):
     assert "nodes 2" in done.stdout
     assert tree(folder / "two") == tree(folder / "serial")
     assert not list((folder / "local").iterdir())
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_two_nodes_killed_at_random_moments(folder):
+    """Six variants on two nodes, of which one or both die again and again."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "tests.pairs.ray_nodes", str(folder), "24", "1"]
+    done = subprocess.run(
+        command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["nodes killed"] >= 24 and told["at work"] >= 12 and told["differing"] == 0

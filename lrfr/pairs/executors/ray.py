@@ -193,13 +193,15 @@ def _fetch(ray: Any, reference: Any) -> Any:
         raise EnvironmentFault(
             "a Ray worker ran out of memory", hint="use fewer --workers; run the same command again to go on"
         ) from None
-    except ray.exceptions.WorkerCrashedError:
-        raise EnvironmentFault(
-            "a Ray worker died again and again", hint="run the same command again to go on"
-        ) from None
     except ray.exceptions.RayTaskError as error:
         cause = error.as_instanceof_cause()
         raise (cause if isinstance(cause, LrfrError) else error) from None
+    except ray.exceptions.RayError as error:  # a worker, a node, or what it held
+        what = "worker" if isinstance(error, ray.exceptions.WorkerCrashedError) else "node"
+        raise EnvironmentFault(
+            f"a Ray {what} died again and again ({type(error).__name__})",
+            hint="run the same command again to go on",
+        ) from None
     if isinstance(report, LrfrError):
         raise report
     return report
