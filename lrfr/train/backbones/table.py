@@ -102,12 +102,21 @@ def _vits() -> dict[str, Preset]:
     """Return the transformers by the names of where they are used."""
     wide = VitLayout(patch_px=9)
     token = VitLayout(size_px=224, patch_px=16, tail="token")
+    small, large = VitLayout(mlp_ratio=5), VitLayout(depth=24, heads=16, mlp_ratio=3)
     layouts = {
         "vit-t": (replace(wide, dim=256), "ViT of arcface_torch, patches of 9 px"),
         "vit-s": (wide, "ViT of arcface_torch, patches of 9 px"),
         "vit-b": (replace(wide, depth=24), "ViT of arcface_torch, patches of 9 px"),
-        "vit-cvl-s": (VitLayout(mlp_ratio=5), "ViT of CVLface, patches of 8 px"),
-        "vit-cvl-b": (VitLayout(depth=24, heads=16, mlp_ratio=3), "ViT of CVLface, patches of 8 px"),
+        "vit-cvl-s": (small, "ViT of CVLface, patches of 8 px"),
+        "vit-cvl-b": (large, "ViT of CVLface, patches of 8 px"),
+        "vit-cvl-s-kprpe": (
+            replace(small, key_points=True),
+            "the same with KP-RPE, for aligned faces",
+        ),
+        "vit-cvl-b-kprpe": (
+            replace(large, key_points=True),
+            "the same with KP-RPE, for aligned faces",
+        ),
     }
     for size, dim in {"t": 192, "s": 384, "b": 768}.items():
         own = replace(token, dim=dim, heads=dim // 64)
@@ -214,6 +223,11 @@ BACKBONES = Backbones(
         "tiny-facex-se": _tiny("FaceX-Zoo's with them", unit=FaceXUnit, dropout=0.4, squeeze=True),
         "tiny-vit": Preset(
             Vit, VitLayout(patch_px=16, dim=64, depth=4, heads=2, emb_dim=128), "ViT for two CPU cores"
+        ),
+        "tiny-vit-kprpe": Preset(
+            Vit,
+            VitLayout(patch_px=16, dim=64, depth=4, heads=2, emb_dim=128, key_points=True),
+            "ViT with key-point relative positions",
         ),
         "tiny-vit-timm": Preset(
             Vit, VitLayout(patch_px=16, dim=64, depth=4, heads=2, tail="token"), "ViT with a class token"

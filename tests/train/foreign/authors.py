@@ -268,22 +268,53 @@ def facenet(n, x, units=(5, 10, 5), shrink=1, emb=512):
     return F.normalize(y)
 
 
-def vit(n, x, patch, dim, depth, heads, ratio, token=False, emb=512):
-    """arcface_torch and CVLface (ReLU6, flat tail), and timm (GELU, class token)."""
+LANDMARKS = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+
+
+def key_point_biases(n, side, heads, depth):
+    """CVLface's KP-RPE of an aligned face, block by block: ``[heads, T, T]`` by query and key."""
+
+    def bucket(distance):
+        if abs(distance) <= 1.9:
+            return distance + 3
+        far = round(1.9 + 1.9 * math.log(abs(distance) / 1.9) / math.log(8))
+        return int(math.copysign(min(far, 3), distance)) + 3
+
+    places = [(row, column) for row in range(side) for column in range(side)]
+    offsets = [
+        [value for x, y in LANDMARKS for value in ((c + 0.5) / side - x / 112, (r + 0.5) / side - y / 112)]
+        for r, c in places
+    ]
+    values = n.linear(torch.tensor(offsets), "keypoint_linear", depth * heads * 49)
+    chosen = torch.tensor([[7 * bucket(r - s) + bucket(c - d) for s, d in places] for r, c in places])
+    for block in range(depth):
+        firsts = [49 * (block * heads + head) for head in range(heads)]
+        yield torch.stack([values[torch.arange(side**2)[:, None], first + chosen] for first in firsts])
+
+
+def vit(n, x, patch, dim, depth, heads, ratio, token=False, emb=512, points=False):
+    """arcface_torch and CVLface (ReLU6, flat tail), with KP-RPE or not, and timm (GELU, class token)."""
     eps = 1e-6 if token else 1e-5
     x = n.conv(x, "patch_embed.proj", dim, patch, patch, pad=0, bias=True)
     x = x.flatten(2).transpose(1, 2)
     if token:
         x = torch.cat([n.draw("cls_token", 1, 1, dim).expand(len(x), -1, -1), x], 1)
         n.linear(x[:, 0], "head", 10)
-    else:
+    elif not points:
         n.draw("mask_token", 1, 1, dim)
     x = x + n.draw("pos_embed", 1, x.shape[1], dim, std=0.5)
+    biases = list(key_point_biases(n, 112 // patch, heads, depth)) if points else [0] * depth
     for k in range(depth):
         name = f"blocks.{k}"
         y = n.linear(n.layer_norm(x, f"{name}.norm1", eps), f"{name}.attn.qkv", 3 * dim, token)
         q, k_, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in y.split(dim, 2))
-        weights = torch.softmax(q @ k_.transpose(2, 3) / math.sqrt(dim // heads), -1)
+        weights = torch.softmax(q @ k_.transpose(2, 3) / math.sqrt(dim // heads) + biases[k], -1)
         x = x + n.linear((weights @ v).transpose(1, 2).flatten(2), f"{name}.attn.proj", dim)
         y = n.linear(n.layer_norm(x, f"{name}.norm2", eps), f"{name}.mlp.fc1", int(dim * ratio))
         y = 0.5 * y * (1 + torch.erf(y / math.sqrt(2))) if token else y.clamp(0, 6)

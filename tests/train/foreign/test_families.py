@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lrfr.core.errors import DataError
+from lrfr.train.backbones.table import build_backbone
 from lrfr.train.backbones.teacher import FrozenTeacher
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.export_model import export
@@ -37,6 +39,7 @@ CASES = [
     ("lrfr", "tiny-lrfr", authors.lrfr, SMALL, "plain"),
     ("facenet", "tiny-inception", authors.facenet, {"units": (1, 1, 1), "shrink": 8, "emb": 128}, "plain"),
     ("vit", "tiny-vit", authors.vit, {"patch": 16, "dim": 64, "depth": 4, "heads": 2, "ratio": 4, "emb": 128}, "net"),
+    ("kprpe", "tiny-vit-kprpe", authors.vit, {"patch": 16, "dim": 64, "depth": 4, "heads": 2, "ratio": 4, "emb": 128, "points": True}, "net"),
     ("timm", "tiny-vit-timm", authors.vit, {"patch": 16, "dim": 64, "depth": 4, "heads": 2, "ratio": 4, "token": True}, "model"),
     ("fskd", "tiny-gap", authors.hinted, SMALL, "plain"),
     ("fskd", "tiny-cbam", authors.fskd_cbam, SMALL, "module"),
@@ -58,6 +61,7 @@ WHOLE = [
     ("facenet", "inception-resnet-v1", authors.facenet, {}, "plain"),
     ("vit", "vit-t", authors.vit, {"patch": 9, "dim": 256, "depth": 12, "heads": 8, "ratio": 4}, "plain"),
     ("vit", "vit-cvl-b", authors.vit, {"patch": 8, "dim": 512, "depth": 24, "heads": 16, "ratio": 3}, "net"),
+    ("kprpe", "vit-cvl-b-kprpe", authors.vit, {"patch": 8, "dim": 512, "depth": 24, "heads": 16, "ratio": 3, "points": True}, "net"),
     ("timm", "vit-timm-s", authors.vit, {"patch": 16, "dim": 384, "depth": 12, "heads": 6, "ratio": 4, "token": True}, "plain"),
     ("fskd", "iresnet50-gap", authors.hinted, {"units": FULL[50]}, "plain"),
 ]  # fmt: skip
@@ -185,6 +189,30 @@ def test_a_whole_network_of_a_family(tmp_path, family, backbone, net, given, how
     assert (plan.found.family, plan.found.backbone) == (family, backbone)
     write_import(plan, tmp_path / "run")
     assert apart(load_model(tmp_path / "run")(images), wanted) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "family"),
+    [
+        (
+            "keypoint_linear.0.weight",
+            (256, 10),
+            "kprpe weights do not fit 'tiny-vit-kprpe'",
+        ),  # through a hidden layer
+        (
+            "keypoint_linear.weight",
+            (49, 10),
+            "kprpe weights do not fit 'tiny-vit-kprpe'",
+        ),  # one for all heads
+        ("blocks.0.attn.rpe_k.lookup_table_weight", (1, 32, 49), "vit weights do not fit 'tiny-vit'"),  # iRPE
+    ],
+)
+def test_other_relative_positions_are_refused_by_the_name_of_their_family(tmp_path, name, shape, family):
+    weights = {f"net.{key}": value for key, value in build_backbone("tiny-vit").state_dict().items()}
+    torch.save({**weights, f"net.{name}": torch.zeros(shape)}, tmp_path / "w.pt")
+    with pytest.raises(DataError) as raised:
+        plan_import(tmp_path / "w.pt")
+    assert family in str(raised.value) and name in str(raised.value)
 
 
 def test_every_family_has_a_case():

@@ -2,13 +2,15 @@
 
 ``flat`` is the tail of insightface's ``arcface_torch`` and of CVLface: all patches, flattened, go through two
 linear layers with BN, and there is no class token. ``token`` is timm's: the embedding is the normalized class
-token. Their training tricks (masked patches, stochastic depth) are not here.
+token. Their training tricks (masked patches, stochastic depth) are not here. CVLface's key-point relative
+positions are an option of ``flat``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from lrfr.train.backbones.features import Features, full_precision
 from lrfr.train.backbones.nets import STAGES, Backbone
+from lrfr.train.backbones.zoo.key_points import KeyPointLinear
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class VitLayout:
         mlp_ratio: hidden width of a block's MLP, in widths.
         tail: ``flat`` or ``token``, see above.
         emb_dim: embedding size D of the tail ``flat``.
+        key_points: whether attention is biased by where patches lie relative to the landmarks of an aligned
+            face (KP-RPE); tail ``flat`` alone.
 
     """
 
@@ -43,6 +48,7 @@ class VitLayout:
     mlp_ratio: float = 4.0
     tail: Literal["flat", "token"] = "flat"
     emb_dim: int = 512
+    key_points: bool = False
 
 
 class Attention(nn.Module):
@@ -54,11 +60,11 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(layout.dim, 3 * layout.dim, bias=layout.tail == "token")
         self.proj = nn.Linear(layout.dim, layout.dim)
 
-    def forward(self, x_btd: Tensor) -> Tensor:
-        """Return tokens of the same shape."""
+    def forward(self, x_btd: Tensor, bias_1htt: Tensor | None = None) -> Tensor:
+        """Return tokens of the same shape; ``bias_1htt`` is added before the softmax."""
         b, t, d = x_btd.shape
         q, k, v = self.qkv(x_btd).reshape(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        y_bhtd = F.scaled_dot_product_attention(q, k, v)
+        y_bhtd = F.scaled_dot_product_attention(q, k, v, attn_mask=bias_1htt)
         mixed: Tensor = self.proj(y_bhtd.transpose(1, 2).reshape(b, t, d))
         return mixed
 
@@ -86,9 +92,9 @@ class Block(nn.Module):
         self.norm1, self.norm2 = _norm(layout), _norm(layout)
         self.attn, self.mlp = Attention(layout), Mlp(layout)
 
-    def forward(self, x_btd: Tensor) -> Tensor:
+    def forward(self, x_btd: Tensor, bias_1htt: Tensor | None = None) -> Tensor:
         """Return tokens of the same shape."""
-        x_btd = x_btd + self.attn(self.norm1(x_btd))
+        x_btd = x_btd + self.attn(self.norm1(x_btd), bias_1htt)
         y_btd: Tensor = x_btd + self.mlp(self.norm2(x_btd))
         return y_btd
 
@@ -137,6 +143,9 @@ class Vit(Backbone):
                 nn.BatchNorm1d(layout.emb_dim, eps=2e-5),
             )
         self._init_weights()
+        # after them: it begins at zero, where it changes nothing
+        points = KeyPointLinear(self.side, layout.heads, layout.depth) if layout.key_points else None
+        self.keypoint_linear = points
 
     def _init_weights(self) -> None:
         for module in self.modules():
@@ -155,8 +164,10 @@ class Vit(Backbone):
             first = 1
         x_btd = x_btd + self.pos_embed
         found = {}
-        for index, block in enumerate(self.blocks):
-            x_btd = block(x_btd)
+        points = self.keypoint_linear
+        biases: Iterable[Tensor | None] = repeat(None) if points is None else points.biases()
+        for index, (block, bias_1htt) in enumerate(zip(self.blocks, biases, strict=False)):
+            x_btd = block(x_btd, bias_1htt)
             if index in self._ends:
                 found[STAGES[self._ends.index(index)]] = x_btd
         x_btd = self.norm(x_btd)

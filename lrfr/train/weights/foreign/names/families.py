@@ -200,10 +200,17 @@ FAMILIES: Mapping[str, Family] = {
         _takes("127.5/128", size_px=160),
         ignored=(r"^logits\.",),
     ),
+    "kprpe": Family(
+        "ViT of CVLface with key-point relative positions (KP-RPE), at the template's landmarks",
+        "patch_embed.proj.weight",
+        ("vit-cvl-*-kprpe", "tiny-vit-kprpe"),
+        has=(r"keypoint_linear\..*",),
+        ignored=(r"^mask_token$",),
+    ),
     "vit": Family(
         "ViT of arcface_torch and CVLface",
         "patch_embed.proj.weight",
-        ("vit-?", "vit-cvl-*", "tiny-vit"),
+        ("vit-?", "vit-cvl-?", "tiny-vit"),
         has=(r"feature\.0\.weight", "pos_embed"),
         ignored=(r"^mask_token$",),
     ),
