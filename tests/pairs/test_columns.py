@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from lrfr.core.errors import DataError, SpecError
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.build.view_file import ViewOptions
-from lrfr.pairs.columns import column_manifest, column_write, given_values
+from lrfr.pairs.columns import column_manifest, column_rows, column_write, given_values
 from lrfr.pairs.columns.column_carry import Origin, carry_columns
 from lrfr.pairs.columns.column_manifest import DTYPES, ColumnManifest, ColumnPlace
 from lrfr.pairs.columns.column_store import write_column
@@ -34,7 +34,7 @@ from tests.pairs.toy import ToySource, WithSplits, build, ingest
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of 50 rows, so that the toy store has four."""
-    for module in (column_write, given_values, column_manifest):
+    for module in (column_write, given_values, column_manifest, column_rows):
         monkeypatch.setattr(module, "CHUNK_ROWS", 50)
 
 
@@ -242,6 +242,101 @@ def test_a_write_that_is_killed_goes_on(data, monkeypatch):
     dataset = PairDataset(data)
     assert np.array_equal(dataset.column("color")[:], expected_means(dataset))
     assert not data.verify(deep=True)
+
+
+def some_rows(data, rows, function=means, runner=None):
+    base = PairDataset(data).view.parts[0].base
+    wanted = {base: np.isin(np.arange(192), rows)}
+    return write_column(data, [base], ("color", "m"), function, wanted=wanted, runner=runner)
+
+
+def test_rows_of_a_column_are_computed_where_they_are_missing(data, small_chunks, monkeypatch):
+    monkeypatch.setattr(column_rows, "PART_ROWS", 7)
+    dataset, seen = PairDataset(data), []
+    expected = expected_means(dataset)
+
+    def counted(images):
+        seen.append(len(images))
+        return means(images)
+
+    first, more = [3, 60, 61, 190], [*range(50, 70), 120]
+    assert some_rows(data, first, counted).written == 4
+    files = sorted((data.root / "columns").glob("*/*/0*.npy"))
+    column = dataset.column("color")
+    assert np.array_equal(column[first], expected[first]) and sum(seen) == 4
+    with pytest.raises(DataError, match="1 rows have no value, the first is row 4"):
+        column[[3, 4]]
+    found = some_rows(data, more, counted)
+    assert (found.written, found.found, sum(seen)) == (19, 2, 23)
+    both = sorted({*first, *more})
+    assert np.array_equal(dataset.column("color")[both], expected[both])
+    kept = {path.name for path in (data.root / "columns").glob("*/*/0*.npy")}
+    assert [path.name in kept for path in files] == [True, False, False, True]  # rows 50 to 149 have changed
+    assert np.array_equal(column[first], expected[first])  # by who opened it before
+    assert some_rows(data, both, counted).written == 0 and not data.verify(deep=True)
+    carried = carried_column(data)
+    assert np.array_equal(carried.has(np.arange(192)), np.isin(np.arange(192), both))
+    assert data.write_column("default", "color", counted, producer="m").written == 192 - len(both)
+    assert np.array_equal(dataset.column("color")[:], expected)
+    assert np.array_equal(column[first], expected[first])
+    data.drop_column("default", "color")
+    some_rows(data, first)
+    with pytest.raises(DataError, match="several types or widths"):
+        some_rows(data, more, brightness)
+
+
+def carried_column(data):
+    """The column, read anew."""
+    base = PairDataset(data).view.parts[0].base
+    return BaseColumn(
+        ColumnPlace(data, base, "color", "m").folder,
+        ColumnManifest.read(ColumnPlace(data, base, "color", "m").manifest),
+    )
+
+
+def _grow(root, pipe):
+    column_rows.PART_ROWS, column_rows.CHUNK_ROWS = 16, 32
+    pipe.send("go")
+    some_rows(Store(root), np.arange(0, 192, 2), _write_slowly)
+
+
+def test_a_column_that_grows_is_the_old_one_or_the_new_one(data, monkeypatch):
+    """Killed while it computes, and after every file that it writes at the end."""
+    monkeypatch.setattr(column_rows, "PART_ROWS", 16)
+    monkeypatch.setattr(column_rows, "CHUNK_ROWS", 32)
+    some_rows(data, [5, 100])
+    expected, context = expected_means(PairDataset(data)), multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_grow, args=(data.root, there))
+    child.start()
+    here.recv()
+    end = time.monotonic() + 60
+    while not (staged := list((data.root / "columns").glob("*/*-*-*/*.npy"))) and time.monotonic() < end:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    assert 0 < len(staged) < 6
+    even = np.arange(0, 192, 2)
+    for moment in range(20):
+        done = []
+
+        def stop(*args, done=done, moment=moment, write=column_write.write_atomic, **more):
+            if len(done) == moment:
+                raise KeyboardInterrupt
+            done.append(write(*args, **more))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(column_write, "write_atomic", stop)
+            try:
+                some_rows(data, even)
+                break
+            except KeyboardInterrupt:
+                column = PairDataset(data).column("color")
+                assert np.array_equal(column[[5, 100]], expected[[5, 100]])
+    both = sorted({5, 100, *even.tolist()})
+    assert moment > 6 and np.array_equal(PairDataset(data).column("color")[both], expected[both])
+    assert not data.verify(deep=True) and not _unfinished(data)
+    assert len(list((data.root / "columns").glob("*/*/*.npy"))) == 7
 
 
 def test_what_a_broken_write_left_is_checked_and_cleared(data, monkeypatch):

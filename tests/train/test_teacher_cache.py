@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from lrfr.core.errors import EnvironmentFault, SpecError
+from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.pairs.build.make import make_pairs
+from lrfr.pairs.build.view_file import ViewOptions
+from lrfr.pairs.columns import column_rows
+from lrfr.pairs.columns.column_manifest import unfinished_columns
+from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.pair_batch import Batch
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
@@ -147,6 +151,36 @@ def test_kept_outputs_grow_with_the_view(tmp_path, place, monkeypatch):
     assert len(grown) == 24 and kept.there(grown)
     values = grown.column(kept.name)[:]
     assert values.shape == (24, 128) and np.isfinite(values).all() and before.shape == (16, 128)
+
+
+def test_a_small_view_of_a_large_base_asks_for_its_own_faces_and_a_larger_one_for_the_rest(
+    place, tmp_path, monkeypatch
+):
+    """Whatever was kept stays, to the bit, also for who reads it meanwhile; a call that was stopped goes on."""
+    monkeypatch.setattr(column_rows, "PART_ROWS", 4)
+    store, source = tmp_path / "store", "synthetic:ids=6,per_id=4,seed=3"
+    make_pairs(source, "fskd", store=store)
+    few = [str(name) for name in PairDataset(store).label_names[:2]]
+    make_pairs(source, "fskd", store=store, view=ViewOptions("few", ids=few))
+    seen, compute = [], TeacherOutputs.__call__
+    monkeypatch.setattr(TeacherOutputs, "__call__", lambda self, x: seen.append(len(x)) or compute(self, x))
+    small, large = PairDataset(store, "few"), PairDataset(store)
+    kept = cache_teacher(small, place / "ours", flips=False)
+    assert sum(seen) == len(small) == 8 and kept.there(small) and not kept.there(large)
+    reader, before = small.column(kept.name), small.column(kept.name)[:]
+    with pytest.raises(DataError, match="16 rows have no value"):
+        large.column(kept.name)[:]
+    asked = []
+    stop = Hooks(should_stop=lambda: asked.append(1) or len(asked) > 2)
+    with pytest.raises(Stopped):
+        kept.write(large, Runner("serial", hooks=stop))
+    assert 8 < sum(seen) < 24 and kept.there(small) and np.array_equal(small.column(kept.name)[:], before)
+    assert cache_teacher(large, place / "ours", flips=False).there(large) and sum(seen) == 24
+    whole = large.column(kept.name)[:]
+    assert np.array_equal(small.column(kept.name)[:], before) and np.array_equal(reader[:], before)
+    assert np.isfinite(whole).all() and len(np.unique(whole[:, 0])) == 24
+    assert cache_teacher(small, place / "ours", flips=False).there(small) and sum(seen) == 24
+    assert not Store(store).verify(deep=True) and not unfinished_columns(Store(store))
 
 
 def test_a_stop_between_two_columns_keeps_the_first(place, tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, LrfrError, SpecError, did_you_mean
 from lrfr.core.files.inside import remove
@@ -18,7 +21,8 @@ from lrfr.pairs.columns.column_manifest import (
     manifest_files,
     names_of,
 )
-from lrfr.pairs.columns.column_write import ImageFunction, write_function
+from lrfr.pairs.columns.column_rows import write_rows
+from lrfr.pairs.columns.column_write import ImageFunction
 from lrfr.pairs.columns.given_values import Values
 from lrfr.pairs.columns.row_array import chunk_fault, open_column
 from lrfr.pairs.executors.dispatch import Runner
@@ -65,6 +69,7 @@ def write_column(
     *,
     dtype: object = None,
     runner: Runner | None = None,
+    wanted: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> ColumnWritten:
     """Write a column for some bases, where it is not there yet: after a view has grown, the same call
     computes the new rows alone.
@@ -74,10 +79,11 @@ def write_column(
         bases: ids of the bases of a view, in its order.
         named: name and producer.
         values: for some rows of the bases, or a function of up to 256 HR images (uint8 ``[S, S, 3]`` each)
-            that gives ``[n]`` or ``[n, D]``, such as a model of :func:`lrfr.load_model`; it is computed for
-            all rows of the bases, so that every view of them has it.
+            that gives ``[n]`` or ``[n, D]``, such as a model of :func:`lrfr.load_model`.
         dtype: of the values as they are stored; by default as they come.
         runner: where a function is computed; by default in this process.
+        wanted: base to the rows that a function is computed for, bool ``[rows]``; by default all, so that
+            every view has them.
 
     Raises:
         SpecError: the name or type cannot be one, or the values do not fit the rows.
@@ -100,12 +106,15 @@ def write_column(
                 else:
                     mine.write(place, count, kept)
                     written += len(mine.rows)
-            elif not place.manifest.exists():
-                write_function(place, values, kept, runner or Runner("serial"))
-                written += count
+            else:
+                rows = wanted[place.base] if wanted else np.ones(count, np.bool_)
+                written += write_rows(place, values, kept, runner or Runner("serial"), rows)
             start += count
     _refuse_other_kinds([ColumnManifest.read(place.manifest) for place in places], kept)
-    return ColumnWritten(written, (len(values.rows) if isinstance(values, Values) else start) - written)
+    asked = len(values.rows) if isinstance(values, Values) else start
+    if wanted:
+        asked = sum(int(wanted[base].sum()) for base in bases)
+    return ColumnWritten(written, max(0, asked - written))
 
 
 def _refuse_other_kinds(manifests: Sequence[ColumnManifest], dtype: str) -> None:

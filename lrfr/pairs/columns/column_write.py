@@ -61,16 +61,27 @@ class ChunkTask:
 
     def run(self) -> ChunkReport:
         """Return what was written."""
-        shards = open_base(self.place.store.base(self.place.base))
-        parts = []
-        for start in range(self.start, self.stop, CALL_IMAGES):
-            images = list(shards.images(range(start, min(self.stop, start + CALL_IMAGES))))
-            parts.append(_values(self.function(images), len(images)))
-        try:
-            values = np.concatenate(parts)
-        except (ValueError, TypeError) as error:
-            raise SpecError(f"the function gives rows of several widths or types: {error}") from None
+        values = computed(self.place, range(self.start, self.stop), self.function)
         return write_chunk(self.place, self.start, values, self.dtype)
+
+
+def computed(place: ColumnPlace, rows: Sequence[int], function: ImageFunction) -> NDArray[Any]:
+    """Return what a function gives for the HR images of some rows, ``[n]`` or ``[n, D]``.
+
+    Raises:
+        SpecError: something else than a row of one width for each image.
+        DataError: a record is damaged.
+
+    """
+    shards = open_base(place.store.base(place.base))
+    parts = []
+    for start in range(0, len(rows), CALL_IMAGES):
+        images = list(shards.images(rows[start : start + CALL_IMAGES]))
+        parts.append(_values(function(images), len(images)))
+    try:
+        return np.concatenate(parts)
+    except (ValueError, TypeError) as error:
+        raise SpecError(f"the function gives rows of several widths or types: {error}") from None
 
 
 def _values(found: object, count: int) -> NDArray[Any]:
@@ -126,7 +137,7 @@ def write_function(place: ColumnPlace, function: ImageFunction, dtype: str, runn
 
     """
     rows = place.store.base_manifest(place.base).rows
-    there = _begun(place)
+    there = begun(place)
     tasks = [
         ChunkTask(place, start, min(rows, start + CHUNK_ROWS), function, dtype)
         for start in range(0, rows, CHUNK_ROWS)
@@ -135,7 +146,7 @@ def write_function(place: ColumnPlace, function: ImageFunction, dtype: str, runn
     done = sum(report.images for report in there.values())
     made = runner.run(tasks, 0.0, place.name, done, rows)
     reports = there | {task.start: report for task, report in zip(tasks, made, strict=True)}
-    _seal(place, rows, [reports[start] for start in sorted(reports)])
+    seal_column(place, rows, [reports[start] for start in sorted(reports)])
     return sum(report.images for report in made)
 
 
@@ -154,7 +165,7 @@ def write_values(
         present: which rows have a value ``[rows]``; None for all.
 
     """
-    there, reports, start = _begun(place), [], 0
+    there, reports, start = begun(place), [], 0
     for values in parts:
         report = write_chunk(place, start, values, dtype)
         before = there.get(start)
@@ -162,8 +173,8 @@ def write_values(
             discard(place.folder / before.chunk.file)
         reports.append(report)
         start += len(values)
-    mask = None if present is None or present.all() else _write_array(place, "present", present)
-    _seal(place, place.store.base_manifest(place.base).rows, reports, mask)
+    mask = None if present is None or present.all() else write_present(place, present)
+    seal_column(place, place.store.base_manifest(place.base).rows, reports, mask)
 
 
 def in_chunks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -172,8 +183,10 @@ def in_chunks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
         yield values[start : start + CHUNK_ROWS]
 
 
-def _begun(place: ColumnPlace) -> dict[int, ChunkReport]:
-    """Return the chunks that a write left which did not end, by first row; damaged ones are removed."""
+def begun(place: ColumnPlace) -> dict[int, ChunkReport]:
+    """Return the chunks that a write left which did not end, by first row; whatever else is there is removed,
+    and damaged ones, too.
+    """
     make_folder(place.folder)
     make_folder(place.store.tmp)
     found: dict[int, ChunkReport] = {}
@@ -196,22 +209,47 @@ def _whole(path: Path) -> ChunkReport | None:
     return ChunkReport(len(values), chunk, values.dtype.name, values.shape[1] if values.ndim == 2 else 0)
 
 
-def _seal(
-    place: ColumnPlace, rows: int, reports: Sequence[ChunkReport], present: Chunk | None = None
-) -> None:
-    kinds = sorted({(report.dtype, report.width) for report in reports})
+def write_present(place: ColumnPlace, present: NDArray[np.bool_]) -> Chunk:
+    """Write which rows have a value, bool ``[rows]``."""
+    return _write_array(place, "present", present)
+
+
+def one_kind(
+    place: ColumnPlace, reports: Sequence[ChunkReport], old: ColumnManifest | None = None
+) -> tuple[str, int]:
+    """Return type and width of the values of chunks, and of the column that they shall become part of.
+
+    Raises:
+        DataError: there are several.
+
+    """
+    kinds = sorted(
+        {(report.dtype, report.width) for report in reports} | ({(old.dtype, old.width)} if old else set())
+    )
     if len(kinds) > 1:
         raise DataError(
             f"chunks of several types or widths: {kinds}",
             file=str(place.folder),
             hint="remove the folder, and give another producer when the function changes",
         )
+    return kinds[0]
+
+
+def seal_column(
+    place: ColumnPlace, rows: int, reports: Sequence[ChunkReport], present: Chunk | None = None
+) -> None:
+    """Write the manifest of a column whose chunks are there, in row order.
+
+    Raises:
+        DataError: they are of several types or widths, or of other rows than the base's.
+
+    """
+    dtype, width = one_kind(place, reports)
     chunks = tuple(report.chunk for report in reports if report.chunk)
     if sum(chunk.rows for chunk in chunks) != rows:
         raise DataError(
             f"{sum(chunk.rows for chunk in chunks)} rows where the base has {rows}", file=str(place.folder)
         )
-    dtype, width = kinds[0]
     manifest = ColumnManifest(
         place.name, place.base, place.producer, as_dtype(dtype), width, rows, chunks, present
     )

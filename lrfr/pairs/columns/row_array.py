@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,8 @@ class BaseColumn:
     def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of some rows have a value."""
         if self._present is None:
-            mask, all_rows = self.manifest.present, np.arange(len(self))
-            self._present = self._open(mask).take(all_rows) if mask else np.True_
+            mask = self._open_now(lambda manifest: manifest.present)
+            self._present = mask.take(np.arange(len(self))) if mask else np.True_
         return np.broadcast_to(self._present, len(self))[rows]
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -94,8 +94,25 @@ class BaseColumn:
             with self._lock:
                 found = self._files.get(number)
                 if found is None:
-                    found = self._files[number] = self._open(self.manifest.chunks[number])
+                    found = self._open_now(lambda manifest: manifest.chunks[number])
+                    assert found is not None
+                    self._files[number] = found
         return found
+
+    def _open_now(self, which: Callable[[ColumnManifest], Chunk | None]) -> ArrayFile | None:
+        """Return a file of the column; one that is no longer there may have been replaced by one of more
+        rows, where the manifest has been, too.
+        """
+        chunk = which(self.manifest)
+        try:
+            return self._open(chunk) if chunk else None
+        except DataError:
+            now = ColumnManifest.read(self.folder / "manifest.json")
+            if now == self.manifest or _layout(now) != _layout(self.manifest):
+                raise
+            self.manifest = now
+        chunk = which(now)
+        return self._open(chunk) if chunk else None
 
     def _open(self, chunk: Chunk) -> ArrayFile:
         path = self.folder / chunk.file
@@ -111,6 +128,10 @@ class BaseColumn:
             if held is not None:
                 os.close(held)
             raise
+
+
+def _layout(manifest: ColumnManifest) -> tuple[object, ...]:
+    return manifest.dtype, manifest.width, [chunk.rows for chunk in manifest.chunks]
 
 
 def chunk_fault(path: Path, chunk: Chunk, check: bool = True) -> str:

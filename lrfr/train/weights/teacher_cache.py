@@ -1,4 +1,4 @@
-"""What frozen teachers give for the HR faces of a base, kept as columns of the store: a teacher runs once a
+"""What frozen teachers give for the HR faces of a view, kept as columns of the store: a teacher runs once a
 face and once for its mirror image, whatever the number of epochs and runs.
 """
 
@@ -18,8 +18,9 @@ from lrfr.core.files import digest_of
 from lrfr.core.image import ImageU8
 from lrfr.core.machine import torch_threads, usable_cores
 from lrfr.core.progress import SILENT, Hooks, Stopped
-from lrfr.pairs.columns.column_manifest import find_column
+from lrfr.pairs.columns.column_manifest import ColumnPlace
 from lrfr.pairs.columns.column_store import ColumnWritten, write_column
+from lrfr.pairs.columns.row_array import open_column
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.pair_batch import images_to_float
 from lrfr.pairs.reading.dataset import PairDataset
@@ -101,36 +102,61 @@ class TeacherColumn:
 
     def there(self, dataset: PairDataset) -> bool:
         """Say whether the store has them for every face of a view."""
-        bases = {part.base for part in dataset.view.parts}
-        return all(
-            find_column(dataset.place, base, name, producer)
+        shown = shown_rows(dataset)
+        places = [
+            ColumnPlace(dataset.place, base, name, producer)
             for name, (producer, _) in self.parts.items()
-            for base in bases
+            for base in shown
+        ]
+        return all(
+            place.manifest.exists() and bool(open_column(place).has(np.flatnonzero(shown[place.base])).all())
+            for place in places
         )
 
     def write(self, dataset: PairDataset, runner: Runner) -> int:
-        """Compute what is not there yet; return how many faces were computed.
+        """Compute what is not there yet for the faces of a view; return how many faces were computed.
 
         Raises:
             SpecError, DataError, EnvironmentFault: see :meth:`lrfr.Store.write_column`.
             Stopped: the hooks said so; what was finished is kept.
 
         """
-        bases = list(dict.fromkeys(part.base for part in dataset.view.parts))
-        written = 0
+        shown, written = shown_rows(dataset), 0
         for name, (producer, outputs) in self.parts.items():
             named = (name, producer)
-            work = partial(write_column, dataset.place, bases, named, outputs, dtype="float32", runner=runner)
+            work = partial(
+                write_column,
+                dataset.place,
+                list(shown),
+                named,
+                outputs,
+                dtype="float32",
+                runner=runner,
+                wanted=shown,
+            )
             written += _patiently(work, runner.hooks).written
         return written
+
+
+def shown_rows(dataset: PairDataset) -> dict[str, NDArray[np.bool_]]:
+    """Return, of each base of a view, which of its rows the view shows, bool ``[rows]``."""
+    found: dict[str, NDArray[np.bool_]] = {}
+    start = 0
+    for part in dataset.view.parts:
+        count = dataset.place.base_manifest(part.base).rows
+        mine = dataset.rows[(dataset.rows >= start) & (dataset.rows < start + count)] - start
+        found.setdefault(part.base, np.zeros(count, np.bool_))[mine] = True
+        start += count
+    return found
 
 
 def cache_teacher(
     dataset: PairDataset, teacher: Parent, *, flips: bool = True, runner: Runner | None = None
 ) -> TeacherColumn:
-    """Keep what a teacher gives for the HR faces of a view's bases, so that trainings find it there.
+    """Keep what a teacher gives for the HR faces of a view, so that trainings find it there.
 
-    A call that was killed goes on; after a view has grown, the same call computes what is new.
+    A call that was killed goes on; after a view has grown, or for another view of the same bases, the same
+    call computes what is new.
 
     Args:
         dataset: the view.
