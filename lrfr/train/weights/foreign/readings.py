@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -19,8 +20,6 @@ from lrfr.train.weights.foreign.input_contract import RANGES, InputContract
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Order = Literal["rgb", "bgr"]
 FACES = 64
-# enough to tell a saturated input, for a model of seconds a face too
-FEW_FACES = 24
 DRAWS = 3
 # measured on a MobileFaceNet: wrong channel orders cost up to .02, [0, 1] for [-1, 1] .01, [0, 255] .9
 NEAR = 0.05
@@ -115,8 +114,8 @@ def channel_gains(forward: Forward, contract: InputContract, draws: int = DRAWS)
     for draw in range(draws):
         faces, labels = embedded_faces_for(draw=draw)
         faces = _fitted(faces, contract.size_px)
-        found = [_measured(forward, one, faces, labels).separation for one in (contract, other)]
-        gains.append((found[1] or 0.0) - (found[0] or 0.0))
+        asked, turned = (_separation(_cosines(forward, one, faces), labels) for one in (contract, other))
+        gains.append(turned - asked)
     return tuple(gains)
 
 
@@ -125,12 +124,14 @@ def _fitted(faces: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return faces if same else resize_batch(faces, size_px, "bicubic", True)
 
 
+@lru_cache(maxsize=DRAWS)
 def embedded_faces_for(count: int = FACES, draw: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return embedded (invented) faces uint8 ``[count, 112, 112, 3]`` and their identities, four faces
     each; another draw has other people.
     """
     places = [divmod(number, 4) for number in range(count)]
     faces = np.stack([render_face(identity, sample, draw)[0] for identity, sample in places])
+    faces.flags.writeable = False  # whoever asks again gets the same
     return faces, np.array([identity for identity, _ in places])
 
 
@@ -171,14 +172,25 @@ def _measured(
 ) -> Reading:
     plain, mirrored = (_unit(forward(contract.apply(x))) for x in (batch, batch[:, :, ::-1]))
     cosines = plain @ plain.T
-    itself = np.eye(len(batch), dtype=bool)
-    same = itself if labels is None else labels[:, None] == labels[None]
-    others, own = cosines[~same], cosines[same & ~itself]
-    separation = None
-    if labels is not None and len(own) and len(others):
-        pooled = np.sqrt((own.var() + others.var()) / 2)
-        separation = float((own.mean() - others.mean()) / max(pooled, 1e-12))
-    return Reading(contract, float(others.mean()), float((plain * mirrored).sum(1).mean()), separation)
+    same = np.eye(len(batch), dtype=bool) if labels is None else labels[:, None] == labels[None]
+    flip = float((plain * mirrored).sum(1).mean())
+    separation = None if labels is None else _separation(cosines, labels)
+    return Reading(contract, float(cosines[~same].mean()), flip, separation)
+
+
+def _cosines(forward: Forward, contract: InputContract, batch: NDArray[np.uint8]) -> NDArray[np.float64]:
+    rows_unit = _unit(forward(contract.apply(batch)))
+    return rows_unit @ rows_unit.T
+
+
+def _separation(cosines: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Return d' of same and different identities, 0 where one of the two has no pair."""
+    same = labels[:, None] == labels[None]
+    own, others = cosines[same & ~np.eye(len(labels), dtype=bool)], cosines[~same]
+    if not len(own) or not len(others):
+        return 0.0
+    pooled = np.sqrt((own.var() + others.var()) / 2)
+    return float((own.mean() - others.mean()) / max(pooled, 1e-12))
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:

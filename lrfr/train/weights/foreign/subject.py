@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from lrfr.degrade.ops.resize import resize_batch
 from lrfr.train.backbones.net_embedder import BATCH, InputSpec
 from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_graph
 from lrfr.train.weights.foreign.input_contract import InputContract, Origin, Stated
-from lrfr.train.weights.foreign.readings import FACES, FEW_FACES, Verdict, check_readings, embedded_faces_for
+from lrfr.train.weights.foreign.readings import Verdict, channel_gains, check_readings, embedded_faces_for
 from lrfr.train.weights.foreign.runtimes.onnx_file import OnnxForward, read_facts
 from lrfr.train.weights.foreign.runtimes.torch_program import TorchForward
 
@@ -87,16 +88,16 @@ class ForeignEmbedder:
 
     def told(self) -> str:
         """Return what it takes, and how that is known; where it is a guess, what a few faces say of it."""
-        checked = f"; {self.check(count=FEW_FACES)}" if self.origin == "assumed" else ""
+        checked = f"; {self.check()}" if self.origin == "assumed" else ""
         return f"{self.source.path.name} takes {self.contract} ({self.origin}){checked}"
 
     def check(
-        self,
-        faces: Sequence[ImageU8] | None = None,
-        labels: NDArray[np.int64] | None = None,
-        count: int = FACES,
+        self, faces: Sequence[ImageU8] | None = None, labels: NDArray[np.int64] | None = None
     ) -> Verdict:
-        """Return what faces say of the contract; embedded ones where none are given."""
+        """Return what faces say of the contract; 64 embedded ones where none are given, and further draws of
+        them for the order of the channels.
+        """
         if faces is not None:
             return check_readings(self.forward, self.contract, faces, labels)
-        return check_readings(self.forward, self.contract, *embedded_faces_for(count))
+        verdict = check_readings(self.forward, self.contract, *embedded_faces_for())
+        return replace(verdict, gains=channel_gains(self.forward, self.contract))

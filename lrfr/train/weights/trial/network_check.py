@@ -20,7 +20,7 @@ from lrfr.train.methods.base import Method
 from lrfr.train.recipe import Recipe
 from lrfr.train.weights.foreign.foreign_file import ForeignFile
 from lrfr.train.weights.foreign.foreign_net import foreign_nets
-from lrfr.train.weights.foreign.readings import FEW_FACES
+from lrfr.train.weights.foreign.readings import FACES
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.parent_files import Parent
@@ -177,9 +177,7 @@ def foreign_lines(given: Mapping[str, Parent], dataset: PairDataset) -> list[str
         embed = ForeignEmbedder(parent)
         line = f"{role}: {parent}, {embed.contract} ({embed.origin})"
         if embed.origin == "assumed":
-            batch = dataset.batch(
-                np.linspace(0, len(dataset) - 1, min(FEW_FACES, len(dataset))).astype(int), 0
-            )
+            batch = dataset.batch(np.linspace(0, len(dataset) - 1, min(FACES, len(dataset))).astype(int), 0)
             line += f"; {embed.check(list(batch.hr_bchw.permute(0, 2, 3, 1).numpy()))}"
         lines.append(line)
     return lines
