@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrfr.core.errors import SpecError
+from lrfr.core.machine import own_draws
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.train import checkpoint
 from lrfr.train.backbones.net_embedder import to_input
@@ -157,7 +158,8 @@ def write_import(plan: ImportPlan, folder: Path, calibrate_on: Tensor | None = N
     size_px = plan.contract.size_px
     settings = [f"options.backbone={plan.found.backbone}", f"options.input.size_px={size_px}"]
     recipe = load_recipe("baseline", "tiny", settings)
-    nets = recipe.make().build(0)
+    with own_draws():
+        nets = recipe.make().build(0)
     nets["net"] = filled(plan, calibrate_on)
     digest = weights_digest(plan.source)
     identity = ModelIdentity("baseline", recipe.options, imported=digest)
@@ -189,7 +191,8 @@ def filled(plan: ImportPlan, calibrate_on: Tensor | None = None) -> Any:
 def bare(plan: ImportPlan) -> Any:
     """Return the network of a plan on the original's own input."""
     recipe = load_recipe("baseline", "tiny", [f"options.backbone={plan.found.backbone}"])
-    net: Any = recipe.make().build(0)["net"]
+    with own_draws():
+        net: Any = recipe.make().build(0)["net"]
     own = net.state_dict()
     with torch.no_grad():
         for name, tensor in plan.found.tensors.items():

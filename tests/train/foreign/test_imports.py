@@ -1,6 +1,7 @@
 """What a file of weights may look like around its network, and what is refused, in one line each."""
 
 import json
+import random
 import re
 import shlex
 import warnings
@@ -17,7 +18,7 @@ from lrfr.train.backbones.table import build_backbone
 from lrfr.train.recipe import load_recipe
 from lrfr.train.weights.foreign.input_contract import InputContract, Stated, parse_range
 from lrfr.train.weights.foreign.names.families import FAMILIES
-from lrfr.train.weights.foreign.names.recognize import Choice
+from lrfr.train.weights.foreign.names.recognize import Choice, layers_of
 from lrfr.train.weights.import_weights import plan_import, write_import
 from lrfr.train.weights.load_model import load_model
 from lrfr.train.weights.load_nets import load_nets
@@ -92,7 +93,9 @@ def test_other_kinds_of_numbers(tmp_path, net, kind):
         name: tensor.to(kind) if tensor.is_floating_point() else tensor
         for name, tensor in net.state_dict().items()
     }
-    write_import(plan_import(saved(tmp_path / "w.bin", state)), tmp_path / "run")
+    path, before = saved(tmp_path / "w.bin", state), random_states()
+    write_import(plan_import(path), tmp_path / "run")
+    assert random_states() == before
     found = load_nets(tmp_path / "run").nets["net"].state_dict()
     assert all(torch.equal(found[name], tensor.to(found[name].dtype)) for name, tensor in state.items())
 
@@ -113,6 +116,10 @@ def test_averaged_weights_are_preferred_and_the_others_named(tmp_path, net):
         plan.found.others
         and plan_import(tmp_path / "two.pth", Choice(part="teacher")).found.prefix == "teacher."
     )
+
+
+def random_states():
+    return torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes(), random.getstate()  # noqa: NPY002
 
 
 def refused(tmp_path, tree, *words, choice=None):
@@ -238,7 +245,10 @@ def test_a_mobilefacenet_by_every_form_embeds_alike(tmp_path, faces_dir):
     session = onnxruntime.InferenceSession(str(source))
     pixels = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)
     wanted = np.concatenate([session.run(None, {"input": (x[None] - 127) / 128})[0] for x in pixels])
+    layers_of.cache_clear()
+    before = random_states()
     write_import(plan_import(source), tmp_path / "onnx")
+    assert random_states() == before  # they are the process's: a training in another thread draws from them
     plain = load_nets(tmp_path / "onnx").nets["net"].state_dict()
     own = {name: tensor for name, tensor in plain.items() if not name.startswith("input_")}
     save_file(own, tmp_path / "st.safetensors")
