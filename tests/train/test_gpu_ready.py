@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,12 +13,14 @@ import torch
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.machine import checked_device, cores_of_process, usable_cores
+from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train import checkpoint
 from lrfr.train.checkpoint.share_files import cut
 from lrfr.train.engine.background import Writer, on_host
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.journal import loss_trace
 from lrfr.train.engine.method_run import Run
+from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.engine.run_record import RunRecord
 from lrfr.train.heads import margins, partial_fc
 from lrfr.train.heads.margins import MARGINS, HeadSpec
@@ -199,19 +202,25 @@ def test_minutes_save_beside_steps(dataset, tmp_path):
 
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 import torch
 from lrfr.pairs.reading.dataset import PairDataset
-from lrfr.train import checkpoint
+from lrfr.train.checkpoint import shared_save
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.heads.partial_fc import ShardedHead
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, train
-store, out, overrides, most = sys.argv[1:5]
+store, out, overrides, most, killed = sys.argv[1:6]
 def refuse(self, local): raise AssertionError("the whole head was built")
 ShardedHead.join = refuse
+write = shared_save.save_tensors
+def write_and_die(path, tensors):
+    write(path, tensors)
+    if path.parent.name == ".tmp-step-0000000" + killed and path.name.startswith("share-00001"):
+        os.kill(os.getpid(), 9)
+shared_save.save_tensors = write_and_die
 dataset = PairDataset(store, "default")
 with join_world("cpu") as world:
     plan = Plan(load_recipe("baseline", "tiny", json.loads(overrides)), dataset.digest, {})
@@ -219,20 +228,26 @@ with join_world("cpu") as world:
 """
 
 
-def _in_processes(count, tmp_path, store, out, steps):
+SPREAD = [*FAST, "shard_classes=true", "ema_decay=0.5", "save_every=1", "keep=9", "flip=none"]
+
+
+def _in_processes(count, tmp_path, store, out, steps, killed=""):
+    """Train in several processes; the second dies when it has written its share of the step ``killed``."""
     (tmp_path / "script.py").write_text(SCRIPT)
-    overrides = [*FAST, "shard_classes=true", "ema_decay=0.5", "save_every=1", "keep=9", "flip=none"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    arguments = [str(tmp_path / "script.py"), str(store), str(out), json.dumps(overrides), str(steps)]
+    arguments = [str(tmp_path / "script.py"), str(store), str(out), json.dumps(SPREAD), str(steps), killed]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [*(launch if count > 1 else [sys.executable]), *arguments]
+    command = [*launch, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert (done.returncode == 0) is not bool(killed), done.stderr[-3000:]
 
 
 def test_shares_of_a_head_are_written_by_their_owners_and_read_by_any_number_of_them(store, tmp_path):
     out = tmp_path / "run"
-    _in_processes(2, tmp_path, store, out, 2)
+    _in_processes(2, tmp_path, store, out, 4, killed="3")
+    left = sorted(path.name for path in (out / "checkpoints").iterdir())
+    assert left == [".tmp-step-00000003", "step-00000001", "step-00000002"]
+    assert not (out / "checkpoints/.tmp-step-00000003/manifest.json").exists()
     last = checkpoint.steps(out)[-1]
     files = {path.name for path in last.iterdir()}
     assert {"share-00000-of-00002.safetensors", "share-00001-of-00002.safetensors"} < files
@@ -245,10 +260,17 @@ def test_shares_of_a_head_are_written_by_their_owners_and_read_by_any_number_of_
         assert torch.equal(part.ema["head.weight"], cut(whole.ema["head.weight"], rows))
         assert torch.equal(part.optimizer["head.weight/momentum_buffer"], cut(momentum, rows))
         assert torch.equal(part.model["net.conv1.weight"], whole.model["net.conv1.weight"])
+    shutil.copytree(out, tmp_path / "alone")
     _in_processes(2, tmp_path, store, out, 4)
     one = tmp_path / "one"
     _in_processes(2, tmp_path, store, one, 4)
     assert loss_trace(out / "journal.jsonl") == loss_trace(one / "journal.jsonl")  # resumed to the bit
+    dataset = PairDataset(store)
+    alone = Plan(load_recipe("baseline", "tiny", SPREAD), dataset.digest, {})
+    run = train(alone, dataset, tmp_path / "alone", FitOptions(world=World(), max_steps=4))
+    assert run.started_at == 2 and not list((tmp_path / "alone/checkpoints").glob(".tmp-*"))
+    assert "head.weight" in checkpoint.load(checkpoint.steps(tmp_path / "alone")[-1]).model
+    assert not list(checkpoint.steps(tmp_path / "alone")[-1].glob("share-*"))  # one process holds it whole
     damaged = checkpoint.steps(out)[-1] / "share-00001-of-00002.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(DataError, match="missing or damaged"):
