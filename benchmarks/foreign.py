@@ -2,13 +2,15 @@
 the weights, floats beside whole numbers.
 
 Every arm starts from the same weights and sees the same faces, on one thread; arms run one after the other.
-Usage: ``python -m benchmarks.foreign cache|lora|int8 --weights x.onnx [--source ... --split train --ids FILE]
-[--pairs pairs.tsv] [--json x.json]``. Without a source it works on drawn faces, whose numbers mean nothing.
+Usage: ``python -m benchmarks.foreign cache|lora|int8|resize --weights x.onnx [--source ... --split train
+--ids FILE] [--pairs pairs.tsv] [--bgr] [--json x.json]``. Without a source it works on drawn faces, whose
+numbers mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 
 import lrfr
+from lrfr.degrade.ops.resize import resize_batch
 from lrfr.degrade.spec.model import load_spec
 from lrfr.pairs.build.make import ViewOptions
 from lrfr.pairs.reading.dataset import PairDataset
@@ -32,6 +35,7 @@ from lrfr.train.weights.export_model import export
 from lrfr.train.weights.foreign.input_contract import InputContract
 from lrfr.train.weights.import_weights import import_weights
 from lrfr.train.weights.int8 import calibration_faces
+from lrfr.train.weights.load_model import load_model
 from lrfr.train.weights.load_nets import load_nets
 
 BACKBONE = "mobilefacenet-small"
@@ -51,6 +55,20 @@ STUDENT = {
     "train.threads": 1,
 }
 SIZES_PX = (112, 14)
+LORA_ARMS: dict[str, dict[str, Any]] = {
+    "all weights, lr 5e-4": {"train.lr": 0.0005},
+    "rank 8, lr 2e-3": {"train.lr": 0.002, "train.adapter.rank": 8},
+    "rank 8, lr 1e-2": {"train.lr": 0.01, "train.adapter.rank": 8},
+    "rank 32, lr 2e-3": {"train.lr": 0.002, "train.adapter.rank": 32},
+}
+TRIED_STEPS = 4
+# ours, whether with antialias, that of ONNX
+RESIZES = (
+    ("bicubic", True, "cubic"),
+    ("bilinear", True, "linear"),
+    ("cubic", False, "cubic"),
+    ("linear", False, "linear"),
+)
 
 
 def main() -> None:
@@ -64,7 +82,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, help="pairs.tsv to measure on")
     parser.add_argument("--faces", type=int, default=2000, help="cache: faces an epoch")
     parser.add_argument("--epochs", type=int, default=2, help="cache: epochs")
-    parser.add_argument("--steps", type=int, default=100, help="lora: steps of 32 faces")
+    parser.add_argument("--seconds", type=float, default=150, help="lora: CPU seconds of training an arm")
+    parser.add_argument("--seeds", type=int, default=2, help="lora: trainings of each arm")
+    parser.add_argument("--bgr", action="store_true", help="the weights take BGR")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -84,7 +104,7 @@ def prepare(given: argparse.Namespace, folder: Path) -> tuple[PairDataset, Path]
     lrfr.make_pairs(
         given.source, load_spec("maug", ["pipeline.d1.size=14"]), store=folder / "store", view=view
     )
-    import_weights(given.weights, folder / "teacher", BACKBONE)
+    import_weights(given.weights, folder / "teacher", BACKBONE, bgr=given.bgr)
     return PairDataset(folder / "store", "v"), folder / "teacher"
 
 
@@ -143,26 +163,41 @@ def cache(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def lora(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return accuracy, parameters that learn and time of arms that learn all weights, or a low-rank part."""
+    """Return accuracy, parameters that learn and time of arms that learn all weights, or a low-rank part, for
+    as many CPU seconds each.
+    """
     dataset, teacher = prepare(given, folder)
-    arms: dict[str, dict[str, Any]] = {
-        "all weights, lr 5e-4": {"train.lr": 0.0005},
-        "rank 8, lr 2e-3": {"train.lr": 0.002, "train.adapter.rank": 8},
-        "rank 8, lr 1e-2": {"train.lr": 0.01, "train.adapter.rank": 8},
-        "rank 32, lr 2e-3": {"train.lr": 0.002, "train.adapter.rank": 32},
-    }
     rows = {"the teacher": {"learning": 0, **measured(teacher, given.pairs, "teacher")}}
-    for number, (name, arm) in enumerate(arms.items()):
-        length = {"train.unit": "step", "train.length": given.steps, "train.warmup": given.steps // 5}
-        run, wall, cpu = trained(dataset, teacher, folder / f"runs/{number}", {**length, **arm})
-        rows[name] = {
+    print("the teacher", rows["the teacher"], flush=True)
+    steps = {
+        name: affordable(dataset, teacher, folder / f"tried/{number}", arm, given.seconds)
+        for number, (name, arm) in enumerate(LORA_ARMS.items())
+    }
+    for seed, (number, (name, arm)) in itertools.product(range(given.seeds), enumerate(LORA_ARMS.items())):
+        length = {"train.unit": "step", "train.length": steps[name], "train.warmup": steps[name] // 5}
+        settings = {**length, "train.seed": seed, **arm}
+        run, wall, cpu = trained(dataset, teacher, folder / f"runs/{number}-{seed}", settings)
+        row = rows[f"{name}, seed {seed}"] = {
             "learning": learning(teacher, arm.get("train.adapter.rank")),
+            "steps": steps[name],
             "wall_s": round(wall, 1),
             "cpu_s": round(cpu, 1),
-            **measured(run.path, given.pairs, name),
+            **measured(run.path, given.pairs, f"{number}-{seed}"),
         }
-        print(name, rows[name], flush=True)
-    return {"faces_of_view": len(dataset), "steps": given.steps, "rows": rows}
+        print(name, seed, row, flush=True)
+    return {"faces_of_view": len(dataset), "bgr": given.bgr, "rows": rows}
+
+
+def affordable(
+    dataset: PairDataset, teacher: Path, folder: Path, arm: Mapping[str, Any], seconds: float
+) -> int:
+    """Return how many steps of an arm a number of CPU seconds pays, beginning and end of a run included."""
+    (_, _, short), (_, _, long) = (
+        trained(dataset, teacher, folder / str(steps), {"train.unit": "step", "train.length": steps, **arm})
+        for steps in (TRIED_STEPS, 4 * TRIED_STEPS)
+    )
+    step = (long - short) / (3 * TRIED_STEPS)
+    return max(1, round((seconds - (short - TRIED_STEPS * step)) / step))
 
 
 def learning(teacher: Path, rank: int | None) -> int:
@@ -205,7 +240,55 @@ def speed(path: Path, seconds: float = 2.0) -> dict[str, float]:
     return found
 
 
-MEASURES = {"cache": cache, "lora": lora, "int8": int8}
+def resize(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return how far the Resize of ONNX is from ours, in gray levels and between unit embeddings of what
+    comes out: why a router is no single graph.
+    """
+    dataset, teacher = prepare(given, folder)
+    embed, rows = load_model(teacher), {}
+    hr = dataset.batch(np.arange(min(64, len(dataset))), 0).hr_bchw.permute(0, 2, 3, 1).numpy()
+    for (name, antialias, mode), side in itertools.product(RESIZES, (14, 28)):
+        lr = resize_batch(np.ascontiguousarray(hr), side, "bicubic", antialias=True)
+        ours, theirs = resize_batch(lr, 112, name, antialias), resized_by_onnx(lr, 112, mode, antialias)
+        apart = np.abs(ours.astype(int) - theirs)
+        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in map(embed, (ours, theirs)))
+        rows[f"{name}, antialias {antialias}, {side} to 112"] = {
+            "levels": int(apart.max()),
+            "share": round(float((apart > 0).mean()), 3),
+            "embeddings": float(np.abs(a - b).max()),
+        }
+    return {"rows": rows}
+
+
+def resized_by_onnx(images: np.ndarray, side: int, mode: str, antialias: bool) -> np.ndarray:
+    """Return uint8 pictures resized by the operator of ONNX, version 18, rounded and cut off."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    how: dict[str, Any] = {
+        "mode": mode,
+        "coordinate_transformation_mode": "half_pixel",
+        "antialias": int(antialias),
+    }
+    if mode == "cubic":
+        how["cubic_coeff_a"] = -0.5 if antialias else -0.75
+    graph = helper.make_graph(
+        [helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], **how)],
+        "resize",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3, None, None]),
+            helper.make_tensor_value_info("sizes", TensorProto.INT64, [4]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x_nchw = images.transpose(0, 3, 1, 2).astype(np.float32)
+    (y_nchw,) = session.run(None, {"x": x_nchw, "sizes": np.array([len(images), 3, side, side], np.int64)})
+    return np.clip(np.rint(y_nchw), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+MEASURES = {"cache": cache, "lora": lora, "int8": int8, "resize": resize}
 
 
 if __name__ == "__main__":

@@ -95,18 +95,21 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
     if given["bgr"] and given["rgb"]:
         raise SpecError("--bgr and --rgb: it takes one of them")
     target = given["target"] or Path("runs") / source.stem
-    known = imported_before(target, source)
+    imported_before(target, source)  # before a large file is read
     order = given["bgr"] if given["bgr"] or given["rgb"] else None
     plan = plan_import(
         source,
         Choice(given["backbone"], given["family"], given["part"]),
         Stated(given["input_range"], order),
     )
+    known = imported_before(target, source, plan)
     said = {"checkpoint": str(target), "digest": known, **plan.as_dict()}
     out.say(f"{source.name}: {plan}")
     if given["check"]:
         said["check"] = str(check_input(plan))
         out.say(str(said["check"]))
+    elif plan.form == "onnx" and order is None:
+        out.say(f"{source.name} does not say the order of its channels: --check tries both on faces")
     if known or given["dry_run"]:
         out.say(f"{target} has these weights already" if known else f"would write {target}")
         return said

@@ -37,6 +37,8 @@ from lrfr.train.weights.model_identity import ModelIdentity
 # what most exporters of a MobileFaceNet feed; stated in the card, and overruled by --input-range
 _MOBILE_RANGE = Stated("127/128")
 _ONNX = "onnx"
+# what a person may say otherwise of one file
+_MADE = ("input", "backbone", "family", "part")
 
 
 @dataclass(frozen=True)
@@ -233,8 +235,13 @@ def _plan_onnx(source: Path, choice: Choice, stated: Stated) -> ImportPlan:
     return ImportPlan(source, _ONNX, found, contract, matched.folded)
 
 
-def imported_before(folder: Path, source: Path) -> str | None:
+def imported_before(folder: Path, source: Path, plan: ImportPlan | None = None) -> str | None:
     """Return the digest of ``folder`` if it holds the weights of ``source``, None if nothing is there.
+
+    Args:
+        folder: of a checkpoint.
+        source: the file.
+        plan: what would be made of it; that, too, must be what lies there.
 
     Raises:
         SpecError: something else lies there.
@@ -246,6 +253,14 @@ def imported_before(folder: Path, source: Path) -> str | None:
     manifest = checkpoint.read_manifest(folder) if (folder / "manifest.json").is_file() else None
     if manifest is None or manifest.identity.get("imported") != weights_digest(source):
         raise SpecError("exists already", file=str(folder), hint="choose another --out")
+    made = checkpoint.load(folder).state.get("import", {}) if plan else {}
+    other = [key for key in _MADE if plan and key in made and made[key] != plan.as_dict()[key]]
+    if other:
+        raise SpecError(
+            f"exists already, made of the same file with another {' and '.join(other)}",
+            file=str(folder),
+            hint="choose another --out",
+        )
     return manifest.digest
 
 

@@ -231,6 +231,8 @@ def test_the_command_says_what_it_found_and_writes_nothing_on_a_dry_run(lrfr, tm
     assert "sha256" in (tmp_path / "runs/w/model-card.md").read_text()
     code, out, err = lrfr("import-weights", "w.ckpt")
     assert code == 0 and "already" in out + err
+    code, out, err = lrfr("import-weights", "w.ckpt", "--bgr")  # it would go on with the old reading
+    assert code == 2 and "made of the same file with another input (choose another --out)" in err
     (tmp_path / "junk.pth").write_bytes(b"junk")
     code, out, err = lrfr("import-weights", "junk.pth")
     assert code == 3 and len(err.strip().splitlines()) == 1
