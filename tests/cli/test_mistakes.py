@@ -408,9 +408,10 @@ def test_a_split_of_a_view_that_has_none(typed, tmp_path):
 @pytest.mark.parametrize("suffix", ["pth", "bin", "ckpt"])
 def test_weights_of_any_form_teach_a_first_hour(typed, tmp_path, suffix):
     torch.save({"state_dict": build_backbone("tiny").state_dict()}, tmp_path / f"w.{suffix}")
-    code, said = typed(f"quickstart synthetic:ids=30,per_id=2 --teacher w.{suffix} --minutes 1 --dry-run")
-    # the table cuts long lines, and a path may be long
-    assert code == 0 and "import-teacher" in said and "import-weights" in said, said
+    line = f"quickstart synthetic:ids=30,per_id=2 --teacher w.{suffix} --minutes 1 --dry-run --json"
+    code, said = typed(line)  # the table cuts long lines
+    found = re.search(r'"command": "([^"]*import-weights[^"]*)"', said)
+    assert code == 0 and found and f"w.{suffix} --out runs/teacher" in found[1], said
 
 
 @pytest.mark.parametrize(
