@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lrfr.core.errors import DataError, SpecError, as_path, did_you_mean
 from lrfr.core.progress import SILENT, Hooks, Stopped
-from lrfr.eval.result_files import read_results
+from lrfr.eval.result_files import read_results, without_options
 from lrfr.eval.results import Metric
 from lrfr.experiment.declare import Declaration, load_declaration
 from lrfr.experiment.steps.command_plan import Step, steps_of
@@ -19,6 +19,7 @@ from lrfr.experiment.steps.launch import RayLaunch
 from lrfr.experiment.steps.runner import BAD, ENDED_BADLY, StepRunner, digests_of
 from lrfr.experiment.steps.savings import Savings, measure
 from lrfr.pairs.executors.ray import ray_session
+from lrfr.pairs.sources.places import is_kind_of_source
 
 SHIPPED = Path(__file__).parent / "shipped"
 _SHOWN = 100
@@ -141,12 +142,13 @@ class Experiment:
             embedded: the same comparison, small, on invented faces: the file's part ``embedded``.
 
         Raises:
-            SpecError: no such file, or it declares something wrong, with the line.
+            SpecError: no such file, it declares something wrong, with the line, or nothing lies at a place.
 
         """
         declaration = load_declaration(
             _find(str(as_path(name, "an experiment, or its name"))), places, embedded=embedded
         )
+        _look_for(places or {})
         own = Path(declaration.name + ("-embedded" if embedded else ""))
         return cls(declaration, Path(folder) if folder is not None else own)
 
@@ -207,6 +209,13 @@ def _find(name: str) -> Path:
     if path.stem in shipped and path.parent == Path():
         return shipped[path.stem]
     raise SpecError("no such experiment file", file=name, hint=did_you_mean(path.stem, shipped))
+
+
+def _look_for(places: Mapping[str, str]) -> None:
+    """Refuse a path where nothing lies; other sources (``kind:place``) are opened by the step that reads."""
+    for name, place in places.items():
+        if not (is_kind_of_source(place) or Path(without_options(place)).exists()):
+            raise SpecError(f"nothing lies at the place '{name}'", file=place, hint=f"--place {name}=PATH")
 
 
 def _planned(runner: StepRunner, step: Step, digest: str) -> PlannedStep:

@@ -92,8 +92,8 @@ class TrainSettings:
         sync_bn: batch norms over all processes' faces (GPUs); for a few faces a process.
         channels_last: memory format of convolutions.
         ema_decay: decay of averaged weights, which are then the ones that embed; 0 keeps none.
-        flip: horizontal flip with p = 0.5: one draw a pair (``joint``), one a side (``independent``), or
-            ``none``.
+        flip: horizontal flip with p = 0.5: one draw a pair (``joint``), one a side (``independent``), of the
+            LR side alone (``lr``: a teacher's mirror images are not needed), or ``none``.
         seed: order of the data, first weights, flips and dropout.
         threads: CPU threads of torch, 0 for all usable cores; a run keeps the number it began with.
         shard_classes: spread the class weights over the processes.
@@ -152,7 +152,7 @@ class TrainSettings:
     sync_bn: bool = False
     channels_last: bool = True
     ema_decay: float = 0.0
-    flip: Literal["joint", "independent", "none"] = "joint"
+    flip: Literal["joint", "independent", "lr", "none"] = "joint"
     seed: int = 0
     threads: int = 0
     shard_classes: bool = False

@@ -284,3 +284,10 @@ def test_bad_declaration_is_one_message_with_a_line(tmp_path, expected):
 def test_unknown_name_lists_the_shipped_ones(lrfr):
     code, _, err = lrfr("experiment", "dmo", "--plan")
     assert code == 2 and "no such experiment file" in err
+
+
+def test_places_are_looked_for_in_a_plan(lrfr, tmp_path):
+    given = ("experiment", "strong-teacher", "--plan", "--place")
+    code, _, err = lrfr(*given, f"faces={tmp_path}/nope")
+    assert code == 2 and "nothing lies at the place 'faces'" in err and f"{tmp_path}/nope" in err
+    assert lrfr(*given, f"faces={tmp_path}")[0] == 0 == lrfr(*given, "faces=synthetic:ids=3")[0]

@@ -38,6 +38,11 @@ def place_options(text: str, names: Sequence[str]) -> tuple[Path, dict[str, list
     return path, found
 
 
+def is_kind_of_source(text: str) -> bool:
+    """Say whether a text is ``kind:place`` or an address, not a path (a single letter is a drive)."""
+    return re.match(r"[a-z][a-z0-9-]+:", text) is not None and not Path(text).exists()
+
+
 def below(name: str, root: Path) -> str:
     r"""Return a listed path as one below the root, with ``/`` between folders: Windows' ``\`` is one, and an
     absolute path that lies in the root loses what stands before.

@@ -78,7 +78,7 @@ def flip(batch: Batch, mode: str, seed: int, epoch: int) -> Batch:
         return batch
     rows = batch.row_b.numpy()
     # by row, not by place in the batch: a flip does not depend on batch size or number of processes
-    hr_b = _coin(rows, seed, epoch, 0)
+    hr_b = np.zeros(len(rows), bool) if mode == "lr" else _coin(rows, seed, epoch, 0)
     lr_b = hr_b if mode == "joint" else _coin(rows, seed, epoch, 1)
     return replace(
         batch,

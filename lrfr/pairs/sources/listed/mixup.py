@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from lrfr.pairs.sources.base import Content, Face, FaceList, Listing, Place, Sou
 REVISION = 1  # raised by hand when the same two faces give another picture, or others are mixed
 SIZE_PX = 112
 MOST = 10_000_000
-_TOGETHER = 4096  # mixes whose names are looked up at once
+_TOGETHER = 1 << 14  # mixes whose names are made at once
 _PARTS = 1000  # a share is a whole number of thousandths, so that a key names it
 _OPTIONS = ("count", "seed", "size", "without", "holdout")
 _NUMBERS = {"count": (1, MOST), "seed": (0, 2**31 - 1), "size": (1, 1024)}
@@ -67,20 +67,22 @@ class MixupSource(Source):
 
         """
         listings = [source.listing() for source in self.of]
+        # as wide as the place of a mix, which columns like
         faces = FaceList(
-            replace(face, place=(number, face.place))
+            replace(face, place=(number, face.place, number, face.place, 0))
             for number, one in enumerate(listings)
             for face in one.faces
         )
-        mixes = FaceList(self._mixes(faces))
-        faces.extend(mixes)
-        seen, used = Counter[str]({"mixed face": len(mixes)}), Counter[str]()
+        own = len(faces)
+        self._add_mixes(faces)
+        mixes = len(faces) - own
+        seen, used = Counter[str]({"mixed face": mixes}), Counter[str]()
         for one in listings:
             seen.update(one.seen)
             used.update(one.used)
         notes = [note for one in listings for note in one.notes]
-        if len(mixes) < self.count:
-            notes.append(f"mixup: {len(mixes)} mixes of {self.count}: what was drawn twice is there once")
+        if mixes < self.count:
+            notes.append(f"mixup: {mixes} mixes of {self.count}: what was drawn twice is there once")
         return Listing(
             faces,
             listings[0].unit,
@@ -90,8 +92,8 @@ class MixupSource(Source):
             tuple(notes),
         )
 
-    def _mixes(self, faces: FaceList) -> Iterator[Face]:
-        """Yield the mixes, each once: a function of the faces' keys and the seed, not of their order."""
+    def _add_mixes(self, faces: FaceList) -> None:
+        """Add the mixes, each once: a function of the faces' keys and the seed, not of their order."""
         # rows, not faces: an object a face would take more memory than all columns together
         groups: dict[str, list[int]] = {}
         for row in faces.key_order().tolist():
@@ -102,17 +104,18 @@ class MixupSource(Source):
         if not pools:
             hidden = " besides those held out" if self.holdout or self.without else ""
             raise SpecError(f"mixup needs two faces of one split{hidden}", hint="give it a source with more")
+        # one object a name and place, however many mixes show the face
+        names = [key.decode("utf-8", "surrogateescape") for key in faces.keys()]
+        places = faces.places(range(len(names)))
         kept = self._chosen([np.array(rows, np.int64) for _, rows in pools])
         for start in range(0, len(kept), _TOGETHER):
-            first, second, shares, found = kept[start : start + _TOGETHER].T.tolist()
-            names = [
-                [key.decode("utf-8", "surrogateescape") for key in faces.keys_of(rows)]
-                for rows in (first, second)
-            ]
-            places = [faces.places(rows) for rows in (first, second)]
-            for one, other, at, to, share, pool in zip(*names, *places, shares, found, strict=True):
-                key = f"mixup/{share}/{one}+{other}"
-                yield Face(key, "", (*at, *to, share), split=pools[pool][0])
+            some = kept[start : start + _TOGETHER].tolist()
+            faces.add_files(
+                [f"mixup/{share}/{names[one]}+{names[other]}" for one, other, share, _ in some],
+                [""] * len(some),
+                [pools[pool][0] for *_, pool in some],
+                [(*places[one][:2], *places[other][:2], share) for one, other, share, _ in some],
+            )
 
     def _chosen(self, pools: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """Return the rows of both faces, the share of the first and the pool of each mix, int64 ``[n, 4]``:
@@ -145,7 +148,7 @@ class MixupSource(Source):
             ImageFault: a face cannot be read.
 
         """
-        if len(place) == 2:
+        if not place[4]:
             return self._source(place).read(place[1])
         first, second = self._pixels(place[:2]), self._pixels(place[2:4])
         share = int(place[4])
@@ -162,14 +165,14 @@ class MixupSource(Source):
 
     def fingerprint(self, place: Place) -> str | None:
         """Return a digest that names the content, where the sources of all its faces know one."""
-        if len(place) == 2:
+        if not place[4]:
             return self._source(place).fingerprint(place[1])
         both = [self._source(one).fingerprint(one[1]) for one in (place[:2], place[2:4])]
         return None if None in both else digest_of([self.kind, REVISION, self.size, *both, place[4]])
 
     def stamp(self, place: Place) -> tuple[int, ...] | None:
         """Return numbers that change when a face may have, or how it is mixed."""
-        if len(place) == 2:
+        if not place[4]:
             return self._source(place).stamp(place[1])
         both = [self._source(one).stamp(one[1]) for one in (place[:2], place[2:4])]
         if both[0] is None or both[1] is None:

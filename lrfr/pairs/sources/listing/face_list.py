@@ -91,11 +91,13 @@ class FaceList(Sequence[Face]):
         for face in faces:
             self.append(face)
 
-    def add_files(self, keys: list[str], labels: list[str]) -> None:
-        """Add faces that have no more than a label and lie where their keys say."""
+    def add_files(
+        self, keys: list[str], labels: list[str], splits: Sequence[str] = (), places: Sequence[Place] = ()
+    ) -> None:
+        """Add faces without attributes; unless told otherwise, of no split, and where their keys say."""
         self._settle()
         count = len(keys)
-        self._put(keys, labels, [""] * count, keys, [NONE] * count)
+        self._put(keys, labels, list(splits) or [""] * count, list(places) or keys, [NONE] * count)
 
     def _settle(self) -> None:
         """Put into columns what was added, many faces at a time."""
@@ -118,10 +120,7 @@ class FaceList(Sequence[Face]):
         places: list[Place],
         attributes: list[Mapping[str, int]],
     ) -> None:
-        try:
-            encoded = [key.encode("utf-8", "surrogateescape") for key in keys]
-        except UnicodeEncodeError:
-            encoded = [_spelled(key) for key in keys]
+        encoded = list(map(_spelled, keys))
         row, start = len(self._ends), len(self._keys)
         self._keys += b"".join(encoded)
         self._ends.extend(itertools.islice(itertools.accumulate(map(len, encoded), initial=start), 1, None))

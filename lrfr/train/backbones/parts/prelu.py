@@ -4,12 +4,16 @@ MobileFaceNet's step.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+
+_LEAST = 1e-38
 
 
 class PReLU(nn.PReLU):
@@ -36,7 +40,8 @@ class _CpuPReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, slope = ctx.saved_tensors
         shape = [1, -1] + [1] * (x.dim() - 2)
-        on_negatives = grad - torch.ops.aten.threshold_backward(grad, x, 0)
+        # one pass: the gradient where x is below the smallest positive number, 0 elsewhere
+        on_negatives = torch.ops.aten.hardtanh_backward(grad, x, -math.inf, _LEAST)
         grad_x = torch.addcmul(grad, on_negatives, (slope.to(x.dtype) - 1).view(shape))
         grad_slope = on_negatives.mul_(x).sum([axis for axis in range(x.dim()) if axis != 1]).to(slope.dtype)
         return grad_x, grad_slope
