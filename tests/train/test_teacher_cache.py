@@ -95,15 +95,22 @@ def test_a_foreign_teacher_gives_the_same_bits_kept_or_asked(place, tmp_path, ch
 
 
 @pytest.mark.parametrize(
-    "changes", [["distance=embedding"], ["distance=kl"], ["distance=rkd", "batch_size=12"]]
+    "changes",
+    [
+        ["distance=embedding"],
+        ["distance=kl"],
+        ["distance=rkd", "batch_size=12"],
+        ["distance=embedding", "flip=lr", "amp=bf16"],  # kept as a step would compute it
+    ],
 )
 def test_a_teacher_of_ours_gives_the_same_losses_kept_or_asked(place, tmp_path, changes):
     asked = losses(place, tmp_path / "asked", "ours", *changes)
     assert columns(place) == []
     kept = losses(place, tmp_path / "kept", "ours", *changes, "cache_teacher=always")
-    assert len(columns(place)) == 2
+    assert len(columns(place)) == (1 if "flip=lr" in changes else 2)
+    near = 2e-2 if "amp=bf16" in changes else 1e-3
     for (step, one), (other_step, other) in zip(asked, kept, strict=True):
-        assert step == other_step and one == pytest.approx(other, rel=1e-3, abs=1e-5)
+        assert step == other_step and one == pytest.approx(other, rel=near, abs=1e-5)
     with pytest.raises(
         SpecError, match="cache_teacher is"
     ):  # numbers that are nearly the same have two names
