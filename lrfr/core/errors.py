@@ -1,6 +1,4 @@
-"""Typed errors of lrfr; each carries where it happened, what was expected and the exit code of the command
-line.
-"""
+"""Typed errors of lrfr: each says where it happened, what was expected, and has the exit code of its kind."""
 
 from __future__ import annotations
 
