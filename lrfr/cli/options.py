@@ -50,11 +50,9 @@ class Real(click.FloatRange):
 
     def _as_share(self, value: Any) -> str:
         """Return a suggestion where a share was given in percent."""
-        try:
-            percent = float(str(value).removesuffix("%"))
-        except ValueError:
-            return ""
-        return f" A share: {percent / 100:g}?" if self.max == 1 and 1 < percent <= 100 else ""
+        percent = str(value).removesuffix("%")
+        meant = self.max == 1 and percent.isdecimal() and 1 < int(percent) <= 100
+        return f" A share: {int(percent) / 100:g}?" if meant else ""
 
 
 class StorePlace(_Path):

@@ -138,17 +138,15 @@ class Experiment:
         Args:
             name: path of the YAML file, or a shipped name such as ``demo``.
             folder: where it runs (default: the experiment's name).
-            places: replaces the file's own ``places``, by name.
+            places: replaces the file's own ``places``, by name; a path is relative to the current folder.
             embedded: the same comparison, small, on invented faces: the file's part ``embedded``.
 
         Raises:
             SpecError: no such file, it declares something wrong, with the line, or nothing lies at a place.
 
         """
-        declaration = load_declaration(
-            _find(str(as_path(name, "an experiment, or its name"))), places, embedded=embedded
-        )
-        _look_for(places or {})
+        found = _find(str(as_path(name, "an experiment, or its name")))
+        declaration = load_declaration(found, _looked_for(places or {}), embedded=embedded)
         own = Path(declaration.name + ("-embedded" if embedded else ""))
         return cls(declaration, Path(folder) if folder is not None else own)
 
@@ -211,11 +209,13 @@ def _find(name: str) -> Path:
     raise SpecError("no such experiment file", file=name, hint=did_you_mean(path.stem, shipped))
 
 
-def _look_for(places: Mapping[str, str]) -> None:
-    """Refuse a path where nothing lies; other sources (``kind:place``) are opened by the step that reads."""
-    for name, place in places.items():
-        if not (is_kind_of_source(place) or Path(without_options(place)).exists()):
+def _looked_for(places: Mapping[str, str]) -> dict[str, str]:
+    """Return places as they are from any folder; other sources (``kind:place``) stay as they are."""
+    own = {name: place for name, place in places.items() if not is_kind_of_source(place)}
+    for name, place in own.items():
+        if not Path(without_options(place)).exists():
             raise SpecError(f"nothing lies at the place '{name}'", file=place, hint=f"--place {name}=PATH")
+    return {**places, **{name: str(Path(place).absolute()) for name, place in own.items()}}
 
 
 def _planned(runner: StepRunner, step: Step, digest: str) -> PlannedStep:

@@ -49,13 +49,9 @@ def experiment(
       lrfr experiment lrfr-five --embedded --jobs 2 --ray
     """
     from lrfr.experiment.experiment import Experiment
-    from lrfr.pairs.sources.places import is_kind_of_source
 
     named = (*given.pop("places"), *([f"teacher={teacher}"] if teacher else []))
-    words = opt.two_sides(named, "--place", "NAME=PATH", "faces=/data/faces")
-    places = {
-        name: path if is_kind_of_source(path) else str(Path(path).absolute()) for name, path in words.items()
-    }
+    places = opt.two_sides(named, "--place", "NAME=PATH", "faces=/data/faces")
     declared = Experiment.load(file, folder, places=places, embedded=given.pop("embedded"))
     if only_plan:
         return show_plan(out, declared.plan())

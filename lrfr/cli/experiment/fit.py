@@ -6,13 +6,6 @@ import click
 
 from lrfr.cli import options as opt
 from lrfr.cli.output import Output, command
-from lrfr.core.errors import SpecError
-
-# what only a fit asks for, and how it is spelled
-_FOR_FITS = {
-    **{"source": "source", "target": "out", "prior": "prior", "teacher": "teacher"},
-    **{"budget_minutes": "budget", "cache": "cache", "ray_address": "ray-address"},
-}
 
 
 @command("fit", short_help="Find the spec of a camera from its crops.")
@@ -43,10 +36,7 @@ def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
 
     wishes = opt.picked(room.FitWishes, given | {"pictures": not given["no_pictures"]})
     if given["check"] is not None:
-        ignored = [name for name in _FOR_FITS if given[name] is not None]
-        if ignored:
-            named = ", ".join(f"--{_FOR_FITS[name]}" for name in ignored)
-            raise SpecError(f"--check fits nothing: it takes no {named}")
+        room.refuse_beside_check(given)
         drift = room.check_camera(given["check"], crops, seed=wishes.seed, limit=wishes.limit)
         out.notes(drift.notes)
         out.table(*drift.table())

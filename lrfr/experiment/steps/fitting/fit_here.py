@@ -4,6 +4,7 @@ one is given, the fit runs, spec, record and page are written.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,24 @@ from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.table import open_source
 
 _LEAST_CHECKED = 20
+# what only a fit asks for, and how it is spelled
+_FOR_FITS = {
+    **{"source": "source", "target": "out", "prior": "prior", "teacher": "teacher"},
+    **{"budget_minutes": "budget", "cache": "cache", "ray_address": "ray-address"},
+}
 DRIFTED = 7  # exit code of a check whose answer is no; too few crops are an error of data, 3
+
+
+def refuse_beside_check(given: Mapping[str, object]) -> None:
+    """Refuse options of a fit where a camera is only checked.
+
+    Raises:
+        SpecError: one is given.
+
+    """
+    ignored = [f"--{option}" for name, option in _FOR_FITS.items() if given[name] is not None]
+    if ignored:
+        raise SpecError(f"--check fits nothing: it takes no {', '.join(ignored)}")
 
 
 @dataclass(frozen=True)
