@@ -191,9 +191,8 @@ class _Family:
         run that began with another one goes on with it.
         """
         if (folder / "run.json").exists():
-            began = RunRecord.read(folder).recipe.get("options")
-            spec = began.get("input") if isinstance(began, Mapping) else None
-            return recipe.enlarging_by(spec["filter"], spec["antialias"]) if spec else recipe
+            began = RunRecord.read(folder).enlarging(folder)
+            return recipe.enlarging_by(*began) if began else recipe
         found = {(variant.up.filter, variant.up.antialias) for variant in self.dataset.view.variants}
         if len(found) != 1:
             self.hooks.note(f"the view enlarges by {len(found)} filters; the embedder keeps the recipe's")

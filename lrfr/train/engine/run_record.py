@@ -134,6 +134,23 @@ class RunRecord:
     repeats: Literal["bits", "rounding"] = "bits"
     left_out: LeftOut | None = None
 
+    def enlarging(self, run_dir: Path) -> tuple[str, bool] | None:
+        """Return the filter by which the run began to enlarge faces, and whether it widens with the scale;
+        None where its record, in ``run_dir``, says nothing of it.
+
+        Raises:
+            DataError: it says something else.
+
+        """
+        options = self.recipe.get("options")
+        told = options.get("input") if isinstance(options, Mapping) else None
+        if told is None:
+            return None
+        found = (told.get("filter"), told.get("antialias")) if isinstance(told, Mapping) else (None, None)
+        if not isinstance(found[0], str) or not isinstance(found[1], bool):
+            raise DataError("the recipe's input has no filter", file=str(run_dir / "run.json"))
+        return found[0], found[1]
+
     @classmethod
     def read(cls, run_dir: Path) -> RunRecord:
         """Return the record of a run folder; one of the first edition is brought into today's form.
