@@ -13,7 +13,12 @@ import pytest
 from lrfr.core.errors import DataError, EnvironmentFault, ImageFault
 from lrfr.pairs.executors import picture_limits
 from lrfr.pairs.executors.dispatch import Runner
-from lrfr.pairs.executors.picture_limits import bounded_memory, picture_within_limits, within_limits
+from lrfr.pairs.executors.picture_limits import (
+    FaceLimits,
+    bounded_memory,
+    picture_within_limits,
+    within_limits,
+)
 from tests.pairs.toy import ToySource, build
 
 SLOW, LIES, ODD, STARVED = (5, 1), (1, 2), (2, 1), (3, 0)
@@ -34,8 +39,11 @@ def _burn():
 class BadSource(ToySource):
     """One face stalls, one is no picture, one record is not what it says, one wants all memory."""
 
-    def read(self, place):
+    def __setstate__(self, state):
         picture_limits.SECONDS = 0.2  # in the worker, too
+        self.__dict__.update(state)
+
+    def read(self, place):
         if tuple(place) == SLOW:
             _burn()
         if tuple(place) == LIES:
@@ -57,6 +65,7 @@ def _limit(monkeypatch):
     "runner", [Runner("serial"), Runner("process", 2, start="fork")], ids=["serial", "process"]
 )
 def test_a_bad_face_is_refused_with_its_code_and_the_run_goes_on(runner, folder):
+    picture_limits.SECONDS = 0.2
     made = build(folder / "store", BadSource(ids=6, per_id=3), runner)
     assert dict(made.done.report.refused) == {"E_SLOW": 1, "E_RECORD": 2, "E_BOMB": 1}
     assert made.done.rows == 18 - 4
@@ -151,3 +160,21 @@ def test_what_a_command_looks_at_itself_is_refused_as_in_a_task(content, code):
     with pytest.raises(ImageFault) as caught:
         picture_within_limits(lambda: content)
     assert caught.value.code == code
+
+
+def test_many_faces_of_a_block_have_their_time_each():
+    """The timers run on over all of them."""
+    picture_limits.SECONDS = 0.1
+
+    def work():
+        until = time.thread_time() + 0.03
+        while time.thread_time() < until:
+            pass
+        return True
+
+    with FaceLimits() as within:
+        assert all(within(work) for _ in range(10))
+        with pytest.raises(ImageFault, match="E_SLOW"):
+            within(_burn)
+        assert within(work)
+    assert signal.getsignal(signal.SIGPROF) is signal.SIG_DFL

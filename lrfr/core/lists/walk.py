@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -147,14 +148,20 @@ class Walk:
         waiting = [""]
         while waiting:
             folder = waiting.pop()
-            folders = []
+            folders, plain = [], 0
             for entry in self._entries(folder):
-                name = f"{folder}{entry.name}"
+                name = folder + entry.name
+                if self.wanted is None and _is_plain_picture(entry):
+                    plain += 1
+                    yield name
+                    continue
                 kind = self._kind(entry, name)
                 if kind == "folder":
                     folders.append(f"{name}/")
                 elif kind == "picture":
                     yield name
+            if plain:
+                self.tally.see("file", plain)
             waiting += reversed(folders)
         if self._out:
             self.tally.notes.append(
@@ -165,7 +172,7 @@ class Walk:
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(os.path.join(self.root, folder)) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+                entries = sorted(found, key=attrgetter("name"))
         except OSError as error:
             if not folder:
                 raise SpecError(f"cannot read: {error.strerror}", file=str(self.root)) from None
@@ -177,9 +184,6 @@ class Walk:
 
     def _kind(self, entry: os.DirEntry[str], name: str) -> str:
         """Count an entry; return ``folder`` or ``picture``, "" for what is neither and has its end."""
-        if self.wanted is None and _is_plain_picture(entry):
-            self.tally.see("file")
-            return "picture"
         linked, folder = _is(entry.is_symlink), _is(entry.is_dir) and not _poses(entry)
         unit = "folder" if folder else "file"
         self.tally.see(unit)
@@ -239,11 +243,11 @@ def files_below(
 def _is_plain_picture(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is what most are: a file, no link, that by its name is a picture."""
     name = entry.name
+    # all that is passed over starts with a mark or is called otherwise than a picture
+    if name[name.rfind(".") :].lower() not in IMAGE_SUFFIXES or not name[0].isalnum():
+        return False
     try:
-        if not entry.is_file(follow_symlinks=False) or not has_image_suffix(name):
-            return False
-        # all that is passed over starts with a mark or is called otherwise than a picture
-        return name[0].isalnum() or not passed_over(name)
+        return entry.is_file(follow_symlinks=False)
     except OSError:
         return False
 

@@ -137,7 +137,9 @@ def scan(
         cache.prune(part_of(store, "tmp"))
 
         def keep(seen: Mapping[int, Scanned], stamps: Stamps) -> None:
-            for row, key, stamp in zip(seen, faces.keys_of(seen) if stamps else (), stamps, strict=False):
+            for row, key, stamp in zip(
+                seen, faces.keys_of(list(seen)) if stamps else (), stamps, strict=False
+            ):
                 if stamp and is_settled(stamp, now_ns):
                     kept[row] = ticket_of(key, stamp)
             cache.add(_entries(seen, kept, secret))

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,65 +39,86 @@ class _Waiting(_Late):
     """The time of the clock is over."""
 
 
-def _on_time(signum: int, frame: FrameType | None) -> None:
-    raise _Late if signum == signal.SIGPROF else _Waiting
+class FaceLimits:
+    """Holds the work on each face of a block to its time: ``with FaceLimits() as within: within(work)``.
 
-
-@contextmanager
-def _timed() -> Iterator[None]:
-    """End the block once its time is over, where it runs in the main thread; an alarm that somebody else has
-    set stays theirs.
+    In a process's main thread, where tasks run, work is ended when its time is over, as soon as the library
+    that it is in comes back, at most half as much later; elsewhere it is refused once it has ended. Timers
+    are set once for the block, not for each face, and an alarm that somebody else has set stays theirs.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    clocks = {signal.ITIMER_PROF: (signal.SIGPROF, SECONDS)}
-    if not signal.getitimer(signal.ITIMER_REAL)[0]:
-        clocks[signal.ITIMER_REAL] = (signal.SIGALRM, WAITING_SECONDS)
-    before = {number: signal.signal(number, _on_time) for number, _ in clocks.values()}
-    try:
-        for clock, (_, seconds) in clocks.items():
-            signal.setitimer(clock, seconds)
-        try:
-            yield
-        finally:
-            for clock in clocks:
-                signal.setitimer(clock, 0)
-    finally:
-        for number, handler in before.items():
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Any] = {}
+        self._timers: list[int] = []
+        self._inside = False
+        self._cpu_s = self._clock_s = 0.0
+
+    def __enter__(self) -> FaceLimits:
+        if threading.current_thread() is threading.main_thread():
+            self._set(signal.SIGPROF, signal.ITIMER_PROF, SECONDS)
+            # it comes every half minute of work: calls of libraries that it meets go on by themselves
+            signal.siginterrupt(signal.SIGPROF, False)
+            if not signal.getitimer(signal.ITIMER_REAL)[0]:
+                self._set(signal.SIGALRM, signal.ITIMER_REAL, WAITING_SECONDS)
+        return self
+
+    def _set(self, number: int, timer: int, seconds: float) -> None:
+        self._handlers[number] = signal.signal(number, self._on_time)
+        self._timers.append(timer)
+        signal.setitimer(timer, seconds / 2, seconds / 2)
+
+    def __exit__(self, *_: object) -> None:
+        for timer in self._timers:
+            signal.setitimer(timer, 0)
+        for number, handler in self._handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+    def _on_time(self, number: int, frame: FrameType | None) -> None:
+        if not self._inside:
+            return
+        if number == signal.SIGPROF and time.thread_time() - self._cpu_s > SECONDS:
+            self._inside = False
+            raise _Late
+        if number == signal.SIGALRM and time.monotonic() - self._clock_s > WAITING_SECONDS:
+            self._inside = False
+            raise _Waiting
+
+    def __call__(self, work: Callable[[], T]) -> T:
+        """Return what the work on one face gives.
+
+        Raises:
+            ImageFault: the work's own; E_SLOW: it took more than :data:`SECONDS` of the processor; E_BOMB:
+                more memory than there is; E_RECORD: it ended in an error that is none of lrfr's.
+            EnvironmentFault: it waited for more than :data:`WAITING_SECONDS`.
+            LrfrError: the work's own.
+
+        """
+        begun, self._clock_s = time.thread_time(), time.monotonic()
+        self._cpu_s, self._inside = begun, bool(self._timers)
+        try:
+            try:
+                found = work()
+            finally:
+                self._inside = False
+        except _Waiting:
+            waited = f"a face was waited for longer than {WAITING_SECONDS:g} s"
+            hint = "is the place of its source away? run the same command again to go on"
+            raise EnvironmentFault(waited, hint=hint) from None
+        except _Late:
+            raise _slow() from None
+        except Exception as error:  # of any kind: of whoever made the file, or its reader
+            if isinstance(error, LrfrError) and not isinstance(error, DataError):
+                raise
+            raise _as_fault(error) from None
+        if time.thread_time() - begun > SECONDS:
+            raise _slow()
+        return found
 
 
 def within_limits(work: Callable[[], T]) -> T:
-    """Return what the work on one face gives.
-
-    In a process's main thread, where tasks run, it is ended when its time is over, as soon as the library
-    that it is in comes back; elsewhere it is refused once it has ended.
-
-    Raises:
-        ImageFault: the work's own; E_SLOW: it took more than :data:`SECONDS` of the processor; E_BOMB: more
-            memory than there is; E_RECORD: it ended in an error that is none of lrfr's.
-        EnvironmentFault: it waited for more than :data:`WAITING_SECONDS`.
-        LrfrError: the work's own.
-
-    """
-    begun = time.thread_time()
-    try:
-        with _timed():
-            found = work()
-    except _Waiting:
-        waited = f"a face was waited for longer than {WAITING_SECONDS:g} s"
-        hint = "is the place of its source away? run the same command again to go on"
-        raise EnvironmentFault(waited, hint=hint) from None
-    except _Late:
-        raise _slow() from None
-    except Exception as error:  # of any kind: of whoever made the file, or its reader
-        if isinstance(error, LrfrError) and not isinstance(error, DataError):
-            raise
-        raise _as_fault(error) from None
-    if time.thread_time() - begun > SECONDS:
-        raise _slow()
-    return found
+    """Return what the work on one face gives, where it is the only one; raises as :class:`FaceLimits`."""
+    with FaceLimits() as within:
+        return within(work)
 
 
 def _as_fault(error: Exception) -> ImageFault:

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from lrfr.core.errors import LrfrError, SpecError, did_you_mean
@@ -134,7 +134,7 @@ class FolderSource(FilesSource):
 
 def _deeper(root: Path, folders: Iterable[str]) -> list[str]:
     """Say so where the folders below the first ones look like the identities."""
-    parents = {PurePosixPath(name).parts for name in folders}
+    parents = {tuple(name.split("/")) if name else () for name in folders}
     first = {parts[0] for parts in parents if parts}
     if not parents or min(map(len, parents)) < 2 or len(parents) < max(2, 2 * len(first)):
         return []

@@ -19,7 +19,7 @@ from lrfr.pairs.build.look.spool import SpoolWriter, entry_seed
 from lrfr.pairs.build.prepare import Cut, Landmarks, Prepare
 from lrfr.pairs.build.tasks import Draw, HrRows, batch_rows, content_digest, degraded_records
 from lrfr.pairs.executors.base import TaskReport
-from lrfr.pairs.executors.picture_limits import bounded_memory, checked_content, within_limits
+from lrfr.pairs.executors.picture_limits import FaceLimits, bounded_memory, checked_content
 from lrfr.pairs.sources.base import Content, Place, Source
 
 # of files that are held at once
@@ -77,12 +77,13 @@ class ScanTask:
         stamps: list[tuple[int, ...] | None] = []
         with ExitStack() as stack:
             stack.enter_context(bounded_memory())
+            within = stack.enter_context(FaceLimits())
             spool = None
             if self.keep:
                 spool = stack.enter_context(SpoolWriter(self.keep.path, count, self.keep.most_bytes))
-            for start, contents in self._batches(stamps):
+            for start, contents in self._batches(stamps, within):
                 with silent_where_allowed() as silent:
-                    seen = [self._scan(start + at, item, silent) for at, item in enumerate(contents)]
+                    seen = [self._scan(start + at, item, within, silent) for at, item in enumerate(contents)]
                 found += [scanned for scanned, _ in seen]
                 if spool:
                     self._keep(spool, start, seen, stamps)
@@ -91,7 +92,9 @@ class ScanTask:
                 contents.clear()
         return ScanReport(count, tuple(found), spool.entries() if spool else None, tuple(stamps))
 
-    def _batches(self, stamps: list[tuple[int, ...] | None]) -> Iterator[tuple[int, list[Content | Scanned]]]:
+    def _batches(
+        self, stamps: list[tuple[int, ...] | None], within: FaceLimits
+    ) -> Iterator[tuple[int, list[Content | Scanned]]]:
         """Yield the first number of some faces and what was read of each, or why nothing was; collect
         ``stamps``.
         """
@@ -101,9 +104,9 @@ class ScanTask:
             try:
                 if self.stamped:
                     stamps.append(None)
-                    content, stamps[-1] = within_limits(partial(self.source.read_stamped, place))
+                    content, stamps[-1] = within(partial(self.source.read_stamped, place))
                 else:
-                    content = within_limits(partial(self.source.read, place))
+                    content = within(partial(self.source.read, place))
                 content = checked_content(content)
                 held.append(content)
                 size += len(content) if isinstance(content, bytes) else content.nbytes
@@ -116,13 +119,15 @@ class ScanTask:
         if held:
             yield start, held
 
-    def _scan(self, index: int, content: Content | Scanned, silent: bool) -> tuple[Scanned, Cut | None]:
+    def _scan(
+        self, index: int, content: Content | Scanned, within: FaceLimits, silent: bool
+    ) -> tuple[Scanned, Cut | None]:
         if isinstance(content, Scanned):
             return content, None
         try:
             marks, name = self.landmarks[index] if self.landmarks else None, self.places[index]
             said = name if isinstance(name, str) else ""
-            cut = within_limits(partial(self.prepare.look, content, marks, said, silent=silent))
+            cut = within(partial(self.prepare.look, content, marks, said, silent=silent))
         except ImageFault as fault:
             return Scanned(code=fault.code, detail=fault.detail), None
         sha256, size = content_digest(content)

@@ -278,3 +278,11 @@ def _small(attributes: Mapping[str, int]) -> bytes | None:
     except (TypeError, ValueError):
         return None
     return values if max(values, default=0) < 128 else None
+
+
+def spelled(key: str) -> bytes:
+    """Return a key as bytes, whatever a list has called it."""
+    try:
+        return key.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return key.encode("utf-8", "backslashreplace")

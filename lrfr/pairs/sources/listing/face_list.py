@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.pairs.format.disk.row_runs import gather_keys
-from lrfr.pairs.sources.listing.face_columns import NONE, Attributes, Names, Place, Places, packed
+from lrfr.pairs.sources.listing.face_columns import NONE, Attributes, Names, Place, Places, packed, spelled
 
 # bytes a key up to which keys are sorted as one array of fixed width
 _SORTED_BYTES = 128
@@ -120,7 +120,7 @@ class FaceList(Sequence[Face]):
         places: list[Place],
         attributes: list[Mapping[str, int]],
     ) -> None:
-        encoded = list(map(_spelled, keys))
+        encoded = list(map(spelled, keys))
         row, start = len(self._ends), len(self._keys)
         self._keys += b"".join(encoded)
         self._ends.extend(itertools.islice(itertools.accumulate(map(len, encoded), initial=start), 1, None))
@@ -178,14 +178,21 @@ class FaceList(Sequence[Face]):
     def keys(self) -> Iterator[bytes]:
         """Yield the key of every face as bytes."""
         self._settle()
-        start, keys = 0, self._keys
-        for end in self._ends:
-            yield bytes(keys[start:end])
-            start = end
+        for start in range(0, len(self._ends), _PENDING):
+            yield from self._in_turn(start, min(start + _PENDING, len(self._ends)))
 
-    def keys_of(self, rows: Iterable[int]) -> list[bytes]:
+    def _in_turn(self, start: int, stop: int) -> list[bytes]:
+        """Return the keys of neighbors: they are copied out together."""
+        first = self._ends[start - 1] if start else 0
+        ends = [end - first for end in self._ends[start:stop]]
+        block = bytes(self._keys[first : first + ends[-1]])
+        return [block[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+    def keys_of(self, rows: Sequence[int]) -> list[bytes]:
         """Return the keys of some faces as bytes."""
         self._settle()
+        if rows and rows[-1] - rows[0] + 1 == len(rows) and list(rows) == list(range(rows[0], rows[-1] + 1)):
+            return self._in_turn(rows[0], rows[-1] + 1)
         keys, ends = self._keys, self._ends
         return [bytes(keys[ends[row - 1] if row else 0 : ends[row]]) for row in rows]
 
@@ -284,13 +291,6 @@ class FaceList(Sequence[Face]):
             return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
         table = np.fromiter(self.keys(), f"S{max(1, longest)}", len(self))
         return np.argsort(table, kind="stable")
-
-
-def _spelled(key: str) -> bytes:
-    try:
-        return key.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return key.encode("utf-8", "backslashreplace")
 
 
 def in_key_order(faces: Sequence[Face]) -> FaceList:
