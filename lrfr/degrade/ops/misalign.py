@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -30,6 +31,8 @@ _LEAST_SCALE, _MOST_SCALE = 0.25, 4.0
 # fixed point: positions in 2^-24 px and weights in 2^-11, so that the bytes are the same on every CPU
 _PLACE_BITS, _WEIGHT_BITS = 24, 11
 _MOST_SAMPLES = 16
+# samples at once: what they need stays in the cache
+_BLOCK = 1 << 11
 
 
 class Misalign(Op):
@@ -123,20 +126,19 @@ def _cut(image: ImageU8, params: Params) -> ImageU8:
     step = side / min(out_hw)  # px of the image a px of the crop, before the error
     shrink = step / math.hypot(moved[0, 0], moved[1, 0])
     samples = min(max(math.ceil(shrink - 1e-6), 1), _MOST_SAMPLES)
-    x, y = _places(moved, (height, width), out_hw, samples)
-    fine = _bilinear(image, x, y, params["border"])
-    if samples == 1:
-        return fine.astype(np.uint8)
-    # several samples a px, averaged: no frequency above the crop's own folds back
-    parts = fine.reshape(out_hw[0], samples, out_hw[1], samples, 3).sum(axis=(1, 3))
-    crop: ImageU8 = ((parts + samples**2 // 2) // samples**2).astype(np.uint8)
+    source = _Source.of(image, params["border"])
+    crop = np.empty((*out_hw, 3), np.uint8)
+    rows = max(1, _BLOCK // (out_hw[1] * samples**2))
+    for start in range(0, out_hw[0], rows):
+        block = range(start, min(start + rows, out_hw[0]))
+        source.cut(*_places(moved, (height, width), out_hw, samples, block), crop[start : block.stop])
     return crop
 
 
 def _places(
-    moved: NDArray[np.float64], in_hw: tuple[int, int], out_hw: tuple[int, int], samples: int
+    moved: NDArray[np.float64], in_hw: tuple[int, int], out_hw: tuple[int, int], samples: int, rows: range
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return where each sample of the crop lies in the image, x and y, in units of 2^-24 px."""
+    """Return where each sample of some rows of the crop lies in the image, x and y, in units of 2^-24 px."""
     side = min(in_hw)
     step = side / (min(out_hw) * samples)
     # a similarity [[c, s], [-s, c]] turned back; nine digits, as C libraries differ in the last
@@ -146,7 +148,8 @@ def _places(
     turn, cross = (round(tidy(value) * step * 2 ** (_PLACE_BITS - 1)) for value in (c, s))
     # twice the distance from the middle, a whole number
     u = 2 * np.arange(out_hw[1] * samples, dtype=np.int64) - (out_hw[1] * samples - 1)
-    v = 2 * np.arange(out_hw[0] * samples, dtype=np.int64)[:, None] - (out_hw[0] * samples - 1)
+    lines = np.arange(rows.start * samples, rows.stop * samples, dtype=np.int64)
+    v = 2 * lines[:, None] - (out_hw[0] * samples - 1)
     x0, y0 = (
         round(((extent - 1) / 2 - offset * side) * 2**_PLACE_BITS)
         for extent, offset in zip(in_hw[::-1], shift, strict=True)
@@ -154,21 +157,67 @@ def _places(
     return turn * u - cross * v + x0, cross * u + turn * v + y0
 
 
-def _bilinear(image: ImageU8, x: NDArray[Any], y: NDArray[Any], border: str) -> NDArray[np.int64]:
-    """Return int64 [h, w, 3] levels at places in 2^-24 px, rounded."""
-    if border == "black":
-        image = np.pad(image, ((1, 1), (1, 1), (0, 0)))
-        x, y = x + (1 << _PLACE_BITS), y + (1 << _PLACE_BITS)
-    height, width = image.shape[:2]
+@dataclass(frozen=True)
+class _Source:
+    """An image to cut from, its channels in numbers that hold two, so that a place is looked up and weighted
+    for both at once: red and green (from bit 32) in uint64, blue in uint32, each ``[h * w]``.
+    """
+
+    border: str
+    height: int
+    width: int
+    two: NDArray[Any]
+    blue: NDArray[Any]
+
+    @classmethod
+    def of(cls, image: ImageU8, border: str) -> _Source:
+        if border == "black":
+            image = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+        two = image[..., 0].astype(np.uint64) | image[..., 1].astype(np.uint64) << 32
+        height, width = image.shape[:2]
+        return cls(border, height, width, two.ravel(), image[..., 2].astype(np.uint32).ravel())
+
+    def cut(self, x: NDArray[Any], y: NDArray[Any], crop: ImageU8) -> None:
+        """Fill some rows of a crop with the means of the samples at places in 2^-24 px."""
+        if self.border == "black":
+            x, y = x + (1 << _PLACE_BITS), y + (1 << _PLACE_BITS)
+        columns, rows = x >> _PLACE_BITS, y >> _PLACE_BITS
+        weights = tuple((p >> (_PLACE_BITS - _WEIGHT_BITS)) & ((1 << _WEIGHT_BITS) - 1) for p in (x, y))
+        left, right = (_inside(columns + k, self.width, self.border) for k in (0, 1))
+        top, bottom = (_inside(rows + k, self.height, self.border) * self.width for k in (0, 1))
+        corners = (top + left, top + right, bottom + left, bottom + right)
+        samples = x.shape[0] // crop.shape[0]
+        two = _summed(_mixed(self.two, corners, weights, 32), samples)
+        crop[..., 0], crop[..., 1] = _rounded(two & 0xFFFF, samples), _rounded(two >> 32, samples)
+        crop[..., 2] = _rounded(_summed(_mixed(self.blue, corners, weights, 0), samples), samples)
+
+
+def _mixed(
+    lane: NDArray[Any], corners: tuple[NDArray[Any], ...], weights: tuple[NDArray[Any], ...], bits: int
+) -> NDArray[Any]:
+    """Return the rounded mean of four corners by whole weights, of the channels at bit 0 and ``bits``."""
     one = 1 << _WEIGHT_BITS
-    columns, rows = x >> _PLACE_BITS, y >> _PLACE_BITS
-    wx, wy = (((p >> (_PLACE_BITS - _WEIGHT_BITS)) & (one - 1))[..., None] for p in (x, y))
-    left, right = (_inside(columns + k, width, border) for k in (0, 1))
-    top, bottom = (_inside(rows + k, height, border) for k in (0, 1))
-    upper = image[top, left] * (one - wx) + image[top, right] * wx
-    lower = image[bottom, left] * (one - wx) + image[bottom, right] * wx
-    levels: NDArray[np.int64] = upper * (one - wy) + lower * wy
-    return (levels + (1 << (2 * _WEIGHT_BITS - 1))) >> (2 * _WEIGHT_BITS)
+    wx, wy = (np.asarray(weight, lane.dtype) for weight in weights)
+    upper_left, upper_right, lower_left, lower_right = (lane.take(corner) for corner in corners)
+    upper = upper_left * (one - wx) + upper_right * wx
+    lower = lower_left * (one - wx) + lower_right * wx
+    half, most = (value | value << bits for value in (1 << (2 * _WEIGHT_BITS - 1), 255))
+    # 30 bits a channel at most: none runs over into the next
+    levels: NDArray[Any] = upper * (one - wy) + lower * wy + half
+    return levels >> (2 * _WEIGHT_BITS) & most
+
+
+def _summed(levels: NDArray[Any], samples: int) -> NDArray[Any]:
+    """Return the sum of all samples of each px: no frequency above the crop's own folds back."""
+    if samples == 1:
+        return levels
+    height, width = levels.shape[0] // samples, levels.shape[1] // samples
+    parts = levels.reshape(height, samples, width, samples)
+    return np.asarray(parts.sum(axis=(1, 3), dtype=levels.dtype))
+
+
+def _rounded(sums: NDArray[Any], samples: int) -> NDArray[Any]:
+    return (sums + samples**2 // 2) // samples**2
 
 
 def _inside(index: NDArray[Any], extent: int, border: str) -> NDArray[Any]:
