@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -17,14 +18,21 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lrfr.core.machine import checked_device
 
+# the leader makes views, keeps a teacher's embeddings and measures while the others wait: for hours, maybe,
+# and nccl gives up after ten minutes, gloo after thirty. A process that ends still ends all of them.
+_PATIENCE = timedelta(days=30)
+
 
 @dataclass(frozen=True)
 class World:
-    """Rank of this process, number of processes and its device."""
+    """Rank of this process, number of processes and its device; ``patient`` is a group of them that waits as
+    long as one of them works.
+    """
 
     rank: int = 0
     size: int = 1
     device: str = "cpu"
+    patient: Any = field(default=None, repr=False, compare=False)
 
     @property
     def leads(self) -> bool:
@@ -39,15 +47,14 @@ class World:
     def barrier(self) -> None:
         """Wait for the others."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(self.patient)
 
     def any(self, flag: bool) -> bool:
         """Return whether any process says yes."""
         if self.size == 1:
             return flag
-        # on the device: nccl exchanges nothing else
-        votes = torch.tensor([float(flag)], device=self.device)
-        dist.all_reduce(votes)
+        votes = torch.tensor([float(flag)])
+        dist.all_reduce(votes, group=self.patient)
         return bool(votes.item() > 0)
 
     def mean(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,7 +121,7 @@ def join_world(device: str | None = None) -> Iterator[World]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
-        yield World(dist.get_rank(), size, device)
+        yield World(dist.get_rank(), size, device, dist.new_group(backend="gloo", timeout=_PATIENCE))
     finally:
         dist.destroy_process_group()
 
