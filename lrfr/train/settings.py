@@ -194,6 +194,8 @@ class TrainSettings:
             )
         if self.nesterov and self.momentum <= 0:
             bad.append("train.nesterov needs train.momentum above 0")
+        if self.sample_rate < 1 and not self.shard_classes:
+            bad.append("train.sample_rate below 1 is of a spread head: set train.shard_classes, too")
         if self.weight_column and self.images_per_id:
             bad.append("train.weight_column and train.images_per_id do not go together")
         if self.save_minutes < 0:

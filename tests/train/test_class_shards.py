@@ -36,11 +36,13 @@ CASES = {
 # drop-out draws for each process, and triplets and contrasts are of the faces of one: only sharding changes nothing there
 OWN_DRAWS = {"octuplet", "maug", "function-matching"}
 NO_HEAD = {"octuplet", "function-matching"}
+# styles are sought by the head's own gradient, face by face of each process
+GUIDED = ("catface", {"guided.weights": "tiny", "guided.share": 0.5})
 
 
 def steps(case, world, *, shard, labels):
     """Return the losses and gradient norms of two steps, on this process's part of one batch."""
-    name, changes = CASES[case]
+    name, changes = CASES.get(case, GUIDED)
     # frozen statistics: those of batch norms are each process's own
     method, nets = built(name, {"batch_norm": "frozen", **changes})
     settings = TrainSettings(unit="step", length=2, shard_classes=shard, momentum=0.9)
@@ -60,6 +62,12 @@ def every(world):
             if not (shard and CASES[case][0] in NO_HEAD):
                 found[f"{case}|{shard}"] = steps(case, world, shard=shard, labels=LABELS.tolist())
     return found
+
+
+def guided(world):
+    """Return the losses where the last of two processes has no labels at all."""
+    labels = [0, 1, 2, -1, -1, -1]
+    return [steps("guided", world, shard=shard, labels=labels)[0] for shard in (False, True)]
 
 
 def overflow(world):
@@ -91,10 +99,11 @@ SCRIPT = """
 import json, sys
 import torch
 from lrfr.train.engine.distributed import join_world
-from tests.train.test_class_shards import every, heads, overflow
+from tests.train.test_class_shards import every, guided, heads, overflow
 torch.set_num_threads(1)
 with join_world("cpu") as world:
     found = {"methods": every(world), "heads": heads(world), "overflow": overflow(world)}
+    found["guided"] = guided(world)
     if world.leads:
         open(sys.argv[1], "w").write(json.dumps(found))
 """
@@ -175,6 +184,14 @@ def test_heads_agree_to_the_last_digits_also_where_processes_have_other_numbers_
                 assert other == pytest.approx(one, rel=1e-6, abs=1e-8), shard
 
 
+def test_styles_are_sought_in_step_also_where_a_process_has_no_labels(worlds):
+    """A process that had none to restyle left the others waiting in the head, or adding up other numbers."""
+    plain, spread = worlds[1]["guided"]
+    for one, other in zip(plain, spread, strict=True):
+        assert other == pytest.approx(one, rel=2e-3, abs=2e-4)
+        assert all(np.isfinite(value) for value in one.values()) and one["margin"] > 1
+
+
 def test_a_frozen_head_stays_frozen_when_it_is_sharded():
     head = HeadSpec("curricularface", 16.0, 0.3).build(8, 7).requires_grad_(False)
     assert not shard_head(head, 0, 1).weight.requires_grad
@@ -227,6 +244,34 @@ def test_a_share_that_overflows_stops_the_step_of_every_process(worlds):
         assert classes == anything == 0
     scales = [[round(2 * process[2]) for process in step] for step in (first, second, third)]
     assert scales == [[1024, 1024], [512, 512], [512, 512]]
+
+
+PATIENT = """
+import os, time
+from datetime import timedelta
+from functools import partial
+import torch.distributed as dist
+from lrfr.train.engine.distributed import join_world
+dist.init_process_group = partial(dist.init_process_group, timeout=timedelta(seconds=1))
+with join_world("cpu") as world:
+    if world.leads:
+        time.sleep(4)
+    world.barrier()
+    if world.leads:
+        time.sleep(4)
+    assert world.any(world.leads)
+"""
+
+
+@pytest.mark.soak
+def test_soak_processes_wait_for_the_leader_longer_than_for_each_other(tmp_path):
+    """While it keeps a teacher's embeddings, or measures; nccl gave up after ten minutes."""
+    (tmp_path / "script.py").write_text(PATIENT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [*launch, str(tmp_path / "script.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 ACROSS = """

@@ -277,6 +277,20 @@ def test_shares_of_a_head_are_written_by_their_owners_and_read_by_any_number_of_
         checkpoint.load(damaged.parent)
 
 
+def test_a_run_goes_on_with_the_kind_of_head_that_it_began_with(dataset, tmp_path):
+    """The same losses to rounding, and not to the bit: another run, and named so."""
+    plans = {
+        spread: Plan(load_recipe("baseline", "tiny", [*FAST, f"shard_classes={spread}"]), dataset.digest, {})
+        for spread in (False, True)
+    }
+    for spread, plan in plans.items():
+        train(plan, dataset, tmp_path / str(spread), FitOptions(world=World(), max_steps=1))
+        with pytest.raises(SpecError, match=f"train.shard_classes is {spread} there, {not spread} here"):
+            train(plans[not spread], dataset, tmp_path / str(spread))
+    with pytest.raises(SpecError, match="sample_rate below 1 is of a spread head: set"):
+        TrainSettings(sample_rate=0.5)
+
+
 def test_copies_on_the_host_do_not_follow():
     tensor = torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)
     copy = on_host({"x": tensor})["x"]

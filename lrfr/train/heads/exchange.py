@@ -68,6 +68,11 @@ class _OwnRows(torch.autograd.Function):
         return torch.cat(mine) / size
 
 
+def alone() -> bool:
+    """Return whether there is no other process to keep in step with."""
+    return not dist.is_initialized() or dist.get_world_size() == 1
+
+
 def gather_rows(local: Tensor) -> Tensor:
     """Return the rows of all processes, in the order of their ranks; every process has as many."""
     return _Rows.apply(local) if dist.is_initialized() else local  # type: ignore[no-untyped-call]
@@ -96,7 +101,7 @@ def share_of_rows(known_b: Tensor) -> Tensor | float:
     """Return what the mean over this process's known rows weighs, so that the mean over processes is the
     mean over all known rows; of ``[B, K]``, for each of K.
     """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    if alone():
         return 1.0
     count = known_b.sum(0).float()
     total = count.clone()
@@ -112,7 +117,7 @@ def known_everywhere(values_bk: Tensor, known_b: Tensor) -> Tensor:
         known_b: bool [B], which rows of its batch they are; B is the same on every process.
 
     """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    if alone():
         return values_bk
     whole = values_bk.new_zeros((len(known_b), values_bk.shape[1]))
     whole[known_b] = values_bk
@@ -133,7 +138,7 @@ def observe_all(margin: Any, cos_b: Tensor, norm_b: Tensor, known_b: Tensor) -> 
     """
     if not any(True for _ in margin.buffers()):
         return
-    if dist.is_initialized() and dist.get_world_size() > 1:
+    if not alone():
         told_b3 = torch.stack([cos_b, norm_b, known_b.to(cos_b.dtype)], dim=1)
         parts = [torch.empty_like(told_b3) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, told_b3)

@@ -155,7 +155,8 @@ class ShardedHead(nn.Module):
         classes = score[: self.share].topk(count).indices.sort().values
         if self.looked_at.device != classes.device:
             self.looked_at = torch.zeros_like(self.looked_at, device=classes.device)
-        self.looked_at.index_fill_(0, classes, True)
+        if self.training:  # who looks without learning, to find a style, moves no class
+            self.looked_at.index_fill_(0, classes, True)
         return classes
 
     def _cross_entropy(

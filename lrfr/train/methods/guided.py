@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lrfr.degrade.style.generator import StyleGenerator
 from lrfr.degrade.style.generator_card import find_weights, read_weights
 from lrfr.degrade.style.weight_files import cached_weights
+from lrfr.train.heads.exchange import alone
 from lrfr.train.heads.margins import rows_cost_nothing
 from lrfr.train.losses.draws import normals, onto
 
@@ -68,7 +69,7 @@ def restyle(
         nets: every network that ``loss_of`` runs; held in evaluation mode during the inner step.
         loss_of: the recognition loss.
         clean_bchw: float faces in [-1, 1].
-        label_b: their labels; rows with a negative label are never chosen.
+        label_b: their labels; rows with a negative label are never restyled.
         step: number of the training step, which keys the random numbers.
 
     Returns:
@@ -95,7 +96,7 @@ def restyle(
     # from the same noise as in the inner step, or the style would have been chosen for another face
     with torch.no_grad():
         styled = generator(faces, z_bk, noise_bnhw)
-        # on a GPU a batch with too few labels has rows without one among the chosen; they stay as they are
+        # a batch with too few labels may have rows without one among the chosen; they stay as they are
         return rows, torch.where((labels >= 0)[:, None, None, None], styled, faces)
 
 
@@ -119,12 +120,12 @@ def guided_styles(
 
 
 def chosen_rows(spec: GuidedSpec, label_b: Tensor, step: int) -> Tensor:
-    """Return the rows to restyle: round(share * B) at random among those with a label; on a GPU, which is not
-    asked how many those are, filled up with others.
+    """Return the rows to restyle: round(share * B) at random among those with a label; filled up with others
+    on a GPU, which is not asked how many those are, and among processes, whose heads wait for each other.
     """
     order = normals(spec.seed, f"guided-rows-{step}", (len(label_b),)).argsort()
     count = round(spec.share * len(label_b))
-    if rows_cost_nothing(label_b):
+    if rows_cost_nothing(label_b) and alone():
         return order[label_b[order] >= 0][:count].sort().values
     order = onto(order, label_b.device)
     labeled_first = order[(label_b[order] < 0).to(torch.uint8).argsort(stable=True)]
