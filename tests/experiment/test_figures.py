@@ -1,6 +1,7 @@
 """The papers' figures: their numbers against printed equations and loops, and the command that draws them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +13,18 @@ from torch import nn
 from lrfr.cli.main import cli
 from lrfr.core.errors import DataError, SpecError
 from lrfr.core.image import decode, encode_png
+from lrfr.eval.analysis.beside import dimension_errors
 from lrfr.eval.analysis.block_statistics import compare_blocks
 from lrfr.eval.analysis.charts import stars
 from lrfr.eval.analysis.figures import Shown
 from lrfr.eval.result_files import read_results, write_results
-from lrfr.experiment.steps.figures_here import (
+from lrfr.experiment.steps.drawing.figures_here import (
+    FigureWish,
+    _named,
     distance_slope,
     gradient_sums,
-    results_of,
-    stored_parameters,
 )
+from lrfr.experiment.steps.drawing.stored_here import results_of, stored_parameters
 from lrfr.train import checkpoint
 from lrfr.train.heads.gradients import chosen_classes, margin_gradient_sum
 from lrfr.train.heads.margins import HeadSpec
@@ -114,12 +117,32 @@ def test_figures_of_models_are_drawn_by_one_command(tmp_path, monkeypatch):
     assert planned.exit_code == 0 and not (tmp_path / "f").exists()
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.output
-    for name in ("attention", "stages", "norms", "correlation", "gradients", "distances"):
+    names = ("attention", "stages", "norms", "correlation", "gradients", "distances")
+    for name in (*names, "beside-dimensions", "beside-attention"):
         assert decode((tmp_path / f"f/{name}.png").read_bytes()).std() > 1
         assert name in planned.output
     assert done.output.count("student") >= 4 and done.output.count("other") >= 4  # four blocks each
     missing = CliRunner().invoke(cli, ["figures", "nowhere", "--dry-run"])
     assert isinstance(missing.exception, DataError | SpecError)
+
+
+def test_errors_of_dimensions_are_those_of_a_loop():
+    """MAug Fig. 6: of unit embeddings, mean over faces of |HR - LR|."""
+    faces = [np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8) for i in range(4)]
+
+    def embed(images):
+        return np.stack([image.mean((0, 1)) + image[0, 0] for image in images]).astype(np.float32)
+
+    shown = Shown(faces, (16, 8), lambda *_: [])
+    pairs = [(embed([face])[0], embed(shown.small([face], 8))[0]) for face in faces]
+    wanted = np.mean([abs(h / np.linalg.norm(h) - s / np.linalg.norm(s)) for h, s in pairs], axis=0)
+    assert dimension_errors(embed, shown) == pytest.approx(wanted, abs=1e-6) and wanted.min() > 0
+
+
+def test_models_of_one_name_are_told_apart_by_their_paths():
+    """One was drawn over the other, in silence."""
+    wish = FigureWish(Path("a/x"), beside=(Path("b/x"), Path("c/y"), Path("d/y"), Path("z")))
+    assert list(_named(wish)) == ["b/x", "c/y", "d/y", "z"]
 
 
 def test_gradients_need_classes_and_sizes(tmp_path):
@@ -150,10 +173,12 @@ def test_stored_parameters_count_what_branches_share_once(tmp_path, monkeypatch)
     write_routes(tmp_path / "runs/routed", [(14, less), (28, less), (None, more)])
     routed = replace(found, model=replace(found.model, checkpoint="runs/routed"))
     assert stored_parameters(routed, tmp_path / "results/x.json") == sum(counts.values())
-    done = CliRunner().invoke(
-        cli, ["figures", "--results", str(tmp_path / "results"), "--out", str(tmp_path / "f")]
-    )
+    assert results_of(tmp_path) == results_of(tmp_path / "results")  # as a sweep leaves them
+    words = ["figures", "--results", str(tmp_path), "--out", str(tmp_path / "f")]
+    done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.output
     assert decode((tmp_path / "f/stored.png").read_bytes()).std() > 1
     with pytest.raises(DataError, match="no result file"):
         results_of(tmp_path / "runs")
+    missing = CliRunner().invoke(cli, ["figures", "--results", str(tmp_path / "runs"), "--dry-run"])
+    assert isinstance(missing.exception, DataError)

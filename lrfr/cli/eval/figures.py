@@ -24,7 +24,9 @@ _BESIDE = "Another checkpoint, compared in norms, correlation and gradients; rep
 @opt.many("--beside", metavar="RUN", text=_BESIDE)
 @opt.flag("--gradients", text="Also: how much faces of each size ask of the networks (margin).")
 @opt.flag("--distances", text="The slopes of MAug's distances; needs no checkpoint.")
-@opt.path("--results", help="Folder of results of lrfr eval: what is reached by stored parameters.")
+@opt.path(
+    "--results", help="Folder of results of lrfr eval, or of a sweep: what is reached by stored parameters."
+)
 @opt.device()
 @opt.path("--out", "target", default="figures", help="Folder for the PNG files.")
 @opt.dry_run("Say which figures would be drawn of what, draw nothing.")
@@ -37,10 +39,10 @@ def figures(out: Output, checkpoint: Path | None, device: str, **given: Any) -> 
       lrfr figures runs/fskd --teacher runs/teacher --beside runs/baseline --sizes 112,14
       lrfr figures --embedder my_model:embed --data faces/aligned --sizes 112,20,10
       lrfr figures --distances
-      lrfr figures --results sweeps/btnet-branch/results
+      lrfr figures --results sweeps/btnet-branch
     """
     from lrfr.eval.analysis.figures import CAPTIONS
-    from lrfr.experiment.steps.figures_here import FigureWish, drawn_figures, planned_figures
+    from lrfr.experiment.steps.drawing.figures_here import FigureWish, drawn_figures, planned_figures
 
     wish = opt.picked(
         FigureWish, given | {"beside": tuple(map(Path, given["beside"]))}, checkpoint=checkpoint

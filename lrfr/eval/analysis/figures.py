@@ -30,6 +30,8 @@ CAPTIONS = {
     "stages": "Channel means after every stage, scaled to 0..1, of one face at each size.",
     "norms": "Feature norms by block, the teacher's on HR first; stars of the t-test against it.",
     "correlation": "Channel means of each pixel, the teacher's on HR against LR, and Pearson's r.",
+    "beside-dimensions": "Mean |HR - LR| of each dimension of the unit embedding, every model's.",
+    "beside-attention": "Channel means of first and last block, the teacher's on HR, every model's on LR.",
     "gradients": "Sum of the parameters' gradient norms of the margin, by resolution of the face.",
     "distances": "First derivative of each distance by the error of one dimension; right: by the others' C.",
     "stored": "What models reach against the parameters that are stored for them.",

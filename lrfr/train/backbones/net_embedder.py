@@ -80,23 +80,28 @@ class Embedder:
         self.nets.eval()
         rows: dict[int, NDArray[np.float32]] = {}
         try:
-            for shape, indices in by_shape.items():
+            for indices in by_shape.values():
                 for start in range(0, len(indices), BATCH):
                     part = indices[start : start + BATCH]
-                    rows.update(zip(part, self._embed([images[i] for i in part], shape), strict=True))
+                    rows.update(zip(part, self._embed([images[i] for i in part]), strict=True))
         finally:
             for module in was_training:
                 module.training = True
         return np.stack([rows[index] for index in range(len(images))])
 
     @torch.no_grad()
-    def _embed(self, images: list[ImageU8], shape: tuple[int, int]) -> NDArray[np.float32]:
+    def _embed(self, images: list[ImageU8]) -> NDArray[np.float32]:
+        net, x_bchw = self.prepared(images)
+        return net(x_bchw).float().cpu().numpy()
+
+    def prepared(self, images: Sequence[ImageU8]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """Return the network that takes equally large images, and its input [N, 3, S, S] on its device."""
+        shape = images[0].shape[:2]
         size_px, net = self.route(*shape)
         batch = np.stack(images)
         if shape != (size_px, size_px):
             batch = resize_batch(batch, size_px, self.spec.filter, self.spec.antialias)
-        device = next(self.nets.parameters()).device
-        return net(to_input(batch).to(device)).float().cpu().numpy()
+        return net, to_input(batch).to(next(self.nets.parameters()).device)
 
 
 def to_input(images_nhwc: NDArray[np.uint8]) -> Tensor:

@@ -1,9 +1,8 @@
-"""The figures that look into networks, losses or results: gradients by resolution, slopes of distances, what
-is reached against what is stored.
-"""
+"""The figures of models beside each other, gradients by resolution, slopes of distances."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.embedder import Embedder
-from lrfr.core.errors import DataError, SpecError
+from lrfr.core.errors import SpecError
 from lrfr.core.files import write_whole
 from lrfr.core.image import ImageU8
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.analysis import charts, pictures
+from lrfr.eval.analysis.beside import draw_beside
 from lrfr.eval.analysis.block_statistics import compare_blocks, draw_blocks
 from lrfr.eval.analysis.figures import Shown, draw_figures, some_faces
 from lrfr.eval.low_res import parse_sizes, size_label
-from lrfr.eval.result_files import read_results
-from lrfr.eval.results import Result
 from lrfr.experiment.models import open_chosen, open_recognizer
+from lrfr.experiment.steps.drawing.stored_here import draw_stored, results_of
 from lrfr.experiment.steps.export_here import model_folder
 from lrfr.train.weights.foreign.foreign_file import is_foreign
 
@@ -50,7 +49,7 @@ class FigureWish:
         beside: other checkpoints.
         gradients: draw what faces of each size ask of the networks.
         distances: draw the slopes of MAug's distances.
-        results: folder of results, for what is reached by stored parameters.
+        results: folder of results, or of a sweep or experiment, for what is reached by stored parameters.
 
     """
 
@@ -93,7 +92,7 @@ def planned_figures(wish: FigureWish) -> list[str]:
 
     Raises:
         SpecError: the sizes are none, or neither or both of checkpoint and embedder are given.
-        DataError: a checkpoint is not there, or its listing is damaged.
+        DataError: a checkpoint or result is not there, or its listing is damaged.
 
     """
     parse_sizes(wish.sizes)
@@ -102,8 +101,11 @@ def planned_figures(wish: FigureWish) -> list[str]:
             model_folder(path)
     if wish.of_a_model and (wish.checkpoint is None) == (wish.embedder is None):
         open_chosen(wish.checkpoint, wish.embedder)
+    if wish.results:
+        results_of(wish.results)
     names = ["gallery", "ssim", "error-bound", "pca", "tsne", "dimensions", "attention", "stages"]
-    names = [*names, "norms", "correlation"] if wish.of_a_model else []
+    names += ["norms", "correlation", *(["beside-dimensions", "beside-attention"] if wish.beside else [])]
+    names = names if wish.of_a_model else []
     return (
         names
         + [name for name in ("gradients", "distances") if getattr(wish, name)]
@@ -133,15 +135,25 @@ def _of_models(wish: FigureWish, device: str, hooks: Hooks) -> Drawn:
     shown = Shown(faces, parse_sizes(wish.sizes), block_outputs, wish.seed)
     hooks.note(f"{opened.model.name}: {len(shown.faces)} faces at {wish.sizes}")
     pngs = draw_figures(opened.embed, shown)
-    others = {path.name: open_recognizer(path, device=device).embed for path in wish.beside}
+    others = {name: open_recognizer(path, device=device).embed for name, path in _named(wish).items()}
     above = open_recognizer(wish.teacher, device=device) if wish.teacher else opened
-    compared = compare_blocks(above.embed, {opened.model.name: opened.embed, **others}, shown)
+    models = {opened.model.name: opened.embed, **others}
+    compared = compare_blocks(above.embed, models, shown)
     pngs |= draw_blocks(compared, above.model.name)
+    if others:
+        pngs |= draw_beside((above.model.name, above.embed), models, shown)
     if wish.gradients:
-        paths = [path for path in (wish.checkpoint, *wish.beside) if path is not None]
-        pngs["gradients"] = draw_gradients({path.name: path for path in paths}, shown, device)
+        own = {opened.model.name: wish.checkpoint} if wish.checkpoint else {}
+        pngs["gradients"] = draw_gradients({**own, **_named(wish)}, shown, device)
     ends = f"{size_label(shown.sizes[0])} against {size_label(shown.sizes[-1])}"
     return Drawn(pngs, [one.row for one in compared], ends)
+
+
+def _named(wish: FigureWish) -> dict[str, Path]:
+    """Return what stands beside the first model by its folder's name; by its path where several share one."""
+    own = [] if wish.checkpoint is None else [wish.checkpoint.name]
+    times = Counter([*own, *(path.name for path in wish.beside)])
+    return {path.name if times[path.name] == 1 else str(path): path for path in wish.beside}
 
 
 def draw_gradients(models: Mapping[str, Path], shown: Shown, device: str = "cpu") -> bytes:
@@ -158,10 +170,6 @@ def gradient_sums(path: Path, shown: Shown, device: str = "cpu") -> dict[int, fl
         SpecError: the checkpoint has no classes, or the sizes no number of pixels.
 
     """
-    import torch
-
-    from lrfr.degrade.ops.resize import resize_batch
-    from lrfr.train.backbones.net_embedder import to_input
     from lrfr.train.heads.gradients import chosen_classes, margin_gradient_sum
     from lrfr.train.weights.load_nets import load_nets
 
@@ -173,11 +181,8 @@ def gradient_sums(path: Path, shown: Shown, device: str = "cpu") -> dict[int, fl
         )
     head, embedder = found.nets["head"], found.identity.make().embedder(found.nets)
 
-    def inputs(size: int) -> tuple[Any, torch.Tensor]:
-        faces = shown.small(shown.faces[:_MOST_FACES], size)
-        side, net = embedder.route(*faces[0].shape[:2])
-        pixels = resize_batch(np.stack(faces), side, embedder.spec.filter, embedder.spec.antialias)
-        return net, to_input(pixels).to(head.weight.device)
+    def inputs(size: int) -> tuple[Any, Any]:
+        return embedder.prepared(shown.small(shown.faces[:_MOST_FACES], size))
 
     net, large = inputs(sides[0])
     labels = chosen_classes(net, head, large)
@@ -216,85 +221,17 @@ def distance_slope(distance: str, c: float) -> np.ndarray[Any, np.dtype[np.float
     return np.asarray(slope(pull, torch.from_numpy(_ERRORS), others).numpy())
 
 
-def draw_stored(results: Sequence[Path], metric: str = "accuracy") -> bytes:
-    """Return the picture of a metric against the millions of parameters that each model stores (BTNet
-    Fig. 7): those of all its networks for faces, shared ones once.
-
-    Raises:
-        DataError: no result has the metric, or a checkpoint is no longer there.
-
-    """
-    points: dict[str, tuple[float, dict[str, float]]] = {}
-    for file in results:
-        for result in read_results([file]):
-            if metric not in result.metrics:
-                continue
-            _, values = points.setdefault(result.model.name, (stored_parameters(result, file) / 1e6, {}))
-            values[_condition(result)] = 100 * result.metrics[metric].value
-    if not points:
-        raise DataError(f"no result has the metric '{metric}'", hint="lrfr eval writes such files")
-    return charts.trade(points, "stored parameters, millions", f"{metric}, %")
-
-
-def _condition(result: Result) -> str:
-    sizes = " & ".join(size_label(size) for size in result.sizes or ())
-    return " ".join(word for word in (result.benchmark, sizes) if word)
-
-
-def stored_parameters(result: Result, file: Path) -> int:
-    """Return how many parameters the recognizer of a result stores; its checkpoint is looked for here, then
-    in the folders that the file lies in.
-
-    Raises:
-        DataError: it is not there.
-
-    """
-    from lrfr.train.weights.load_nets import load_nets
-    from lrfr.train.weights.routes.router import is_router, read_routes
-
-    wanted = result.model.checkpoint
-    folders = [] if wanted is None else [Path(), *file.absolute().parents]
-    place = next((path for path in (folder / str(wanted) for folder in folders) if path.exists()), None)
-    if place is None:
-        raise DataError(f"the checkpoint {wanted} of this result is not there", file=str(file))
-    members = read_routes(place).members if is_router(place) else ()
-    # one checkpoint may take several sizes
-    parts = {member.digest: member.checkpoint for member in members}.values() or [place]
-    return sum(parameter.numel() for part in parts for parameter in load_nets(part).nets["net"].parameters())
-
-
-def results_of(folder: Path) -> list[Path]:
-    """Return the result files of a folder.
-
-    Raises:
-        DataError: there is none.
-
-    """
-    found = sorted(folder.glob("*.json"))
-    if not found:
-        raise DataError("no result file (*.json) in this folder", file=str(folder))
-    return found
-
-
 def block_outputs(embed: Embedder, images: list[ImageU8]) -> list[NDArray[np.float32]]:
     """Return the outputs of the network's blocks on equally large images, ``[N, C, H, W]`` each, or nothing
     where it has none to give.
     """
-    if not hasattr(embed, "route") or not hasattr(embed, "spec"):
+    if not hasattr(embed, "prepared"):
         return []
     import torch
 
-    from lrfr.degrade.ops.resize import resize_batch
-    from lrfr.train.backbones.net_embedder import to_input
-
-    known = cast("NetEmbedder", embed)
-    side, net = known.route(*images[0].shape[:2])
+    net, x_bchw = cast("NetEmbedder", embed).prepared(images)
     run = getattr(net, "run", None)
     if run is None:
         return []
-    device = next(known.nets.parameters()).device
     with torch.no_grad():
-        features = run(
-            to_input(resize_batch(np.stack(images), side, known.spec.filter, known.spec.antialias)).to(device)
-        )
-    return [tap.float().cpu().numpy() for tap in features.taps]
+        return [tap.float().cpu().numpy() for tap in run(x_bchw).taps]

@@ -1,0 +1,1 @@
+"""The pictures that look into networks, losses or results."""
