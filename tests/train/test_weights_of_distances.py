@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import gradients
 from lrfr.core.image import decode
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.train.losses.distances import DISTANCES, usual_weight
 from lrfr.train.recipe import load_recipe
-from tests.train.golden import CLASSES, batch
+from tests.train.golden import CLASSES, NAMES, batch
 
 STATED = {
     "cosine": 5,
@@ -57,6 +58,15 @@ def test_no_gradient_is_a_hundred_times_the_margins(distance, sixteen_faces):
         found = torch.autograd.grad(losses[name], trained, retain_graph=True, allow_unused=True)
         norms.append(float(torch.stack([g.norm() for g in found if g is not None]).norm()))
     assert method.lambda_ * norms[1] <= 100 * norms[0], (distance, norms)
+    if distance in {"cosine", "askd"}:  # what the page of distances measures is this
+        told = gradients.of_distance(distance, sixteen_faces, CLASSES)
+        assert told == pytest.approx(method.lambda_ * norms[1] / norms[0], rel=1e-4)
+
+
+def test_ratios_are_a_table():
+    assert 0 < gradients.of_catface(batch(2).as_float(), CLASSES, NAMES) <= 100
+    rows = {"cosine": {"weight": 5.0, "source": "F-SKD", "untrained": 0.0449}}
+    assert gradients.page(rows).splitlines()[2] == "| `cosine` | 5 | F-SKD | 0.045 | - |"
 
 
 def test_weights_are_those_of_their_sources_and_a_given_one_counts():
