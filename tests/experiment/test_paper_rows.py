@@ -1,5 +1,6 @@
 """Every row of every paper: named, made by commands that exist, and the page of them as it is written."""
 
+import re
 import shlex
 from dataclasses import replace
 from itertools import pairwise
@@ -16,6 +17,7 @@ from lrfr.core.errors import SpecError
 from lrfr.degrade.spec.model import load_spec
 from lrfr.eval.protocols.table import BENCHMARKS
 from lrfr.eval.published.papers import FAMILIES, find_table, side_by_side, tables
+from lrfr.eval.result_files import write_results
 from lrfr.experiment.models import open_recognizer
 from lrfr.experiment.paper_rows import CITED, every_command, made_by, page, paper, paper_rows
 from lrfr.experiment.steps.paper_gaps import gap_parts
@@ -42,7 +44,10 @@ def test_every_row_of_every_table_is_there_once(name):
     used = {row.training.split()[0] for row in rows}
     reached = {parent for one in known.trainings.values() for parent in one.parents.values()}
     routed = {run for route in known.routes.values() for run in (*route.at.values(), route.rest)}
-    assert set(known.trainings) | set(known.routes) == (used - {CITED}) | reached | routed
+    drawn = {run for figure in known.figures for run in re.findall(r"runs/([\w.-]+)", figure.command)}
+    made = set(known.trainings) | set(known.routes)
+    assert (used - {CITED}) | reached | routed <= made
+    assert made <= used | reached | routed | drawn
 
 
 def test_the_method_of_a_row_is_the_one_of_the_table():
@@ -85,8 +90,9 @@ def test_every_command_parses_and_resolves(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in (command for command, of in COMMANDS.items() if of == name):
         options = dict(pairwise(command))
-        if command[1] == "train":
-            done = CliRunner().invoke(cli, [*command[1:], "--dry-run"])
+        if command[1] in {"train", "sweep"}:
+            dry = "--dry-run" if command[1] == "train" else "--plan"
+            done = CliRunner().invoke(cli, [*command[1:], dry])
             assert done.exit_code == 0, (command, done.output)
         else:
             parsed(command)
@@ -132,17 +138,18 @@ def test_every_measurement_and_figure_opens_its_model(tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     for name, kind in methods.items():
         (tmp_path / "runs" / name).symlink_to(tmp_path / "kinds" / kind)
+    write_results([one_result("lfw", "accuracy", 0.8)], tmp_path / "sweeps/btnet-branch/results/lfw.json")
     write_routes(tmp_path / "runs/mm", [(28, tmp_path / "runs/phi-28"), (None, tmp_path / "runs/bt-hr")])
     seen = set()
     for command in COMMANDS:
-        if command[1] not in {"eval", "figures"}:
+        if command[1] not in {"eval", "figures", "route"}:
             continue
         kinds = tuple(methods.get(word.removeprefix("runs/"), word) for word in command)
         if kinds not in seen:
             seen.add(kinds)
             done = CliRunner().invoke(cli, [*command[1:], "--dry-run"], obj=list(command[1:]))
             assert done.exit_code == 0, (command, done.output, done.exception)
-    assert len({kinds[1] for kinds in seen}) == 2 and len(seen) > 30
+    assert len({kinds[1] for kinds in seen}) == 3 and len(seen) > 30
 
 
 def test_the_page_is_the_one_that_the_rows_give():
