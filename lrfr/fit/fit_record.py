@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from lrfr.core.errors import DataError, LrfrError
 from lrfr.core.files import data_of, read_sealed, seal, sha256_hex, write_whole
 from lrfr.core.image import ImageU8
+from lrfr.degrade.ops.misalign import FILTERS
 from lrfr.degrade.spec.model import Spec, load_spec
 from lrfr.fit.judge.comparison import Row
 from lrfr.fit.look.crop_files import LEAST_PX, MOST_PX
@@ -233,7 +234,8 @@ def _said(found: object, record: Path) -> _Said:
     if way and not LEAST_PX <= way.canvas_px <= MOST_PX:
         raise DataError(f"crops of {way.canvas_px} px", file=str(record), hint="fit again")
     right = all(1 <= side <= MOST_PX and 0 < share <= 1 for side, share in sizes)
-    if not (sizes and right) or (way and (way.filter, way.antialias) not in WAYS_UP):
+    known = (way is None or (way.filter, way.antialias) in WAYS_UP) and said.structure.cut in FILTERS
+    if not (sizes and right and known):
         raise DataError("sizes or a filter that no crops have", file=str(record), hint="fit again")
     return said
 

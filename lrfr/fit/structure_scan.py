@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.image import ImageU8
 from lrfr.core.progress import SILENT, Hooks, Stopped
+from lrfr.degrade.ops.misalign import FILTERS as CUTS
 from lrfr.degrade.spec.model import Spec
 from lrfr.fit.infer.bank import simulate
 from lrfr.fit.infer.fitted_spec import read_back
@@ -38,7 +39,7 @@ _DOWN = (
 _UP = (("bicubic", True), ("bilinear", True), ("cubic", False), ("lanczos", True))
 _QUALITIES = (92, 80, 65, 45, 25)
 FACES = 160
-_ROLL = {"normal": [0, 4], "clip": [-15, 15]}
+_ROLL = {"normal": [0, 3], "clip": [-12, 12]}
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,13 @@ class Structure:
         down, down_antialias: filter that shrinks.
         way: how small faces become crops; None where they keep their sizes.
         warped: whether the crop was cut out of the small picture in one interpolation (a similarity, as
-            aligners do), so that it is turned and shifted against its pixels.
+            aligners do), so that it is turned against its pixels.
         codec: ``native`` or ``none``: where a JPEG stands besides the container's.
         quality: of that JPEG, roughly.
         subsampling: of that JPEG.
         container: how crops are stored.
         distance: rms difference of the mean log spectra.
+        cut: filter of that interpolation (of the op ``misalign``).
 
     """
 
@@ -71,6 +73,7 @@ class Structure:
     quality: int = 70
     subsampling: str = "420"
     distance: float = float("nan")
+    cut: str = "bilinear"
 
     @property
     def middle_px(self) -> int:
@@ -100,7 +103,7 @@ class Structure:
         how = {"filter": self.way.filter, "antialias": self.way.antialias}
         steps: list[Mapping[str, Any]] = [{"op": "up", "id": "enlarge", "size": self.way.canvas_px, **how}]
         if self.warped:
-            cut = {"roll": _ROLL, "size": self.way.canvas_px, "border": "edge"}
+            cut = {"roll": _ROLL, "size": self.way.canvas_px, "border": "edge", "filter": self.cut}
             steps = [{"op": "misalign", "id": "cut", **cut}]
         return [*steps, *stored]
 
@@ -233,6 +236,9 @@ class Scan:
             way = WayUp(filter_, antialias, self.canvas_px)
             yield replace(now, sizes=((side, 1.0),), way=way, codec="none")
             yield replace(now, sizes=((side, 1.0),), way=way)
+        # replicas of the spectrum that a sharp filter leaves look like another size under any other filter
+        for side in sides[len(sides) // 2 :]:
+            yield replace(now, sizes=((side, 1.0),), way=way, warped=True, cut="cubic")
 
     def _near(self, now: Structure) -> Iterator[Structure]:
         side = now.middle_px
@@ -246,8 +252,9 @@ class Scan:
             now, sizes=_shares(list(range(round(0.96 * side), min(round(1.04 * side), self.canvas_px) + 1)))
         )
         for filter_, antialias in _UP:
-            yield replace(now, way=WayUp(filter_, antialias, self.canvas_px), warped=False)
-        yield replace(now, warped=not now.warped)
+            yield replace(now, way=WayUp(filter_, antialias, self.canvas_px), warped=False, cut="bilinear")
+        for cut in CUTS:
+            yield replace(now, warped=True, cut=cut)
 
     def _downs(self, now: Structure) -> Iterator[Structure]:
         for filter_, antialias in _DOWN:

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lrfr.core.errors import SpecError
+from lrfr.core.files import sha256_hex
 from lrfr.core.landmarks import TEMPLATE, align
 from lrfr.degrade.ops.misalign import Misalign
 from lrfr.degrade.pipeline import Pipeline, replay
@@ -81,6 +83,27 @@ def test_a_crop_from_native_pixels_is_one_interpolation_of_them():
     assert np.abs(found - slowly(image, 4, 1, 0.03, 0, 56)).max() <= 1
 
 
+@pytest.mark.parametrize("border", ["black", "edge", "reflect"])
+def test_a_cubic_cut_is_pillows(border):
+    image, roll = face(4, 60), 4.0
+    found = one(f"{{op: misalign, roll: {roll}, size: 112, border: {border}, filter: cubic}}", image).image
+    step, c, s = 60 / 112, math.cos(math.radians(roll)), math.sin(math.radians(roll))
+    # from a place in the crop to one in the image, both from their middles, y downwards
+    x0, y0 = 30 - step * (c * 56 - s * 56), 30 - step * (s * 56 + c * 56)
+    turned = (step * c, -step * s, x0, step * s, step * c, y0)
+    expected = Image.fromarray(image).transform((112, 112), Image.Transform.AFFINE, turned, Image.BICUBIC)
+    # Pillow leaves black what lies outside, and repeats its first and last pixels inside
+    assert np.abs(found.astype(int) - np.asarray(expected))[12:-12, 12:-12].max() <= 2
+    pinned = {"black": "b1dcaea3f899068f", "edge": "6ff2f27303c8c7f2", "reflect": "8a99cbf13534f747"}
+    assert sha256_hex(found.tobytes())[:16] == pinned[border]
+
+
+def test_a_filter_leaves_the_errors_of_landmarks_alone():
+    runs = [one(f"{{op: misalign, id: m, landmark_px: 2{more}}}") for more in ("", ", filter: cubic")]
+    first, second = (run.trace.steps[0].params for run in runs)
+    assert first["errors"] == second["errors"] and "filter" not in first
+
+
 def test_shrinking_averages_and_never_folds():
     stripes = np.zeros((112, 112, 3), np.uint8)
     stripes[:, ::2] = 255  # above what 28 px can hold
@@ -136,7 +159,7 @@ def test_a_trace_brings_the_crop_back_and_a_face_has_its_own_error():
     ("step", "expected"),
     [
         ("{op: misalign}", "give one of roll, scale"),
-        ("{op: misalign, border: edge}", "give one of roll, scale"),
+        ("{op: misalign, border: edge, filter: cubic}", "give one of roll, scale"),
         ("{op: misalign, landmark_px: 1, landmark_share: 0.1}", "not both"),
         ("{op: misalign, severity: 0.5, landmark_px: 1}", "not both"),
         ("{op: misalign, scale: 0}", "0.25"),

@@ -44,23 +44,25 @@ def fitted(place):
     made.setattr("lrfr.fit.structure_scan.FACES", 24)
     made.setattr("lrfr.fit.last_figures.PRESETS", ("sensor",))
     made.setattr("lrfr.fit.choosing._MAY_GO", ("read", "gamma"))
-    stop = {"now": False}
+    stop, notes = {"now": False}, []
 
     def watch(done, total, phase="", **_):
         stop["now"] = phase == "bank"
 
     with pytest.raises(Stopped):
-        hooks = Hooks(on_progress=watch, should_stop=lambda: stop["now"])
+        hooks = Hooks(watch, notes.append, lambda: stop["now"])
         lrfr.fit_camera(place / "crops", place / "faces", place / "camera.yaml", hooks=hooks)
     kept = sorted((place / "camera.fit/bank").glob("bank-*.faces"))
     stamps = [path.stat().st_mtime_ns for path in kept]
-    notes = []
-    camera = lrfr.fit_camera(
-        place / "crops", place / "faces", place / "camera.yaml", hooks=Hooks(on_note=notes.append)
-    )
+    camera = lrfr.fit_camera(place / "crops", place / "faces", place / "camera.yaml")
     assert kept and [path.stat().st_mtime_ns for path in kept] == stamps
     yield camera, notes
     made.undo()
+
+
+def test_what_is_wrong_with_the_crops_is_said_before_the_work(fitted):
+    camera, notes = fitted
+    assert "70 crops are few" in notes[0] and tuple(notes) == camera.notes
 
 
 def test_the_written_spec_is_the_fits_and_it_lies_near_the_truth(fitted, place):
@@ -114,8 +116,13 @@ def test_a_check_tells_a_changed_camera_by_its_exit_code(fitted, place, lrfr):
     write(place / "lower", seen(40, "{randint: [8, 14]}", first=300))
     code, said, _ = lrfr("fit", place / "same", "--check", place / "camera.yaml", "--json")
     assert code == 0 and json.loads(said)["result"]["drifted"] is False
-    code, said, _ = lrfr("fit", place / "lower", "--check", place / "camera.yaml")
-    assert code == 7 and "drift (p = " in said and "compression" in said
+    text = (place / "camera.yaml").read_text()
+    (place / "camera.yaml").write_text(text.replace("seed: 1", "seed: 7"))
+    code, said, _ = lrfr("fit", place / "lower", "--check", place / "camera.yaml", "--json")
+    (place / "camera.yaml").write_text(text)
+    found = json.loads(said)["result"]
+    assert code == 7 and "drift (p = " in found["words"] and "compression" in found["words"]
+    assert found["notes"][-1].startswith("the spec was changed since its fit")
     # too few crops to tell is another code, and what only a fit asks for is no part of a check
     code, _, said = lrfr("fit", write(place / "few", seen(5)), "--check", place / "camera.yaml")
     assert code == 3 and "5 usable crops" in said
@@ -140,7 +147,7 @@ def test_few_equal_and_tiny_crops_are_refused_in_words(tmp_path):
     with pytest.raises(DataError, match=r"5 usable crops.*30 different crops are needed"):
         read_crops(tmp_path / "five")
     write(tmp_path / "one", seen(1))
-    with pytest.raises(DataError, match="1 usable crops"):
+    with pytest.raises(DataError, match=r"1 usable crop "):
         read_crops(tmp_path / "one")
     write(tmp_path / "equal", seen(1) * 40)
     with pytest.raises(DataError, match=r"all crops are the same picture"):
@@ -245,6 +252,7 @@ def test_a_stop_while_faces_are_read_or_structures_are_tried_is_a_stop(tmp_path)
         ({"structure": {"sizes": 3}}, "not the record of a fit"),
         ({"structure": None}, "not the record of a fit"),
         ({"canvas_px": 10**8}, "crops of 100000000 px"),
+        ({"cut": "sharp"}, "a filter that no crops have"),
         ({}, "not the statistics of a fit"),
     ],
 )
@@ -252,7 +260,7 @@ def test_a_record_that_was_made_up_is_refused_in_words(tmp_path, change, words):
     structure = {
         **{"sizes": [[20, 1.0]], "told_by": "spectrum", "down": "box", "down_antialias": True},
         "way": {"filter": "cubic", "antialias": False, "canvas_px": change.pop("canvas_px", 112)},
-        "container": {"kind": "lossless"},
+        **{"container": {"kind": "lossless"}, "cut": change.pop("cut", "cubic")},
     }
     (tmp_path / "a.fit").mkdir()
     buffer = io.BytesIO()

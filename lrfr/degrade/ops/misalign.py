@@ -21,10 +21,11 @@ from lrfr.core.landmarks import TEMPLATE, similarity
 from lrfr.core.streams import Stream
 from lrfr.degrade.ops.base import Op, Params, Span
 from lrfr.degrade.ops.resize import MAX_SIDE_PX
-from lrfr.degrade.values.distributions import Draw, Normal, Value, tidy
+from lrfr.degrade.values.distributions import Draw, Law, Normal, Value, tidy
 from lrfr.degrade.values.params import Real, Whole, Word
 
 BORDERS = ("black", "edge", "reflect")
+FILTERS = ("bilinear", "cubic")
 _LANDMARKS = (TEMPLATE - 55.5) / 112  # shares of the side, from the crop's middle
 _STANDARD = Normal(0.0, 1.0, (-4.0, 4.0))
 _LEAST_SCALE, _MOST_SCALE = 0.25, 4.0
@@ -49,6 +50,9 @@ class Misalign(Op):
         landmark_share: the same as a share of the side, for an image that is not yet small.
         size: side of the crop in px; without it the image keeps its own.
         border: what lies outside the image: ``black`` as aligners leave it, ``edge`` or ``reflect``.
+        filter: how a level between pixels is found: ``bilinear`` (the default), or ``cubic``, the convolution
+            of Keys (IEEE Trans. ASSP 29, 1981) with a = -1, which ``Image.transform`` of Pillow uses for
+            "bicubic": sharper than the cubics of the resize ops, and not free of ripples on an even slope.
 
     """
 
@@ -64,12 +68,13 @@ class Misalign(Op):
     landmark_share: Annotated[Value | None, Real(0, 0.5)] = None
     size: Annotated[Value | None, Whole(1, MAX_SIDE_PX)] = None
     border: Annotated[Value, Word(BORDERS)] = "black"
+    filter: Annotated[Value | None, Word(FILTERS)] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Misalign:
         if self.landmark_px is not None and self.landmark_share is not None:
             raise ValueError("give the error of landmarks as landmark_px or as landmark_share, not both")
-        if not self.model_fields_set - {"border"}:
+        if not self.model_fields_set - {"border", "filter"}:
             raise ValueError("give one of roll, scale, shift_x, shift_y, landmark_px, landmark_share, size")
         return self
 
@@ -78,6 +83,8 @@ class Misalign(Op):
         shares as their deviation is.
         """
         params = super().sample(draw)
+        if not isinstance(self.filter, Law):
+            draw.skip(-1)  # the errors have the slots that they had before there was a filter
         spread = params.get("landmark_px", params.get("landmark_share"))
         if spread is None:
             draw.skip(10)
@@ -126,7 +133,8 @@ def _cut(image: ImageU8, params: Params) -> ImageU8:
     step = side / min(out_hw)  # px of the image a px of the crop, before the error
     shrink = step / math.hypot(moved[0, 0], moved[1, 0])
     samples = min(max(math.ceil(shrink - 1e-6), 1), _MOST_SAMPLES)
-    source = _Source.of(image, params["border"])
+    kind = _CubicSource if params.get("filter") == "cubic" else _Source
+    source = kind.of(image, params["border"])
     crop = np.empty((*out_hw, 3), np.uint8)
     rows = max(1, _BLOCK // (out_hw[1] * samples**2))
     for start in range(0, out_hw[0], rows):
@@ -205,6 +213,53 @@ def _mixed(
     # 30 bits a channel at most: none runs over into the next
     levels: NDArray[Any] = upper * (one - wy) + lower * wy + half
     return levels >> (2 * _WEIGHT_BITS) & most
+
+
+@dataclass(frozen=True)
+class _CubicSource:
+    """As :class:`_Source` for the cubic filter, whose sums fall below 0: channels one by one, int32
+    ``[3, h * w]``.
+    """
+
+    border: str
+    height: int
+    width: int
+    flat: NDArray[Any]
+
+    @classmethod
+    def of(cls, image: ImageU8, border: str) -> _CubicSource:
+        if border == "black":
+            image = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+        return cls(border, *image.shape[:2], np.ascontiguousarray(image.reshape(-1, 3).T, np.int32))
+
+    def cut(self, x: NDArray[Any], y: NDArray[Any], crop: ImageU8) -> None:
+        """Fill some rows of a crop with the means of the samples at places in 2^-24 px."""
+        if self.border == "black":
+            x, y = x + (1 << _PLACE_BITS), y + (1 << _PLACE_BITS)
+        across, down = (_cubic_weights(p) for p in (x, y))
+        columns, rows = x >> _PLACE_BITS, y >> _PLACE_BITS
+        at = [_inside(columns + k, self.width, self.border) for k in (-1, 0, 1, 2)]
+        levels = np.full((3, *x.shape), 1 << (2 * _WEIGHT_BITS - 1), np.int64)
+        for k, weight in zip((-1, 0, 1, 2), down, strict=True):
+            start = _inside(rows + k, self.height, self.border) * self.width
+            taps = zip(at, across, strict=True)
+            line = sum(self.flat.take(start + column, axis=1) * share for column, share in taps)
+            levels += line * weight.astype(np.int64)
+        samples = x.shape[0] // crop.shape[0]
+        for k, channel in enumerate(np.clip(levels >> (2 * _WEIGHT_BITS), 0, 255)):
+            crop[..., k] = _rounded(_summed(channel, samples), samples)
+
+
+def _cubic_weights(place: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return the weights, int32 in 2^-11, of the four pixels around places in 2^-24 px; they sum to one."""
+    one, bits = 1 << _WEIGHT_BITS, 2 * _WEIGHT_BITS
+    part = (place >> (_PLACE_BITS - _WEIGHT_BITS)) & (one - 1)
+    square, cube = part * part * one, part * part * part
+    first = (2 * square - cube - (part << bits)) >> bits
+    third = (square - cube + (part << bits)) >> bits
+    fourth = (cube - square) >> bits
+    weights = (first, one - first - third - fourth, third, fourth)
+    return [weight.astype(np.int32) for weight in weights]
 
 
 def _summed(levels: NDArray[Any], samples: int) -> NDArray[Any]:

@@ -41,6 +41,15 @@ class Container:
     subsampling: str = ""
 
 
+def container_words(container: Container) -> str:
+    """Return how files are stored, in words."""
+    if container.kind == "webp" and container.quality:
+        return f"WebP of about quality {container.quality}"
+    if container.kind == "jpeg":
+        return f"JPEG of quality {container.quality}, {container.subsampling}"
+    return container.kind
+
+
 def container_of(data: bytes) -> Container:
     """Return how a file stores its picture.
 

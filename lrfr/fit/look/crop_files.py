@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lrfr.core.errors import REASONS, DataError, ImageFault
 from lrfr.core.files import sha256_hex
 from lrfr.core.image import ImageU8, square_fit
-from lrfr.fit.look.container_marks import Container, container_of, webp_quality
+from lrfr.fit.look.container_marks import Container, container_of, container_words, webp_quality
 from lrfr.pairs.executors.picture_limits import picture_within_limits
 from lrfr.pairs.sources.base import in_key_order
 from lrfr.pairs.sources.table import open_source
@@ -123,7 +123,8 @@ def _checked(
     if len(found) < least:
         counts = ", ".join(f"{what}: {count}" for what, count in seen.items())
         hint = f"{least} different crops are needed, {FEW_CROPS} or more are better"
-        raise DataError(f"{len(found)} usable crops ({counts})", file=place, hint=hint)
+        noun = "crop" if len(found) == 1 else "crops"
+        raise DataError(f"{len(found)} usable {noun} ({counts})", file=place, hint=hint)
     sides = [crop.side_px for crop in found]
     if (middle := int(np.median(sides))) < LEAST_PX:
         hint = f"nothing but the size can be told below 8 px: write {{op: down, size: {middle}}} by hand"
@@ -132,7 +133,7 @@ def _checked(
     container, count = containers.most_common(1)[0]
     if len(containers) > 1:
         notes.append(
-            f"{len(containers)} kinds of files; {count} of {len(found)} are {_told(container)}, "
+            f"{len(containers)} kinds of files; {count} of {len(found)} are {container_words(container)}, "
             f"which is taken for all"
         )
     if container.kind == "other" or (container.kind == "webp" and not container.quality):
@@ -151,14 +152,6 @@ def _checked(
     if gray > 0.95:
         notes.append("the crops are gray")
     return Crops(tuple(crop.name for crop in found), pictures, container, side, tuple(notes), seen)
-
-
-def _told(container: Container) -> str:
-    if container.kind == "webp":
-        return f"WebP of about quality {container.quality}"
-    if container.kind != "jpeg":
-        return container.kind
-    return f"JPEG of quality {container.quality}, {container.subsampling}"
 
 
 def split_crops(count: int, seed: int) -> dict[str, NDArray[np.int64]]:

@@ -19,6 +19,7 @@ from lrfr.fit.fit_record import FittedCamera, beside, is_as_fitted, read_referen
 from lrfr.fit.infer.fitted_spec import short_form, spec_text
 from lrfr.fit.judge.drift_check import Drift, check_drift
 from lrfr.fit.look.clean_faces import read_faces
+from lrfr.fit.look.container_marks import container_words
 from lrfr.fit.look.crop_files import Crops, read_crops
 from lrfr.fit.prior_shape import given_prior
 from lrfr.pairs.executors.dispatch import Runner
@@ -118,9 +119,11 @@ def fit_camera(
         clean = read_faces(str(source), folder, limit=wishes.clean_limit, seed=settings.seed, hooks=hooks)
         runner = Runner(wishes.executor, wishes.workers, wishes.ray_address, hooks=hooks)
         with runner.session():
-            camera = CameraFit(found, clean, folder, settings, runner, embed=embed).run()
-        for note in camera.notes:
-            hooks.note(note)
+            fit = CameraFit(found, clean, folder, settings, runner, embed=embed)
+            # before minutes of work: what is wrong with the crops is seldom worth a fit
+            for note in fit.notes:
+                hooks.note(note)
+            camera = fit.run()
         write_camera(camera, path, pictures=wishes.pictures)
     return camera
 
@@ -217,10 +220,11 @@ def check_camera(spec: str | Path, crops: str | Path, *, seed: int = 0, limit: i
     structure, reference = read_reference(checked_out(spec))
     found = read_crops(str(crops), limit=limit, least=_LEAST_CHECKED)
     notes = list(found.notes)
+    if not is_as_fitted(checked_out(spec)):
+        notes.append("the spec was changed since its fit: the crops are compared with those of the fit")
     if found.container != structure.container:
-        notes.append(
-            f"the files are stored in another way: {found.container} now, {structure.container} then"
-        )
+        now, then = (container_words(one) for one in (found.container, structure.container))
+        notes.append(f"the files are stored in another way: {now} now, {then} then")
     side = structure.way.canvas_px if structure.way else 0
     if found.side_px != side:
         notes.append(f"the crops are {found.side_px or 'of several'} px now, {side or 'of several'} px then")

@@ -152,7 +152,8 @@ def _structure(camera: FittedCamera) -> Section:
     up = "none, the crops keep their sizes"
     if found.way is not None:
         up = f"{found.way.filter}, {_antialias(found.way.antialias)}, to {found.way.canvas_px} px"
-        up += ", cut in one interpolation" if found.warped else ""
+        if found.warped:
+            up = f"{found.cut}, cut and turned in one interpolation, to {found.way.canvas_px} px"
     rows = [
         ["native size", f"median {found.middle_px} px: {how}"],
         ["way down", f"{found.down}, {_antialias(found.down_antialias)}"],
