@@ -230,7 +230,8 @@ class _CubicSource:
     def of(cls, image: ImageU8, border: str) -> _CubicSource:
         if border == "black":
             image = np.pad(image, ((1, 1), (1, 1), (0, 0)))
-        return cls(border, *image.shape[:2], np.ascontiguousarray(image.reshape(-1, 3).T, np.int32))
+        height, width = image.shape[:2]
+        return cls(border, height, width, np.ascontiguousarray(image.reshape(-1, 3).T, np.int32))
 
     def cut(self, x: NDArray[Any], y: NDArray[Any], crop: ImageU8) -> None:
         """Fill some rows of a crop with the means of the samples at places in 2^-24 px."""

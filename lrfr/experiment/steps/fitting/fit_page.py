@@ -17,6 +17,7 @@ from lrfr.eval.report.report import Report, to_html, to_markdown
 from lrfr.fit.fit_record import FittedCamera, Shown
 from lrfr.fit.infer.fitted_spec import short_form, spec_text
 from lrfr.fit.judge.comparison import Row
+from lrfr.fit.look.container_marks import container_words
 
 _CELL_PX = 112
 _MOST_CURVES = 5
@@ -53,7 +54,7 @@ def _verdict(camera: FittedCamera) -> Section:
         if camera.kept == "structure scan"
         else "The fitted spec came nearer to the validation crops than the structure scan."
     )
-    counts = ", ".join(f"{name}: {count}" for name, count in camera.counts.items())
+    counts = "; ".join(f"{name}: {count}" for name, count in camera.counts.items())
     return Section(
         "Verdict", [f"{camera.verdict[0].upper()}{camera.verdict[1:]}.", kept, f"{counts}.", *camera.notes]
     )
@@ -164,15 +165,7 @@ def _structure(camera: FittedCamera) -> Section:
             else "none told",
         ],
         ["way up", up],
-        [
-            "files",
-            found.container.kind
-            + (
-                f", quality {found.container.quality} {found.container.subsampling}".rstrip()
-                if found.container.quality
-                else ""
-            ),
-        ],
+        ["files", container_words(found.container)],
         ["distance of mean spectra", f"{found.distance:.3f}"],
     ]
     return Section("Structure", [], [TableBlock("What is the same for all faces", ["part", "found"], rows)])
