@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from pathlib import Path
@@ -15,7 +16,7 @@ from lrfr.core.image import ImageU8
 from lrfr.core.progress import Stopped
 from lrfr.degrade.spec.model import Spec
 from lrfr.fit.choosing import Candidate, Chooser
-from lrfr.fit.fit_record import FittedCamera, FittedLaw
+from lrfr.fit.fit_record import TOO_FEW, FittedCamera, FittedLaw
 from lrfr.fit.infer.bank import Bank, BankMaker, simulate
 from lrfr.fit.infer.camera_laws import camera_spec, literals_of
 from lrfr.fit.infer.closing import closed
@@ -37,6 +38,7 @@ from lrfr.pairs.executors.dispatch import Runner
 
 _MOST_GROUPS = 3
 _LEAST_SHARE = 0.05
+_LEAST_FITTED = 50  # crops of the fit part to a group
 _WIDE = 0.3  # of the prior in the rounds near the estimate
 _NOMINAL_MINUTES = 2.5
 _FRESH = 600
@@ -109,14 +111,7 @@ class CameraFit:
             Stopped: the hooks said so; simulations that were finished are kept.
 
         """
-        reader, matcher = self._rounds()
-        evidence = self.evidence
-        kept, distances = self.chooser.run(self._candidates(matcher, evidence))
-        laws: tuple[FittedLaw, ...] = ()
-        if kept.population is not None:
-            told = told_shares(reader, matcher.variables, self._fresh_bank(matcher))
-            again = matcher.resampled(evidence.stats, kept.population)
-            laws = with_intervals(kept.spec, self._tail, matcher.variables, again, told)
+        kept, distances, laws = self._chosen()
         found = self.last_figures.run(kept.spec, self.chooser.distance, self.embed)
         counts = {f"crops, {name}": len(rows) for name, rows in self.parts.items()}
         shares = kept.population.shares.tolist() if kept.population else [1.0]
@@ -135,6 +130,26 @@ class CameraFit:
             self.stats,
             found.shown,
         )
+
+    def _chosen(self) -> tuple[Candidate, Mapping[str, float], tuple[FittedLaw, ...]]:
+        """Return what is kept, all distances to the validation crops, and what is known of its laws."""
+        if self._few:
+            return *self.chooser.run([self._scanned]), ()
+        reader, matcher = self._rounds()
+        kept, distances = self.chooser.run(self._candidates(matcher, self.evidence))
+        if kept.population is None:
+            return kept, distances, ()
+        told = told_shares(reader, matcher.variables, self._fresh_bank(matcher))
+        again = matcher.resampled(self.evidence.stats, kept.population)
+        return kept, distances, with_intervals(kept.spec, self._tail, matcher.variables, again, told)
+
+    @property
+    def _few(self) -> bool:
+        return len(self.parts["fit"]) < _LEAST_FITTED
+
+    @property
+    def _scanned(self) -> Candidate:
+        return Candidate("structure scan", self.structure.spec())
 
     @property
     def last_figures(self) -> LastFigures:
@@ -155,6 +170,8 @@ class CameraFit:
         found = [*self.crops.notes, *self.clean.notes, *warnings_of(self.crops.pictures, self.faces)]
         if not self.crops.container.exact:
             found.append("the crops' JPEG tables are not the standard's: the nearest quality is simulated")
+        if self._few:
+            found.append(TOO_FEW)
         return tuple(found)
 
     @cached_property
@@ -241,9 +258,9 @@ class CameraFit:
 
     def _candidates(self, matcher: Matcher, evidence: Evidence) -> list[Candidate]:
         """Return what may be kept, the simplest first."""
-        found = [Candidate("structure scan", self.structure.spec())]
+        found = [self._scanned]
         for groups in range(1, self.settings.groups + 1):
-            if len(evidence.sizes) < 50 * groups:
+            if len(evidence.sizes) < _LEAST_FITTED * groups:
                 break
             self._stop_if_asked()
             self.runner.hooks.progress(groups, self.settings.groups, phase="groups")

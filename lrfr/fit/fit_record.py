@@ -24,6 +24,10 @@ from lrfr.fit.look.face_statistics import NAMES, REVISION
 from lrfr.fit.structure_scan import Structure
 
 FORMAT = 1
+TOO_FEW = (
+    "below 83 crops no distributions are fitted, as too few would be left to choose by: the spec is that of "
+    "the structure scan"
+)
 _MOST_BYTES = 1 << 28
 
 

@@ -65,6 +65,13 @@ def test_what_is_wrong_with_the_crops_is_said_before_the_work(fitted):
     assert "70 crops are few" in notes[0] and tuple(notes) == camera.notes
 
 
+def test_too_few_crops_for_a_fit_are_told_from_a_fit_that_came_no_nearer(fitted, place):
+    camera, _ = fitted
+    assert list(camera.validation) == ["structure scan"] and "below 83 crops" in camera.notes[-1]
+    page = (place / "camera.md").read_text("utf-8")
+    assert "Nothing was fitted but the structure" in page and "came no nearer" not in page
+
+
 def test_the_written_spec_is_the_fits_and_it_lies_near_the_truth(fitted, place):
     camera, _ = fitted
     spec = lrfr.load_spec(place / "camera.yaml")

@@ -14,7 +14,7 @@ from lrfr.degrade.ops.resize import resize_batch
 from lrfr.eval.report.blocks import Image, Section, TableBlock
 from lrfr.eval.report.plots import OKABE_ITO, THEMES
 from lrfr.eval.report.report import Report, to_html, to_markdown
-from lrfr.fit.fit_record import FittedCamera, Shown
+from lrfr.fit.fit_record import TOO_FEW, FittedCamera, Shown
 from lrfr.fit.infer.fitted_spec import short_form, spec_text
 from lrfr.fit.judge.comparison import Row
 from lrfr.fit.look.container_marks import container_words
@@ -48,12 +48,15 @@ def page_sections(camera: FittedCamera, pictures: bool) -> list[Section]:
 
 
 def _verdict(camera: FittedCamera) -> Section:
-    kept = (
-        "The fit came no nearer to the validation crops than the structure scan, so the scan's spec is what "
-        "was written."
-        if camera.kept == "structure scan"
-        else "The fitted spec came nearer to the validation crops than the structure scan."
-    )
+    if TOO_FEW in camera.notes:
+        kept = "Nothing was fitted but the structure."
+    elif camera.kept == "structure scan":
+        kept = (
+            "The fit came no nearer to the validation crops than the structure scan, so the scan's spec is "
+            "what was written."
+        )
+    else:
+        kept = "The fitted spec came nearer to the validation crops than the structure scan."
     counts = "; ".join(f"{name}: {count}" for name, count in camera.counts.items())
     return Section(
         "Verdict", [f"{camera.verdict[0].upper()}{camera.verdict[1:]}.", kept, f"{counts}.", *camera.notes]
