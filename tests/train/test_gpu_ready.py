@@ -212,30 +212,41 @@ from lrfr.train.engine.recognizer_task import FitOptions
 from lrfr.train.heads.partial_fc import ShardedHead
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, train
-store, out, overrides, most, killed = sys.argv[1:6]
+store, overrides, most, killed, *outs = sys.argv[1:]
 def refuse(self, local): raise AssertionError("the whole head was built")
 ShardedHead.join = refuse
 write = shared_save.save_tensors
 def write_and_die(path, tensors):
     write(path, tensors)
-    if path.parent.name == ".tmp-step-0000000" + killed and path.name.startswith("share-00001"):
+    doomed = ".tmp-step-0000000" + killed  # of the last run
+    if str(path).startswith(outs[-1]) and path.parent.name == doomed and path.name.startswith("share-00001"):
         os.kill(os.getpid(), 9)
 shared_save.save_tensors = write_and_die
 dataset = PairDataset(store, "default")
 with join_world("cpu") as world:
     plan = Plan(load_recipe("baseline", "tiny", json.loads(overrides)), dataset.digest, {})
-    train(plan, dataset, Path(out), FitOptions(world=world, max_steps=int(most)))
+    for out in outs:
+        train(plan, dataset, Path(out), FitOptions(world=world, max_steps=int(most)))
 """
 
 
 SPREAD = [*FAST, "shard_classes=true", "ema_decay=0.5", "save_every=1", "keep=9", "flip=none"]
 
 
-def _in_processes(count, tmp_path, store, out, steps, killed=""):
-    """Train in several processes; the second dies when it has written its share of the step ``killed``."""
+def _in_processes(tmp_path, store, outs, steps, killed=""):
+    """Train one run after the other in two processes; the second dies when it has written its share of the
+    step ``killed`` of the last run.
+    """
     (tmp_path / "script.py").write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    arguments = [str(tmp_path / "script.py"), str(store), str(out), json.dumps(SPREAD), str(steps), killed]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [
+        str(tmp_path / "script.py"),
+        str(store),
+        json.dumps(SPREAD),
+        str(steps),
+        killed,
+        *map(str, outs),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [*launch, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
@@ -243,8 +254,8 @@ def _in_processes(count, tmp_path, store, out, steps, killed=""):
 
 
 def test_shares_of_a_head_are_written_by_their_owners_and_read_by_any_number_of_them(store, tmp_path):
-    out = tmp_path / "run"
-    _in_processes(2, tmp_path, store, out, 4, killed="3")
+    one, out = tmp_path / "one", tmp_path / "run"
+    _in_processes(tmp_path, store, [one, out], 4, killed="3")
     left = sorted(path.name for path in (out / "checkpoints").iterdir())
     assert left == [".tmp-step-00000003", "step-00000001", "step-00000002"]
     assert not (out / "checkpoints/.tmp-step-00000003/manifest.json").exists()
@@ -261,9 +272,7 @@ def test_shares_of_a_head_are_written_by_their_owners_and_read_by_any_number_of_
         assert torch.equal(part.optimizer["head.weight/momentum_buffer"], cut(momentum, rows))
         assert torch.equal(part.model["net.conv1.weight"], whole.model["net.conv1.weight"])
     shutil.copytree(out, tmp_path / "alone")
-    _in_processes(2, tmp_path, store, out, 4)
-    one = tmp_path / "one"
-    _in_processes(2, tmp_path, store, one, 4)
+    _in_processes(tmp_path, store, [out], 4)
     assert loss_trace(out / "journal.jsonl") == loss_trace(one / "journal.jsonl")  # resumed to the bit
     dataset = PairDataset(store)
     alone = Plan(load_recipe("baseline", "tiny", SPREAD), dataset.digest, {})
