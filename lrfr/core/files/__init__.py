@@ -12,6 +12,7 @@ from lrfr.core.files.reading import (
     opened,
     opened_to_append,
     parsed,
+    stats_below,
 )
 from lrfr.core.files.writing import (
     MAX_FILE_BYTES,
@@ -59,6 +60,7 @@ __all__ = [
     "seal",
     "sha256_file",
     "sha256_hex",
+    "stats_below",
     "sweep",
     "sync_folder",
     "temp_name",

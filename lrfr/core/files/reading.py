@@ -13,7 +13,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -188,3 +188,25 @@ def opened_to_append(path: str | Path) -> Iterator[io.FileIO]:
     """Open a file for appending, each write at once; errors as of :func:`append_to`."""
     with os.fdopen(append_to(path), "ab", 0) as handle:
         yield handle
+
+
+def stats_below(root: Path, places: Sequence[str]) -> list[os.stat_result | None]:
+    """Return what the system says of many files whose paths are relative to a folder (or absolute), None
+    where it cannot be asked. The way to the folder is walked once, not for each.
+    """
+    at = None
+    try:
+        at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return [_stat_at(place, at) for place in places]
+    except OSError:  # no folder, or none that may be listed: its files may still be asked
+        return [_stat_at(os.path.join(root, place), None) for place in places]
+    finally:
+        if at is not None:
+            os.close(at)
+
+
+def _stat_at(place: str, at: int | None) -> os.stat_result | None:
+    try:
+        return os.stat(place, dir_fd=at)
+    except (OSError, ValueError):  # no file may be called so: too long, a NUL
+        return None

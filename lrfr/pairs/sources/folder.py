@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lrfr.core.errors import LrfrError, SpecError, did_you_mean
-from lrfr.core.files import read_bytes, read_file
+from lrfr.core.files import read_bytes, read_file, stats_below
 from lrfr.core.lists import Row, is_count, match_names, read_rows
 from lrfr.core.lists.walk import Walk
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp, stamp_of
@@ -56,8 +56,7 @@ class FilesSource(Source):
 
     def stamps(self, places: Sequence[Place]) -> list[tuple[int, ...] | None]:
         """Return the stamps of many files."""
-        root = str(self.root)
-        return [file_stamp(_path(root, place)) for place in places]
+        return [stamp_of(found) if found else None for found in stats_below(self.root, places)]
 
 
 _READ = FilesSource.read

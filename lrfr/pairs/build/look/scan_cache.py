@@ -41,8 +41,13 @@ _EMPTY = hashlib.blake2b(digest_size=16)
 def ticket_of(key: bytes, stamp: Sequence[int]) -> bytes:
     """Return 16 bytes that name a face under a stamp."""
     state = _EMPTY.copy()
-    state.update(b"%d " * len(stamp) % tuple(stamp) + key)
+    state.update(_numbers(len(stamp)) % tuple(stamp) + key)
     return state.digest()
+
+
+@lru_cache
+def _numbers(count: int) -> bytes:
+    return b"%d " * count
 
 
 def is_settled(stamp: Sequence[int], now_ns: int) -> bool:

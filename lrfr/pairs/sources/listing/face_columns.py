@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -280,8 +280,15 @@ def _small(attributes: Mapping[str, int]) -> bytes | None:
     return values if max(values, default=0) < 128 else None
 
 
-def spelled(key: str) -> bytes:
-    """Return a key as bytes, whatever a list has called it."""
+def spelled(keys: Sequence[str]) -> list[bytes]:
+    """Return keys as bytes, whatever a list has called them."""
+    try:
+        return list(map(str.encode, keys))
+    except UnicodeEncodeError:  # half of a surrogate pair in one of them: a byte of a name, or nonsense
+        return list(map(_spelled, keys))
+
+
+def _spelled(key: str) -> bytes:
     try:
         return key.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -120,7 +120,7 @@ class FaceList(Sequence[Face]):
         places: list[Place],
         attributes: list[Mapping[str, int]],
     ) -> None:
-        encoded = list(map(spelled, keys))
+        encoded = spelled(keys)
         row, start = len(self._ends), len(self._keys)
         self._keys += b"".join(encoded)
         self._ends.extend(itertools.islice(itertools.accumulate(map(len, encoded), initial=start), 1, None))
