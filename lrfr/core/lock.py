@@ -39,9 +39,7 @@ def store_lock(store: Path) -> Iterator[None]:
     make_folder(store)
     path = store / ".lock"
     try:
-        descriptor = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
-        )
+        descriptor = os.open(path, _HOW, 0o666)
     except OSError as error:
         raise write_fault(error, path, 0) from error
     try:

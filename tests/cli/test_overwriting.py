@@ -3,21 +3,13 @@
 import click
 import pytest
 
-from lrfr.cli.main import cli
 from lrfr.cli.overwriting import OUTPUTS
-
-
-def _commands(command, words=()):
-    if not isinstance(command, click.Group):
-        yield words, command
-        return
-    for name in command.list_commands(click.Context(command)):
-        yield from _commands(command.get_command(click.Context(command), name), (*words, name))
+from tests.cli.every_command import every_command
 
 
 def _cases():
     """Every command with an output and something that it reads."""
-    for words, command in _commands(cli):
+    for words, command in every_command().items():
         paths = [param for param in command.params if isinstance(param.type, click.Path)]
         outputs = [param for param in paths if {*param.opts} & {*OUTPUTS}]
         inputs = [
@@ -54,7 +46,7 @@ def test_an_output_that_is_an_input_is_refused(words, out, read, lrfr, tmp_path)
 
 
 def _required(words):
-    return [param for param in dict(_commands(cli))[words].params if param.required]
+    return [param for param in every_command()[words].params if param.required]
 
 
 def _some(param, folder):

@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from lrfr.cli.commands import COMMANDS
+from tests.cli.every_command import every_command
 
 ROOT = Path(__file__).resolve().parents[2]
 _WRITES = re.compile(
@@ -76,34 +77,33 @@ class Watched:
         self.env = {**keep, "HOME": str(self.home), "TMPDIR": str(self.tmp), "PYTHONPATH": str(ROOT)}
         self.env |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-    def __call__(self, *words: str, most_s: float = 250) -> tuple[int, str, list[str]]:
-        trace = self.work.parent / "trace"
-        command = [
-            "strace",
-            "-f",
-            "-qq",
-            "-s",
-            "512",
-            "--seccomp-bpf",
-            "-e",
-            _TRACED,
-            "-e",
-            "signal=none",
-            "-o",
-            str(trace),
-        ]
-        done = subprocess.run(
-            [*command, sys.executable, "-m", "lrfr", *words],
+    @property
+    def trace(self) -> Path:
+        return self.work.parent / "trace"
+
+    def begun(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command line under strace."""
+        watch = ["strace", "-f", "-qq", "-s", "512", "--seccomp-bpf", "-e", _TRACED, "-e", "signal=none"]
+        return subprocess.Popen(
+            [*watch, "-o", str(self.trace), sys.executable, "-m", "lrfr", *words],
             cwd=self.work,
             env=self.env,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=most_s,
-            check=False,
         )
-        # where shared memory and the sockets of Python's own processes lie
-        allowed = [self.work, self.tmp, Path("/dev/shm")]
-        return done.returncode, done.stderr, outside(trace.read_text(errors="replace"), allowed)
+
+    def seen(self) -> list[str]:
+        """Return what the last one did outside; shared memory and sockets of Python's own lie in /dev/shm."""
+        return outside(self.trace.read_text(errors="replace"), [self.work, self.tmp, Path("/dev/shm")])
+
+    def __call__(self, *words: str, most_s: float = 250) -> tuple[int, str, list[str]]:
+        run = self.begun(*words)
+        try:
+            _, told = run.communicate(timeout=most_s)
+        finally:
+            run.kill()
+        return run.returncode, told, self.seen()
 
 
 @pytest.fixture
@@ -157,9 +157,14 @@ def test_the_watch_sees(tmp_path):
 # a life of the command line, in order; each is watched
 LINES = """
 degrade --spec s.yaml --out degraded
+degrade style-sheet
+degrade turbulence-check
 presets ls
+presets show fskd
+presets gallery --columns 2
 spec check s.yaml fskd
 spec diff fskd turb
+spec schema
 init mine.yaml
 make-pairs --source synthetic:ids=8,per_id=4,seed=0 --spec s.yaml
 make-pairs --source synthetic:ids=8,per_id=4,seed=0 --spec s.yaml --view p --executor process --workers 2
@@ -169,21 +174,35 @@ store ls
 store info default
 store verify --deep
 store repair
+store upgrade
 store card --out card.md
 store gc
 store compact default
 store copy --view default --to copied
 store diff store copied
+store merge store copied --prefix x-
 store export --to folders --out exported
 store index --store copied
 store forget --keys keys.txt
-store columns
 sources
 doctor
 detectors ls
+detectors fetch
 train ls
-train baseline --max-steps 2 --set train.batch_size=8 --threads 1
+train show fskd
+train baseline --max-steps 2 SHORT
 train fskd --dry-run
+train fskd --parent teacher=runs/baseline --set distance=embedding --set train.cache_teacher=always SHORT
+train waveresnet --parent teacher=runs/baseline SHORT
+train btnet-trunk SHORT
+train btnet-branch --parent trunk=runs/btnet-trunk SHORT
+train maug SHORT
+train catface SHORT
+train qualnet SHORT
+train function-matching --parent teacher=runs/baseline SHORT
+train octuplet --parent init=runs/baseline SHORT
+train p2s --bank weak --steps 1
+train cfsm --steps 1 --batch 2 --identity runs/baseline --threads 1
 eval runs/baseline --sizes 112,14 --replicates 20
 report results/baseline-synthetic.json --out page.html
 figures runs/baseline --out figures
@@ -192,39 +211,87 @@ export runs/baseline --onnx
 export runs/baseline --safetensors --out weights
 import-weights weights/baseline.safetensors --check
 make-list pairs default --out list.tsv
+make-list gallery default --out lists
+store quality runs/baseline
+store choose default good --column quality --keep 0.8
+store columns
 align synthetic-photos:ids=2,per_id=1 --out aligned --landmarks none.tsv
 reproduce results/baseline-synthetic.json
 quickstart nowhere
+quickstart synthetic-photos:ids=8,per_id=4 --minutes 0.5
 route --at 14=runs/baseline --rest runs/baseline
 eval runs/routed --sizes 112,14 --replicates 20
 make-pairs --source mixup:count=5,of=folder:exported --spec s.yaml --view mixed
-train fskd --parent teacher=runs/baseline --set distance=embedding --set train.cache_teacher=always --max-steps 1 --set train.batch_size=8 --threads 1
 fit exported --source exported --budget 0.2
 fit degraded --source exported --dry-run
 studio s.yaml --faces exported --target degraded --dry-run
 sweep baseline --over train.lr=0.1,0.2 --plan
+sweep baseline --over train.lr=0.1,0.2 --sizes 112,14 SHORTER
 demo --plan
 experiment demo --plan
+experiment e.yaml
 """.strip().splitlines()
+SHORTER = "--set train.unit=step --set train.length=2 --set train.milestones=[] --set train.batch_size=8"
+SHORT = f"{SHORTER} --threads 1"
+EXPERIMENT = """
+version: 1
+name: e
+title: In small
+views:
+  few: {flags: {source: "synthetic:ids=8,per_id=4,seed=0", spec: fskd}, estimate_s: 5}
+trainings:
+  one: {method: baseline, view: few, recipe: tiny, set: {train.unit: step, train.length: 2, train.milestones: "[]"}, estimate_s: 5}
+evaluations:
+  seen: {benchmark: synthetic, flags: {sizes: [112, 14]}, estimate_s: 5}
+"""
+# what is refused, or finds nobody, here; every other line is to end well
+REFUSED: dict[str, int] = {}
 
 
 def test_every_command_is_in_the_life():
-    assert {line.split()[0] for line in LINES} == set(COMMANDS)
+    missing = {
+        words
+        for words in every_command()
+        if not any(tuple(line.split()[: len(words)]) == words for line in LINES)
+    }
+    assert missing == set()
 
 
 @pytest.mark.soak
 def test_no_command_writes_outside_or_calls_anybody(tmp_path):
     watched, wrong, codes = Watched(tmp_path), {}, {}
+    # whoever asks for a package asks here, where nobody answers
+    watched.env |= {"PIP_INDEX_URL": "http://127.0.0.1:9/", "LRFR_DATA": str(watched.work / "data")}
     (watched.work / "s.yaml").write_text(SPEC)
+    (watched.work / "e.yaml").write_text(EXPERIMENT)
     (watched.work / "keys.txt").write_text("0000/00\n")
     for line in LINES:
-        code, told, found = watched(*line.split(), most_s=900)
-        codes[line] = code
-        assert code != 1, (line, told[-600:])
+        words = line.replace("SHORTER", SHORTER).replace("SHORT", SHORT).split()
+        code, told, found = watched(*words, most_s=1800)
+        print(code, line, *([told[-400:]] if code else []), flush=True)
+        codes |= {line: code} if code else {}
         if found or list(watched.home.iterdir()):
             wrong[line] = [*found, *map(str, watched.home.rglob("*"))]
-    print(codes)
+            print(wrong[line], flush=True)
     assert wrong == {}
+    assert codes == REFUSED
+
+
+@pytest.mark.soak
+def test_the_page_listens_to_this_machine_alone(tmp_path):
+    """The studio as it serves: its page is asked for, then it is interrupted."""
+    watched = Watched(tmp_path)
+    (watched.work / "s.yaml").write_text(SPEC)
+    run = watched.begun("studio", "s.yaml")
+    assert run.stderr is not None
+    address = next(word for line in run.stderr for word in line.split() if word.startswith("http://"))
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        assert answer.status == 200
+    own = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(own[0]), signal.SIGINT)
+    run.communicate(timeout=60)
+    assert watched.seen() == []
+    assert list(watched.home.iterdir()) == []
 
 
 @pytest.mark.soak

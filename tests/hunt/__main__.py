@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 from lrfr.core.machine import quiet_libraries  # noqa: E402
 from tests.hunt.cases import Outcome, run_batch, warm  # noqa: E402
+from tests.hunt.covered import Reach, show  # noqa: E402
 from tests.hunt.life import lives  # noqa: E402
 from tests.hunt.samples import formats  # noqa: E402
 from tests.pairs.toy import fast_folder  # noqa: E402
@@ -31,6 +33,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="kinds, with commas; 'life' is a store's life")
     parser.add_argument("--case", default="", help="one case, KIND:NUMBER, with its traceback")
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--coverage", type=Path, help="watch every fourth batch; the lines not reached go here"
+    )
     args = parser.parse_args()
     quiet_libraries()
     folder = fast_folder()
@@ -64,16 +69,18 @@ def _hunt(args: argparse.Namespace, folder: Path) -> int:
     failures: list[Outcome] = []
     spent: Counter[str] = Counter()
     numbers = dict.fromkeys(kinds, args.first)
+    reach = _reach(args, folder)
     # whoever had least time is next, so that dear kinds do not starve the others
     while time.monotonic() - begun < 60 * args.minutes:
         kind = min(kinds, key=lambda name: spent[name])
         start = time.monotonic()
         first = numbers[kind]
-        if kind == "life":
-            found, numbers[kind] = lives(folder / "life", first, 1), first + 1
-        else:
-            batch = range(first, first + BATCH)
-            found, numbers[kind] = run_batch(held[kind], kind, batch, folder / "forged"), first + BATCH
+        with reach.batch(kind) if reach else contextlib.nullcontext():
+            if kind == "life":
+                found, numbers[kind] = lives(folder / "life", first, 1), first + 1
+            else:
+                batch = range(first, first + BATCH)
+                found, numbers[kind] = run_batch(held[kind], kind, batch, folder / "forged"), first + BATCH
         spent[kind] += time.monotonic() - start
         for outcome in found:
             counts[kind][outcome.what] += 1
@@ -82,7 +89,16 @@ def _hunt(args: argparse.Namespace, folder: Path) -> int:
                 print(
                     f"FAILED {outcome.kind}: {outcome.what}: {outcome.detail}\n  {outcome.again}", flush=True
                 )
+    if reach:
+        show(reach.told(), args.coverage)
     return _told(args, counts, spent, failures)
+
+
+def _reach(args: argparse.Namespace, folder: Path) -> Reach | None:
+    if not args.coverage:
+        return None
+    (folder / "reach").mkdir()
+    return Reach(folder / "reach")
 
 
 def _told(

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import random
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from tests.hunt.forging import NUMBERS, WORDS
 GOOD_LINE = json.dumps(["doctor"]).encode()
 # commands that ask nobody and take long, or serve until they are stopped: looked at without running, or not at all
 _DRY = {"--dry-run", "--plan", "--print-spec"}
-_LEFT_OUT = {"demo", "quickstart", "detectors get", "train p2s", "train cfsm", "reproduce"}
+_LEFT_OUT = {"demo", "quickstart", "detectors fetch", "train p2s", "train cfsm", "reproduce"}
 # of places outside none may be named: as root, a command may write there what it was told to
 _PLACES = (
     "store",
@@ -92,20 +91,12 @@ _SOURCES = (
 
 @cache
 def leaves() -> tuple[tuple[tuple[str, ...], click.Command], ...]:
-    """Return every command with its words."""
-    from lrfr.cli.main import cli
+    """Return every command that is tried with its words."""
+    from tests.cli.every_command import every_command
 
-    def of(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-        if isinstance(command, click.Group):
-            context = click.Context(command)
-            for name in command.list_commands(context):
-                found = command.get_command(context, name)
-                if found is not None:
-                    yield from of(found, (*words, name))
-        if not isinstance(command, click.Group) or command.invoke_without_command:
-            yield words, command
-
-    return tuple(item for item in of(cli, ()) if item[0] and " ".join(item[0]) not in _LEFT_OUT)
+    named = {" ".join(words): (words, command) for words, command in every_command().items()}
+    assert named.keys() >= _LEFT_OUT, _LEFT_OUT - named.keys()
+    return tuple(item for name, item in named.items() if name not in _LEFT_OUT)
 
 
 def other_line(data: bytes, dice: random.Random) -> bytes:

@@ -38,6 +38,22 @@ def files_of(root: Path) -> Files:
     }
 
 
+def each(*works: Callable[[], object]) -> None:
+    """Do each of some things to a store, whatever the others say; then raise what was told last."""
+    from lrfr.core.errors import LrfrError
+    from lrfr.pairs.format.disk.lmdb_files import REGISTRY
+
+    told = None
+    for work in works:
+        try:
+            work()
+        except LrfrError as error:
+            told = error
+    REGISTRY.clear()
+    if told:
+        raise told
+
+
 # ---- checkpoints, runs, routes
 
 
@@ -228,10 +244,8 @@ def in_columns(*ends: str) -> Callable[[], Files]:
 def read_columns(path: Path) -> object:
     """Read, list and verify the columns of a store: told, or each value as it was."""
     from lrfr import PairDataset, Store
-    from lrfr.core.errors import LrfrError
-    from lrfr.pairs.format.disk.lmdb_files import REGISTRY
 
-    root, told = _root(path, "columns"), None
+    root = _root(path, "columns")
 
     def rows() -> None:
         dataset = PairDataset(root, "default", columns=["words", "age"])
@@ -242,15 +256,7 @@ def read_columns(path: Path) -> object:
         if path.suffix == ".npy":
             assert (batch.columns["words"][:, 0].numpy() == 7 * batch.columns["age"].numpy()).all()
 
-    for work in (rows, lambda: Store(root).columns(), lambda: Store(root).verify(deep=True)):
-        try:
-            work()
-        except LrfrError as error:
-            told = error
-    REGISTRY.clear()
-    if told:
-        raise told
-    return None
+    return each(rows, lambda: Store(root).columns(), lambda: Store(root).verify(deep=True))
 
 
 # ---- states that only save time

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.hunt.command_lines import GOOD_LINE, line_world, other_line, run_line, source_words
 from tests.hunt.forging import JSON, JSON_LINES, RAW, SEALED, TEXT, Forge, lines
-from tests.hunt.kept_samples import kept
+from tests.hunt.kept_samples import each, kept
 from tests.pairs.toy import ToySource, build
 
 Read = Callable[[Path], object]
@@ -141,11 +141,7 @@ def read_store(path: Path) -> object:
     while not (root / "views").is_dir():
         root = root.parent
     from lrfr import PairDataset, Store
-    from lrfr.core.errors import LrfrError
     from lrfr.pairs.care.inventory import gc, listing
-    from lrfr.pairs.format.disk.lmdb_files import REGISTRY
-
-    told = None
 
     def rows() -> None:
         dataset = PairDataset(root, "default")
@@ -153,21 +149,15 @@ def read_store(path: Path) -> object:
             item = dataset[row]
             assert tuple(item["hr"].shape)[-2:] == (16, 16)
 
-    works = (rows, lambda: Store(root).verify(), lambda: Store(root).verify(deep=True), lambda: listing(root))
-    for work in (
-        *works,
+    return each(
+        rows,
+        lambda: Store(root).verify(),
+        lambda: Store(root).verify(deep=True),
+        lambda: listing(root),
         lambda: Store(root).card(),
         lambda: gc(root, dry_run=True),
         lambda: Store(root).repair(),
-    ):
-        try:
-            work()
-        except LrfrError as error:
-            told = error
-    REGISTRY.clear()
-    if told:
-        raise told
-    return None
+    )
 
 
 # ---- archives and packed sources

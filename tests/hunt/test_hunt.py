@@ -4,6 +4,7 @@ import pytest
 
 from lrfr.core.errors import LrfrError
 from tests.hunt.cases import forged, lay, run_batch, warm
+from tests.hunt.covered import Reach, within_functions
 from tests.hunt.forging import RAW
 from tests.hunt.life import lives
 from tests.hunt.samples import Format, formats
@@ -92,6 +93,23 @@ def test_a_reader_that_waits_is_found(place, monkeypatch):
     monkeypatch.setattr("tests.hunt.cases.SECONDS", 1)
     (outcome,) = run_batch(Format(lambda: {"a": b"abc"}, lambda path: time.sleep(30)), "x", [3], place)
     assert outcome.what == "waits" and outcome.again == "python -m tests.hunt --case 'x:3'"
+
+
+def test_what_a_batch_reaches_is_counted_in_the_child_that_reads(place):
+    (place / "seen").mkdir()
+    reach = Reach(place / "seen", ("tests/hunt",))
+    for _ in range(2):  # the second is not watched
+        with reach.batch("x"):
+            run_batch(Format(lambda: {"a": b"abc"}, _raises), "x", [3], place / "forged")
+    assert len(list((place / "seen").iterdir())) == 2  # of the child and of its parent
+    missed = set(reach.told()["missed"]["tests/hunt/test_hunt.py"])
+    here = [code.__code__.co_firstlineno + 1 for code in (_raises, _wants_memory)]
+    assert [line in missed for line in here] == [False, True]
+
+
+def test_lines_that_run_on_import_do_not_count():
+    text = "import os\n\n\ndef f(\n    a=1,\n):\n    def g():\n        return 2\n\n    return g\n"
+    assert within_functions(text) == {7, 8, 9, 10}
 
 
 def test_a_number_is_a_case(place):

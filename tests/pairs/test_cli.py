@@ -383,3 +383,48 @@ def test_columns_are_listed(made):
     (line,) = result(made("store", "columns", "--json"))["columns"]
     assert (line["name"], line["producer"], line["dtype"], line["rows"]) == ("light", "count", "float16", 24)
     assert result(made("store", "verify", "--json"))["findings"] == []
+
+
+NO_STORE = """ls
+info
+verify
+diff . {0}
+gc
+compact
+repair
+export --to folders --out out
+card
+columns
+index
+forget --keys keys
+upgrade
+copy --to there
+merge {0} --into there
+merge {0} --views a --views b --as c
+choose default good --column x --at-least 1"""
+
+
+@pytest.mark.parametrize("line", NO_STORE.splitlines())
+def test_a_folder_that_is_no_store_is_left_as_it_is(lrfr, tmp_path, line):
+    other = tmp_path / "other"
+    for name in ("index.json", "tmp/kept", "reports/kept.json"):
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        (other / name).write_text("{}")
+    (tmp_path / "keys").write_text("a/1\n")
+    before = sorted(tmp_path.rglob("*"))
+    words = line.format(other).split()
+    code, _, error = lrfr("store", *words, *(["--store", str(other)] if "{0}" not in line else []))
+    assert code == 2 and "there is no store here" in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("view", [None, "{}"])
+def test_what_only_looks_like_a_store_gets_no_index(lrfr, tmp_path, view):
+    """Others have folders called views, too, and an index.json of their own."""
+    (tmp_path / "views").mkdir()
+    (tmp_path / "index.json").write_text("kept")
+    if view:
+        (tmp_path / "views/a.json").write_text(view)
+    code, _, error = lrfr("store", "index", "--store", str(tmp_path))
+    assert code == (3 if view else 2), error
+    assert (tmp_path / "index.json").read_text() == "kept"

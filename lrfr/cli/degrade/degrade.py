@@ -25,7 +25,7 @@ _STATS = "Gate rates, parameter histograms, PSNR and SSIM: table, stats.json, st
 _REPLAY = "Repeat what a trace.jsonl records (with --spec where style weights of your own were used)."
 
 # word after ``degrade`` to the command of another file; an input of that name is written ./style-sheet
-_MOUNTED = {
+MOUNTED = {
     "style-sheet": ("lrfr.cli.degrade.style", "style_sheet_command"),
     "turbulence-check": ("lrfr.cli.degrade.turbulence", "turbulence_check_command"),
 }
@@ -38,8 +38,8 @@ class _WithMounted(Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Return the context of this command, or of the mounted one."""
-        if args and args[0] in _MOUNTED:
-            module, attribute = _MOUNTED[args[0]]
+        if args and args[0] in MOUNTED:
+            module, attribute = MOUNTED[args[0]]
             mounted: click.Command = getattr(importlib.import_module(module), attribute)
             return mounted.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)

@@ -44,7 +44,7 @@ def copy(out: Output, root: Path, view: str, target: str, **choice: bool) -> dic
 def index(out: Output, root: Path) -> dict[str, object]:
     """Write index.json, by which a store is read where folders cannot be listed (copy writes it too).
 
-    Write it again when the store has changed.
+    Write it again when the store has changed. Refused where no view can be read: the folder may be another's.
 
     \b
     Example:
@@ -53,6 +53,9 @@ def index(out: Output, root: Path) -> dict[str, object]:
     from lrfr.pairs.format.remote.store_index import write_index
     from lrfr.pairs.format.store_files import open_store
 
-    made = write_index(open_store(root).root)
+    store = open_store(root)
+    for name in store.views() or ["default"]:
+        store.view(name)
+    made = write_index(store.root)
     out.say(f"{len(made.files)} files listed in {root / 'index.json'}")
     return {"index": str(root / "index.json"), "files": len(made.files)}

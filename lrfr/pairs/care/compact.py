@@ -20,7 +20,7 @@ from lrfr.pairs.format.records import Record, lr_record
 from lrfr.pairs.format.rows import Rows, write_rows
 from lrfr.pairs.format.shard import ShardPlace, committed, is_whole, listed, write_shard
 from lrfr.pairs.format.shard_layout import hr_row_bytes, lr_row_bytes, shard_spans
-from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View, ViewPart
 from lrfr.pairs.reading.pair_reader import open_parts
 from lrfr.pairs.views import ViewRows
@@ -57,7 +57,7 @@ def compact(store: StoreFiles, name: str, hooks: Hooks = SILENT) -> Compacted:
         Stopped: a stop was asked for; finished shards are kept.
 
     """
-    with store_lock(store.root):
+    with store_lock(open_store(store.root).root):
         refuse_other_layouts(store)
         make_folder(store.tmp)
         sweep(store.tmp)

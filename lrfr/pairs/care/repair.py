@@ -29,7 +29,7 @@ from lrfr.pairs.format.manifests import BaseManifest, shard_origins
 from lrfr.pairs.format.reader import Folder
 from lrfr.pairs.format.rows import row_files
 from lrfr.pairs.format.shard import ShardPlace
-from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import View
 
 
@@ -56,7 +56,7 @@ def repair(store: StoreFiles, ingest: Ingest | None = None, runner: Runner | Non
     refuse_while_imported()
     refuse_other_layouts(store)
     runner, done = runner or Runner(), Repaired()
-    with store_lock(store.root), runner.session():
+    with store_lock(open_store(store.root).root), runner.session():
         # asked again: a process that held the lock may have begun to forget
         refuse_other_layouts(store)
         make_folder(store.tmp)

@@ -35,6 +35,8 @@ from lrfr.pairs.format.view_manifest import Forgetting, SourceReport, View, View
 
 REPORT_HINT = "lrfr store repair removes it; make-pairs over the sources of the view writes it again"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# of what a store has at least one, whatever was collected, forgotten or killed
+_PARTS = frozenset({"views", "base", "lr", "columns", "forgotten"})
 
 
 @dataclass(frozen=True)
@@ -256,10 +258,10 @@ def open_store(root: Path) -> StoreFiles:
     """Return the store at a folder.
 
     Raises:
-        SpecError: there is none.
+        SpecError: there is none: no folder, or one in which nothing is of a store.
 
     """
-    if not root.is_dir():
+    if not root.is_dir() or _PARTS.isdisjoint(path.name for path in entries_of(root)):
         raise SpecError("there is no store here", file=str(root), hint="lrfr make-pairs writes one")
     return StoreFiles(root)
 

@@ -13,7 +13,7 @@ from lrfr.pairs.build.growth import Held
 from lrfr.pairs.build.view_file import FilledPart, ViewOptions, WrittenView, view_of, write_view
 from lrfr.pairs.columns.column_store import find_columns
 from lrfr.pairs.columns.row_array import RowArray, open_column
-from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 from lrfr.pairs.views import ViewRows, select_rows
 
 
@@ -73,7 +73,7 @@ def choose_rows(store: StoreFiles, view: str, new: str, chosen: ColumnRange) -> 
         DataError: no row is left, or the view has grown by rows that the column does not have.
 
     """
-    with store_lock(store.root):
+    with store_lock(open_store(store.root).root):
         refuse_other_layouts(store)
         make_folder(store.tmp)
         old = store.view(view)

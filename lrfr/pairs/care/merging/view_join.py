@@ -17,7 +17,7 @@ from lrfr.pairs.build.look.landmark_file import write_landmarks
 from lrfr.pairs.build.look.report_files import read_list, write_report
 from lrfr.pairs.build.view_file import FilledPart, ViewOptions, WrittenView, view_of, write_view
 from lrfr.pairs.format.manifests import BaseManifest
-from lrfr.pairs.format.store_files import StoreFiles, refuse_other_layouts
+from lrfr.pairs.format.store_files import StoreFiles, open_store, refuse_other_layouts
 from lrfr.pairs.format.view_manifest import RowFilter, View
 from lrfr.pairs.views import ViewRows, select_rows
 
@@ -45,7 +45,7 @@ def join_views(store: StoreFiles, names: Sequence[str], new: str, replace_rows: 
         DataError: their bases are not made alike, or a key has other bytes or labels in two of them.
 
     """
-    with store_lock(store.root):
+    with store_lock(open_store(store.root).root):
         refuse_other_layouts(store)
         make_folder(store.tmp)
         sweep(store.tmp)
