@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 )
 
 from lrfr.core.errors import DataError, LrfrError
-from lrfr.core.image import encode_jpeg
+from lrfr.core.image import decode, encode_jpeg
 from lrfr.pairs.build.view_file import ViewOptions
 from lrfr.pairs.care.inventory import gc
 from lrfr.pairs.format.disk.lmdb_files import REGISTRY
@@ -67,6 +67,11 @@ def hr_of(key: str) -> bytes:
     """The record that a face must have: its JPEG, of the pixels that its source draws."""
     place = (int(key[2:5]), int(key[6:]))
     return encode_jpeg(np.ascontiguousarray(ToySource(IDS, PER_ID).read(place)), 95)
+
+
+def means(images) -> np.ndarray:
+    """The column: a number for each face."""
+    return np.array([image.mean() for image in images])
 
 
 def write(root: Path, chosen, view: str, extend: str | None = None, runner: Runner | None = None) -> None:
@@ -204,6 +209,48 @@ class Life(RuleBasedStateMachine):
             return
         self.shown["m"] = keys_of(chosen)
 
+    def _some_view(self, data) -> str:
+        return data.draw(st.sampled_from(sorted(self.shown)))
+
+    @precondition(lambda self: self.shown)
+    @rule(data=st.data(), after_s=KILL)
+    def compact_killed(self, data, after_s) -> None:
+        view = self._some_view(data)
+        before = Store(self.root).view(view).id
+        killed(lambda: Store(self.root).compact(view), after_s)
+        assert Store(self.root).compact(view).view.id == before
+
+    @precondition(lambda self: self.shown)
+    @rule(data=st.data(), after_s=KILL)
+    def copy_killed(self, data, after_s) -> None:
+        """What has come to another place is what was here, though the first try was killed."""
+        view, other = self._some_view(data), self.folder / "other"
+        shutil.rmtree(other, ignore_errors=True)
+        killed(lambda: Store(self.root).copy(view, other), after_s)
+        Store(self.root).copy(view, other)
+        self._check(view, other)
+        assert Store(other).verify() == []
+
+    @precondition(lambda self: {"a", "b"} <= self.shown.keys())
+    @rule()
+    def join(self) -> None:
+        both = self.shown["a"] | self.shown["b"]
+        try:
+            Store(self.root).join_views(["a", "b"], "j")
+        except LrfrError:
+            assert "j" in self.shown
+            return
+        self.shown["j"] = both
+
+    @precondition(lambda self: self.shown)
+    @rule(data=st.data(), after_s=KILL)
+    def column_killed(self, data, after_s) -> None:
+        view = self._some_view(data)
+        killed(lambda: Store(self.root).write_column(view, "mean", means, producer="m"), after_s)
+        Store(self.root).write_column(view, "mean", means, producer="m")
+        self._check(view)
+        assert len(PairDataset(self.root, view).column("mean")[:]) == len(self.shown[view])
+
     @rule()
     def rename(self) -> None:
         if self.root.exists():
@@ -226,7 +273,7 @@ class Life(RuleBasedStateMachine):
         path = data.draw(st.sampled_from(files))
         good = path.read_bytes()
         bad = dice.choice(RAW)(good, dice)
-        decides = path.relative_to(self.root).parts[0] in {"base", "lr", "views"}
+        decides = path.relative_to(self.root).parts[0] in {"base", "lr", "views", "columns"}
         path.write_bytes(bad)
         REGISTRY.clear()
         try:
@@ -283,13 +330,17 @@ class Life(RuleBasedStateMachine):
         dataset = PairDataset(self.root, view)
         return {dataset.key(row).decode() for row in range(len(dataset))}
 
-    def _check(self, view: str) -> None:
-        dataset = PairDataset(self.root, view)
+    def _check(self, view: str, root: Path | None = None) -> None:
+        dataset = PairDataset(root or self.root, view)
         keys = [dataset.key(row).decode() for row in range(len(dataset))]
         assert sorted(keys) == sorted(self.shown[view]), view
         for row, key in enumerate(keys):
             assert dataset.hr_bytes(row) == hr_of(key), key
             assert dataset[row]["lr"] is not None
+        # a column may have gone, or lack rows; what it has is right
+        with contextlib.suppress(LrfrError):
+            found = dataset.column("mean")[:]
+            assert np.array_equal(found, means([decode(hr_of(key)) for key in keys]))
 
     @invariant()
     def every_view_shows_its_faces(self) -> None:
