@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lrfr.core.errors import DataError, SpecError, as_path, did_you_mean
+from lrfr.core.errors import DataError, EnvironmentFault, LrfrError, SpecError, as_path, did_you_mean
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.eval.result_files import read_results, without_options
 from lrfr.eval.results import Metric
@@ -169,7 +169,8 @@ class Experiment:
             hooks: one note a step; progress in steps; a wish to stop ends running steps, which go on later.
 
         Raises:
-            DataError: steps failed; what could be done without them is done.
+            DataError, EnvironmentFault: steps failed, the first by a fault of its own or of the machine's (a full
+                disk); what could be done without them is done.
             Stopped: the hooks asked for it.
 
         """
@@ -281,13 +282,14 @@ class Clock:
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
 
-def _failure(runner: StepRunner, steps: list[Step], states: Mapping[str, str]) -> DataError:
+def _failure(runner: StepRunner, steps: list[Step], states: Mapping[str, str]) -> LrfrError:
     first = next(step for step in steps if states[step.id] in ENDED_BADLY)
     record = runner.record(first)
     message = ((record.error if record else None) or {}).get("message", "no message")
     skipped = sum(state == "skipped" for state in states.values())
     failed = sum(state in ENDED_BADLY for state in states.values())
-    return DataError(
+    kind = EnvironmentFault if record and record.code == EnvironmentFault.exit_code else DataError
+    return kind(
         f"{failed} of {len(steps)} steps failed and {skipped} were left out; first {first.id}: {message}",
         file=str(runner.folder / "logs" / f"{first.id}.log"),
         hint="mend it and run the same command again: what is done is kept",

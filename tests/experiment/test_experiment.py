@@ -10,14 +10,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lrfr.core.errors import SpecError
+from lrfr.core.errors import DataError, EnvironmentFault, SpecError
 from lrfr.core.progress import Hooks
 from lrfr.experiment.declare import load_declaration
-from lrfr.experiment.experiment import Clock
+from lrfr.experiment.experiment import Clock, _failure
 from lrfr.experiment.steps.command_plan import Step, steps_of
 from lrfr.experiment.steps.runner import StepRunner
 
@@ -182,6 +183,11 @@ def test_failure_stops_only_what_needs_it(tmp_path, steps):
     assert states["train-student-s1"] == "failed" and states["eval-dev-student-s1"] == "skipped"
     assert all(state == "done" for name, state in states.items() if "student-s1" not in name)
     assert "student-s1" not in calls(tmp_path)[-1], "the report shows only results that exist"
+    first = next(run.record(step) for step in steps if step.id == "train-student-s1")
+    for code, kind in ((first.code, DataError), (5, EnvironmentFault)):  # a full disk is nobody's data
+        run.record = lambda step, code=code: replace(first, code=code)
+        assert type(_failure(run, steps, states)) is kind and "as told" in str(_failure(run, steps, states))
+    del run.record
     (run.folder / "control.json").unlink()
     before = len(calls(tmp_path))
     assert set(run.run(steps, ignore).values()) == {"done", "kept"}

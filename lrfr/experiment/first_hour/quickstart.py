@@ -97,7 +97,7 @@ class Quickstart:
             hooks: a note for each command line and what became of it; a wish to stop.
 
         Raises:
-            DataError: steps failed.
+            DataError, EnvironmentFault: steps failed, see :meth:`lrfr.Experiment.run`.
             LockedError: another quickstart works in this folder.
             Stopped: the hooks asked for it; the same call goes on.
 
