@@ -169,8 +169,8 @@ class Experiment:
             hooks: one note a step; progress in steps; a wish to stop ends running steps, which go on later.
 
         Raises:
-            DataError, EnvironmentFault: steps failed, the first by a fault of its own or of the machine's (a full
-                disk); what could be done without them is done.
+            DataError, EnvironmentFault: steps failed, the first by a fault of its own or the machine's;
+                what could be done without them is done.
             Stopped: the hooks asked for it.
 
         """

@@ -39,7 +39,7 @@ def test_a_good_file_is_read_and_forged_ones_are_read_or_told(kind, place):
 MENDED = [("parquet", 1013), ("list", 1027), ("lfw list", 20032), ("pairs tsv", 20032)]
 MENDED += [("source words", 100), ("source words", 3657), ("routes", 91)]
 MENDED += [("list", 100260), ("align state", 101577), ("face cache", 100448), ("fit", 200177)]
-MENDED += [("resume", 1796103735)]
+MENDED += [("resume", 1796103735), ("model", 3000078)]
 
 
 @pytest.mark.parametrize(("kind", "number"), MENDED)

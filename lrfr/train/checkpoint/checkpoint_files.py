@@ -36,7 +36,7 @@ _OLDER = "use an older checkpoint of the run"
 SCHEMA = 1
 Tensors = dict[str, Tensor]
 T = TypeVar("T")
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
 
 
 @dataclass(frozen=True)
