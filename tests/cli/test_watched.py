@@ -241,7 +241,7 @@ title: In small
 views:
   few: {flags: {source: "synthetic:ids=8,per_id=4,seed=0", spec: fskd}, estimate_s: 5}
 trainings:
-  one: {method: baseline, view: few, recipe: tiny, set: {train.unit: step, train.length: 2, train.milestones: "[]"}, estimate_s: 5}
+  one: {method: baseline, view: few, recipe: tiny, set: {train.unit: step, train.length: 2, train.milestones: "[]", train.batch_size: 8}, estimate_s: 5}
 evaluations:
   seen: {benchmark: synthetic, flags: {sizes: [112, 14]}, estimate_s: 5}
 """

@@ -86,7 +86,7 @@ def test_a_plugin_whose_name_is_taken_is_named(package, monkeypatch):
             EntryPoint("square", "first:Square", "lrfr.toys"),
         ]
     )
-    for points in (twice, EntryPoints(reversed(twice))):  # the order of installation decides nothing
+    for points in (twice, EntryPoints(reversed([*twice]))):  # the order of installation decides nothing
         monkeypatch.setattr("lrfr.core.registry.entry_points", lambda group, points=points: points)
         assert table().shadowed() == [
             "the toy 'square' of 'second:Square' is hidden by that of 'first:Square'"
