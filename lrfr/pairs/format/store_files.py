@@ -35,8 +35,7 @@ from lrfr.pairs.format.view_manifest import Forgetting, SourceReport, View, View
 
 REPORT_HINT = "lrfr store repair removes it; make-pairs over the sources of the view writes it again"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# of what a store has at least one, whatever was collected, forgotten or killed
-_PARTS = frozenset({"views", "base", "lr", "columns", "forgotten"})
+_PARTS = {"views", "base", "lr", "columns", "forgotten"}  # a store has one of them at least
 
 
 @dataclass(frozen=True)
@@ -268,9 +267,8 @@ def open_store(root: Path) -> StoreFiles:
 
 def _check_id(found: str, expected: str, folder: Path) -> None:
     if found != expected:
-        raise DataError(
-            f"the manifest belongs to {found}", file=str(folder / "manifest.json"), hint="lrfr store verify"
-        )
+        where = str(folder / "manifest.json")
+        raise DataError(f"the manifest belongs to {found}", file=where, hint="lrfr store verify")
 
 
 def refuse_other_layouts(store: StoreFiles) -> None:
