@@ -104,11 +104,13 @@ def test_a_foreign_teacher_gives_the_same_bits_kept_or_asked(place, tmp_path, ch
     ],
 )
 def test_a_teacher_of_ours_gives_the_same_losses_kept_or_asked(place, tmp_path, changes):
+    # other parts of a batch sum in another order; a step would make that ten times as much
+    changes = [*changes, "lr=1e-7"]
     asked = losses(place, tmp_path / "asked", "ours", *changes)
     assert columns(place) == []
     kept = losses(place, tmp_path / "kept", "ours", *changes, "cache_teacher=always")
     assert len(columns(place)) == (1 if "flip=lr" in changes else 2)
-    near = 2e-2 if "amp=bf16" in changes else 1e-3
+    near = 1e-2 if "amp=bf16" in changes else 1e-5
     for (step, one), (other_step, other) in zip(asked, kept, strict=True):
         assert step == other_step and one == pytest.approx(other, rel=near, abs=1e-5)
     with pytest.raises(

@@ -24,9 +24,7 @@ _BESIDE = "Another checkpoint, compared in norms, correlation and gradients; rep
 @opt.many("--beside", metavar="RUN", text=_BESIDE)
 @opt.flag("--gradients", text="Also: how much faces of each size ask of the networks (margin).")
 @opt.flag("--distances", text="The slopes of MAug's distances; needs no checkpoint.")
-@opt.path(
-    "--results", help="Folder of results of lrfr eval, or of a sweep: what is reached by stored parameters."
-)
+@opt.path("--results", help="Folder of results of lrfr eval or of a sweep: what stored parameters reach.")
 @opt.device()
 @opt.path("--out", "target", default="figures", help="Folder for the PNG files.")
 @opt.dry_run("Say which figures would be drawn of what, draw nothing.")

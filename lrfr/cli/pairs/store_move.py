@@ -50,12 +50,9 @@ def index(out: Output, root: Path) -> dict[str, object]:
     Example:
       lrfr store index --store store
     """
-    from lrfr.pairs.format.remote.store_index import write_index
+    from lrfr.pairs.format.remote.store_index import index_store
     from lrfr.pairs.format.store_files import open_store
 
-    store = open_store(root)
-    for name in store.views() or ["default"]:
-        store.view(name)
-    made = write_index(store.root)
+    made = index_store(open_store(root))
     out.say(f"{len(made.files)} files listed in {root / 'index.json'}")
     return {"index": str(root / "index.json"), "files": len(made.files)}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
@@ -14,6 +14,9 @@ from lrfr.core.errors import DataError
 from lrfr.core.files import seal, sha256_file, unseal, write_atomic
 from lrfr.pairs.format.manifests import Count, Sha256, Text
 from lrfr.pairs.format.sealed import STRICT, Manifest
+
+if TYPE_CHECKING:
+    from lrfr.pairs.format.store_files import StoreFiles
 
 INDEX = "index.json"
 MOST_INDEX_BYTES = 256 << 20
@@ -115,3 +118,16 @@ def write_index(root: Path) -> StoreIndex:
     made = index_of(root)
     write_atomic(root / INDEX, made.seal(), root / "tmp")
     return made
+
+
+def index_store(store: StoreFiles) -> StoreIndex:
+    """Write the index of a store of which every view can be read.
+
+    Raises:
+        DataError: a view cannot be read, or there is none: the folder may be another's.
+        EnvironmentFault: the folder cannot be written.
+
+    """
+    for name in store.views() or ["default"]:
+        store.view(name)
+    return write_index(store.root)
