@@ -5,7 +5,7 @@ import os
 import pytest
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
-from lrfr.core.files import inside, leftovers
+from lrfr.core.files import inside, leftovers, stats_below
 from lrfr.core.files import writing as files
 from lrfr.pairs.format.manifests import BaseManifest
 
@@ -109,3 +109,13 @@ def test_no_file_takes_the_place_of_a_device(write, tmp_path):
     with pytest.raises(EnvironmentFault, match="not a regular file"):
         write(tmp_path / "x", b"1")
     assert [path.name for path in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").is_fifo()
+
+
+def test_many_files_are_asked_from_their_folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/x").write_bytes(b"123")
+    places = ["a/x", str(tmp_path / "a/x"), "a/../a/x", "a/y", "a\0", "n" * 300]
+    sizes = [found and found.st_size for found in stats_below(tmp_path, places)]
+    assert sizes == [3, 3, 3, None, None, None]
+    assert stats_below(tmp_path / "none", ["a/x", str(tmp_path / "a/x")])[0] is None
+    assert stats_below(tmp_path / "none", [str(tmp_path / "a/x")])[0].st_size == 3

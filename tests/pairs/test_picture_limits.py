@@ -178,3 +178,12 @@ def test_many_faces_of_a_block_have_their_time_each():
             within(_burn)
         assert within(work)
     assert signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
+
+
+def test_a_block_within_a_block_leaves_the_outer_its_timers():
+    picture_limits.SECONDS = 0.1
+    with FaceLimits() as within:
+        assert within_limits(lambda: 7) == 7
+        with pytest.raises(ImageFault, match="E_SLOW"):
+            within(_burn)
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)

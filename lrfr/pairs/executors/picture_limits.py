@@ -49,7 +49,7 @@ class FaceLimits:
 
     def __init__(self) -> None:
         self._handlers: dict[int, Any] = {}
-        self._timers: list[int] = []
+        self._timers: dict[int, tuple[float, float]] = {}
         self._inside = False
         self._cpu_s = self._clock_s = 0.0
 
@@ -64,14 +64,15 @@ class FaceLimits:
 
     def _set(self, number: int, timer: int, seconds: float) -> None:
         self._handlers[number] = signal.signal(number, self._on_time)
-        self._timers.append(timer)
-        signal.setitimer(timer, seconds / 2, seconds / 2)
+        self._timers[timer] = signal.setitimer(timer, seconds / 2, seconds / 2)
 
     def __exit__(self, *_: object) -> None:
         for timer in self._timers:
             signal.setitimer(timer, 0)
         for number, handler in self._handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
+        for timer, before in self._timers.items():  # of a block around this one, or of a profiler
+            signal.setitimer(timer, *before)
 
     def _on_time(self, number: int, frame: FrameType | None) -> None:
         if not self._inside:
