@@ -173,6 +173,7 @@ def test_stored_parameters_count_what_branches_share_once(tmp_path, monkeypatch)
     write_routes(tmp_path / "runs/routed", [(14, less), (28, less), (None, more)])
     routed = replace(found, model=replace(found.model, checkpoint="runs/routed"))
     assert stored_parameters(routed, tmp_path / "results/x.json") == sum(counts.values())
+    (tmp_path / "report.json").write_text("{}")
     assert results_of(tmp_path) == results_of(tmp_path / "results")  # as a sweep leaves them
     words = ["figures", "--results", str(tmp_path), "--out", str(tmp_path / "f")]
     done = CliRunner().invoke(cli, words)

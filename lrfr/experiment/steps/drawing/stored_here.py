@@ -66,7 +66,8 @@ def results_of(folder: Path) -> list[Path]:
         DataError: there is none.
 
     """
-    found = sorted(folder.glob("*.json")) or sorted((folder / "results").glob("*.json"))
+    # the folder of a sweep or an experiment has files of its own beside (report.json)
+    found = sorted((folder / "results").glob("*.json")) or sorted(folder.glob("*.json"))
     if not found:
         raise DataError(
             "no result file (*.json) in this folder",
