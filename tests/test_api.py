@@ -18,7 +18,7 @@ import lrfr
 from lrfr.pairs.executors.dispatch import Runner
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = {"core", "degrade", "fit", "pairs", "train", "eval", "experiment", "cli"}
+ROOMS = {"core", "degrade", "fit", "pairs", "train", "eval", "experiment", "studio", "cli"}
 # A change here is a change of the public face: say it in CHANGELOG.md, and keep the deprecation policy.
 SIGNATURES: dict[str, str] = {
     "Batch": "(hr_bchw: 'torch.Tensor', lr_bchw: 'torch.Tensor', size_px_b: 'torch.Tensor', label_b: 'torch.Tensor', attributes_ba: 'torch.Tensor', row_b: 'torch.Tensor', columns: 'Mapping[str, torch.Tensor]' = <factory>) -> None",

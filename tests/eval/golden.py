@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import scipy
 
-from lrfr.eval.pairs import synthetic_pairs
+from lrfr.eval.pairs import made_lists, synthetic_pairs
+from lrfr.eval.pairs.face_table import table_of_source
 from lrfr.eval.protocols.table import BENCHMARKS
 from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result
@@ -93,6 +94,16 @@ RUNS: dict[str, Callable[[Path], list[Result]]] = {
 }
 
 
+def _lists() -> str:
+    """A digest of one drawn list of pairs and of one search."""
+    faces = table_of_source(ToySource(30, 4))
+    pairs = made_lists.make_pair_list(faces, made_lists.PairPlan(pairs=60, folds=3, hard=("Odd",), seed=2))
+    search = made_lists.make_gallery(faces, made_lists.GalleryPlan(strangers=0.2, seed=2))
+    parts = ("gallery", "probe", "distractor")
+    drawn = [list(pairs.rows()), [list(search.rows(part)) for part in parts]]
+    return hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:24]
+
+
 def versions() -> dict[str, str]:
     """Return the libraries that golden values hold for."""
     return {"numpy": np.__version__, "opencv": cv2.__version__, "scipy": scipy.__version__}
@@ -121,7 +132,7 @@ def _interval(span: object) -> object:
 
 def golden() -> dict[str, list[object]]:
     """Return {benchmark: [revision, digest]} of this tree."""
-    found: dict[str, list[object]] = {}
+    found: dict[str, list[object]] = {"made lists": [made_lists.REVISION, _lists()]}
     for name, run in RUNS.items():
         with tempfile.TemporaryDirectory() as folder:
             found[name] = [BENCHMARKS[name].revision, numbers(run(Path(folder)))]

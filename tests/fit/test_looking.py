@@ -1,5 +1,7 @@
 """What is seen in crops: native sizes, containers, statistics."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from lrfr.fit.look.container_marks import Container, container_of
 from lrfr.fit.look.enlargement import WAYS_UP, WayUp, luma_of, native_sizes, shrink_back, way_of
 from lrfr.fit.look.face_statistics import NAMES, Gaze, face_statistics, found_sizes
 from lrfr.fit.look.native_statistics import QUALITIES
+from tests.fit import golden
 from tests.fit.cameras import GAZE, noise, person, seen
+from tests.pairs.golden import moved
 
 
 @pytest.mark.parametrize("filter_, antialias", WAYS_UP)
@@ -69,3 +73,7 @@ def test_crops_of_native_size_tell_it_by_their_files():
     small = [resize_batch(person(k)[None], n, "box", True)[0] for k, n in enumerate((9, 24, 40))]
     assert found_sizes(small, Gaze(112)).tolist() == [9, 24, 40]
     assert np.isfinite(face_statistics([*small, np.zeros((4, 4, 3), np.uint8)], Gaze(112))).all()
+
+
+def test_statistics_move_only_with_their_revision():
+    assert not moved(json.loads(golden.FILE.read_text()), golden.rendered(), golden.COMMAND)

@@ -303,12 +303,26 @@ def test_weights_and_rows_move_the_view(folder):
     assert views[0] == views[1] and len(set(views)) == 3
 
 
-@pytest.mark.parametrize("name", list(golden.rendered()))
-def test_golden_values_move_only_with_their_revision(name):
-    revision, value = json.loads(golden.FILE.read_text())[name]
-    now_revision, now = golden.rendered()[name]
-    assert now_revision == revision, "renew tests/data/pairs_golden.json: python -m tests.pairs.golden"
-    assert now == value, f"the output of '{name}' has changed: raise its revision"
+def test_golden_values_move_only_with_their_revision():
+    assert not golden.moved(json.loads(golden.FILE.read_text()), golden.rendered())
+
+
+def test_moved_output_and_unrenewed_revisions_are_told_apart(tmp_path, capsys):
+    known = {"a": [1, "x"], "b": [1, [2, 0.5]], "c": [1, "z"], "gone": [1, "w"]}
+    found = {"a": [1, "y"], "b": [1, [2, 0.5004]], "c": [2, "v"], "new": [1, "u"]}
+    said = sorted(line.split(",")[0].split(";")[0] for line in golden.moved(known, found))
+    assert said == [
+        "a: other output under the same revision 1: raise it",
+        "c: its revision is 2",
+        "gone: is gone",
+        "new: has no golden value",
+    ]
+    file = tmp_path / "values.json"
+    file.write_text(json.dumps(known))
+    assert golden.renew(file, found) == 1 and json.loads(file.read_text()) == known
+    assert "a: other output" in capsys.readouterr().err
+    found["a"] = [2, "y"]
+    assert golden.renew(file, found) == 0 and json.loads(file.read_text()) == found
 
 
 def test_a_field_that_is_not_what_it_must_be_is_named(folder):

@@ -22,6 +22,7 @@ from lrfr.train.engine.distributed import World
 from lrfr.train.engine.loaders import flip
 from lrfr.train.engine.method_run import Run
 from lrfr.train.heads.margins import MARGINS, HeadSpec
+from lrfr.train.heads.partial_fc import CLASS_DRAW_REVISION, ShardedHead
 from lrfr.train.losses.distances import DISTANCES
 from lrfr.train.methods.table import METHODS
 from lrfr.train.recipe import filled, load_recipe
@@ -82,6 +83,13 @@ def of_head(kind):
     return [*losses, float(head.weight.detach().norm())]
 
 
+def of_class_draw():
+    """The classes that a sampled head looks at, for three batches."""
+    head = ShardedHead(HeadSpec("arcface", 16.0, 0.3).build(4, 40), 0, 1, 0.3)
+    torch.manual_seed(3)
+    return [head._sample(torch.tensor([7, 7, 21, 39 - k])).tolist() for k in range(3)]
+
+
 def of_distance(name):
     def features(seed):
         g = torch.Generator().manual_seed(seed)
@@ -134,6 +142,7 @@ def golden():
     for name, kind in METHODS.items():
         found[f"defaults {name}"] = [kind.revision, filled(kind(), {})]
     found["defaults train"] = [TrainSettings.revision, filled(TrainSettings(), {})]
+    found["draw of classes"] = [CLASS_DRAW_REVISION, of_class_draw()]
     found["loop"] = [TrainSettings.revision, of_loop()]
     for name, preset in presets.items():
         found[f"layout {name}"] = [preset.revision, layout(preset)]
