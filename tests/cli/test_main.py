@@ -142,6 +142,15 @@ def test_doctor_names_plug_ins_that_cannot_be_reached(lrfr, tmp_path, monkeypatc
     assert json.loads(lrfr("doctor", "--json")[1])["result"]["hidden_plugins"] == [sentence]
 
 
+def test_old_spellings_of_options_are_taken_and_never_shown(lrfr):
+    plan = ["make-pairs", "--source", "synthetic:ids=2,per_id=2", "--plan", "--json"]
+    assert lrfr(*plan, "--colour", "bgr")[0] == 0 and "colour" not in lrfr("make-pairs", "--help")[1]
+    code, _, err = lrfr(*plan[:-1], "--colour=none")
+    assert code == 2 and "--color" in err
+    code, _, err = lrfr("export", "nowhere", "--licence", "ours")
+    assert code != 0 and "licence" not in err
+
+
 def test_no_command_calls_another():
     """A command parses, calls the library and prints; what two commands need lies in a lower room."""
     room = Path(main.__file__).parent
