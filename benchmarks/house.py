@@ -18,6 +18,8 @@ from pathlib import Path
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 WINDOW = 6  # lines that must agree before two places count as copies of each other
 CLICK = ("click.", "command(", "group(")
+# a mapping whose values are anything, however it is spelled
+OPEN = ("dict[str, Any]", "dict[str, object]", "Mapping[str, Any]", "Mapping[str, object]")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Found:
         parameters: without ``self`` and ``cls``.
         command: whether click calls it (its parameters are the options of a command line).
         free_json: how often ``dict[str, Any]`` stands in its signature.
+        open_json: how often a mapping of text to anything stands there, in any spelling (:data:`OPEN`).
         hidden_json: how often a name that is nothing but ``dict[str, Any]`` stands there.
 
     """
@@ -39,6 +42,7 @@ class Found:
     parameters: int
     command: bool
     free_json: int
+    open_json: int
     hidden_json: int
 
 
@@ -105,7 +109,8 @@ class House:
             (node.end_lineno or node.lineno) - node.lineno + 1,
             len(names),
             any(word in text for text in decorators for word in CLICK),
-            signature.count("dict[str, Any]"),
+            signature.count(OPEN[0]),
+            sum(signature.count(spelling) for spelling in OPEN),
             sum(name in aliases for name in spoken),
         )
 
@@ -225,6 +230,7 @@ class House:
             "file lines p50/p90/max": _spread(list(self.file_lengths.values())),
             "parameters, max (no click)": str(most),
             "dict[str, Any] in signatures": str(self.free_json()),
+            "the same in any spelling": str(sum(item.open_json for item in self.functions)),
             "the same under an alias": str(sum(item.hidden_json for item in self.functions)),
             "imports inside functions": str(self.late_imports),
             "comments per 100 lines": f"{self.comments_per_100:.1f}",
