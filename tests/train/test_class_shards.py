@@ -220,6 +220,26 @@ def test_classes_that_no_step_looked_at_do_not_move(optimizer):
             assert not tensor[~moved].any()  # momentum of a class begins when it is seen
 
 
+@pytest.mark.parametrize("case", ["waveresnet", "waveresnet cosine", "fskd kl cosine"])
+def test_logits_and_cosines_of_all_classes_move_all_of_them_also_where_the_loss_samples(case):
+    """The head of WaveResNet, whose margin is read off the logits, stayed where it had begun."""
+    name, changes = CASES[case]
+    method, nets = built(name, changes)
+    settings = TrainSettings(unit="step", length=9, shard_classes=True, sample_rate=0.25, momentum=0)
+    run = Run(method, nets, settings, World())
+    whole = built(name, changes)[1]
+    other = Run(method, whole, replace(settings, shard_classes=False, sample_rate=1.0), World())
+    part = replace(batch(), label_b=torch.tensor([0, 0, 0, 0, 1, -1]))
+    for one in (run, other):
+        torch.manual_seed(0)
+        one.step(part, 0, 0.1)
+    moved, wanted = run.nets["head"].weight, other.nets["head"].weight
+    before = built(name, changes)[1]["head"].weight
+    assert (moved != before).any(1).all()
+    if name == "waveresnet":  # nothing of its loss is sampled
+        assert torch.allclose(moved, wanted, atol=1e-6)
+
+
 def _rows(run, head):
     state = run.optimizer.state[head.weight]
     return {key: value.clone() for key, value in state.items() if value.shape == head.weight.shape}

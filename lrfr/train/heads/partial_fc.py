@@ -3,7 +3,8 @@
 A sharded head stands in for the whole one: the same loss, logits and gradients. Every process sees the
 embeddings of the whole global batch and computes the logits of its classes; the softmax is joined by three
 small exchanges, and a method that asks for logits gets those of its own rows. With ``sample_rate`` below 1
-the loss looks at the batch's targets and a random share of the other classes, and no other class moves.
+the loss looks at the batch's targets and a random share of the other classes, and no other class moves;
+logits and cosines are of every class, and a method that compares those moves them all.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from lrfr.train.backbones.features import full_precision
 from lrfr.train.heads.exchange import add_up, gather_labels, gather_rows, own_rows
 from lrfr.train.heads.margins import Head, Margin, mean_of, rows_cost_nothing
 
-# the second draws a number of classes that no label changes
-CLASS_DRAW_REVISION = 2
+# the second draws a number of classes that no label changes; the third moves every class where a method
+# compares logits or cosines, which are of all classes
+CLASS_DRAW_REVISION = 3
 
 
 class ShardedHead(nn.Module):
@@ -98,8 +100,14 @@ class ShardedHead(nn.Module):
             return F.linear(emb_bd, weight_cd)
         return F.linear(F.normalize(emb_bd), F.normalize(weight_cd)).clamp(-1, 1)
 
+    def _look_at_all(self) -> None:
+        """Let every class move: what is compared of all of them gives all of them a gradient."""
+        if self.training and torch.is_grad_enabled():
+            self.looked_at = torch.ones_like(self.looked_at, device=self.weight.device)
+
     def cosine(self, embedding_bd: Tensor) -> Tensor:
         """Return the cosines of this process's rows to every class, [B, C]; every process must call."""
+        self._look_at_all()
         with full_precision(embedding_bd):
             cos_bc = self._products(gather_rows(_floats(embedding_bd)), self.weight)
             return own_rows(cos_bc)[:, : self.num_classes]
@@ -108,6 +116,7 @@ class ShardedHead(nn.Module):
         """Return the whole head's logits of this process's rows, [B, C] (see
         :meth:`~lrfr.train.heads.margins.Head.logits`); every process must call.
         """
+        self._look_at_all()
         with full_precision(embedding_bd):
             emb, labels = gather_rows(_floats(embedding_bd)), gather_labels(labels_b)
             cos_bc, known_b = self._products(emb, self.weight), labels >= 0
