@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from lrfr.core import strict_yaml
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.eval.published.papers import FAMILIES, Table, find_table, tables
+from lrfr.eval.published.eval_lines import eval_lines
+from lrfr.eval.published.papers import FAMILIES, Table, find_table
 from lrfr.experiment.steps.paper_gaps import gap_lines
 
 _HERE = Path(__file__).parent / "shipped/rows"
@@ -144,24 +145,27 @@ def paper_rows(name: str) -> list[Row]:
     for table_id, listed in known.tables.items():
         table = find_table(table_id)
         for printed, entry in zip(table.rows, listed.rows, strict=True):
-            label = ", ".join(word for word in printed[: table.labels] if word) or "-"
-            found.append(_row(known, table, label, entry))
+            found.append(_row(known, table, printed, entry))
     return found
 
 
-def _row(known: Paper, table: Table, label: str, entry: str) -> Row:
-    name, *changes = entry.split()
+def _row(known: Paper, table: Table, printed: Sequence[str], entry: str) -> Row:
+    label, (name, *changes) = _label(table, printed), entry.split()
     if name == CITED:
         return Row(table.id, label, CITED)
     needed = list(dict.fromkeys(_needed(known, name)))
     views = dict.fromkeys(known.trainings[one].view for one in needed if one in known.trainings)
     commands = [view_command(known, view) for view in views]
     commands += [made_by(known, one) for one in needed]
-    commands += measured_by(table, name, changes)
+    commands += eval_lines(table, printed, name, changes)
     last = known.trainings.get(name)
     data = ", ".join(dict.fromkeys(known.views[view].data for view in views))
     method, recipe = (last.method, last.recipe) if last else ("route", "")
     return Row(table.id, label, entry, method, recipe, data, tuple(commands))
+
+
+def _label(table: Table, printed: Sequence[str]) -> str:
+    return ", ".join(word for word in printed[: table.labels] if word) or "-"
 
 
 def _needed(known: Paper, name: str) -> Iterator[str]:
@@ -196,35 +200,6 @@ def made_by(known: Paper, name: str) -> Command:
     return (*words, *(["--step", str(one.step)] if one.step else []))
 
 
-def measured_by(table: Table, name: str, changes: Sequence[str] = ()) -> list[Command]:
-    """Return the ``eval`` lines of a table for one model; ``DATA`` stands for where its data lie."""
-    wanted: dict[str, tuple[set[int], set[str]]] = {}
-    for cell in table.cells.values():
-        for benchmark in map(_whole, cell.benchmarks if cell.benchmark else ()):
-            sizes, matchings = wanted.setdefault(benchmark, (set(), set()))
-            sizes.update(size for size in cell.sizes or () if size is not None)
-            matchings.update([cell.matching] if cell.matching else [])
-        if cell.sizes_from:
-            at = table.columns.index(cell.sizes_from)
-            for benchmark in map(_whole, cell.benchmarks):
-                wanted[benchmark][0].update(int(row[at].split(")")[-1]) for row in table.rows)
-        if cell.benchmark_from:
-            wanted.setdefault("celeba" if name.startswith("celeba") else "lfwa", (set(), set()))
-    lines = []
-    for benchmark, (sizes, matchings) in wanted.items():
-        words = ["lrfr", "eval", f"runs/{name}", "--benchmark", benchmark, "--data", "DATA"]
-        if sizes:
-            words += ["--sizes", ",".join(map(str, sorted(sizes, reverse=True)))]
-            words += ["--matching", ",".join(sorted(matchings, reverse=True))] if matchings else []
-        lines.append((*words, *(word for change in changes for word in ("--set", change))))
-    return lines
-
-
-def _whole(benchmark: str) -> str:
-    """Return the benchmark that has a part: SCface's distances are measured at once."""
-    return benchmark.partition("-d")[0] if benchmark.startswith("scface") else benchmark
-
-
 def page() -> str:
     """Return ``docs/papers.md``."""
     lines = [
@@ -234,7 +209,8 @@ def page() -> str:
         "that they need, and what differs. This page is written by `python -m lrfr.experiment.paper_rows`; "
         "`lrfr train ls --paper fskd` lists the same. Rows marked *cited* are other people's numbers. "
         "`DATA` stands for where a benchmark's data lie ([evaluate.md](evaluate.md)); sources of views are "
-        "yours ([sources.md](sources.md)). None of these trainings has been run at full "
+        "yours ([sources.md](sources.md)). Test images are made small, and scores into an accuracy, as the "
+        "paper or its code does, where that is known. None of these trainings has been run at full "
         "scale: their recipes are read by tests, and shrunk ones train. Architecture drawings have no "
         "command.",
         "",
@@ -266,14 +242,17 @@ def _of_table(known: Paper, table: Table, listed: TableRows) -> list[str]:
     lines = [f"### {table.title}", "", f"`lrfr table {table.short[0]} results/*.json`", ""]
     lines += [f"What differs: {listed.differs}.", ""] if listed.differs else []
     lines += ["| row | training |", "|---|---|"]
+    examples: dict[tuple[str, ...], tuple[str, list[Command]]] = {}
     for printed, entry in zip(table.rows, listed.rows, strict=True):
-        label = ", ".join(word for word in printed[: table.labels] if word) or "-"
-        lines.append(f"| {label} | {'*cited*' if entry == CITED else f'`{entry}`'} |")
-    names = dict.fromkeys(entry.split()[0] for entry in listed.rows if entry != CITED)
-    example = next(iter(names))
-    changes = next(entry for entry in listed.rows if entry.split()[0] == example).split()[1:]
-    lines += ["", f"Each is measured as `{example}` is:", ""]
-    lines += [f"    {shlex.join(line)}" for line in measured_by(table, example, changes)]
+        lines.append(f"| {_label(table, printed)} | {'*cited*' if entry == CITED else f'`{entry}`'} |")
+        if entry != CITED:
+            name, *changes = entry.split()
+            how = eval_lines(table, printed, name, changes)
+            examples.setdefault(tuple(line[4] for line in how), (name, how))
+    for name, how in examples.values():
+        whose = "Each" if len(examples) == 1 else f"Each on {how[0][4]}"
+        lines += ["", f"{whose} is measured as `{name}` is:", ""]
+        lines += [f"    {shlex.join(line)}" for line in how]
     return [*lines, ""]
 
 
@@ -283,12 +262,6 @@ def every_command() -> dict[Command, str]:
     for name in FAMILIES:
         found |= {tuple(shlex.split(figure.command)): name for figure in paper(name).figures}
     return found
-
-
-def missing() -> Mapping[str, list[str]]:
-    """Return the tables that no paper's rows name, by paper."""
-    named = {table for name in FAMILIES for table in paper(name).tables}
-    return {name: [one for one in tables() if one.startswith(name) and one not in named] for name in FAMILIES}
 
 
 if __name__ == "__main__":

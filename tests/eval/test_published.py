@@ -1,10 +1,13 @@
 """The papers' tables: complete, consistent with themselves, and set beside our numbers honestly."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from lrfr.core.errors import SpecError
+from lrfr.degrade.spec.model import load_spec
+from lrfr.eval.published.eval_lines import eval_lines
 from lrfr.eval.published.papers import (
     FAMILIES,
     Cell,
@@ -330,3 +333,64 @@ def test_a_wide_table_has_no_row_of_another_papers_method_or_another_condition()
     assert "(no decoder)" in below("fskd-3", "fskd", parent_methods={"teacher": "baseline"})[1]
     lfw = {"benchmark": "lfw", "metric": "accuracy", "sizes": (112, 112)}
     assert below("maug-3", "catface", **lfw)[0] == [] != below("maug-3", "baseline", **lfw)[0]
+
+
+def test_distorted_test_data_are_the_presets_and_stand_in_for_no_other():
+    """CATFace Tables 4 and 6: rows and a column that no measurement could fill."""
+    told = {}
+    for sizes in ((None, None), ("catface", "catface"), ("turb", "turb"), ("catface", None)):
+        one = replace(result("lfwa", "Male", 0.5, sizes), model=Model("mine", method="catface"))
+        columns, rows, _ = side_by_side(find_table("catface-4"), [one])
+        told[sizes[0]] = {row[0] for row in rows if len(columns) == 8 and row[-1]}
+        if sizes == ("catface", None):
+            assert not told[sizes[0]]
+            continue
+        pair = replace(result("celeba-pairs", "TAR@FAR=0.01", 0.5, sizes), model=one.model)
+        below = side_by_side(find_table("catface-6"), [pair])[1]
+        plain, distorted = below[-1][2:] if len(below) > 7 else ("-", "-")
+        assert (plain == "50.00", distorted == "50.00") == (sizes[0] is None, sizes[0] == "catface")
+        assert told[sizes[0]] == {None: {"LFWA"}, "catface": {"Distorted LFWA"}}.get(sizes[0], set())
+
+
+LINEAR = "--interpolation linear --no-antialias"
+LINES = [
+    ("fskd-1", 8, f"agedb-30 --data DATA --sizes 112,56,28,14 --matching same --convention B {LINEAR}"),
+    ("fskd-3", 0, "tinyface --data DATA"),
+    (
+        "fskd-5",
+        0,
+        "svhn --data DATA --sizes 32,8 --matching same --interpolation cubic --no-antialias",
+    ),
+    (
+        "waveresnet-2",
+        2,
+        f"agedb-30 --data DATA --sizes 112,56,28,14 --matching same,cross --convention E {LINEAR}",
+    ),
+    ("btnet-2", 20, "survface --data DATA --set rule=near"),
+    ("btnet-5", 0, f"ijbc --data DATA --sizes 112,28,14,7 --matching same,cross {LINEAR}"),
+    ("maug-2", 7, "tinyface --data DATA"),
+    ("catface-1", 12, "lfwa --data DATA"),
+    ("catface-4", 4, "celeba --data DATA --sizes native,catface --matching same"),
+    ("catface-4", 19, "lfwa --data DATA --sizes native,catface --matching same"),
+    ("catface-6", 0, "celeba-pairs --data DATA --sizes native,catface --matching same"),
+]
+
+
+@pytest.mark.parametrize(("name", "row", "words"), LINES)
+def test_a_model_is_measured_as_the_paper_measures(name, row, words):
+    """Filter and convention are the paper's, or its code's: what the presets fskd-eval, ... say, too."""
+    table = find_table(name)
+    (line,) = eval_lines(table, table.rows[row], "m", ["rule=near"] if name == "btnet-2" else [])
+    assert " ".join(line) == f"lrfr eval runs/m --benchmark {words}"
+
+
+def test_lists_are_measured_by_the_papers_convention_and_filter():
+    for name, convention in (("btnet-1", "A"), ("maug-4", "C"), ("waveresnet-1", "E"), ("catface-3", None)):
+        for line in eval_lines(find_table(name), find_table(name).rows[0], "m"):
+            listed = line[4] not in {"ijbb", "ijbc", "tinyface", "scface"}
+            assert ("--convention" in line) == (listed and convention is not None)
+            assert convention is None or not listed or line[line.index("--convention") + 1] == convention
+            assert ("linear" in line) == (name in {"btnet-1", "waveresnet-1"})
+    for name in ("fskd-eval", "btnet-eval", "waveresnet-eval"):
+        shrink = json.loads(load_spec(name).canonical())["pipeline"][0]
+        assert (shrink["filter"], shrink["antialias"]) == ("linear", False)

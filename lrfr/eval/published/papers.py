@@ -27,12 +27,15 @@ if TYPE_CHECKING:  # a list of tables needs no numpy
 _HERE = Path(__file__).parent
 FAMILIES = ("fskd", "waveresnet", "btnet", "maug", "catface")
 _NUMBER = re.compile(r"^[+-]?\d+(?:\.\d+)?")
+# test data of CATFace that is another's through its preset
+_DISTORTED = "distorted "
 
 
 @dataclass(frozen=True)
 class Cell:
     """What of ours belongs into a column: one metric of a benchmark (of several: their mean), or the mean of
-    other columns; ``sizes_from`` and ``benchmark_from`` name the label column that says so in each row.
+    other columns; ``sizes_from`` and ``benchmark_from`` name the label column that says so in each row. A
+    size is a side in px or the name of a spec.
 
     Without ``matching`` and ``sizes`` the paper's images are as they are distributed, on both sides.
     """
@@ -40,7 +43,7 @@ class Cell:
     metric: str = ""
     benchmark: str | list[str] = ""
     matching: str | None = None
-    sizes: list[int | None] | None = None
+    sizes: list[int | str | None] | None = None
     mean_of: list[str] = field(default_factory=list)
     sizes_from: str | None = None
     benchmark_from: str | None = None
@@ -205,10 +208,10 @@ def _beside(table: Table, row: list[str], results: list[Result], differences: li
     results = [result for result in results if result not in others]
     found = []
     for column, cell in table.cells.items():
-        filled = _fill(cell, table, row)
-        if filled and any(fits(filled, name, one) for name in filled.benchmarks for one in others):
+        own = filled(cell, table, row)
+        if own and any(fits(own, name, one) for name in own.benchmarks for one in others):
             differences += network_remarks(table, row, others)
-        ours = lookup(filled, results) if filled else None
+        ours = lookup(own, results) if own else None
         if ours is not None:
             differences += ours.differs
             found.append(
@@ -217,15 +220,18 @@ def _beside(table: Table, row: list[str], results: list[Result], differences: li
     return ", ".join(found)
 
 
-def _fill(cell: Cell, table: Table, row: list[str]) -> Cell | None:
-    """Complete a cell by the row's own labels."""
+def filled(cell: Cell, table: Table, row: Sequence[str]) -> Cell | None:
+    """Return a cell completed by the row's own labels; None where they do not say a size."""
     if cell.sizes_from:
         digits = re.search(r"\d+", row[table.columns.index(cell.sizes_from)].split(")")[-1])
         if digits is None:
             return None
         cell = replace(cell, sizes=[int(digits.group())] * 2)
     if cell.benchmark_from:
-        cell = replace(cell, benchmark=row[table.columns.index(cell.benchmark_from)].lower())
+        named = row[table.columns.index(cell.benchmark_from)].lower()
+        cell = replace(cell, benchmark=named.removeprefix(_DISTORTED))
+        if named.startswith(_DISTORTED):
+            cell = replace(cell, matching="same", sizes=["catface", "catface"])
     return cell
 
 
