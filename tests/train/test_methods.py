@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from lrfr.core.errors import DataError, SpecError
+from lrfr.degrade.ops.resize import resize_batch
+from lrfr.train.backbones.net_embedder import InputSpec, to_input
 from lrfr.train.engine.distributed import World
 from lrfr.train.engine.loaders import flip
 from lrfr.train.engine.method_run import Run
@@ -114,6 +116,20 @@ def test_fskd_total_is_margin_plus_lambda_times_mean_cosine_distance(dataset, ba
     assert float(losses["total"]) == pytest.approx(margin + 5 * distance, rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["curricularface", "adaface"])
+def test_statistics_of_a_margin_move_once_a_step_also_where_logits_are_compared(kind):
+    method, nets = golden.built("fskd", {"distance": "kl", "head.kind": kind})
+    other, plain = golden.built("baseline", {"side": "lr", "head.kind": kind})
+    plain["net"].load_state_dict(nets["net"].state_dict())
+    plain["head"].load_state_dict(nets["head"].state_dict())
+    found = [one.losses(two, golden.batch().as_float(), 0) for one, two in ((method, nets), (other, plain))]
+    assert float(found[0]["margin"]) == pytest.approx(float(found[1]["total"]), rel=1e-5)
+    moved, wanted = (list(two["head"].margin.buffers()) for two in (nets, plain))
+    assert len(wanted) and all(map(torch.allclose, moved, wanted))
+    assert method.revisions()["statistics"] == 2
+    assert "statistics" not in dataclasses.replace(method, distance="cosine").revisions()
+
+
 def test_fskd_adds_the_weighted_contrast_of_student_and_teacher(dataset, batch):
     method, nets, parents = make("fskd", dataset)
     both = dataclasses.replace(method, contrast_weight=0.3, contrast_scale=7.0, contrast_queue=64)
@@ -177,6 +193,28 @@ def test_btnet_keeps_the_classifier_and_its_t(dataset, batch):
         run.step(batch, step, 0.05)
     assert torch.equal(nets["head"].weight, parents["trunk"]["head"].weight)
     assert torch.equal(nets["head"].margin.t, parents["trunk"]["head"].margin.t)
+
+
+FILTERS = {
+    **dict.fromkeys(("bilinear", "bicubic", "box"), True),
+    **dict.fromkeys(("linear", "cubic", "nearest", "nearest_exact", "area"), False),
+}
+
+
+@pytest.mark.parametrize(("filter", "antialias"), FILTERS.items())
+def test_btnet_shrinks_by_the_filter_of_its_view(filter, antialias):
+    y, x = np.mgrid[:112, :112] / 112
+    face = np.stack([128 + 90 * np.sin(9 * x + k) * np.cos(7 * y) for k in range(3)], axis=2).astype(np.uint8)
+    method = METHODS["btnet-branch"](input=InputSpec(filter=filter, antialias=antialias))
+    shrunk = method._shrink(to_input(face[None]), 28)
+    wanted = to_input(resize_batch(face[None], 28, filter, antialias))
+    assert float((shrunk - wanted).abs().max()) < 1.6 / 127.5
+
+
+@pytest.mark.parametrize("filter", ["lanczos", "hamming", "lanczos4"])
+def test_btnet_says_which_filters_it_cannot_shrink_by(filter):
+    with pytest.raises(SpecError, match=f"no filter '{filter}'"):
+        METHODS["btnet-branch"](backbone="tiny", input=InputSpec(filter=filter)).build(4)
 
 
 def test_btnet_ablations_build_and_train(dataset, batch):

@@ -40,7 +40,7 @@ def owned_stage(resolution_px: int, size_px: int = 112) -> int:
 def select_branch(
     height: int, width: int, resolutions: Sequence[int], indicator: Indicator = "max", rule: Rule = "ceil"
 ) -> int:
-    """Return the resolution whose net takes an image (BTNet, section 4.4: best are ``max`` and ``ceil``).
+    """Return the resolution whose net takes an image (BTNet, section 4.3: best are ``max`` and ``ceil``).
 
     Args:
         height: of the image, px.

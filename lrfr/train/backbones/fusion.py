@@ -21,7 +21,7 @@ from lrfr.train.backbones.parts.multibranch import MultiBranch, attend, tokens, 
 
 class CrossAttention(nn.Module):
     """Each stream asks the other: ``softmax(Q_FR K_SB^T / sqrt d) V_SB`` and the reverse, plus the stream
-    itself (CATFace, Eq. 11-12).
+    itself (CATFace, Eq. 13-14).
     """
 
     def __init__(self, channels: int, heads: int) -> None:

@@ -207,7 +207,7 @@ class IResNet(Staged):
 
 def btnet_strides(resolution_px: int, size_px: int = 112) -> tuple[int, ...]:
     """Return the stage strides of an iResNet whose input is ``resolution_px`` instead of ``size_px`` (BTNet,
-    section 3.1).
+    section 3.2).
 
     Stage i keeps its stride of two only where the map is still larger than the trunk's map at that stage, so
     that every resolution ends in the same final map: 112 -> (2, 2, 2, 2), 28 -> (1, 1, 2, 2), 7 -> (1, 1, 1,

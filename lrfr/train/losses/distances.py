@@ -114,7 +114,8 @@ def wavelet_similarity(
 
 
 def logexp(student_bd: Tensor, teacher_bd: Tensor, p: float = 1.0, reduction: str = "paper") -> Tensor:
-    """Return the LogExp distance ``1/(p D) log(1 + sum_d (exp(|x_d - y_d|^p) - 1))`` (MAug, Eq. 3).
+    """Return the LogExp distance ``1/(p D) log(1 + sum_d (exp(|x_d - y_d|^p) - 1))`` (MAug, Eq. 5; with p 1
+    Eq. 3).
 
     ``paper`` is per sample, mean over the batch; ``official`` is the released code's single log over the
     whole batch, divided by p and by the batch size instead of by D.
@@ -135,7 +136,7 @@ def mse(student: Tensor, teacher: Tensor, reduction: str = "mean") -> Tensor:
 
 
 def attention_pair(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
-    """Return ``2 - cos - cos`` of a pair of attention tensors (CATFace, Eq. 9-10)."""
+    """Return ``2 - cos - cos`` of a pair of attention tensors (CATFace, Eq. 11-12)."""
     return cosine(student[0], teacher[0]) + cosine(student[1], teacher[1])
 
 
@@ -164,7 +165,7 @@ class Distance:
     help: str
     revision: int = 1
     weight: float = 5.0
-    source: str = "F-SKD, section 4.1"
+    source: str = "F-SKD, section 4.3"
     maps: bool = True
 
     def __call__(self, student: Features, teacher: Features) -> Tensor:
@@ -275,10 +276,10 @@ DISTANCES: Registry[Compare] = Registry(
             self_attention,
             "attention and values of two branches (CATFace)",
             weight=0.5,
-            source="CATFace, Eq. 10",
+            source="CATFace, section 4.1.4",
         ),
         "branch": Distance(
-            _branch, "last map and raw embedding (BTNet)", weight=0.5, source="BTNet, section 4.1"
+            _branch, "last map and raw embedding (BTNet)", weight=0.5, source="BTNet, section 3.3"
         ),
     },
 )

@@ -30,6 +30,17 @@ from lrfr.train.losses.distances import mse
 from lrfr.train.methods.base import Losses, Method, Parents, Wants
 from lrfr.train.methods.baseline import Baseline
 
+# torch's words for the filters by which a view may enlarge; the others it has not
+_MODES = {
+    "linear": "bilinear",
+    "bilinear": "bilinear",
+    "cubic": "bicubic",
+    "bicubic": "bicubic",
+    "nearest": "nearest",
+    "nearest_exact": "nearest-exact",
+    "area": "area",
+    "box": "area",
+}
 _HEAD = HeadSpec("curricularface", 64.0, 0.5, "normal")
 _BILINEAR = InputSpec(filter="bilinear")
 
@@ -87,7 +98,7 @@ class BtnetBranch(Method):
     pretrained: bool = True
     bn: Literal["all", "official"] = "all"
     shift: int = 0
-    # section 4.4: with these two a face never meets a net that would have to shrink it
+    # section 4.3: with these two a face never meets a net that would have to shrink it
     indicator: Indicator = "max"
     rule: Rule = "ceil"
 
@@ -105,6 +116,11 @@ class BtnetBranch(Method):
         """Return ``net`` (a :class:`BTNet`) and ``head``, the trunk's where it has as many classes; without
         ``bct`` ``head_<px>``, one a branch.
         """
+        if self.input.filter not in _MODES:
+            raise SpecError(
+                f"btnet-branch shrinks faces in training and has no filter '{self.input.filter}'",
+                hint=f"--set input.filter=bilinear, or a view that enlarges by {', '.join(_MODES)}",
+            )
         parents = parents or {}
         trunk = build_backbone(self.backbone)
         if not isinstance(trunk, IResNet):
@@ -174,12 +190,9 @@ class BtnetBranch(Method):
         return {"total": total, **parts}
 
     def _shrink(self, x_bchw: Tensor, side_px: int) -> Tensor:
-        return F.interpolate(
-            x_bchw,
-            size=(side_px, side_px),
-            mode={"linear": "bilinear", "cubic": "bicubic"}.get(self.input.filter, self.input.filter),
-            antialias=self.input.antialias,
-        )
+        mode = _MODES[self.input.filter]
+        widened = self.input.antialias and mode in {"bilinear", "bicubic"}
+        return F.interpolate(x_bchw, size=(side_px, side_px), mode=mode, antialias=widened)
 
     def embedder(self, nets: Nets) -> Embedder:
         """Return ``embed(images)`` that routes each image to the net of its size."""

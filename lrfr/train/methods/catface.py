@@ -47,7 +47,7 @@ class CatFace(Method):
         distill_weight: of each branch's distillation.
         distill: what the LQ copy's branch is compared with the HQ face's by (Tables 4, 6 and 7):
             ``self-attention``, the gates of a ``cbam`` in its place, the branch's ``features``, or ``none``.
-        distill_metric: ``cosine`` (Eq. 9), or ``l2``, mean squared difference.
+        distill_metric: ``cosine`` (Eq. 11-12), or ``l2``, mean squared difference.
         heads: attention heads; 1 reproduces Eq. 8.
         split: first stage that each branch has for itself.
         detach_hq: no gradient through the HQ side of the distillation.
@@ -68,7 +68,7 @@ class CatFace(Method):
         "cls_on": "implied by the rows 'Aug'",
         "train_backbone": "not stated for step 2",
         "group": "not stated",
-        "distill_metric": "Eq. 9 is the cosine; of the rows 'feature distill' no metric is stated",
+        "distill_metric": "Eq. 11-12 are cosines; of the rows 'feature distill' no metric is stated",
         "head": "AdaFace without constants; these are AdaFace's own; Eq. 5 means t_alpha 1",
     }
 
@@ -77,7 +77,7 @@ class CatFace(Method):
     attribute_weights: dict[str, float] = field(
         default_factory=lambda: {"Male": 1.0, "Bald": 1.0, "Big_Nose": 0.5, "Chubby": 0.5, "Narrow_Eyes": 0.5}
     )
-    margin_weight: float = 3.0  # Eq. 10
+    margin_weight: float = 3.0  # section 4.1.4
     distill_weight: float = 0.5
     distill: Distill = "self-attention"
     distill_metric: Literal["cosine", "l2"] = "cosine"

@@ -18,7 +18,7 @@ from lrfr.pairs.format.pair_batch import Batch
 from lrfr.train.backbones.features import Features
 from lrfr.train.backbones.nets import STAGES, Nets
 from lrfr.train.backbones.parts.connector import Connector, Kind
-from lrfr.train.heads.margins import Head, HeadSpec
+from lrfr.train.heads.margins import Head, HeadSpec, classify
 from lrfr.train.losses.contrast import TeacherQueue
 from lrfr.train.losses.distances import DISTANCES, usual_weight
 from lrfr.train.methods.base import Losses, Method, Parents, Wants, freeze_teacher, revision_of
@@ -87,8 +87,9 @@ class Fskd(Method):
         return {**super().wants(), "teacher": teacher}
 
     def revisions(self) -> Mapping[str, int]:
-        """Add the distance's."""
-        return {**super().revisions(), "distance": revision_of(DISTANCES[self.distance])}
+        """Add the distance's; a margin's statistics move once a step since their second."""
+        own = {"statistics": 2} if self._with_statistics else {}
+        return {**super().revisions(), "distance": revision_of(DISTANCES[self.distance]), **own}
 
     def build(
         self, num_classes: int, parents: Parents | None = None, attribute_names: Sequence[str] = ()
@@ -121,7 +122,7 @@ class Fskd(Method):
                 f"distance '{self.distance}' needs a backbone with attention",
                 hint="use a '-cbam' backbone for teacher and student",
             )
-        margin = self._margin(nets, student.embedding_bd, batch.label_b)
+        margin = self._margin(nets, student, batch.label_b)
         alike = nets["connector"](student, teacher) if "connector" in nets else student
         distill = DISTANCES[self.distance](alike, teacher)
         assert self.lambda_ is not None
@@ -137,12 +138,21 @@ class Fskd(Method):
             losses["total"] = losses["total"] + self.contrast_weight * losses["contrast"]
         return losses
 
-    def _margin(self, nets: Nets, embedding_bd: Tensor, label_b: Tensor) -> Tensor:
+    def _margin(self, nets: Nets, student: Features, label_b: Tensor) -> Tensor:
         """Return the margin's loss; 0 where it has no weight and the view no identities for a head."""
         if "head" not in nets and not self.margin_weight:
-            return embedding_bd.sum() * 0.0
-        margin: Tensor = nets["head"](embedding_bd, label_b)
+            return student.embedding_bd.sum() * 0.0
+        if self._with_statistics and student.logits_bc is not None:
+            # a second look at the batch would let the margin's statistics move twice in a step
+            return classify(student.logits_bc, label_b)
+        margin: Tensor = nets["head"](student.embedding_bd, label_b)
         return margin
+
+    @property
+    def _with_statistics(self) -> bool:
+        """Whether ``kl`` compares logits of a margin that follows the batches by running statistics."""
+        kept = any(True for _ in self.head.build_margin().buffers())
+        return self.distance == "kl" and self.logits == "margin" and kept
 
     @property
     def needs_identities(self) -> bool:

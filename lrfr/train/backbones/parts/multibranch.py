@@ -42,7 +42,7 @@ def attend(q_bnc: Tensor, k_bnc: Tensor, v_bnc: Tensor, heads: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with a shortcut (CATFace, Eq. 8 with ``heads`` 1)."""
+    """Multi-head self-attention with a shortcut (CATFace, Eq. 8-9 with ``heads`` 1)."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class MultiBranch(Backbone):
         sb: the same architecture; its stages from ``split`` on are the SB branch.
         emb_dim: embedding size D of the FR branch.
         attributes: number of soft-biometric attributes.
-        heads: attention heads; 1 is Eq. 8.
+        heads: attention heads; 1 is Eq. 8-9.
         split: first stage that each branch has for itself.
         attention: ``self-attention`` ends a branch, or a ``cbam`` in its place (Tables 4, 6 and 7).
 
