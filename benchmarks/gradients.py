@@ -100,7 +100,7 @@ def measured(dataset: PairDataset, count: int, run: Path | None) -> dict[str, di
     if names:
         found[f"{CATFACE} (catface)"] = {
             "weight": usual_weight(CATFACE),
-            "source": "CATFace, Eq. 10, beside a margin of 3",
+            "source": "CATFace, section 4.1.4, beside a margin of 3",
             "untrained": of_catface(batch, classes, names),
         }
     return found
