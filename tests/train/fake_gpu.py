@@ -202,6 +202,7 @@ def cases():
         yield f"method {name}, fp16", lambda name=name: a_step(name, amp="fp16")
         yield f"method {name}, parts", lambda name=name: a_step(name, accumulate=2)
         yield f"method {name}, adamw", lambda name=name: a_step(name, optimizer="adamw")
+    for name in ("baseline", "fskd", "waveresnet"):
         yield (
             f"method {name}, sampled",
             lambda name=name: a_step(name, shard_classes=True, sample_rate=0.5),
