@@ -106,7 +106,7 @@ def test_metadata_says_what_the_package_is(wheel):
     assert f"Version: {__version__}\n" in text and "Requires-Python: >=3.11\n" in text
     assert "License-Expression: Apache-2.0\n" in text and "Typing :: Typed" in text
     assert all(f"Provides-Extra: {extra}\n" in text for extra in ("onnx", "tensorboard", "docs", "dev"))
-    assert "lrfr = lrfr.cli.main:main" in points
+    assert "lrfr = lrfr.__main__:main" in points
     assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
 
 

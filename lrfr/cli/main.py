@@ -7,13 +7,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import FrameType
 
 import click
 
@@ -22,6 +20,7 @@ from lrfr.cli.commands import COMMANDS
 from lrfr.cli.standard_streams import close_streams, forget, open_streams, plainly, write
 from lrfr.core.errors import EnvironmentFault, LrfrError, as_fault
 from lrfr.core.machine import end_with_caller, keep_freed_memory, quiet_libraries
+from lrfr.core.progress import Asked, Terminated, asked_in, end_by_signals, raise_signals
 
 _EPILOG = """\b
 Try, in an empty folder:
@@ -76,7 +75,7 @@ def cli() -> None:
     """
 
 
-def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a kind of error
+def run(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code (0 ok, 1 bug, 2 usage, 3 data, 4 locked, 5 environment, 6
     numeric, 7 drift, 130/143).
     """
@@ -86,30 +85,34 @@ def run(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return a k
         _check(arguments)
         outcome = cli.main(list(arguments), prog_name="lrfr", standalone_mode=False, obj=tuple(arguments))
         return outcome if isinstance(outcome, int) else 0
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        said = {"type": "UsageError", "message": error.format_message()}
-        return _fail(error.exit_code, said, _usage_text(error), as_json)
-    except LrfrError as error:
-        return _fail(error.exit_code, error.as_dict(), plainly(f"error: {error}"), as_json)
-    except (click.Abort, KeyboardInterrupt):
-        return _ended(130, "interrupted", as_json)
-    except Terminated:
-        return _ended(143, "terminated", as_json)
-    except SystemExit:  # of click: whoever read its help has left
+    except BaseException as error:
+        asked = asked_in(error)
+        if isinstance(asked, Terminated):
+            return _ended(143, "terminated", as_json)
+        if asked or isinstance(error, click.Abort | KeyboardInterrupt):
+            return _ended(130, "interrupted", as_json)
+        return _told(error, as_json)
+
+
+def _told(error: BaseException, as_json: bool) -> int:
+    """Say what ended a command and return its exit code."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):  # of click: whoever read its help has left
         forget()
         return 0
-    except OSError as error:
-        fault = EnvironmentFault(
-            error.strerror or str(error), file=str(error.filename) if error.filename else None
-        )
-        return _fail(fault.exit_code, fault.as_dict(), plainly(f"error: {fault}"), as_json)
-    except Exception as error:
-        met = as_fault(error)
-        if met is None:
-            return _bug(error, as_json)
-        return _fail(met.exit_code, met.as_dict(), plainly(f"error: {met}"), as_json)
+    if isinstance(error, click.ClickException):
+        said = {"type": "UsageError", "message": error.format_message()}
+        return _fail(error.exit_code, said, _usage_text(error), as_json)
+    if isinstance(error, OSError) and not isinstance(error, LrfrError):
+        name = str(error.filename) if error.filename else None
+        error = EnvironmentFault(error.strerror or str(error), file=name)
+    if not isinstance(error, Exception):
+        raise error
+    fault = error if isinstance(error, LrfrError) else as_fault(error)
+    if fault is None:
+        return _bug(error, as_json)
+    return _fail(fault.exit_code, fault.as_dict(), plainly(f"error: {fault}"), as_json)
 
 
 def _check(arguments: Sequence[str]) -> None:
@@ -122,14 +125,6 @@ def _check(arguments: Sequence[str]) -> None:
         raise click.UsageError("a word of the command line holds a NUL")
     if any(not word or (word.startswith("--") and word.endswith("=")) for word in arguments):
         raise click.UsageError("a word or value of the command line is empty: an unset shell variable?")
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-def _on_sigterm(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
 
 
 def _ended(code: int, how: str, as_json: bool) -> int:
@@ -172,11 +167,16 @@ def _fail(code: int, error: Mapping[str, object], text: str, as_json: bool) -> i
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
-    open_streams()
-    keep_freed_memory()
-    quiet_libraries()
-    end_with_caller()
-    code = run()
-    close_streams()
+    try:
+        raise_signals()
+        open_streams()
+        keep_freed_memory()
+        quiet_libraries()
+        end_with_caller()
+        code = run()
+        end_by_signals()
+        close_streams()
+    except Asked as asked:  # before there was a command, or after it
+        asked.met = True
+        code = 128 + asked.number
     sys.exit(code)

@@ -1,14 +1,22 @@
-"""Progress, remarks and the wish to stop, as one small object that every long function takes."""
+"""Progress, remarks and the wish to stop, as one small object that every long function takes; and the
+signals that say such a wish, as exceptions that reach the end of a command, whatever they meet on their way.
+"""
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
+
+# how soon a signal whose exception was dropped is sent again
+_LOOK_S = 0.05
 
 
 class OnProgress(Protocol):
@@ -106,7 +114,8 @@ def stop_on_signal(on_first: Callable[[], None] | None = None) -> Iterator[StopF
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in now.items() if handler is not signal.SIG_IGN}
 
     def put_back() -> None:
         for number, handler in before.items():
@@ -126,3 +135,96 @@ def stop_on_signal(on_first: Callable[[], None] | None = None) -> Iterator[StopF
         put_back()
     if flag.signum:
         signal.raise_signal(flag.signum)
+
+
+class Asked(BaseException):
+    """A signal arrived.
+
+    Attributes:
+        number: which.
+        met: whether it came to where commands end; set by :func:`asked_in`.
+
+    """
+
+    number: int = 0
+    met: bool = False
+
+
+class Interrupted(Asked, KeyboardInterrupt):
+    """SIGINT arrived. Not the plain ``KeyboardInterrupt``: where that passes a string that is executed, the
+    interpreter ends by the signal, whatever its exit code was to be.
+    """
+
+    number = signal.SIGINT
+
+
+class Terminated(Asked):
+    """SIGTERM arrived."""
+
+    number = signal.SIGTERM
+
+
+_KINDS: dict[int, type[Asked]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
+
+
+def raise_signals() -> None:
+    """Raise :class:`Interrupted` and :class:`Terminated` from now on.
+
+    A handler raises wherever the program is: also in an import within a library's ``try``, in a destructor
+    or in a callback from native code, and there its exception is dropped. One that is gone before it was met
+    sends its signal once more. Signals that the caller of the process has turned off (``nohup``, a job in
+    the background of a script) stay so.
+    """
+    for number in _KINDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _on_signal)
+    sys.unraisablehook = _say_dropped  # by default: "Exception ignored in", with a traceback
+
+
+def end_by_signals() -> None:
+    """Let the system end the process from now on: nothing is left to be put in order."""
+    for number in _KINDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def asked_in(error: BaseException) -> Asked | None:
+    """Return the signal that an exception is, or that it was raised for, as met."""
+    found: BaseException | None = error
+    seen: set[int] = set()
+    while found is not None and id(found) not in seen:
+        if isinstance(found, Asked):
+            found.met = True
+            return found
+        seen.add(id(found))
+        found = found.__cause__ or found.__context__
+    return None
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    asked = _KINDS[number]()
+    # not threading.Thread: this may have interrupted one that holds its locks
+    _thread.start_new_thread(_look_after, (weakref.ref(asked), number))
+    try:
+        raise asked
+    finally:
+        del asked  # its traceback holds this frame
+
+
+def _look_after(asked: weakref.ref[Asked], number: int) -> None:
+    """Send a signal once more if its exception goes before it was met."""
+    while True:
+        time.sleep(_LOOK_S)
+        there = asked()
+        if there is None:
+            break
+        if there.met:
+            return
+        del there
+    if callable(signal.getsignal(number)):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
+def _say_dropped(dropped: sys.UnraisableHookArgs) -> None:
+    if not issubclass(dropped.exc_type, Asked):
+        sys.__unraisablehook__(dropped)

@@ -13,7 +13,7 @@ import pytest
 
 from lrfr.cli import main
 from lrfr.cli.output import Output, command
-from lrfr.core import errors
+from lrfr.core import errors, progress
 
 HEAVY = ("torch", "ray", "scipy", "albumentations", "cv2", "matplotlib", "numpy")
 
@@ -96,7 +96,7 @@ ERRORS = {
     errors.EnvironmentFault: 5,
     errors.NumericFault: 6,
     KeyboardInterrupt: 130,
-    main.Terminated: 143,
+    progress.Terminated: 143,
     PermissionError: 5,
     ZeroDivisionError: 1,
 }

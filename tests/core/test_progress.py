@@ -89,6 +89,16 @@ def test_handlers_are_put_back_without_any_signal(handlers):
     assert signal.getsignal(signal.SIGTERM) is handlers
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_stops_nothing(handlers, number):
+    """As in a job in the background of a script: half of the work shall not pass for all of it."""
+    signal.signal(number, signal.SIG_IGN)
+    with stop_on_signal() as flag:
+        os.kill(os.getpid(), number)
+        assert not flag.asked()
+    assert signal.getsignal(number) is signal.SIG_IGN
+
+
 def test_a_stop_inside_another_reaches_both(handlers):
     """An inner long function ends with its signal delivered to the outer one, whose flag it raises."""
     with pytest.raises(Terminated), stop_on_signal() as outer:
