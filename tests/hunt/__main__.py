@@ -19,10 +19,13 @@ from lrfr.core.machine import quiet_libraries  # noqa: E402
 from tests.hunt.cases import Outcome, run_batch, warm  # noqa: E402
 from tests.hunt.covered import Reach, show  # noqa: E402
 from tests.hunt.life import lives  # noqa: E402
+from tests.hunt.places import places  # noqa: E402
 from tests.hunt.samples import formats  # noqa: E402
 from tests.pairs.toy import fast_folder  # noqa: E402
 
 BATCH = 20
+# what is no forged file: a store's life, and the same faces in two places
+WHOLE = {"life": lives, "place": places}
 
 
 def main() -> int:
@@ -30,7 +33,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hunt", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind")
-    parser.add_argument("--only", default="", help="kinds, with commas; 'life' is a store's life")
+    parser.add_argument(
+        "--only", default="", help="kinds, with commas; 'life' is a store's life, 'place' its faces in two"
+    )
     parser.add_argument("--case", default="", help="one case, KIND:NUMBER, with its traceback")
     parser.add_argument("--json", type=Path)
     parser.add_argument(
@@ -49,8 +54,8 @@ def _one(case: str, folder: Path) -> int:
     from tests.hunt.cases import lay
 
     kind, number = case.rsplit(":", 1)
-    if kind == "life":
-        return int(any(outcome.failed for outcome in lives(folder, int(number), 1, loud=True)))
+    if kind in WHOLE:
+        return int(any(outcome.failed for outcome in WHOLE[kind](folder / kind, int(number), 1, loud=True)))
     form = formats()[kind]
     (folder / "case").mkdir()
     path = lay(form, int(number), folder / "case")
@@ -62,7 +67,7 @@ def _one(case: str, folder: Path) -> int:
 def _hunt(args: argparse.Namespace, folder: Path) -> int:
     warm()
     held, begun = formats(), time.monotonic()
-    kinds = [*held, "life"]
+    kinds = [*held, *WHOLE]
     if args.only:
         kinds = [kind for kind in kinds if kind in args.only.split(",")]
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
@@ -76,8 +81,8 @@ def _hunt(args: argparse.Namespace, folder: Path) -> int:
         start = time.monotonic()
         first = numbers[kind]
         with reach.batch(kind) if reach else contextlib.nullcontext():
-            if kind == "life":
-                found, numbers[kind] = lives(folder / "life", first, 1), first + 1
+            if kind in WHOLE:
+                found, numbers[kind] = WHOLE[kind](folder / kind, first, 1), first + 1
             else:
                 batch = range(first, first + BATCH)
                 found, numbers[kind] = run_batch(held[kind], kind, batch, folder / "forged"), first + BATCH

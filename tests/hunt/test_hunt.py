@@ -7,6 +7,7 @@ from tests.hunt.cases import forged, lay, run_batch, warm
 from tests.hunt.covered import Reach, within_functions
 from tests.hunt.forging import RAW
 from tests.hunt.life import lives
+from tests.hunt.places import built, places
 from tests.hunt.samples import Format, formats
 from tests.pairs.toy import fast_folder
 
@@ -51,6 +52,21 @@ def test_what_was_found_stays_mended(kind, number, place):
 def test_a_store_lives(place):
     (outcome,) = lives(place / "life", 1, 1, steps=6)
     assert not outcome.failed, outcome.detail
+
+
+def test_a_place_does_not_show(place):
+    (outcome,) = places(place / "place", 1, 1)
+    assert not outcome.failed, outcome.detail
+
+
+def test_a_place_that_shows_is_found(place, monkeypatch):
+    def leaky(source, root):
+        built(source, root)
+        (root / "views/name").write_text(source)
+
+    monkeypatch.setattr("tests.hunt.places.built", leaky)
+    (outcome,) = places(place / "place", 1, 1)
+    assert outcome.failed and outcome.again == "python -m tests.hunt --case 'place:1'"
 
 
 def _wants_memory(path):
