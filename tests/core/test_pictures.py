@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image
+from PIL import __version__ as PILLOW
 
 from lrfr.core.errors import REASONS, ImageFault
 from lrfr.core.image import (
@@ -38,6 +39,10 @@ ODD = [*odd.pngs(), *odd.tiffs(), *odd.netpbms(), *odd.others()]
 
 @pytest.mark.parametrize(("name", "data"), ODD, ids=[name for name, _ in ODD])
 def test_pixels_are_pillows(name, data):
+    if name == "TIFF YCbCr" and int(PILLOW.split(".")[0]) < 13:
+        with pytest.raises(ImageFault, match="E_TRUNCATED"):
+            read_picture(data)
+        pytest.skip(f"Pillow {PILLOW} cannot read it, even where it wrote it itself")
     theirs = pillow_pixels(data)
     assert theirs.std() > 10, "the fixture shows nothing"
     ours = read_picture(data)

@@ -43,7 +43,9 @@ def test_onnx_equals_torch_at_any_batch_size(tmp_path):
     assert [file.name for file in files] == ["baseline-112.onnx", "baseline-112.safetensors", "model-card.md"]
     x = torch.rand(5, 3, 112, 112) * 2 - 1
     net = load_nets(folder).nets["net"]
-    assert np.abs(run_onnx(files[0], x.numpy()) - net(x).detach().numpy()).max() < 1e-5
+    expected = net(x).detach().numpy()
+    # of the largest value: older onnxruntimes add in another order
+    assert np.abs(run_onnx(files[0], x.numpy()) - expected).max() < 1e-5 * max(1.0, np.abs(expected).max())
     assert load_file(files[1]).keys() == net.plain_state().keys()
     card = files[2].read_text()
     assert "CC0" in card and "invented faces" in card and '"accuracy": 0.5' in card and "sha256" in card
