@@ -17,7 +17,7 @@ from lrfr.core.progress import Stopped
 from lrfr.degrade.spec.model import Spec
 from lrfr.fit.choosing import Candidate, Chooser
 from lrfr.fit.fit_record import TOO_FEW, FittedCamera, FittedLaw
-from lrfr.fit.infer.bank import Bank, BankMaker, simulate
+from lrfr.fit.infer.bank import Bank, BankMaker, BankSizes, budget_words, simulate
 from lrfr.fit.infer.camera_laws import camera_spec, literals_of
 from lrfr.fit.infer.closing import closed
 from lrfr.fit.infer.evidence import Evidence
@@ -26,6 +26,7 @@ from lrfr.fit.infer.matching import Matcher
 from lrfr.fit.infer.posteriors import Reader, train_reader
 from lrfr.fit.infer.prior_space import variables_of
 from lrfr.fit.infer.summaries import Histograms, Summaries, prior_histograms
+from lrfr.fit.judge.same_people import same_people
 from lrfr.fit.judge.two_sample import Ruler, check_installed
 from lrfr.fit.last_figures import LastFigures
 from lrfr.fit.law_report import told_shares, with_intervals
@@ -40,7 +41,6 @@ _MOST_GROUPS = 3
 _LEAST_SHARE = 0.05
 _LEAST_FITTED = 50  # crops of the fit part to a group
 _WIDE = 0.3  # of the prior in the rounds near the estimate
-_NOMINAL_MINUTES = 2.5
 _FRESH = 600
 
 
@@ -55,7 +55,7 @@ class FitSettings:
         round_faces: simulated faces of each.
         prior: a spec of the user's own; None for the shipped one.
         groups: most groups of crops with distributions of their own.
-        budget_minutes: about how long one core may work; sets ``bank`` and ``round_faces``.
+        budget_minutes: about how long one core may work; sets the three of banks.
 
     """
 
@@ -69,10 +69,8 @@ class FitSettings:
 
     def within_budget(self) -> FitSettings:
         """Return the settings with banks of a size that the budget allows: the same for the same budget."""
-        if self.budget_minutes is None:
-            return self
-        factor = min(max(self.budget_minutes / _NOMINAL_MINUTES, 0.2), 8.0)
-        return replace(self, bank=int(self.bank * factor), round_faces=int(self.round_faces * factor))
+        sizes = BankSizes(self.bank, self.rounds, self.round_faces).within(self.budget_minutes)
+        return replace(self, **vars(sizes))
 
 
 class CameraFit:
@@ -158,21 +156,24 @@ class CameraFit:
         seed = self.settings.seed
         return LastFigures(self.crops, test, fit, self.clean, self.structure, self.ruler, seed)
 
+    @property
+    def _rows(self) -> list[int]:
+        return [*self.clean.parts["validation"], *self.clean.parts["fit"]][:400]
+
     @cached_property
     def faces(self) -> list[ImageU8]:
         """Clean faces of the validation part, then of the fit part: for scans and choices."""
-        rows = [*self.clean.parts["validation"], *self.clean.parts["fit"]]
-        return self.clean.faces.take(rows[:400])
+        return self.clean.faces.take(self._rows)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a person should know."""
         found = [*self.crops.notes, *self.clean.notes, *warnings_of(self.crops.pictures, self.faces)]
-        if not self.crops.container.exact:
-            found.append("the crops' JPEG tables are not the standard's: the nearest quality is simulated")
-        if self._few:
-            found.append(TOO_FEW)
-        return tuple(found)
+        if self.embed is not None:
+            people = [self.clean.labels[row] for row in self._rows]
+            found += same_people(self.embed, self.crops.pictures, self.faces, people)
+        asked = self.settings
+        return *found, *([TOO_FEW] if self._few else budget_words(asked.budget_minutes, asked.bank))
 
     @cached_property
     def structure(self) -> Structure:

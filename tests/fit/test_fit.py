@@ -36,6 +36,12 @@ def place(tmp_path_factory):
     return folder
 
 
+def detail(images):
+    """Return how rough a picture is, in four stripes: a recognizer that knows nobody."""
+    rough = [np.abs(np.diff(image.astype(np.float32), axis=0)).mean(axis=(0, 2)) for image in images]
+    return np.array([[stripe.mean() for stripe in np.array_split(row, 4)] for row in rough], np.float32)
+
+
 @pytest.fixture(scope="module")
 def fitted(place):
     """A fit that was stopped in its bank and went on."""
@@ -54,7 +60,8 @@ def fitted(place):
         lrfr.fit_camera(place / "crops", place / "faces", place / "camera.yaml", hooks=hooks)
     kept = sorted((place / "camera.fit/bank").glob("bank-*.faces"))
     stamps = [path.stat().st_mtime_ns for path in kept]
-    camera = lrfr.fit_camera(place / "crops", place / "faces", place / "camera.yaml")
+    wishes = lrfr.FitWishes(teacher=detail)
+    camera = lrfr.fit_camera(place / "crops", place / "faces", place / "camera.yaml", wishes)
     assert kept and [path.stat().st_mtime_ns for path in kept] == stamps
     yield camera, notes
     made.undo()
@@ -97,6 +104,9 @@ def test_every_rival_and_floor_stands_in_the_table_at_one_n(fitted):
         "content alone (both at 12 px)",
     ]
     assert len({row.n for row in camera.rows}) == 1
+    real, made, _, _, clean, content = camera.rows
+    assert clean.norms > 2 * max(real.norms, made.norms)
+    assert clean.embeddings > 2 * max(real.embeddings, made.embeddings) and content.embeddings is None
     assert re.match(r"(distinguishable|not distinguished at n = \d+): ", camera.verdict)
     assert all(0 <= law.told <= 1 and law.words for law in camera.laws)
 
@@ -106,6 +116,7 @@ def test_the_page_holds_all_it_shows(fitted, place):
     assert not re.search(r"""(src|href)="(?!data:|#)""", page) and "http" not in page.replace(
         "http-equiv", ""
     ).replace("http://www.w3.org/2000/svg", "")
+    assert "Frechet, embeddings" in page
     assert ("How near" in page and "not distinguished" in page) or "distinguishable" in page
 
 
@@ -205,6 +216,11 @@ def test_crops_that_lie_otherwise_and_people_of_the_source_are_warned_of():
     assert warnings_of(seen(40, first=500), faces) == []
     turned = [np.ascontiguousarray(crop[::-1]) for crop in seen(40, first=500)]
     assert any("do not lie where" in note for note in warnings_of(turned, faces))
+    both = warnings_of(turned, [np.ascontiguousarray(face[::-1]) for face in faces])
+    assert [note.partition(" do not look like")[0] for note in both] == [
+        "W_UNALIGNED: the crops",
+        "W_UNALIGNED: the faces of the source",
+    ]
     assert any("look like a picture of the source" in note for note in warnings_of(seen(40), faces))
 
 

@@ -135,17 +135,12 @@ def unaligned_remark(sources: Sequence[Source], alignment: str = "") -> list[str
 
     Pictures below 28 px cannot be judged, nor fewer than eight; rendered faces need not be.
     """
-    from lrfr.pairs.align.unaligned import LEAST_MEAN, SAMPLE, SIDE_PX, looks_unaligned
+    from lrfr.pairs.align.unaligned import SAMPLE, SIDE_PX, unlike_faces
 
     if alignment.startswith("rendered"):
         return []
     step = max(1, len(sources) // SAMPLE)
     images: list[ImageU8] = [load_image(source) for source in list(sources)[::step][:SAMPLE]]
-    unaligned, mean = looks_unaligned([image for image in images if min(image.shape[:2]) >= SIDE_PX])
-    if not unaligned:
-        return []
-    return [
-        f"W_UNALIGNED: these do not look like aligned faces (likeness {mean:.2f}; aligned ones give "
-        f"{LEAST_MEAN} and more), so this number may say more of the "
-        f"crops than of the model: cut them by 'lrfr align'"
-    ]
+    words = unlike_faces([image for image in images if min(image.shape[:2]) >= SIDE_PX], "these")
+    said = "so this number may say more of the crops than of the model: cut them by 'lrfr align'"
+    return [f"{words}, {said}"] if words else []

@@ -29,6 +29,48 @@ CHUNK = 500
 _MOST_BYTES = 1 << 28
 _SUM = 64  # hexadecimal digits of sha256
 COST_S = 0.004  # of one face, simulated and looked at
+_NOMINAL_MINUTES = 2.5  # what banks of the shipped sizes are worth
+_LEAST, _MOST = 0.2, 8.0  # how far a budget shrinks and grows them
+
+
+@dataclass(frozen=True)
+class BankSizes:
+    """How many faces are simulated.
+
+    Attributes:
+        bank: of the first bank.
+        rounds: further banks near the estimate.
+        round_faces: of each of them.
+
+    """
+
+    bank: int
+    rounds: int
+    round_faces: int
+
+    def within(self, minutes: float | None) -> BankSizes:
+        """Return the sizes that a budget allows, the same for the same budget. Below half a minute a small
+        first bank is all there is.
+        """
+        if minutes is None:
+            return self
+        factor = min(max(minutes / _NOMINAL_MINUTES, _LEAST), _MOST)
+        rounds = 0 if minutes < _LEAST * _NOMINAL_MINUTES else self.rounds
+        return BankSizes(int(self.bank * factor), rounds, int(self.round_faces * factor))
+
+
+def budget_words(minutes: float | None, bank: int) -> list[str]:
+    """Return what to say of a budget that a fit cannot keep to or use up; ``bank``: size of the first."""
+    least, most = _LEAST * _NOMINAL_MINUTES, _MOST * _NOMINAL_MINUTES
+    if minutes is not None and minutes < least:
+        return [
+            f"a budget of {minutes:g} minutes leaves one bank of {bank} simulated faces and no round near "
+            f"the estimate (from {least:g} minutes on there are two), so distributions are rough; the "
+            f"structure scan takes its time all the same"
+        ]
+    if minutes is not None and minutes > most:
+        return [f"a budget of {minutes:g} minutes is more than a fit uses: banks are as for {most:g}"]
+    return []
 
 
 @dataclass(frozen=True)

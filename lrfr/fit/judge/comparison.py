@@ -27,7 +27,8 @@ class Row:
         low, high: 95 % interval of the larger.
         frechet, kid: on the statistics.
         norms: Wasserstein-1 distance of the embeddings' norms, in their mean; None without a recognizer.
-        embeddings: Frechet on the embeddings; None without a recognizer.
+        embeddings: Frechet on the embeddings along the 16 leading directions of the camera's, in units of
+            all their variance there is; None without a recognizer.
         words: what may be said.
 
     """
@@ -78,7 +79,7 @@ class Judge:
     def __init__(self, ruler: Ruler, gaze: Gaze, real: FaceSet, seed: int, embed: Embedder | None) -> None:
         self.ruler, self.gaze, self.real, self.seed, self.embed = ruler, gaze, real, seed, embed
         self.stats = face_statistics(real.crops, gaze)
-        self._embeddings = None if embed is None else _embedded(embed, real.crops, gaze)
+        self._embeddings = None if embed is None else _embedded(embed, real.crops)
 
     def row(self, other: FaceSet) -> Row:
         """Return the distances of one set."""
@@ -107,9 +108,10 @@ class Judge:
         )
 
     def _recognized(self, crops: Sequence[ImageU8], n: int) -> tuple[float | None, float | None]:
+        """Return how far norms and embeddings are apart, None each without a recognizer."""
         if self.embed is None or self._embeddings is None:
             return None, None
-        ours, theirs = self._embeddings[:n], _embedded(self.embed, crops, self.gaze)
+        ours, theirs = self._embeddings[:n], _embedded(self.embed, crops)
         a, b = np.linalg.norm(ours, axis=1), np.linalg.norm(theirs, axis=1)
         apart = float(np.abs(np.sort(a) - np.sort(b)).mean() / max(float(a.mean()), 1e-9))
         _, _, rows = np.linalg.svd(ours - ours.mean(axis=0), full_matrices=False)
@@ -132,5 +134,6 @@ def content_sets(real: FaceSet, clean: FaceSet) -> tuple[FaceSet, FaceSet]:
     )
 
 
-def _embedded(embed: Embedder, crops: Sequence[ImageU8], gaze: Gaze) -> NDArray[np.float64]:
-    return np.asarray(embed(list(on_canvas(crops, 112))), np.float64)
+def _embedded(embed: Embedder, crops: Sequence[ImageU8]) -> NDArray[np.float64]:
+    # at their own sizes: resizing, and the routing of small faces, is the recognizer's
+    return np.asarray(embed(list(crops)), np.float64)

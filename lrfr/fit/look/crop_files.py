@@ -15,6 +15,7 @@ from lrfr.core.errors import REASONS, DataError, ImageFault
 from lrfr.core.files import sha256_hex
 from lrfr.core.image import ImageU8, square_fit
 from lrfr.fit.look.container_marks import Container, container_of, container_words, webp_quality
+from lrfr.pairs.align.unaligned import unlike_faces
 from lrfr.pairs.executors.picture_limits import picture_within_limits
 from lrfr.pairs.sources.base import in_key_order
 from lrfr.pairs.sources.table import open_source
@@ -138,6 +139,8 @@ def _checked(
         )
     if container.kind == "other" or (container.kind == "webp" and not container.quality):
         notes.append("the files are compressed in a way that no step repeats")
+    if not container.exact:
+        notes.append("the crops' JPEG tables are not the standard's: the nearest quality is simulated")
     side = sides[0] if len(set(sides)) == 1 else 0
     if side > MOST_PX:
         notes.append(f"crops of {side} px are brought to 112 px first")
@@ -171,6 +174,10 @@ def warnings_of(crops: Sequence[ImageU8], faces: Sequence[ImageU8]) -> list[str]
             f"the faces of the crops do not lie where those of the source lie (mean faces agree by "
             f"{own:.2f}): align both alike (lrfr align), or the fit explains the difference as degradation"
         )
+    for who, pictures in (("the crops", crops), ("the faces of the source", faces)):
+        # both unaligned alike agree with each other: each is held against an aligned face, too
+        if words := unlike_faces(pictures, who):
+            notes.append(f"{words}: align both alike (lrfr align), or content is taken for degradation")
     nearest = (ours @ theirs.T / ours.shape[1]).max(axis=1)
     same = float((nearest > 0.97).mean())
     if same > 0.05:

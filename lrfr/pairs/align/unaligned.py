@@ -42,6 +42,23 @@ def looks_unaligned(images: Sequence[ImageU8]) -> tuple[bool, float]:
     return len(values) >= 8 and mean < LEAST_MEAN, mean
 
 
+def unlike_faces(images: Sequence[ImageU8], who: str) -> str:
+    """Return W_UNALIGNED in words where pictures do not look like aligned faces, "" where they do.
+
+    Args:
+        images: as of :func:`looks_unaligned`.
+        who: what they are, as the subject of a sentence.
+
+    """
+    unaligned, mean = looks_unaligned(images)
+    if not unaligned:
+        return ""
+    return (
+        f"W_UNALIGNED: {who} do not look like aligned faces (likeness {mean:.2f}; aligned ones give "
+        f"{LEAST_MEAN} and more)"
+    )
+
+
 def unaligned_warning(source: Source, listed: Sequence[Face]) -> str:
     """Return what to say about a source whose faces look unaligned, "" when they do not.
 
@@ -68,13 +85,9 @@ def unaligned_faces(source: Source, faces: Sequence[Face]) -> str:
             )
         except ImageFault:
             continue
-    unaligned, mean = looks_unaligned(images)
-    if not unaligned:
-        return ""
-    return (
-        f"W_UNALIGNED: these do not look like aligned faces (likeness {mean:.2f}; aligned ones give "
-        f"{LEAST_MEAN} and more): cut them first by 'lrfr align PHOTOS --out aligned', or give --align detect"
-    )
+    words = unlike_faces(images, "these")
+    advice = "cut them first by 'lrfr align PHOTOS --out aligned', or give --align detect"
+    return f"{words}: {advice}" if words else ""
 
 
 def likeness(image: ImageU8) -> float:
