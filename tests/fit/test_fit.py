@@ -224,7 +224,7 @@ def test_crops_that_lie_otherwise_and_people_of_the_source_are_warned_of():
     assert any("look like a picture of the source" in note for note in warnings_of(seen(40), faces))
 
 
-def test_mistakes_of_the_command_line(lrfr, place):
+def test_mistakes_of_the_command_line(lrfr, place, tmp_path):
     assert "which clean faces?" in lrfr("fit", place / "crops")[2]
     code, _, said = lrfr("fit", place / "crops", "--source", place / "faces", "--out", "camera.json")
     assert code == 2 and "a fitted spec is a .yaml file" in said
@@ -232,7 +232,11 @@ def test_mistakes_of_the_command_line(lrfr, place):
     assert "no such source: nope" in lrfr(*dry, "nope")[2]
     assert "x.onnx: no such recognizer" in lrfr(*dry, place / "faces", "--teacher", "x.onnx")[2]
     code, said, _ = lrfr(*dry, place / "faces")
-    assert code == 0 and "used 70" in said
+    assert code == 0 and "used 70" in said and "60 faces of the source agree by 0.9" in said
+    turned = write(tmp_path / "turned", [np.ascontiguousarray(crop[::-1]) for crop in seen(32)])
+    code, said, warned = lrfr("fit", turned, *dry[2:], place / "faces")
+    assert code == 0 and "do not lie where those of the source lie" in said + warned
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["turned"]
     with pytest.raises(SpecError, match=r"no preset|no such"):
         fit_here.fit_camera(
             place / "crops", place / "faces", "x.yaml", fit_here.FitWishes(prior="surveilance")

@@ -23,7 +23,7 @@ from lrfr.cli.output import Output, command
 @opt.workers("Processes that simulate.", default=1)
 @opt.ray_address("Of a running Ray cluster.")
 @opt.flag("--no-pictures", text="Show no crops on the page.")
-@opt.dry_run("Read crops, say what is seen, write nothing.")
+@opt.dry_run("Read crops and some clean faces, say what is seen, write nothing.")
 def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
     """Find the spec under which clean faces become like CROPS, aligned faces of one camera without labels.
 
@@ -45,10 +45,11 @@ def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
         return drift.as_json()
     target = room.check_asked(given["source"], given["target"], wishes)
     if given["dry_run"]:
-        found = room.seen_crops(crops, wishes)
+        found, alike = room.seen_crops(crops, given["source"], wishes)
         out.notes(found.notes)
         out.counts(f"crops of {crops}", found.seen)
-        return {"seen": found.seen, "notes": list(found.notes), "dry_run": True}
+        out.say(alike)
+        return {"seen": found.seen, "notes": list(found.notes), "alike": alike, "dry_run": True}
     with out.stoppable("fit", "step", "simulations") as hooks:
         camera = room.fit_camera(crops, given["source"], target, wishes, hooks=hooks)
     out.table(*camera.table())

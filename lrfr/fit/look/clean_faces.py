@@ -75,6 +75,28 @@ def read_faces(
         Stopped: the hooks said so.
 
     """
+    pixels, labels, refused = _usable(place, limit, seed, hooks)
+    stack = np.stack(pixels)
+    digest = hashlib.sha256(stack.tobytes()).hexdigest()
+    file = folder / f"faces-{digest[:16]}.npy"
+    if not _holds(file, stack):
+        if file.exists():
+            hooks.note(f"{file}: damaged, written again")
+        buffer = io.BytesIO()
+        np.save(buffer, stack)
+        make_folder(folder)
+        write_whole(file, buffer.getvalue())
+    notes = tuple(f"{n} clean faces refused: {REASONS[code]}" for code, n in refused.items())
+    return CleanFaces(Faces(file, digest, len(stack)), tuple(labels), _split(labels, (0.7, 0.15)), notes)
+
+
+def some_faces(place: str, seed: int = 0) -> list[ImageU8]:
+    """Return the first faces that :func:`read_faces` would read, as many as a fit needs; raises as it."""
+    return _usable(place, LEAST_FACES, seed, SILENT)[0]
+
+
+def _usable(place: str, limit: int, seed: int, hooks: Hooks) -> tuple[list[ImageU8], list[str], Counter[str]]:
+    """Return pixels and labels of clean faces in the order of a seed, and how many were refused why."""
     source = open_source(place)
     listed = in_key_order(source.listing().faces)
     order = np.random.default_rng([seed, 5]).permutation(len(listed))
@@ -98,18 +120,7 @@ def read_faces(
     if len(pixels) < LEAST_FACES:
         hint = f"{LEAST_FACES} clean faces are needed, 500 or more of other people are better"
         raise DataError(f"{len(pixels)} usable faces", file=place, hint=hint)
-    stack = np.stack(pixels)
-    digest = hashlib.sha256(stack.tobytes()).hexdigest()
-    file = folder / f"faces-{digest[:16]}.npy"
-    if not _holds(file, stack):
-        if file.exists():
-            hooks.note(f"{file}: damaged, written again")
-        buffer = io.BytesIO()
-        np.save(buffer, stack)
-        make_folder(folder)
-        write_whole(file, buffer.getvalue())
-    notes = tuple(f"{n} clean faces refused: {REASONS[code]}" for code, n in refused.items())
-    return CleanFaces(Faces(file, digest, len(stack)), tuple(labels), _split(labels, (0.7, 0.15)), notes)
+    return pixels, labels, refused
 
 
 def _holds(file: Path, stack: NDArray[np.uint8]) -> bool:

@@ -24,6 +24,7 @@ LEAST_CROPS, FEW_CROPS = 30, 100
 LEAST_PX, MOST_PX = 8, 160
 _CLEAN_PX = 112  # what simulated crops are cut from: none is larger
 _THUMB = 12
+_ALIGNED = 0.7  # agreement of mean faces
 _MOST_WEBP = 24  # files whose quality is looked for
 
 
@@ -164,12 +165,21 @@ def split_crops(count: int, seed: int) -> dict[str, NDArray[np.int64]]:
     return dict(zip(("fit", "validation", "test"), np.split(order, ends), strict=True))
 
 
+def lie_alike(crops: Sequence[ImageU8], faces: Sequence[ImageU8]) -> str:
+    """Return in words how far the mean faces of crops and clean faces agree."""
+    own = _agreement(_thumbs(crops), _thumbs(faces))
+    return (
+        f"the mean faces of the crops and of {len(faces)} faces of the source agree by {own:.2f} "
+        f"(lying alike: {_ALIGNED} or more)"
+    )
+
+
 def warnings_of(crops: Sequence[ImageU8], faces: Sequence[ImageU8]) -> list[str]:
     """Return what looks wrong between crops and clean faces: no common alignment, the same pictures."""
     ours, theirs = _thumbs(crops), _thumbs(faces)
     notes = []
-    own = float(np.corrcoef(ours.mean(axis=0), theirs.mean(axis=0))[0, 1])
-    if own < 0.7:
+    own = _agreement(ours, theirs)
+    if own < _ALIGNED:
         notes.append(
             f"the faces of the crops do not lie where those of the source lie (mean faces agree by "
             f"{own:.2f}): align both alike (lrfr align), or the fit explains the difference as degradation"
@@ -186,6 +196,11 @@ def warnings_of(crops: Sequence[ImageU8], faces: Sequence[ImageU8]) -> list[str]
             f"distances are too small; take other people"
         )
     return notes
+
+
+def _agreement(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+    """Return the correlation of two mean faces."""
+    return float(np.corrcoef(ours.mean(axis=0), theirs.mean(axis=0))[0, 1])
 
 
 def _thumbs(pictures: Sequence[ImageU8]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ one is given, the fit runs, spec, record and page are written.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrfr.core.errors import SpecError, as_count, as_path, check_kind, shortly
@@ -18,9 +18,9 @@ from lrfr.fit.camera_fit import CameraFit, FitSettings
 from lrfr.fit.fit_record import FittedCamera, beside, is_as_fitted, read_reference, write_record
 from lrfr.fit.infer.fitted_spec import short_form, spec_text
 from lrfr.fit.judge.drift_check import Drift, check_drift
-from lrfr.fit.look.clean_faces import read_faces
+from lrfr.fit.look.clean_faces import read_faces, some_faces
 from lrfr.fit.look.container_marks import container_words
-from lrfr.fit.look.crop_files import Crops, read_crops
+from lrfr.fit.look.crop_files import Crops, lie_alike, read_crops, warnings_of
 from lrfr.fit.prior_shape import given_prior
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.sources.table import open_source
@@ -167,9 +167,14 @@ def refuse_losing(out: Path) -> None:
         raise SpecError("the fitted spec was changed by hand since", file=str(out), hint=hint)
 
 
-def seen_crops(crops: str | Path, wishes: FitWishes) -> Crops:
-    """Return the crops of a fit, without fitting anything; raises as :func:`fit_camera`."""
-    return read_crops(crops, limit=wishes.limit)
+def seen_crops(crops: str | Path, source: str | Path, wishes: FitWishes) -> tuple[Crops, str]:
+    """Return the crops of a fit, with what looks wrong between them and some clean faces, and in words how
+    far the two lie alike; nothing is fitted or written. Raises as :func:`fit_camera`.
+    """
+    found = read_crops(str(crops), limit=wishes.limit)
+    faces = some_faces(str(source), wishes.seed)
+    notes = (*found.notes, *warnings_of(found.pictures, faces))
+    return replace(found, notes=notes), lie_alike(found.pictures, faces)
 
 
 def checked_out(out: str | Path) -> Path:
