@@ -11,6 +11,7 @@ taken (maximum entropy), so nothing is claimed that the crops do not tell.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from lrfr.fit.infer.bank import Bank
 from lrfr.fit.infer.clusters import clusters
 from lrfr.fit.infer.evidence import Evidence
 from lrfr.fit.infer.prior_space import Variable
-from lrfr.fit.infer.summaries import Histograms, Summaries, own_classes
+from lrfr.fit.infer.summaries import TINY, Histograms, LogTable, Summaries, own_classes
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +32,6 @@ Floats = NDArray[np.float64]
 Goal = tuple[Floats, Floats]
 _RATE = 0.08
 _STEPS = 250
-_NEAR_PRIOR = 2.0  # what a nat of distance from the prior costs, in squared standard errors
-_ROUGH = 0.3
-_TINY = 1e-9
 _CERTAIN = 1 - 1e-6
 
 
@@ -83,6 +81,7 @@ class Matcher:
 
         self.variables, self.summaries, self.seed = variables, summaries, seed
         self.prior = drawn[0]
+        self._table = LogTable(variables, self.prior)
         self.widths = [own_classes(variable) for variable in variables]
         classes = np.concatenate([bank.classes for bank in banks]).astype(np.int64)
         self._places = torch.from_numpy(self._flat(classes))
@@ -103,7 +102,7 @@ class Matcher:
         return found
 
     def _log_flat(self, histograms: Histograms) -> Floats:
-        return np.append(np.log(np.concatenate(histograms) + _TINY), 0.0)
+        return np.append(np.log(np.concatenate(histograms) + TINY), 0.0)
 
     def target(self, stats: NDArray[np.float32], weights: Floats | None = None) -> tuple[Floats, Floats]:
         """Return mean and variance of the mean of the crops' summaries."""
@@ -143,7 +142,23 @@ class Matcher:
         """
         if len(held) == len(self.variables):
             return tuple(held[k] for k in range(len(held)))
-        return self._run(goal, [self._log_flat(start or self.prior)[:-1]], steps, held)
+        return self._among(held)._run(goal, start or self.prior, steps, held)
+
+    def _among(self, held: Mapping[int, Floats]) -> Matcher:
+        """Return the matcher of those faces alone to which held histograms give any weight."""
+        import torch
+
+        stays = np.ones(sum(self.widths) + 1, np.bool_)
+        starts = np.cumsum([0, *self.widths])
+        for k, masses in held.items():
+            stays[starts[k] : starts[k + 1]] = masses > 0
+        rows = torch.from_numpy(stays)[self._places].all(dim=1)
+        if rows.all() or not rows.any():
+            return self
+        found = copy.copy(self)
+        for name in ("_places", "_faces", "_squares", "_log_q"):
+            setattr(found, name, getattr(self, name)[rows])
+        return found
 
     def resampled(
         self, stats: NDArray[np.float32], population: Population, times: int = 16
@@ -186,7 +201,7 @@ class Matcher:
         def misfit(masses: Floats) -> float:
             """Return the misfit with these masses."""
             row = torch.zeros(sum(self.widths) + 1, dtype=torch.float64)
-            row[start : start + len(masses)] = torch.from_numpy(np.log(masses + _TINY))
+            row[start : start + len(masses)] = torch.from_numpy(np.log(masses + TINY))
             changed = each.clone()
             changed[:, group] = rest + row[places]
             with torch.no_grad():
@@ -225,46 +240,22 @@ class Matcher:
         apart = torch.square(mean - torch.from_numpy(goal[0])) / (torch.from_numpy(goal[1]) + noise)
         return apart.sum()
 
-    def _run(self, goal: Goal, start: Sequence[Floats], steps: int, held: Mapping[int, Floats]) -> Histograms:
+    def _run(self, goal: Goal, start: Histograms, steps: int, held: Mapping[int, Floats]) -> Histograms:
         import torch
 
-        free = torch.tensor(np.stack(start), dtype=torch.float64, requires_grad=True)
+        table, free = self._table, self._table.of(start).requires_grad_(True)
+        fixed = table.of(tuple(held.get(k, one) for k, one in enumerate(start)))
+        moves = torch.tensor([[k not in held] for k in range(len(start))])
         optimizer = torch.optim.Adam([free], lr=_RATE)
-        prior = [torch.from_numpy(np.log(one + _TINY)) for one in self.prior]
-        fixed = {k: torch.from_numpy(np.log(one + _TINY)) for k, one in held.items()}
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * (1 - 0.9 * step / steps)
-            logs, cost = self._normal(free, prior, fixed)
+            logs = torch.where(moves, table.normal(free), fixed)
             optimizer.zero_grad()
-            slope = self._slope(goal, logs[0].detach())
-            ((logs[0] * slope).sum() + cost).backward()  # type: ignore[no-untyped-call]
+            row = table.row(logs)
+            slope = self._slope(goal, row.detach())
+            ((row * slope).sum() + table.cost(logs)).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
-            row = self._normal(free, prior, fixed)[0][0, :-1].numpy()
-        return tuple(np.exp(part) for part in np.split(row, np.cumsum(self.widths)[:-1]))
-
-    def _normal(
-        self, free: torch.Tensor, prior: Sequence[torch.Tensor], fixed: Mapping[int, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return log histograms with a place for absence, and what they cost: distance from the prior,
-        roughness.
-        """
-        import torch
-
-        parts, cost = [], torch.zeros((), dtype=torch.float64)
-        for k, (piece, old) in enumerate(zip(torch.split(free, self.widths, dim=1), prior, strict=True)):
-            if k in fixed:
-                parts.append(fixed[k].expand_as(piece))
-                continue
-            variable = self.variables[k]
-            logs = torch.log_softmax(piece, dim=1)
-            cost = cost + _NEAR_PRIOR * (logs.exp() * (logs - old)).sum()
-            if variable.kind == "value" and not variable.words and piece.shape[1] > 4:
-                change = logs - old
-                cost = (
-                    cost + _ROUGH * torch.square(change[:, 2:] - 2 * change[:, 1:-1] + change[:, :-2]).sum()
-                )
-            parts.append(logs)
-        absent = torch.zeros((len(free), 1), dtype=torch.float64)
-        return torch.cat([*parts, absent], dim=1), cost
+            row = table.row(torch.where(moves, table.normal(free), fixed))[:-1]
+        return tuple(np.exp(part) for part in np.split(row.numpy(), np.cumsum(self.widths)[:-1]))
