@@ -16,10 +16,11 @@ from tests.pairs.faults import forked
 @pytest.fixture
 def quick(monkeypatch):
     """Fits of few faces and steps: what they find is no good, how they find it is the same."""
-    settings = FitSettings(bank=240, rounds=1, round_faces=60, groups=2)
+    settings = FitSettings(bank=160, rounds=1, round_faces=40, groups=1)
     monkeypatch.setattr(fit_here, "FitSettings", lambda **given: settings)
     monkeypatch.setattr("lrfr.fit.structure_scan.FACES", 8)
     monkeypatch.setattr("lrfr.fit.last_figures.PRESETS", ("sensor",))
+    monkeypatch.setattr("lrfr.fit.judge.two_sample._FOLDS", 2)
     monkeypatch.setattr("lrfr.fit.choosing._MAY_GO", ("read", "gamma"))
     monkeypatch.setattr("lrfr.fit.camera_fit._LEAST_FITTED", 25)
     monkeypatch.setattr("lrfr.fit.infer.matching._STEPS", 24)
@@ -31,6 +32,7 @@ def fitted(place, folder, hooks):
     return lrfr.fit_camera(place / "crops", place / "faces", folder / "camera.yaml", hooks=hooks)
 
 
+@pytest.mark.soak
 def test_distributions_are_fitted_and_weighed_against_the_scan(tmp_path, quick):
     write(tmp_path / "crops", seen(50))
     write_people(tmp_path / "faces", 60)
