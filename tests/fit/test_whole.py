@@ -1,5 +1,6 @@
 """A fit of distributions from end to end, and one that is killed on the way."""
 
+import json
 import os
 import signal
 
@@ -44,15 +45,27 @@ def test_distributions_are_fitted_and_weighed_against_the_scan(tmp_path, quick):
     assert bool(camera.laws) == (camera.kept != "structure scan")
 
 
+def steps_of(place):
+    """Return what a fit that is left alone tells of its way: phase and how much of it."""
+    steps = []
+    told = Hooks(lambda done, total, phase="", **_: steps.append((phase, done)))
+    fitted(place, place / "whole", told)
+    return steps
+
+
+def ended(work):
+    """Return the exit code of a child that does some work."""
+    return os.waitstatus_to_exitcode(os.waitpid(forked(work), 0)[1])
+
+
 @pytest.mark.soak
 def test_a_fit_killed_again_and_again_gives_the_spec_of_one_left_alone(tmp_path, quick):
     """SIGKILL as each stage begins and goes on, then before each file that is put in its place at the end."""
     write(tmp_path / "crops", seen(100))
     write_people(tmp_path / "faces", 60)
-    steps = []
-    fitted(
-        tmp_path, tmp_path / "whole", Hooks(lambda done, total, phase="", **_: steps.append((phase, done)))
-    )
+    # in a process of its own: a child of one that has fitted hangs where it waits for its parent's threads
+    assert ended(lambda: (tmp_path / "steps").write_text(json.dumps(steps_of(tmp_path)))) == 0
+    steps = [tuple(one) for one in json.loads((tmp_path / "steps").read_text())]
     phases = list(dict.fromkeys(phase for phase, _ in steps))
     each = [[one for one in steps if one[0] == phase] for phase in phases]
     moments = [moment for some in each for moment in dict.fromkeys((some[0], some[len(some) // 2]))]
@@ -78,7 +91,7 @@ def test_a_fit_killed_again_and_again_gives_the_spec_of_one_left_alone(tmp_path,
             os.replace = counted
             fitted(tmp_path, tmp_path / "killed", hooks)
 
-        return os.waitstatus_to_exitcode(os.waitpid(forked(work), 0)[1]) == -signal.SIGKILL
+        return ended(work) == -signal.SIGKILL
 
     kills, files = sum(killed(dying(at)) for at in moments), 0
     while killed(Hooks(), files + 1):

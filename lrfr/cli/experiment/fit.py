@@ -47,8 +47,7 @@ def fit_command(out: Output, crops: str, **given: Any) -> dict[str, object]:
     if given["dry_run"]:
         found, alike = room.seen_crops(crops, given["source"], wishes)
         out.notes(found.notes)
-        out.counts(f"crops of {crops}", found.seen)
-        out.say(alike)
+        out.counts(f"crops of {crops}; {alike}", found.seen)
         return {"seen": found.seen, "notes": list(found.notes), "alike": alike, "dry_run": True}
     with out.stoppable("fit", "step", "simulations") as hooks:
         camera = room.fit_camera(crops, given["source"], target, wishes, hooks=hooks)
