@@ -21,6 +21,7 @@ from lrfr.degrade.spec.model import parse_spec
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.executors.dispatch import Runner
+from tests.fit.cameras import bank_of, people_file
 from tests.pairs.test_combinations import SOURCES, SPEC
 from tests.pairs.toy import ToySource, build, tree
 
@@ -130,6 +131,15 @@ def test_every_executor_writes_the_bytes_of_a_serial_run(folder, session, kind):
         trees[executor] = tree(store)
     assert len([name for name in trees["serial"] if name.endswith(".mdb")]) == 4
     assert trees["process"] == trees["serial"] and trees["ray"] == trees["serial"]
+
+
+def test_simulated_faces_of_a_fit_are_those_of_a_serial_run(tmp_path, session, monkeypatch):
+    monkeypatch.setattr("lrfr.fit.infer.bank.CHUNK", 5)
+    faces = people_file(tmp_path, 3)
+    for executor in ("serial", "ray"):
+        bank_of(tmp_path / executor, Runner(executor, 2), "sensor", faces)
+    alone, many = ({p.name: p.read_bytes() for p in (tmp_path / e).iterdir()} for e in ("serial", "ray"))
+    assert many == alone and len(alone) == 2
 
 
 def test_killed_worker_is_replaced(tmp_path, session):
