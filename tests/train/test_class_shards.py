@@ -322,7 +322,7 @@ def every_kind():
         (case, shard)
         for case in CASES
         for shard in (False, True)
-        if not (shard and CASES[case][0] == "octuplet")
+        if not (shard and CASES[case][0] in NO_HEAD)
     ]
 
 
@@ -333,7 +333,7 @@ def first_half(world, folder):
         run.step(part, 0, 1e-4)
         state, place = run.state, folder / f"{case}-{shard}"
         spread = bool(state.spread)
-        kept = {"scaler": state.scaler.state_dict()}
+        kept = {"step": 1, "scaler": state.scaler.state_dict()}
         saved = checkpoint.Checkpoint(
             {}, state.model(not spread), kept, state.optimizer_tensors(not spread), {}
         )
