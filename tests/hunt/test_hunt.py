@@ -122,6 +122,7 @@ def read(path):
 def test_what_a_batch_reaches_is_counted_in_the_child_that_reads(place):
     import runpy
 
+    pytest.importorskip("coverage")
     (place / "seen").mkdir()
     (place / "code").mkdir()
     (place / "code/toy.py").write_text(TOY)

@@ -129,4 +129,5 @@ class ScanTable:
         folded = folded[rows]
         ordered = np.sort(folded)
         repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        return rows[np.isin(folded, repeated)] if len(repeated) else rows[:0]
+        # numpy 2.0 fails on its table of numbers from 2^63 on
+        return rows[np.isin(folded, repeated, kind="sort")] if len(repeated) else rows[:0]
