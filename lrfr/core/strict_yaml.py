@@ -8,9 +8,11 @@ what aliases may expand to.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,26 @@ def format_place(place: Place) -> str:
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text
+
+
+def laid_over(
+    base: Mapping[str, Any],
+    above: Mapping[str, Any],
+    claim: Callable[[Place], None] = lambda place: None,
+    place: Place = (),
+) -> dict[str, Any]:
+    """Return ``above`` laid over ``base``, neither of them changed: mappings are merged key by key, all else
+    (a list, too) is replaced by a copy and its place told to ``claim``.
+    """
+    both = dict(base)
+    for key, value in above.items():
+        here, below = (*place, key), both.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            both[key] = laid_over(below, value, claim, here)
+        else:
+            both[key] = copy.deepcopy(value)
+            claim(here)
+    return both
 
 
 class _Loader(yaml.SafeLoader):

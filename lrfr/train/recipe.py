@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from lrfr.core.errors import SpecError, check_kind, did_you_mean
-from lrfr.core.strict_yaml import Document, parse_assignment
+from lrfr.core.strict_yaml import Document, laid_over, parse_assignment
 from lrfr.train.methods.table import METHODS, recipe_document, recipe_names
 from lrfr.train.settings import TrainSettings
 
@@ -94,7 +94,7 @@ def differences(given: object, usual: object, skip: Collection[str] = ()) -> dic
 
 def filled(usual: object, found: Mapping[str, object]) -> dict[str, object]:
     """Return every field of ``usual`` as plain data, with what :func:`differences` found put in."""
-    return _merge(_plain(usual), found)
+    return laid_over(_plain(usual), found)
 
 
 def _plain(value: object) -> Any:
@@ -143,7 +143,7 @@ def _resolve(document: Document, data: Mapping[str, Any], method: str, name: str
         entry = given.get(role) or {}
         if given.get(_ALL):
             _unknown(document, given[_ALL], {"options", "train", "parents"}, ("parents", _ALL))
-            entry = _merge(given[_ALL], entry) if isinstance(entry, dict) else entry
+            entry = laid_over(given[_ALL], entry) if isinstance(entry, dict) else entry
         _unknown(document, entry, {"recipe", "options", "train", "parents", "method"}, ("parents", role))
         parents[role] = _parent(document, entry, str(entry.get("method", parent_method)), name)
     plain = TypeAdapter(METHODS[method]).dump_python(options, mode="json")
@@ -165,17 +165,8 @@ def _parent(document: Document, entry: Mapping[str, Any], method: str, name: str
     merged = dict(base.data or {})
     for part in ("options", "train", "parents"):
         if entry.get(part):
-            merged[part] = _merge(merged.get(part) or {}, entry[part])
+            merged[part] = laid_over(merged.get(part) or {}, entry[part])
     return _resolve(base, merged, method, str(entry.get("recipe", default)))
-
-
-def _merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, object]:
-    both = dict(base)
-    for key, value in extra.items():
-        both[key] = (
-            _merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
-        )
-    return both
 
 
 def _field(name: str) -> str:
@@ -264,7 +255,7 @@ def _options(document: Document, data: Any, kind: type[Method]) -> Method:
     _unknown(document, data if data is not None else {}, _fields(kind), ("options",))
     defaults = TypeAdapter(kind).dump_python(kind(), mode="json")
     given = {_field(key): value for key, value in (data or {}).items()}
-    merged = _merge(
+    merged = laid_over(
         {key: value for key, value in defaults.items() if isinstance(value, dict) and key in given}, given
     )
     method: Method = _validated(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrfr.core.errors import SpecError, did_you_mean
-from lrfr.core.strict_yaml import MAX_BYTES, format_place, load, parse
+from lrfr.core.strict_yaml import MAX_BYTES, format_place, laid_over, load, parse
 
 PLAIN = st.recursive(
     st.none()
@@ -149,3 +149,18 @@ def test_places_and_suggestions_read_well():
     assert format_place(("pipeline", 2, "quality")) == "pipeline[2].quality"
     assert did_you_mean("qualty", ["quality", "size"]).startswith("did you mean 'quality'?")
     assert did_you_mean("zzz", ["quality", "size"]) == "known: quality, size"
+
+
+def test_one_mapping_is_laid_over_another():
+    base, above = (
+        {"a": {"x": 1, "y": [1, 2]}, "b": 2, "c": {"z": 3}},
+        {"a": {"y": [3]}, "b": {"w": 4}, "c": 5},
+    )
+    claimed = []
+    both = laid_over(base, above, claimed.append)
+    assert both == {"a": {"x": 1, "y": [3]}, "b": {"w": 4}, "c": 5}
+    assert claimed == [("a", "y"), ("b",), ("c",)]
+    both["a"]["y"].append(4)
+    both["b"]["w"] = 5
+    assert base == {"a": {"x": 1, "y": [1, 2]}, "b": 2, "c": {"z": 3}}
+    assert above == {"a": {"y": [3]}, "b": {"w": 4}, "c": 5}

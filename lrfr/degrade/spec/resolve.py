@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import SpecError, as_path, check_kind, did_you_mean
-from lrfr.core.strict_yaml import Document, Place, format_place, load, parse, read_assignment
+from lrfr.core.strict_yaml import Document, Place, format_place, laid_over, load, parse, read_assignment
 
 MAX_EXTENDS = 8
 
@@ -175,7 +175,7 @@ def _extend(document: Document, depth: int) -> Sheet:
         sheet = _extend(_base_of(document), depth + 1)
         sheet.origins[()] = (document, ())
     own = {key: value for key, value in data.items() if key not in {"extends", "set"}}
-    _merge(sheet, sheet.data, own, document, ())
+    sheet.data = laid_over(sheet.data, own, lambda place: _claim(sheet, place, document, place))
     settings = data.get("set", {})
     if not isinstance(settings, dict):
         raise document.error(
@@ -196,21 +196,6 @@ def _base_of(document: Document) -> Document:
         if error.line is not None:
             raise
         raise document.error(error.message, ("extends",), error.hint) from None
-
-
-def _merge(
-    sheet: Sheet, target: dict[str, Any], own: dict[str, Any], document: Document, place: Place
-) -> None:
-    """Lay ``own`` over ``target``: mappings are merged key by key, everything else (a pipeline too) is
-    replaced.
-    """
-    for key, value in own.items():
-        here = (*place, key)
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(sheet, target[key], value, document, here)
-        else:
-            target[key] = copy.deepcopy(value)
-            _claim(sheet, here, document, here)
 
 
 def _claim(sheet: Sheet, place: Place, document: Document, source: Place) -> None:
