@@ -32,6 +32,7 @@ class Cost:
         input_px: side that the network takes, where it is known; the largest of several.
         parameters: of that network, or of all that such a face goes through.
         macs: their multiply-adds.
+        bytes: their weights and statistics as they lie in memory.
 
     """
 
@@ -40,6 +41,7 @@ class Cost:
     input_px: int | None = None
     parameters: int | None = None
     macs: int | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ FLAGS += ["--disable-component-update", "--disable-sync", "--hide-scrollbars"]
 @pytest.fixture(scope="module")
 def results():
     found = toy_results()
-    cost = [Cost(24, 321.0, parameters=2_500_000, macs=109_000_000)]
+    cost = [Cost(24, 320.0, parameters=2_500_000, macs=109_000_000, bytes=10_100_000)]
     found = [replace(result, model=replace(result.model, cost=cost)) for result in found]
     return [replace(found[0], command="lrfr eval --embedder x:y"), *found[1:]]
 
@@ -103,7 +103,7 @@ def test_every_form_tells_the_same_numbers(page, results):
     ):
         assert title in html and f"## {title}" in markdown
     assert "lrfr eval --embedder x:y" in html
-    assert "2.5 M" in html and "0.109 G" in html
+    assert all(word in html for word in ("2.5 M", "10.1 MB", "0.109 G", ">3.12<"))
 
 
 def test_rates_that_a_list_cannot_resolve_are_named_and_make_room(results):

@@ -213,6 +213,7 @@ def test_several_members_are_the_weighted_mean_of_their_unit_embeddings(monkeypa
     small, large = cost.measure(router, [7, 30])
     assert small.parameters == sum(count_parameters(net) for net in nets)
     assert small.macs == sum(count_macs(net, 7) for net in nets) == 25 * 27 * (2 + 4)
+    assert (small.bytes, large.bytes) == (4 * (28 * 2 + 28 * 4), 4 * 28 * 2)
     assert large.macs == 25 * 27 * 2
     with pytest.raises(SpecError, match="sizes 4, 3 have no mean"):
         Blend([(0.5, Fixed(rows[0])), (0.5, Fixed(rows[1][:, :3]))])(images[:2])

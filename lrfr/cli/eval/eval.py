@@ -14,7 +14,7 @@ from lrfr.cli.output import Output, command
 _SIZES = "Sides in px and names or paths of specs, e.g. 112,28,14,turb; 'native' leaves images as they are."
 _FLIP = "none, sum, mean, norm, concat or concat-unit instead of the protocol's own."
 _ALIGN = "The pictures are photographs: 'detect' finds their faces, a FILE has landmarks per path."
-_COST = "Also measure images/s, and parameters and multiply-adds of a checkpoint, per size."
+_COST = "Also measure images/s, and parameters, multiply-adds and bytes of the network, per size."
 
 
 @command("eval", short_help="Measure a model on a benchmark.")

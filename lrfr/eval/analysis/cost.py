@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 _MAX_BATCHES = 100
+
+
+class Counts(NamedTuple):
+    """What one network is made of, and what one face costs it."""
+
+    parameters: int
+    macs: int
+    bytes: int
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -39,6 +47,12 @@ def count_macs(net: nn.Module, size_px: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
+def count_bytes(net: nn.Module) -> int:
+    """Return the bytes of a network's parameters and buffers; shared ones count once."""
+    tensors = {tensor.data_ptr(): tensor for tensor in (*net.parameters(), *net.buffers())}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
 def throughput(embed: Embedder, size_px: int, *, batch: int = 32, seconds: float = 1.0) -> float:
     """Return images per second of ``embed`` on gray noise at ``size_px``: the median of batches over about
     ``seconds``.
@@ -56,11 +70,12 @@ def throughput(embed: Embedder, size_px: int, *, batch: int = 32, seconds: float
 
 
 def measure(embed: Embedder, sizes_px: Sequence[int]) -> tuple[Cost, ...]:
-    """Return one row per size: throughput of any embedder; parameters and multiply-adds where it says which
-    network runs.
+    """Return one row per size: throughput of any embedder; parameters, multiply-adds and bytes where it says
+    which network runs.
 
     An embedder says so by ``route(height, width) -> (input side, network)``, as those of checkpoints do, or
-    by ``routes(height, width)``, a list of those, whose costs are added.
+    by ``routes(height, width)``, a list of those, whose costs are added. What is no network of torch says
+    itself what it is made of: ``counted() -> (parameters, multiply-adds, bytes)``, or None.
     """
     return tuple(_one(embed, size) for size in sizes_px)
 
@@ -68,11 +83,29 @@ def measure(embed: Embedder, sizes_px: Sequence[int]) -> tuple[Cost, ...]:
 def _one(embed: Embedder, size: int) -> Cost:
     speed = throughput(embed, size)
     found = _networks(embed, size)
-    if not found or not all(hasattr(net, "parameters") for _, net in found):
+    counts = [_counts(net, side) for side, net in found]
+    known = [one for one in counts if one is not None]
+    if not found or len(known) < len(found):
         return Cost(size, speed)
-    macs = sum(count_macs(net, side) for side, net in found)
-    parameters = sum(count_parameters(net) for net in {id(net): net for _, net in found}.values())
-    return Cost(size, speed, max(side for side, _ in found), parameters, macs)
+    own = {id(net): one for (_, net), one in zip(found, known, strict=True)}.values()
+    return Cost(
+        size,
+        speed,
+        max(side for side, _ in found),
+        sum(one.parameters for one in own),
+        sum(one.macs for one in known),
+        sum(one.bytes for one in own),
+    )
+
+
+def _counts(net: Any, side_px: int) -> Counts | None:
+    counted = getattr(net, "counted", None)
+    if counted is not None:
+        said = counted()
+        return None if said is None else Counts(*said)
+    if not hasattr(net, "parameters"):
+        return None
+    return Counts(count_parameters(net), count_macs(net, side_px), count_bytes(net))
 
 
 def _networks(embed: Embedder, size: int) -> list[tuple[int, Any]]:

@@ -193,14 +193,16 @@ def papers(results: list[Result]) -> Section | None:
 
 
 def cost(results: list[Result]) -> Section | None:
-    """Show parameters, multiply-adds and throughput where they were measured."""
+    """Show parameters, bytes, multiply-adds and time where they were measured."""
     models = {result.model.name: result.model.cost for result in results}
     rows = [
         [
             name,
             f"{row.size_px} px",
             _count(row.parameters, 1e6, "M"),
+            _count(row.bytes, 1e6, "MB"),
             _count(row.macs, 1e9, "G"),
+            f"{1000 / row.images_per_s:.3g}",
             f"{row.images_per_s:.0f}",
         ]
         for name, cost in models.items()
@@ -214,7 +216,7 @@ def cost(results: list[Result]) -> Section | None:
         [
             TableBlock(
                 "Cost by size of the image",
-                ["model", "image", "parameters", "multiply-adds", "images/s"],
+                ["model", "image", "parameters", "bytes", "multiply-adds", "ms/image", "images/s"],
                 rows,
             )
         ],

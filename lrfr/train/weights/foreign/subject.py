@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lrfr.train.backbones.net_embedder import BATCH, InputSpec
 from lrfr.train.weights.foreign.foreign_file import ForeignFile, is_graph
 from lrfr.train.weights.foreign.input_contract import InputContract, Origin, Stated
 from lrfr.train.weights.foreign.readings import Verdict, channel_gains, check_readings, embedded_faces_for
+from lrfr.train.weights.foreign.runtimes.graph_cost import graph_counts
 from lrfr.train.weights.foreign.runtimes.onnx_file import OnnxForward, read_facts
 from lrfr.train.weights.foreign.runtimes.torch_program import TorchForward
 
@@ -85,6 +87,18 @@ class ForeignEmbedder:
             return image
         resized: ImageU8 = resize_batch(image[None], side, self.spec.filter, self.spec.antialias)[0]
         return resized
+
+    def routes(self, height: int, width: int) -> list[tuple[int, ForeignEmbedder]]:
+        """Return the input side and what runs for such an image: itself."""
+        return [(self.size_px, self)]
+
+    def counted(self) -> tuple[int, int, int] | None:
+        """Return parameters, multiply-adds of one face and bytes of the weights, where the file tells."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> tuple[int, int, int] | None:
+        return graph_counts(self.source.path, self.contract) if is_graph(self.source.path) else None
 
     def told(self) -> str:
         """Return what it takes, and how that is known; where it is a guess, what a few faces say of it."""

@@ -47,17 +47,17 @@ class Blend:
         parts = (np.float32(w) * unit(one) for (w, _), one in zip(self.members, rows, strict=True))
         return np.asarray(sum(parts), np.float32)
 
-    def routes(self, height: int, width: int) -> list[tuple[int, nn.Module | None]]:
-        """Return input side and network of every member for such an image; no network where it is not known
-        (foreign files).
+    def routes(self, height: int, width: int) -> list[tuple[int, Any]]:
+        """Return input side and network of every member for such an image: a foreign file's embedder for
+        itself, None where it is not known.
         """
         return [one for _, embed in self.members for one in routes_of(embed, height, width)]
 
 
-def routes_of(embed: Any, height: int, width: int) -> list[tuple[int, nn.Module | None]]:
+def routes_of(embed: Any, height: int, width: int) -> list[tuple[int, Any]]:
     """Return input side and network of everything that an embedder runs for such an image."""
     if hasattr(embed, "routes"):
-        found: list[tuple[int, nn.Module | None]] = embed.routes(height, width)
+        found: list[tuple[int, Any]] = embed.routes(height, width)
         return found
     if not hasattr(embed, "route"):
         return [(getattr(embed, "size_px", max(height, width)), None)]

@@ -247,10 +247,13 @@ class Router:
         where it is a foreign file's.
         """
         found = self.routes(height, width)
-        return found[0][0], found[0][1] if len(found) == 1 else None
+        side, net = found[0]
+        return side, net if len(found) == 1 and isinstance(net, nn.Module) else None
 
-    def routes(self, height: int, width: int) -> list[tuple[int, nn.Module | None]]:
-        """Return input side and network of everything that such an image goes through."""
+    def routes(self, height: int, width: int) -> list[tuple[int, Any]]:
+        """Return input side and network of everything that such an image goes through; a foreign file's
+        embedder stands for itself.
+        """
         return routes_of(self.members[self.member(height, width)][1], height, width)
 
     def __call__(self, images: Sequence[ImageU8]) -> NDArray[np.float32]:
