@@ -26,6 +26,7 @@ from lrfr.train.runs import Plan, find, finished, train
 from lrfr.train.weights.load_nets import load_embedder
 from lrfr.train.weights.parent_files import Parent, as_parent
 from lrfr.train.weights.trial.network_check import check_networks, foreign_lines
+from lrfr.train.weights.trial.student_width import at_teachers_width
 
 View = PairDataset | tuple[Path | str, str] | Path | str
 
@@ -158,7 +159,7 @@ class _Family:
     def train(self, recipe: Recipe, given: Mapping[str, Parent], folder: Path) -> Run:
         """Train ``recipe`` in ``folder`` after its parents."""
         dataset = self.dataset
-        recipe = self._enlarging(recipe, folder)
+        recipe = at_teachers_width(self._enlarging(recipe, folder), given)
         if (folder / "run.json").exists():
             dataset = dataset.known_as(RunRecord.read(folder).identity.view)
         else:

@@ -18,6 +18,7 @@ from lrfr.pairs.format.pair_batch import Batch
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.store import Store
 from lrfr.train import checkpoint
+from lrfr.train.backbones.table import build_backbone
 from lrfr.train.engine.journal import loss_trace
 from lrfr.train.engine.loaders import flip
 from lrfr.train.engine.recognizer_task import FitOptions
@@ -30,6 +31,7 @@ from lrfr.train.weights.foreign.input_contract import Stated
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.model_identity import ModelIdentity
 from lrfr.train.weights.teacher_cache import TeacherOutputs, cache_teacher
+from lrfr.train.weights.trial.student_width import at_teachers_width
 from tests.train.conftest import FAST
 
 pytest.importorskip("onnx")
@@ -92,6 +94,30 @@ def test_a_foreign_teacher_gives_the_same_bits_kept_or_asked(place, tmp_path, ch
     kept = losses(place, tmp_path / "kept", "teacher.onnx", *changes)
     names = columns(place)
     assert len(names) == (1 if "flip=none" in changes else 2) and kept == asked and len(kept) == 6
+
+
+@pytest.mark.parametrize(
+    ("backbone", "wanted"),
+    [
+        ("small-cnn-14", "small-cnn-14-128d"),
+        ("mobilefacenet-small-56", "mobilefacenet-small-56-128d"),
+        ("tiny", "tiny"),
+        (
+            "small-cnn-14-64d",
+            "small-cnn-14-64d",
+        ),  # what is said stays, and is refused with the teacher's size
+    ],
+)
+def test_a_student_is_as_wide_as_its_teacher_unless_it_says_otherwise(place, backbone, wanted):
+    recipe = load_recipe("function-matching", "tiny", [f"backbone={backbone}"])
+    for teacher in (ForeignFile(place / "teacher.onnx"), place / "ours"):
+        found = at_teachers_width(recipe, {"teacher": teacher})
+        assert found.options == {**recipe.options, "backbone": wanted}
+    assert at_teachers_width(recipe, {}) is recipe
+    if "64d" not in backbone:
+        assert build_backbone(wanted).emb_dim == 128
+    other = load_recipe("fskd", "tiny", ["backbone=iresnet18"])
+    assert at_teachers_width(other, {"teacher": place / "ours"}) is other
 
 
 @pytest.mark.parametrize(

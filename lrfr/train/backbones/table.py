@@ -252,6 +252,19 @@ BACKBONES = Backbones(
 )
 
 
+def at_width(name: str, numbers: int) -> str:
+    """Return the name of the backbone ``name`` with an embedding of so many numbers; a name that states how
+    many, or a network of which lrfr knows no other size, stays.
+
+    Raises:
+        SpecError: no such backbone.
+
+    """
+    preset = BACKBONES[name]
+    usual = getattr(preset.layout, "emb_dim", numbers) if isinstance(preset, Preset) else numbers
+    return name if _SIZED.fullmatch(name) or usual == numbers else f"{name}-{numbers}d"
+
+
 def build_backbone(name: str, **overrides: Any) -> Backbone:
     """Return the backbone ``name`` with some fields of its layout replaced.
 

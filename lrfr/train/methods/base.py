@@ -86,6 +86,13 @@ class Method:
         return {"init": Wants(layers=True)}
 
     @property
+    def width_of(self) -> str:
+        """The role whose embedding size the recognizer takes where its backbone's name states none; "" for
+        none.
+        """
+        return ""
+
+    @property
     def needs_identities(self) -> bool:
         """Whether the losses need labels; a view without any is then refused before anything is trained."""
         return True

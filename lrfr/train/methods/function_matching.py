@@ -83,6 +83,11 @@ class FunctionMatching(Method):
         return {"teacher": Wants(embedding=True, size=True)}
 
     @property
+    def width_of(self) -> str:
+        """The student's embedding has as many numbers as the teacher's."""
+        return "teacher"
+
+    @property
     def needs_identities(self) -> bool:
         """Labels only keep a person out of the own contrast."""
         return False
