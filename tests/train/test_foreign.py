@@ -13,6 +13,7 @@ from torch import nn
 from lrfr.core.errors import DataError, SpecError
 from lrfr.train.weights.foreign.foreign_file import ForeignFile
 from lrfr.train.weights.foreign.input_contract import InputContract, Stated
+from lrfr.train.weights.foreign.stated_copy import write_stated_copy
 from lrfr.train.weights.foreign.subject import ForeignEmbedder
 from lrfr.train.weights.load_model import load_model
 
@@ -80,6 +81,7 @@ def test_any_batch_and_layout_give_the_equation(tmp_path, batch, layout):
     assert found.dtype == np.float32 and embed.contract.layout == layout and embed.size_px == SIDE
     assert np.allclose(found, expected(InputContract()), rtol=1e-4, atol=1e-3)
     assert embed(faces(3, 20)).shape == (3, WIDTH)
+    assert embed.counted() == (WEIGHT.size, WEIGHT.size, 4 * WEIGHT.size)
 
 
 @pytest.mark.parametrize("kind", [10, 11, 2])
@@ -257,3 +259,36 @@ def test_a_graph_is_one_by_its_bytes_and_what_it_takes_is_said(lrfr, tmp_path):
     (tmp_path / "notes.bin").write_bytes(b"what I did")
     code, _, err = lrfr("eval", "notes.bin", "--dry-run")
     assert code == 3 and "a text, no file of weights" in err
+
+
+def test_a_copy_says_what_the_original_takes(lrfr, tmp_path):
+    source, target = write(tmp_path / "x.onnx", 2), tmp_path / "t.onnx"
+    given = ("import-weights", str(source), "--as-is", "--out", str(target), "--bgr", "--input-range", "0,1")
+    code, found, _ = lrfr(*given, "--dry-run", "--json")
+    assert code == 0 and not target.exists() and json.loads(found)["result"]["input"]["channels"] == "bgr"
+    assert lrfr(*given)[0] == lrfr(*given)[0] == 0  # the same again is nothing to do
+    embed = ForeignEmbedder(ForeignFile(target))
+    contract = InputContract(SIDE, channels="bgr", mean=(0,) * 3, std=(255,) * 3)
+    assert (embed.contract, embed.origin) == (contract, "metadata")
+    assert np.allclose(embed(faces()), expected(contract), rtol=1e-4, atol=1e-3)
+    stated = ForeignEmbedder(ForeignFile(source, Stated("0,1", True)))
+    assert np.array_equal(embed(faces()), stated(faces()))
+    # and again, from the copy
+    write_stated_copy(target, tmp_path / "u.onnx", Stated(bgr=False))
+    assert ForeignEmbedder(ForeignFile(tmp_path / "u.onnx")).contract.channels == "rgb"
+    with pytest.raises(SpecError, match="exists already"):
+        write_stated_copy(source, target, Stated(bgr=False))
+    with pytest.raises(SpecError, match="nothing is said"):
+        write_stated_copy(source, tmp_path / "v.onnx", Stated())
+
+
+def test_a_copy_finds_its_weights_or_is_refused(tmp_path):
+    (tmp_path / "w.bin").write_bytes(WEIGHT.tobytes())
+    source = write(tmp_path / "x.onnx", location="w.bin")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(SpecError, match=r"lie beside it \(w.bin\)"):
+        write_stated_copy(source, tmp_path / "other/y.onnx", Stated(bgr=True))
+    write_stated_copy(source, tmp_path / "y.onnx", Stated(bgr=True))
+    contract = InputContract(SIDE, channels="bgr")
+    found = ForeignEmbedder(ForeignFile(tmp_path / "y.onnx"))(faces())
+    assert np.allclose(found, expected(contract), rtol=1e-4, atol=1e-3)

@@ -4,6 +4,7 @@ weights as a checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def export_command(out: Output, checkpoint: Path, **given: Any) -> dict[str, obj
 @opt.option("--input-range", help="What the original takes: -1,1, 0,1, 0,255, imagenet, or mean/std.")
 @opt.flag("--bgr", text="The original takes BGR.")
 @opt.flag("--rgb", text="The original takes RGB, whatever its family does.")
+@opt.flag("--as-is", text="Only copy an ONNX file, to --out, with what it takes written into it.")
 @opt.flag("--check", text="Try the input's readings on 64 embedded faces, and say which are plausible.")
 @opt.dry_run("Write nothing: say what would be made.")
 def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str, object]:
@@ -80,6 +82,7 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
       lrfr import-weights mobilefacenet.onnx
       lrfr import-weights adaface_ir50_ms1mv2.ckpt --out runs/adaface
       lrfr import-weights ms1mv3_r50.pth --input-range -1,1 --check
+      lrfr import-weights vit.onnx --as-is --bgr --out teacher.onnx
       lrfr train fskd --parent teacher=runs/mobilefacenet --set backbone=mobilefacenet-small
     """
     from lrfr.train.weights.foreign.input_contract import Stated
@@ -94,14 +97,13 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
 
     if given["bgr"] and given["rgb"]:
         raise SpecError("--bgr and --rgb: it takes one of them")
+    order = given["bgr"] if given["bgr"] or given["rgb"] else None
+    stated = Stated(given["input_range"], order)
+    if given["as_is"]:
+        return _copy(out, source, given["target"] or Path(f"{source.stem}-stated.onnx"), stated, given)
     target = given["target"] or Path("runs") / source.stem
     imported_before(target, source)  # before a large file is read
-    order = given["bgr"] if given["bgr"] or given["rgb"] else None
-    plan = plan_import(
-        source,
-        Choice(given["backbone"], given["family"], given["part"]),
-        Stated(given["input_range"], order),
-    )
+    plan = plan_import(source, Choice(given["backbone"], given["family"], given["part"]), stated)
     known = imported_before(target, source, plan)
     said = {"checkpoint": str(target), "digest": known, **plan.as_dict()}
     out.say(f"{source.name}: {plan}")
@@ -117,6 +119,18 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
     out.say(f"{target}: {plan.found.backbone}, checkpoint {digest[:12]}")
     out.next_step("lrfr", "eval", target)
     return said
+
+
+def _copy(
+    out: Output, source: Path, target: Path, stated: Any, given: Mapping[str, Any]
+) -> dict[str, object]:
+    from lrfr.train.weights.foreign.stated_copy import write_stated_copy
+
+    if asked := [f"--{word}" for word in ("backbone", "family", "part", "check") if given[word]]:
+        raise SpecError(f"--as-is makes no network: {', '.join(asked)} means nothing", hint="leave it out")
+    contract = write_stated_copy(source, target, stated, writes=not given["dry_run"])
+    out.say(f"{'would write ' if given['dry_run'] else ''}{target}: takes {contract}, and says so")
+    return {"file": str(target), "input": contract.as_dict()}
 
 
 @command("route", short_help="Make one model of several: each face to those for its size.")
