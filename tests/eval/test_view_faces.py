@@ -16,12 +16,14 @@ from lrfr.eval.embeddings import load_image
 from lrfr.eval.pairs.face_table import table_of_view
 from lrfr.eval.pairs.list_files import write_gallery, write_pairs
 from lrfr.eval.pairs.made_lists import GalleryPlan, PairPlan, make_gallery, make_pair_list
+from lrfr.eval.pairs.own_copies import TOLD, own_copies
 from lrfr.eval.protocols.view_faces import ViewFaces
 from lrfr.eval.results import Model
 from lrfr.experiment.models import Recognizer
 from lrfr.pairs.build.make import MakeOptions, ViewOptions, make_pairs
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.reading.dataset import PairDataset
+from lrfr.pairs.sources.listed.mixup import KEYS
 from tests.pairs.toy import SPEC, ToySource, WithSplits, ingest
 
 SERIAL = Runner("serial")
@@ -145,7 +147,7 @@ def test_a_view_without_variants_is_measured_at_sides(tmp_path):
     assert len(quick(f"{tmp_path / 's'},pairs=100,hard=Odd")) == len(quick(f"{tmp_path / 's'},pairs=100"))
 
 
-def test_faces_without_identity_need_a_list(tmp_path):
+def test_faces_without_identity_need_a_list_for_pairs_of_two_pictures(tmp_path):
     class Nameless(ToySource):
         def faces(self):
             return [replace(face, label="") for face in super().faces()]
@@ -154,7 +156,7 @@ def test_faces_without_identity_need_a_list(tmp_path):
     with pytest.raises(
         DataError, match=r"none of 12 faces of view default has an identity.*a list of your own"
     ):
-        quick(tmp_path / "s")
+        quick(f"{tmp_path / 's'},pairs=100")
     rows = [f"id{n:03d}/0\tid{(n + d) % 6:03d}/1\t{int(not d)}" for n in range(6) for d in (0, 1)]
     (tmp_path / "own.tsv").write_text("\n".join(rows))
     found = quick(f"{tmp_path / 's'},trials={tmp_path / 'own.tsv'}")
@@ -300,3 +302,46 @@ def test_an_onnx_file_is_measured_on_a_view(store, tmp_path, monkeypatch, batch)
         for name, metric in other.metrics.items():
             if metric.value is not None:
                 assert one["metrics"][name]["value"] == pytest.approx(metric.value, abs=1e-6), name
+
+
+class Nameless(ToySource):
+    """The same faces, nobody known, and mixes among them."""
+
+    def faces(self):
+        named = list(super().faces())
+        keys = [f"{KEYS}{k}/{face.key}" if k % 5 == 0 else face.key for k, face in enumerate(named)]
+        return [replace(face, label="", key=key) for face, key in zip(named, keys, strict=True)]
+
+
+def test_faces_without_names_are_told_by_their_own_small_copies(tmp_path):
+    make_pairs(ingest(Nameless(24, 2)), TWO[:1], store=tmp_path / "s", runner=SERIAL)
+    results = quick(str(tmp_path / "s"), sizes=(16, "toy.v0"))
+    assert cells(results) == cells(results, "identification") == [("cross", (16, "toy.v0"))]
+    pairs, search = results
+    assert TOLD in pairs.remarks and TOLD in search.remarks
+    rows = PairDataset(tmp_path / "s")
+    high, low = {}, {}
+    for place in range(len(rows)):
+        if not (key := rows.key(place).decode()).startswith(KEYS):
+            high[key] = embed([rows[place]["hr"].permute(1, 2, 0).numpy()])[0].astype(float)
+            low[key] = embed([next(iter(rows.lr[0].images([int(rows.rows[place])])))])[0].astype(float)
+    assert pairs.counts["n_pos"] == pairs.counts["n_neg"] == len(high) == 38
+    assert (search.counts["n_gallery"], search.counts["n_distractor"]) == (31, 7)
+    listed, lists = own_copies(sorted(high), lambda key: key)
+    left, right = ([listed.images[k] for k in side.tolist()] for side in (listed.left, listed.right))
+    assert [a == b for a, b in zip(left, right, strict=True)] == listed.same.tolist()
+    assert all(len({listed.fold[k] for k in range(76) if key in (left[k], right[k])}) == 1 for key in high)
+    sides = zip(left, right, strict=True)
+    score = [high[a] @ low[b] / np.linalg.norm(high[a]) / np.linalg.norm(low[b]) for a, b in sides]
+    wins = np.subtract.outer(np.array(score[:38]), np.array(score[38:]))
+    assert pairs.metrics["AUC"].value == pytest.approx(((wins > 0) + 0.5 * (wins == 0)).mean(), abs=1e-4)
+    best = [
+        max(high, key=lambda other: high[other] @ low[key] / np.linalg.norm(high[other])) == key
+        for key in lists.probe
+    ]
+    assert search.metrics["rank-1"].value == pytest.approx(np.mean(best))
+
+
+def test_too_few_faces_without_names_are_refused():
+    with pytest.raises(DataError, match="9 faces are too few"):
+        own_copies([str(k) for k in range(9)], lambda key: key)

@@ -22,6 +22,7 @@ from lrfr.eval.pairs import PairList, SearchList, agrees, numbered
 from lrfr.eval.pairs.face_table import FaceTable, table_of_view
 from lrfr.eval.pairs.list_files import GALLERY_PARTS, gallery_texts, pairs_text
 from lrfr.eval.pairs.made_lists import GalleryPlan, PairPlan, make_gallery, make_pair_list
+from lrfr.eval.pairs.own_copies import TOLD, own_copies
 from lrfr.eval.protocols.identify import identify
 from lrfr.eval.protocols.layout import need, own_rows
 from lrfr.eval.protocols.pair_lists import listed_pairs
@@ -29,6 +30,7 @@ from lrfr.eval.protocols.verification import verify
 from lrfr.eval.results import Result
 from lrfr.eval.settings import Task
 from lrfr.pairs.format.store_files import open_store
+from lrfr.pairs.sources.listed.mixup import KEYS
 from lrfr.pairs.sources.places import place_options
 
 if TYPE_CHECKING:
@@ -127,10 +129,12 @@ class ViewFaces:
 def run_view(data: Path, task: Task) -> list[Result]:
     """Verify pairs and search galleries of a view: HR against HR, HR against each of its variants, and each
     variant against itself; the settings' sizes, where they are given, may name sides of HR besides variants.
+    Where no face has an identity, each is told by its own small copy
+    (:func:`~lrfr.eval.pairs.own_copies.own_copies`).
 
     Raises:
         SpecError: no such store, view, split or attribute, or options that do not go together.
-        DataError: the faces have no identities or too few of them, or a list names others.
+        DataError: the faces have too few identities, or are too few, or a list names others.
 
     """
     place, given = place_options(str(data), _OPTIONS)
@@ -143,16 +147,30 @@ def run_view(data: Path, task: Task) -> list[Result]:
         raise SpecError("pairs and hard are for drawn trials", hint="leave them or trials out")
     notes, found = _notes(faces, task), []
     trials = Path(asked["trials"]) if "trials" in asked else None
-    if trials is None or not trials.is_dir():
+    nameless = not given.keys() & {"trials", "pairs", "hard"} and not (faces.named.person >= 0).any()
+    if nameless:
+        found += _copies(faces, task, sizes)
+    elif trials is None or not trials.is_dir():
         pairs, told = _pairs_of(trials, faces) if trials else _drawn_pairs(faces, task.settings.seed, given)
         found += [replace(one, remarks=(*told, *one.remarks)) for one in verify(task, pairs, sizes)]
-    if trials is None or trials.is_dir():
+    if not nameless and (trials is None or trials.is_dir()):
         lists = _lists_of(trials, faces) if trials else _drawn_lists(faces, task)
         found += identify(task, lists, ranks=RANKS, flip="none", sizes=sizes, fpirs=FPIRS, templates=True)
     view = faces.dataset.view
     about = {"view": view.name, "view_digest": view.id, "rows_digest": faces.dataset.digest}
     about |= {"split": asked.get("split", view.filter.split)}
     return [replace(one, remarks=(*notes, *one.remarks), more={**one.more, **about}) for one in found]
+
+
+def _copies(faces: ViewFaces, task: Task, sizes: Sequence[Size]) -> list[Result]:
+    """Tell faces without names by their own small copies; mixes show nobody and are left out."""
+    keys = [key for key in faces.named.keys if not key.startswith(KEYS)]
+    pairs, lists = own_copies(keys, faces.face, task.settings.seed)
+    # a face and its copy of the same size are one picture
+    task = replace(task, settings=replace(task.settings, matching=("cross",)))
+    found = verify(task, pairs, sizes)
+    found += identify(task, lists, ranks=RANKS, flip="none", sizes=sizes, fpirs=FPIRS)
+    return [replace(one, remarks=(TOLD, *one.remarks)) for one in found if one.matching == "cross"]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from lrfr.core.streams import stream
 from lrfr.pairs.sources.base import Content, Face, FaceList, Listing, Place, Source
 
 REVISION = 1  # raised by hand when the same two faces give another picture, or others are mixed
+KEYS = "mixup/"  # how keys of mixes begin
 SIZE_PX = 112
 MOST = 10_000_000
 _TOGETHER = 1 << 14  # mixes whose names are made at once
@@ -111,7 +112,7 @@ class MixupSource(Source):
         for start in range(0, len(kept), _TOGETHER):
             some = kept[start : start + _TOGETHER].tolist()
             faces.add_files(
-                [f"mixup/{share}/{names[one]}+{names[other]}" for one, other, share, _ in some],
+                [f"{KEYS}{share}/{names[one]}+{names[other]}" for one, other, share, _ in some],
                 [""] * len(some),
                 [pools[pool][0] for *_, pool in some],
                 [(*places[one][:2], *places[other][:2], share) for one, other, share, _ in some],
