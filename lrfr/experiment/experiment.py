@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.eval.result_files import read_results, without_options
 from lrfr.eval.results import Metric
 from lrfr.experiment.declare import Declaration, load_declaration
-from lrfr.experiment.steps.command_plan import Step, steps_of
+from lrfr.experiment.steps.command_plan import Step, steps_of, without_parts
 from lrfr.experiment.steps.launch import RayLaunch
 from lrfr.experiment.steps.runner import BAD, ENDED_BADLY, StepRunner, digests_of
 from lrfr.experiment.steps.savings import Savings, measure
 from lrfr.pairs.executors.ray import ray_session
-from lrfr.pairs.sources.places import is_kind_of_source
+from lrfr.pairs.sources.places import from_anywhere, is_kind_of_source
 
 SHIPPED = Path(__file__).parent / "shipped"
 _SHOWN = 100
@@ -107,8 +107,7 @@ class Outcome:
 class Experiment:
     """A declared comparison: views, trainings, evaluations, one report.
 
-    Every step is an ordinary lrfr command line, run in the experiment's folder. What exists is not redone,
-    what fails does not stop the rest.
+    Every step is an ordinary lrfr command line; what exists is not redone, what fails stops no other.
 
     Args:
         declaration: what is compared.
@@ -132,6 +131,7 @@ class Experiment:
         *,
         places: Mapping[str, str] | None = None,
         embedded: bool = False,
+        without: Iterable[str] = (),
     ) -> Experiment:
         """Read an experiment file, or a shipped one by its name.
 
@@ -140,13 +140,15 @@ class Experiment:
             folder: where it runs (default: the experiment's name).
             places: replaces the file's own ``places``, by name; a path is relative to the current folder.
             embedded: the same comparison, small, on invented faces: the file's part ``embedded``.
+            without: views, trainings, ... that are left out, with all that builds on them.
 
         Raises:
             SpecError: no such file, it declares something wrong, with the line, or nothing lies at a place.
 
         """
-        found = _find(str(as_path(name, "an experiment, or its name")))
-        declaration = load_declaration(found, _looked_for(places or {}), embedded=embedded)
+        path = _find(str(as_path(name, "an experiment, or its name")))
+        whole = load_declaration(path, _looked_for(places or {}), embedded=embedded)
+        declaration = without_parts(whole, without)
         own = Path(declaration.name + ("-embedded" if embedded else ""))
         return cls(declaration, Path(folder) if folder is not None else own)
 
@@ -211,12 +213,10 @@ def _find(name: str) -> Path:
 
 
 def _looked_for(places: Mapping[str, str]) -> dict[str, str]:
-    """Return places as they are from any folder; other sources (``kind:place``) stay as they are."""
-    own = {name: place for name, place in places.items() if not is_kind_of_source(place)}
-    for name, place in own.items():
-        if not Path(without_options(place)).exists():
+    for name, place in places.items():
+        if not is_kind_of_source(place) and not Path(without_options(place)).exists():
             raise SpecError(f"nothing lies at the place '{name}'", file=place, hint=f"--place {name}=PATH")
-    return {**places, **{name: str(Path(place).absolute()) for name, place in own.items()}}
+    return {name: from_anywhere(place) for name, place in places.items()}
 
 
 def _planned(runner: StepRunner, step: Step, digest: str) -> PlannedStep:

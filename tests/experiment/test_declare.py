@@ -10,7 +10,7 @@ import pytest
 from lrfr.core.errors import SpecError
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import SHIPPED
-from lrfr.experiment.steps.command_plan import steps_of
+from lrfr.experiment.steps.command_plan import steps_of, without_parts
 
 SMALL = """
 version: 1
@@ -109,6 +109,42 @@ def test_common_settings_are_under_each_trainings_own(tmp_path):
     assert steps["train-student-s0"].endswith(
         "--set train.length=3 --set lambda=5 --set deep=true --threads 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        (
+            (),
+            "import-strong pairs-all train-small-s3 train-small-s4 route-routed eval-dev-strong eval-dev-small-s3",
+        ),
+        (
+            ("routed",),
+            "import-strong pairs-all train-small-s3 train-small-s4 eval-dev-strong eval-dev-small-s3",
+        ),
+        (("small",), "import-strong pairs-all eval-dev-strong"),
+        (("all",), "import-strong eval-dev-strong"),
+        (("strong",), "pairs-all"),
+        (("dev", "routed"), "import-strong pairs-all train-small-s3 train-small-s4"),
+    ],
+)
+def test_a_part_is_left_out_with_all_that_builds_on_it(tmp_path, names, left):
+    (tmp_path / "mixed.yaml").write_text(MIXED)
+    declared = without_parts(load_declaration(tmp_path / "mixed.yaml"), names)
+    found = [step for step in steps_of(declared) if step.id not in {"eval-dev-small-s4", "eval-dev-routed"}]
+    assert {step.id for step in found} - {"report"} == set(left.split())
+    shown = " ".join(next((step.argv for step in found if step.id == "report"), ()))
+    assert all((f"results/{step.id[5:]}.json" in shown) == step.id.startswith("eval-") for step in found)
+
+
+def test_who_is_named_of_several_goes_and_what_nobody_is_called_is_refused(tmp_path):
+    text = MIXED.replace("{benchmark: pairs, ", "{benchmark: pairs, of: [strong, small], ")
+    (tmp_path / "mixed.yaml").write_text(text)
+    declared = load_declaration(tmp_path / "mixed.yaml")
+    assert without_parts(declared, ["small"]).evaluations["dev"].of == ["strong"]
+    assert without_parts(declared, ["strong"]).evaluations == {}
+    with pytest.raises(SpecError, match=r"no 'smal'.*small"):
+        without_parts(declared, ["smal"])
 
 
 def test_an_unknown_place_is_refused(tmp_path):

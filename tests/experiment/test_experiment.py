@@ -21,6 +21,7 @@ from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import Clock, _failure
 from lrfr.experiment.steps.command_plan import Step, steps_of
 from lrfr.experiment.steps.runner import StepRunner
+from lrfr.pairs.sources.places import from_anywhere
 
 DECLARATION = """
 version: 1
@@ -297,3 +298,23 @@ def test_places_are_looked_for_in_a_plan(lrfr, tmp_path):
     code, _, err = lrfr(*given, f"faces={tmp_path}/nope")
     assert code == 2 and "nothing lies at the place 'faces'" in err and f"{tmp_path}/nope" in err
     assert lrfr(*given, f"faces={tmp_path}")[0] == 0 == lrfr(*given, "faces=synthetic:ids=3")[0]
+
+
+def test_places_mean_the_same_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "3").mkdir()
+    (tmp_path / "list.csv").write_text("path\n")
+    wanted = {
+        "a": f"{tmp_path}/a",
+        "csv:list.csv,root=a,with=none.csv": f"csv:{tmp_path}/list.csv,root={tmp_path}/a,with=none.csv",
+        "mixup:count=3,of=folder:a|csv:list.csv,root=b": (
+            f"mixup:count=3,of=folder:{tmp_path}/a|csv:{tmp_path}/list.csv,root={tmp_path}/b"
+        ),
+        "tar:a/*.tar": f"tar:{tmp_path}/a/*.tar",
+        "synthetic:ids=3": "synthetic:ids=3",
+        "https://host/a": "https://host/a",
+        "folder:nope": "folder:nope",
+    }
+    assert {text: from_anywhere(text) for text in wanted} == wanted

@@ -27,6 +27,7 @@ _ADDRESS = "Address of a running Ray cluster ('auto' finds one); its nodes share
 @opt.many("--place", "places", metavar="NAME=PATH", text=_PLACE)
 @opt.path("--teacher", help="Short for --place teacher=PATH.")
 @opt.flag("--embedded", text=_EMBEDDED)
+@opt.many("--without", metavar="NAME", text="Leave a part of the file out, with all that builds on it.")
 @opt.plan("Show the steps and time estimates; write nothing.")
 @opt.count("--jobs", default=1, help=_JOBS)
 @opt.flag("--ray", text=_RAY)
@@ -52,7 +53,8 @@ def experiment(
 
     named = (*given.pop("places"), *([f"teacher={teacher}"] if teacher else []))
     places = opt.two_sides(named, "--place", "NAME=PATH", "faces=/data/faces")
-    declared = Experiment.load(file, folder, places=places, embedded=given.pop("embedded"))
+    parts = {key: given.pop(key) for key in ("embedded", "without")}
+    declared = Experiment.load(file, folder, places=places, **parts)
     if only_plan:
         return show_plan(out, declared.plan())
     done = declared.run(**given, hooks=out.hooks())

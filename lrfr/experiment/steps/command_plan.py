@@ -9,9 +9,67 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
-from lrfr.experiment.declare import Declaration, Evaluation, Flags, Training
+from lrfr.core.errors import SpecError, did_you_mean
+from lrfr.experiment.declare import Declaration, Evaluation, Flags, Picture, Route, Training, View
+
+# where the names of each part of a declaration live: models of all kinds share one room
+_ROOMS = {
+    "alignments": "crops",
+    "fits": "fits",
+    "given": "models",
+    "imports": "models",
+    "views": "views",
+    "pictures": "pictures",
+    "trainings": "models",
+    "routes": "models",
+    "evaluations": "evaluations",
+}
+
+
+def without_parts(experiment: Declaration, names: Iterable[str]) -> Declaration:
+    """Return the declaration without the parts of these names (views, trainings, routes, ...) and without all
+    that builds on them; an evaluation of several models loses those that are gone.
+
+    Raises:
+        SpecError: nothing is called so; says what is near.
+
+    """
+    parts: dict[str, Any] = {kind: dict(getattr(experiment, kind)) for kind in _ROOMS}
+    known = {name for part in parts.values() for name in part}
+    for name in (names := tuple(names)):
+        if name not in known:
+            raise SpecError(f"this experiment has no '{name}'", hint=did_you_mean(name, known))
+    gone: set[tuple[str, str]] = set()
+    for kind, room in _ROOMS.items():
+        for name, part in list(parts[kind].items()):
+            bare = False
+            if isinstance(part, Evaluation) and part.of:
+                left = [model for model in part.of if ("models", model) not in gone]
+                parts[kind][name], bare = replace(part, of=left), not left
+            if name in names or bare or gone & set(_built_on(part)):
+                gone.add((room, name))
+                del parts[kind][name]
+    return replace(experiment, **parts)
+
+
+def _built_on(part: object) -> Iterator[tuple[str, str]]:
+    """Yield room and name of everything that a part of a declaration cannot do without."""
+    if isinstance(part, View | Picture) and part.of:
+        yield "crops", part.of
+    if isinstance(part, View) and part.camera:
+        yield "fits", part.camera
+    if isinstance(part, Training):
+        yield "views", part.view
+        yield from (("models", parent) for parent in part.parents.values())
+    if isinstance(part, Route):
+        yield from (("models", name) for name in (*(name for _, name in part.members()), part.rest))
+        yield "views", part.fit or ""
+    if isinstance(part, Evaluation) and part.benchmark == "view":
+        yield "views", str(part.flags.get("view"))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,29 @@ def is_kind_of_source(text: str) -> bool:
     return re.match(r"[a-z][a-z0-9-]+:", text) is not None and not Path(text).exists()
 
 
+def from_anywhere(text: str) -> str:
+    """Return a path, or ``kind:place`` with its options, that means the same from every folder: relative
+    paths become absolute where something lies at them here (for a pattern: at its folder).
+    """
+    if not is_kind_of_source(text):
+        return str(Path(text).absolute())
+    kind, _, rest = text.partition(":")
+    if "://" in text:
+        return text
+    # sources of a source, then its options, each with a path or none
+    parts = re.split(r"(\||,\w+=)", rest)
+    return f"{kind}:{''.join(map(_from_anywhere, parts))}"
+
+
+def _from_anywhere(part: str) -> str:
+    if is_kind_of_source(part):
+        return from_anywhere(part)
+    if not part or part.isdecimal():
+        return part
+    pattern = re.search(r"[*?\[{]", part) and os.path.isdir(os.path.dirname(part) or ".")
+    return str(Path(part).absolute()) if pattern or os.path.exists(part) else part
+
+
 def below(name: str, root: Path) -> str:
     r"""Return a listed path as one below the root, with ``/`` between folders: Windows' ``\`` is one, and an
     absolute path that lies in the root loses what stands before.
