@@ -59,12 +59,7 @@ def experiment(
         return show_plan(out, declared.plan())
     done = declared.run(**given, hooks=out.hooks())
     saved = done.savings
-    if saved:
-        out.note(
-            f"{saved.trainings} trainings read {saved.images_read:,} images, {saved.images_degraded:,} were "
-            f"degraded; {saved.MB_written:,.0f} MB written, private copies would be "
-            f"{saved.MB_private_copies:,.0f} MB"
-        )
+    out.notes(map(str, filter(None, [saved])))
     return done.as_json() | {"reuse": asdict(saved) if saved else None}
 
 

@@ -4,7 +4,6 @@ weights as a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,52 +84,37 @@ def import_weights_command(out: Output, source: Path, **given: Any) -> dict[str,
       lrfr import-weights vit.onnx --as-is --bgr --out teacher.onnx
       lrfr train fskd --parent teacher=runs/mobilefacenet --set backbone=mobilefacenet-small
     """
+    from lrfr.train.weights import import_weights as room
     from lrfr.train.weights.foreign.input_contract import Stated
     from lrfr.train.weights.foreign.names.recognize import Choice
-    from lrfr.train.weights.import_weights import (
-        check_input,
-        embedded_faces,
-        imported_before,
-        plan_import,
-        write_import,
-    )
+    from lrfr.train.weights.foreign.stated_copy import stated_copy
 
     if given["bgr"] and given["rgb"]:
         raise SpecError("--bgr and --rgb: it takes one of them")
     order = given["bgr"] if given["bgr"] or given["rgb"] else None
     stated = Stated(given["input_range"], order)
     if given["as_is"]:
-        return _copy(out, source, given["target"] or Path(f"{source.stem}-stated.onnx"), stated, given)
+        made = stated_copy(source, given["target"], stated, given, writes=not given["dry_run"])
+        out.say(f"{made['file']} takes {made['takes']}" + (", and would say so" if given["dry_run"] else ""))
+        return made
     target = given["target"] or Path("runs") / source.stem
-    imported_before(target, source)  # before a large file is read
-    plan = plan_import(source, Choice(given["backbone"], given["family"], given["part"]), stated)
-    known = imported_before(target, source, plan)
+    room.imported_before(target, source)  # before a large file is read
+    plan = room.plan_import(source, Choice(given["backbone"], given["family"], given["part"]), stated)
+    known = room.imported_before(target, source, plan)
     said = {"checkpoint": str(target), "digest": known, **plan.as_dict()}
     out.say(f"{source.name}: {plan}")
     if given["check"]:
-        said["check"] = str(check_input(plan))
+        said["check"] = str(room.check_input(plan))
         out.say(str(said["check"]))
     elif plan.form == "onnx" and order is None:
         out.say(f"{source.name} does not say the order of its channels: --check tries both on faces")
     if known or given["dry_run"]:
         out.say(f"{target} has these weights already" if known else f"would write {target}")
         return said
-    said["digest"] = digest = write_import(plan, target, embedded_faces())
+    said["digest"] = digest = room.write_import(plan, target, room.embedded_faces())
     out.say(f"{target}: {plan.found.backbone}, checkpoint {digest[:12]}")
     out.next_step("lrfr", "eval", target)
     return said
-
-
-def _copy(
-    out: Output, source: Path, target: Path, stated: Any, given: Mapping[str, Any]
-) -> dict[str, object]:
-    from lrfr.train.weights.foreign.stated_copy import write_stated_copy
-
-    if asked := [f"--{word}" for word in ("backbone", "family", "part", "check") if given[word]]:
-        raise SpecError(f"--as-is makes no network: {', '.join(asked)} means nothing", hint="leave it out")
-    contract = write_stated_copy(source, target, stated, writes=not given["dry_run"])
-    out.say(f"{'would write ' if given['dry_run'] else ''}{target}: takes {contract}, and says so")
-    return {"file": str(target), "input": contract.as_dict()}
 
 
 @command("route", short_help="Make one model of several: each face to those for its size.")

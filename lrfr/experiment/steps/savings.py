@@ -39,6 +39,13 @@ class Savings:
     MB_private_copies: float
     copies_per_written: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.trainings} trainings read {self.images_read:,} images, {self.images_degraded:,} were "
+            f"degraded; {self.MB_written:,.0f} MB written, private copies would be "
+            f"{self.MB_private_copies:,.0f} MB"
+        )
+
 
 def measure(experiment: Declaration, folder: Path) -> Savings | None:
     """Return what the finished trainings of an experiment have read, against what the store holds; None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from lrfr.core.errors import SpecError
@@ -52,3 +53,27 @@ def write_stated_copy(source: Path, target: Path, stated: Stated, *, writes: boo
     if writes:
         write_atomic(target, data, target.parent)
     return contract
+
+
+def stated_copy(
+    source: Path, target: Path | None, stated: Stated, asked: Mapping[str, object], *, writes: bool
+) -> dict[str, object]:
+    """Return where a copy of :func:`write_stated_copy` lies and what it takes, in words and as data.
+
+    Args:
+        source: an ONNX file.
+        target: the copy; None makes ``NAME-stated.onnx``.
+        stated: channel order and range.
+        asked: what else was asked, by name; what only makes a network means nothing here.
+        writes: whether to write.
+
+    Raises:
+        SpecError: see there, or something else was asked.
+        DataError, EnvironmentFault: see there.
+
+    """
+    if stray := [f"--{word}" for word in ("backbone", "family", "part", "check") if asked.get(word)]:
+        raise SpecError(f"--as-is makes no network: {', '.join(stray)} means nothing", hint="leave it out")
+    target = target or Path(f"{source.stem}-stated.onnx")
+    contract = write_stated_copy(source, target, stated, writes=writes)
+    return {"file": str(target), "takes": str(contract), "input": contract.as_dict()}
