@@ -9,7 +9,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from lrfr.core.errors import DataError, LockedError
-from lrfr.core.files import data_of, discard
+from lrfr.core.files import data_of, discard, scratch_folder
 from lrfr.core.machine import ENDS_WITH
 
 MOST, LINES, LINE_CHARS = 2, 40, 400
@@ -112,7 +111,7 @@ class ChildRuns:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.scratch = Path(tempfile.mkdtemp(prefix="lrfr-studio-"))
+        self.scratch = scratch_folder("studio")
         self._children: dict[str, Child] = {}
         self._lock = threading.Lock()
 

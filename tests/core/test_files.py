@@ -1,6 +1,8 @@
 """Files and folders that are whole or absent, also after a power cut."""
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +121,29 @@ def test_many_files_are_asked_from_their_folder(tmp_path):
     assert sizes == [3, 3, 3, None, None, None]
     assert stats_below(tmp_path / "none", ["a/x", str(tmp_path / "a/x")])[0] is None
     assert stats_below(tmp_path / "none", [str(tmp_path / "a/x")])[0].st_size == 3
+
+
+def test_a_killed_process_leaves_its_folder_to_the_next(tmp_path):
+    """Folders of dead owners go; those of the living, of other purposes, and what a link leads to stay."""
+    (tmp_path / "outside").mkdir()
+    kept = [f"lrfr-x-{os.getpid()}-a", "lrfr-x-y-z", "lrfr-x", "lrfr-y-999999999-a"]
+    for name in (*kept, "lrfr-x-999999999-a"):
+        (tmp_path / name / "in").mkdir(parents=True)
+    (tmp_path / "lrfr-x-999999999-link").symlink_to(tmp_path / "outside")
+    with pytest.raises(KeyError), leftovers.scratch("x", tmp_path) as folder:
+        assert folder.is_dir() and folder.stat().st_mode & 0o777 == 0o700
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {*kept, "outside", "lrfr-x-999999999-link", folder.name}
+        raise KeyError
+    assert not folder.exists()
+
+
+def test_no_other_folder_for_a_while_is_made():
+    """One whose name has no owner stays for ever where the process is killed."""
+    root = Path(leftovers.__file__).parents[2]
+    found = [
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if {"mkdtemp(", "TemporaryDirectory("} & set(re.findall(r"\w+\(", path.read_text("utf-8")))
+    ]
+    assert found == ["core/files/leftovers.py"]

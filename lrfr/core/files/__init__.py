@@ -2,7 +2,7 @@
 (:mod:`lrfr.core.files.writing`).
 """
 
-from lrfr.core.files.leftovers import discard, is_alive, sweep, temp_name
+from lrfr.core.files.leftovers import discard, is_alive, scratch, scratch_folder, sweep, temp_name
 from lrfr.core.files.reading import (
     append_to,
     data_of,
@@ -57,6 +57,8 @@ __all__ = [
     "read_bytes",
     "read_file",
     "read_sealed",
+    "scratch",
+    "scratch_folder",
     "seal",
     "sha256_file",
     "sha256_hex",

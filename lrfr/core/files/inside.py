@@ -67,9 +67,9 @@ def refuse_link(folder: Path) -> None:
     """
     if folder.is_symlink():
         raise DataError(
-            "a link where a store's own folder belongs",
+            "a link where a folder of its own belongs",
             file=str(folder),
-            hint="move what it leads to in its place; the whole store may be a link",
+            hint="move what it leads to in its place; the whole store or experiment may be a link",
         )
 
 

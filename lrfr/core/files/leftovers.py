@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +25,35 @@ def temp_name(tmp: Path, name: str) -> Path:
     living.
     """
     return tmp / f"{name}.{_host()}.{os.getpid()}.{time.monotonic_ns()}"
+
+
+def scratch_folder(what: str, place: str | Path | None = None) -> Path:
+    """Return a new private folder ``lrfr-WHAT-PID-...`` in ``place`` (by default where temporary files go);
+    those of processes that were killed are removed.
+    """
+    within = Path(place or tempfile.gettempdir())
+    for old in within.glob(f"lrfr-{what}-*-*"):
+        pid, _, _ = old.name.removeprefix(f"lrfr-{what}-").partition("-")
+        if pid.isdecimal() and not old.is_symlink() and _is_mine(old) and not is_alive(int(pid)):
+            discard(old)
+    return Path(tempfile.mkdtemp(prefix=f"lrfr-{what}-{os.getpid()}-", dir=within))
+
+
+@contextmanager
+def scratch(what: str, place: str | Path | None = None) -> Iterator[Path]:
+    """Yield a folder of :func:`scratch_folder` for the time of the block."""
+    folder = scratch_folder(what, place)
+    try:
+        yield folder
+    finally:
+        discard(folder)
+
+
+def _is_mine(folder: Path) -> bool:
+    try:
+        return folder.lstat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def sweep(tmp: Path) -> int:

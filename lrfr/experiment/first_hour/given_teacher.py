@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from lrfr.core.errors import SpecError, as_path
-from lrfr.core.files import sha256_file
+from lrfr.core.files import scratch, sha256_file
 from lrfr.train.checkpoint import digest_of, read_manifest, resolve
 from lrfr.train.weights.import_weights import fitting_backbone, import_weights
 from lrfr.train.weights.model_identity import ModelIdentity
@@ -66,6 +64,6 @@ def find_teacher(text: str) -> Teacher:
         identity = ModelIdentity.read(read_manifest(folder), folder)
         return Teacher("run", place, str(identity.options.get("backbone")), digest_of(folder))
     backbone = fitting_backbone(path)
-    with tempfile.TemporaryDirectory(prefix="lrfr-teacher-") as folder_name:
-        import_weights(path, Path(folder_name) / "tried", backbone)
+    with scratch("teacher") as folder:
+        import_weights(path, folder / "tried", backbone)
     return Teacher("weights", place, backbone, sha256_file(path))

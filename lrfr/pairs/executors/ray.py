@@ -12,11 +12,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lrfr.core.errors import EnvironmentFault, LrfrError, missing_extra
-from lrfr.core.files import is_alive
+from lrfr.core.files import scratch_folder
 from lrfr.core.machine import quiet_libraries
 from lrfr.core.progress import Stopped
 from lrfr.pairs.executors.base import R, Stopping, Task, end_with, prepare_worker
@@ -110,18 +109,7 @@ def _own_sigterm() -> Iterator[None]:
 
 def _own_folder() -> str:
     """Return a new folder for a session, and remove those of sessions whose process has been killed."""
-    for old in Path(_short_folder()).glob("lrfr-ray-*-*"):
-        pid, _, _ = old.name.removeprefix("lrfr-ray-").partition("-")
-        if pid.isdecimal() and not old.is_symlink() and _is_mine(old) and not is_alive(int(pid)):
-            shutil.rmtree(old, ignore_errors=True)
-    return tempfile.mkdtemp(prefix=f"lrfr-ray-{os.getpid()}-", dir=_short_folder())
-
-
-def _is_mine(folder: Path) -> bool:
-    try:
-        return folder.lstat().st_uid == os.getuid()
-    except OSError:
-        return False
+    return str(scratch_folder("ray", _short_folder()))
 
 
 def _short_folder() -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, missing_extra
+from lrfr.core.files import scratch
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.weights.foreign.input_contract import InputContract
@@ -75,8 +75,8 @@ def write_int8(
         "activation_type": QuantType.QUInt8,
         "weight_type": QuantType.QInt8,
     }
-    with TemporaryDirectory(dir=target.parent) as folder:
-        prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+    with scratch("int8", target.parent) as folder:
+        prepared, made = folder / "prepared.onnx", folder / "int8.onnx"
         try:
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
             quantize_static(str(prepared), str(made), Faces(), **options)

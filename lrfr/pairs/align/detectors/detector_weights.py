@@ -11,7 +11,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
-from lrfr.core.files import make_folder, opened, read_bytes, sha256_file, write_atomic
+from lrfr.core.files import make_folder, opened, read_bytes, scratch, sha256_file, write_atomic
 from lrfr.pairs.align.detectors.mtcnn_nets import ONET, PNET, RNET, shapes
 
 PACKAGE = "facenet-pytorch==2.6.0"
@@ -65,16 +64,16 @@ def fetch_wheel() -> Path:
     if place.exists() and sha256_file(place) == WHEEL_SHA256:
         return place
     make_folder(place.parent)
-    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+    with scratch("pip", place.parent) as folder:
         # pip keeps nothing elsewhere, nor does the compiler that it asks for its version
         done = subprocess.run(  # noqa: S603 - a fixed command line
-            [sys.executable, "-m", *_PIP, "--dest", folder, PACKAGE],
-            env={**os.environ, "RUSTUP_HOME": folder},
+            [sys.executable, "-m", *_PIP, "--dest", str(folder), PACKAGE],
+            env={**os.environ, "RUSTUP_HOME": str(folder)},
             capture_output=True,
             text=True,
             check=False,
         )
-        got = Path(folder) / WHEEL
+        got = folder / WHEEL
         if done.returncode or not got.exists():
             said = (done.stderr.strip().splitlines() or ["no such file came"])[-1]
             raise EnvironmentFault(
