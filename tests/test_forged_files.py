@@ -97,6 +97,26 @@ def _step_record(path):
     assert not runner.done(Step(path.stem, ("x",)), "x")
 
 
+def _quickstart(path):
+    from lrfr.experiment.first_hour.quickstart import _begun
+
+    _begun(path.parent)
+
+
+def _bank(path):
+    from lrfr.fit.infer.bank import read_chunk
+
+    assert read_chunk(path, 1) is None
+
+
+def _clean_faces(path):
+    import numpy as np
+
+    from lrfr.fit.look.clean_faces import _holds
+
+    assert not _holds(path, np.zeros((1, 4, 4, 3), np.uint8))
+
+
 def _pairs_read(path):
     from lrfr.experiment.steps.savings import _pairs_read
 
@@ -141,6 +161,9 @@ KINDS = {
     "state of align": (".align.jsonl", _align_state),
     "routes": ("runs/a/routes.json", _routes),
     "record of a fit": ("camera.fit/record.json", _fit_record),
+    "simulated faces of a fit": ("camera.fit/bank/bank-0-000000.faces", _bank),
+    "clean faces of a fit": ("camera.fit/bank/faces-0.npy", _clean_faces),
+    "what a quickstart was asked for": ("quickstart/quickstart.json", _quickstart),
     "step of an experiment": ("steps/pairs-a.json", _step_record),
 }
 
@@ -373,6 +396,8 @@ def _opens_by_path(call: ast.Call) -> bool:
         if set(str(mode.value)) & set("wax+"):
             return False
     given = ast.unparse(call)
+    if "mmap_mode" in given:
+        return True  # only a path can be mapped so
     return not any(word in first or (f"{word}" in given and word.endswith("=")) for word in _HANDLES)
 
 
@@ -403,6 +428,7 @@ def test_what_is_read_is_opened_in_one_place():
         ("open(path, 'wb')", False),
         ("np.load(path, allow_pickle=False)", True),
         ("np.load(handle, allow_pickle=False)", False),
+        ("np.load(self.file, mmap_mode='r')", True),
         ("read_bytes(path)", False),
         ("os.open(path, os.O_RDONLY)", True),
         ("zipfile.ZipFile(path)", True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from lrfr.fit.look.crop_files import LEAST_PX, MOST_PX
 from lrfr.fit.look.enlargement import WAYS_UP
 from lrfr.fit.look.face_statistics import NAMES, REVISION
 from lrfr.fit.structure_scan import Structure
+from lrfr.pairs.format.disk.array_file import arrays_of
 
 FORMAT = 1
 TOO_FEW = (
@@ -245,11 +245,7 @@ def _said(found: object, record: Path) -> _Said:
 
 
 def _stats(data: bytes, target: Path) -> NDArray[np.float32]:
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            stats: NDArray[np.float32] = found["stats"]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
-        stats = np.empty(0, np.float32)
+    stats = arrays_of(io.BytesIO(data), str(target), hint="fit again").get("stats", np.empty(0, np.float32))
     is_table = stats.ndim == 2 and stats.shape[1] == len(NAMES) and stats.dtype == np.float32
     if not is_table or not len(stats) or not np.isfinite(stats).all():
         raise DataError("not the statistics of a fit", file=str(target), hint="fit again")

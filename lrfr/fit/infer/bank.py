@@ -5,7 +5,6 @@ takes up.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lrfr.core.errors import DataError
 from lrfr.core.files import data_of, digest_of, make_folder, sha256_hex, write_whole
 from lrfr.core.image import ImageU8
 from lrfr.degrade.inspect.contact_sheet import enlarge
@@ -24,8 +24,10 @@ from lrfr.fit.look.clean_faces import Faces
 from lrfr.fit.look.face_statistics import REVISION, Gaze, face_statistics
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.executors.dispatch import Runner
+from lrfr.pairs.format.disk.array_file import arrays_of
 
 CHUNK = 500
+_KINDS = {"stats": np.float32, "classes": np.int16, "values": np.float32, "rows": np.int64}
 _MOST_BYTES = 1 << 28
 _SUM = 64  # hexadecimal digits of sha256
 COST_S = 0.004  # of one face, simulated and looked at
@@ -93,6 +95,14 @@ class Bank:
     def __len__(self) -> int:
         return len(self.stats)
 
+    def is_whole(self, count: int) -> bool:
+        """Return whether these are tables of ``count`` simulated faces."""
+        shapes = {name: getattr(self, name).shape for name in _KINDS}
+        kinds = all(getattr(self, name).dtype == kind for name, kind in _KINDS.items())
+        tables = all(len(shape) == 1 + (name != "rows") for name, shape in shapes.items())
+        alike = {shape[0] for shape in shapes.values()} if tables else set()
+        return kinds and alike == {count} and shapes["classes"] == shapes["values"]
+
     def joined(self, other: Bank) -> Bank:
         """Return both."""
         mine, its = vars(self), vars(other)
@@ -148,11 +158,11 @@ def read_chunk(path: Path, count: int) -> Bank | None:
         data = data_of(path, most=_MOST_BYTES)
         if sha256_hex(data[_SUM:]).encode() != data[:_SUM]:
             return None
-        with np.load(io.BytesIO(data[_SUM:]), allow_pickle=False) as found:
-            bank = Bank(**{name: found[name] for name in ("stats", "classes", "values", "rows")})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        found = arrays_of(io.BytesIO(data[_SUM:]), str(path))
+        bank = Bank(**{name: found[name] for name in _KINDS})
+    except (OSError, KeyError, DataError):
         return None
-    return bank if len(bank) == count else None
+    return bank if bank.is_whole(count) else None
 
 
 @dataclass(frozen=True)

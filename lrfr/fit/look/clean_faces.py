@@ -18,6 +18,7 @@ from lrfr.core.files import digest_of, make_folder, write_whole
 from lrfr.core.image import ImageU8, square_fit
 from lrfr.core.progress import SILENT, Hooks, Stopped
 from lrfr.pairs.executors.picture_limits import picture_within_limits
+from lrfr.pairs.format.disk.array_file import map_array
 from lrfr.pairs.sources.base import in_key_order
 from lrfr.pairs.sources.table import open_source
 
@@ -42,7 +43,7 @@ class Faces:
 
     def take(self, rows: Sequence[int]) -> list[ImageU8]:
         """Return some of them."""
-        found = np.load(self.file, mmap_mode="r", allow_pickle=False)
+        found = map_array(self.file)
         return [np.array(found[row]) for row in rows]
 
 
@@ -126,8 +127,8 @@ def _usable(place: str, limit: int, seed: int, hooks: Hooks) -> tuple[list[Image
 def _holds(file: Path, stack: NDArray[np.uint8]) -> bool:
     """Return whether a file of clean faces, known by its name, is there and whole."""
     try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        found = map_array(file)
+    except DataError:
         return False
     return found.shape == stack.shape and found.dtype == stack.dtype and bool((found == stack).all())
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lrfr.core.errors import DataError
 from lrfr.core.files import opened, sha256_file, sha256_hex, write_if_other
-from lrfr.pairs.format.disk.array_file import check_whole, map_array
+from lrfr.pairs.format.disk.array_file import arrays_of, check_whole, map_array
 from lrfr.pairs.format.disk.row_runs import gather_keys
 from lrfr.pairs.format.remote.mirror import ensure
 
@@ -244,8 +244,8 @@ class StoredRows:
         path = self.folder / "rows.npz"
         try:
             labels = map_array(self.folder / "labels.npy")
-            with opened(path) as handle, np.load(handle, allow_pickle=False) as table:
-                found: dict[str, Any] = {name: table[name] for name in table.files}
+            with opened(path) as handle:
+                found: dict[str, Any] = dict(arrays_of(handle, str(path), growth=16))
             found = {"labels": labels, "crops": np.zeros((len(labels), 0), np.uint8)} | found
             found |= {name: _split(found[name]) for name in _NAMES}
             ends = found["key_ends"].tolist()

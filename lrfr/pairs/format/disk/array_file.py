@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import os
 import weakref
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from lrfr.core.files import open_regular, opened
 HINT = "lrfr store verify, then lrfr store repair"
 # what is smaller is read: several processes that share a map of it would save nothing
 MAPPED_BYTES = 1 << 20
+_MOST_SIDES, _LONGEST = 8, 1 << 48
 # of a file, from which on reading all of it beats reading row by row
 _DENSE = 1 / 8
 
@@ -61,11 +63,42 @@ def array_header(path: Path, hint: str = "lrfr store verify") -> ArrayHeader:
             read = np.lib.format.read_array_header_1_0
             shape, fortran, dtype = (read if version[0] == 1 else np.lib.format.read_array_header_2_0)(handle)
             start, size = handle.tell(), os.fstat(handle.fileno()).st_size
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - start:
+        possible = len(shape) <= _MOST_SIDES and all(0 <= side < _LONGEST for side in shape)
+        if dtype.hasobject or not dtype.itemsize or not possible:
+            raise ValueError("no table of plain numbers")
+        if math.prod(shape) * dtype.itemsize != size - start:
             raise ValueError("the header does not fit what follows")
-    except (ValueError, TypeError, EOFError, OSError) as error:
-        raise DataError(f"not an array: {error}", file=str(path), hint=hint) from None
+    except (
+        Exception
+    ) as error:  # a header is a literal of Python: its parser and tokenizer have errors of their own
+        raise DataError(f"not an array: {error or type(error).__name__}", file=str(path), hint=hint) from None
     return ArrayHeader(shape, dtype, "F" if fortran else "C", start, size)
+
+
+def arrays_of(handle: IO[bytes], file: str, *, growth: int = 1, hint: str = HINT) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an open ``.npz`` file by name.
+
+    Args:
+        handle: of its bytes, at their start.
+        file: its name, for errors.
+        growth: how many times its size it may unfold to; 1 where nothing in it is packed.
+        hint: what helps where it is damaged.
+
+    Raises:
+        DataError: it is none, holds what are no plain numbers, or unfolds to more.
+
+    """
+    try:
+        size = handle.seek(0, os.SEEK_END)
+        with zipfile.ZipFile(handle) as archive:
+            unfolded = sum(item.file_size for item in archive.infolist())
+        if unfolded > growth * size:
+            raise ValueError(f"{size} bytes that unfold to {unfolded}")
+        handle.seek(0)
+        with np.load(handle, allow_pickle=False) as table:
+            return {name: table[name] for name in table.files}
+    except Exception as error:  # of the archive, of what packs it, of headers: see array_header
+        raise DataError(f"not arrays: {error or type(error).__name__}", file=file, hint=hint) from None
 
 
 class MappedArray(np.memmap):
