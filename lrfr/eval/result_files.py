@@ -5,9 +5,10 @@ as well.
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -116,13 +117,26 @@ def _result(item: object, place: int, path: Path) -> Result:
         raise DataError(f"lacks {', '.join(missing)}", file=str(path), path=where)
     try:
         text = json.dumps(_sorted_in(item), allow_nan=False)
-        return _checker().validate_json(text, strict=True)
+        found = _checker().validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join([where, *(str(part) for part in first["loc"] if part not in _UNIONS)])
         raise DataError(first["msg"], file=str(path), path=field) from None
     except ValueError:  # 1e999 is JSON and no finite number
         raise DataError("holds a number that is not finite", file=str(path), path=where) from None
+    for name, named in (("data", found.data), ("model.checkpoint", found.model.checkpoint)):
+        if named is not None and not _can_be_a_name(named):
+            raise DataError("no file can be called so", file=str(path), path=f"{where}.{name}")
+    return found
+
+
+def _can_be_a_name(place: str) -> bool:
+    """Return whether the system can be asked for a path at all."""
+    try:
+        parts = os.fsencode(place).split(b"/")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in place and len(place) < 4000 and max(map(len, parts)) < 256
 
 
 _UNIONS = {"int", "str", "float", "bool", "none"}  # pydantic names the member of a union that it tried
@@ -167,6 +181,25 @@ def _names(kind: type) -> set[str]:
     return {item.name for item in fields(kind)} - {"more", "counts"}
 
 
+@contextmanager
+def fitting_one_another(file: Path | str | None = None) -> Iterator[None]:
+    """Use several fields of results together: each was checked alone, and a file of somebody else's may still
+    not agree with itself.
+
+    Raises:
+        DataError: it does not.
+
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"numbers of a result do not fit one another ({type(error).__name__}: {error})"[:500],
+            file=None if file is None else str(file),
+            hint="look at the files one by one; measure that one again by lrfr eval",
+        ) from error
+
+
 class AbsentFile(DataError):
     """What a result names lies nowhere."""
 
@@ -197,15 +230,16 @@ def kept_scores_agree(results: list[Result], tolerance: float) -> str:
     """Compare the accuracy with the decisions that the file keeps, and say what was compared.
 
     Raises:
-        DataError: they differ by more than ``tolerance`` (a fraction).
+        DataError: they differ by more than ``tolerance`` (a fraction), or cannot be compared.
 
     """
     kept = [result for result in results if result.per_pair and "accuracy" in result.metrics]
     for result in kept:
-        decisions = unpack((result.per_pair or {})["correct_u8"], "u1")
-        found, said = result.metrics["accuracy"], float(np.mean(decisions == 1))
-        folds = found.more.get("folds")
-        mean = float(np.mean(folds)) if isinstance(folds, list) and folds else said
+        found = result.metrics["accuracy"]
+        with fitting_one_another():
+            said = float(np.mean(unpack((result.per_pair or {})["correct_u8"], "u1") == 1))
+            folds = found.more.get("folds")
+            mean = float(np.mean(folds)) if isinstance(folds, list) and folds else said
         if min(abs(said - found.value), abs(mean - found.value)) > tolerance:
             raise DataError(
                 f"accuracy at {result.sizes} is {said:.6f} of the kept decisions, not {found.value:.6f}"

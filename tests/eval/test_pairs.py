@@ -1,5 +1,6 @@
 """Readers of pair benchmarks on data in their distributed layout, and verification at several sizes."""
 
+import json
 import pickle
 from dataclasses import replace
 
@@ -20,8 +21,10 @@ from lrfr.eval.protocols.pair_lists import (
     run_xqlfw,
 )
 from lrfr.eval.protocols.verification import verify_pairs
-from lrfr.eval.results import unpack
+from lrfr.eval.result_files import as_json, kept_scores_agree, read_results, write_results
+from lrfr.eval.results import FORMAT, unpack
 from lrfr.eval.settings import Settings, size_cells
+from lrfr.experiment.steps.export_here import threshold_table
 from tests.eval.world import color_embed, identity_picture, quick_task, save
 
 
@@ -207,6 +210,37 @@ def test_kept_scores_and_decisions_give_the_printed_accuracy():
     assert correct.mean() == pytest.approx(result.metrics["accuracy"].value)
     assert same.sum() == result.counts["n_pos"]
     assert len(unpack(result.per_pair["score_f32"], "<f4")) == 60
+
+
+def test_kept_scores_that_are_none_are_an_error_of_the_result():
+    result = verify_pairs(color_embed, arrays(), Settings(sizes=(24,), replicates=0))[0]
+    assert kept_scores_agree([result], 1e-6).startswith("of the scores kept")
+    for kept in ("x", "\0", "AAA", None):
+        forged = {} if kept is None else {"correct_u8": kept}
+        with pytest.raises(DataError, match="do not fit one another"):
+            kept_scores_agree([replace(result, per_pair={"same_u8": "AA==", **forged})], 1e-6)
+    other = replace(result.metrics["accuracy"], more={"folds": ["x"]})
+    with pytest.raises(DataError, match="do not fit one another"):
+        kept_scores_agree([replace(result, metrics={"accuracy": other})], 1e-6)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "x\0y", "\ud800"])
+def test_a_result_names_what_a_file_can_be_called(tmp_path, name):
+    result = verify_pairs(color_embed, arrays(), Settings(sizes=(24,), replicates=0))[0]
+    body = as_json(result)
+    write_results([result], tmp_path / "good.json")
+    assert read_results([tmp_path / "good.json"])
+    for changes in ({"data": name}, {"model": {**body["model"], "checkpoint": name}}):
+        (tmp_path / "x.json").write_text(json.dumps({"format": FORMAT, "results": [{**body, **changes}]}))
+        with pytest.raises(DataError, match=r"x\.json"):
+            read_results([tmp_path / "x.json"])
+
+
+def test_scores_that_are_none_are_told_where_thresholds_are_asked_for(tmp_path):
+    result = verify_pairs(color_embed, arrays(), Settings(sizes=(24,), replicates=0))[0]
+    write_results([replace(result, per_pair={"score_f32": "AAA="})], tmp_path / "x.json")
+    with pytest.raises(DataError, match="do not fit one another"):
+        threshold_table(tmp_path / "x.json")
 
 
 def test_interpolation_reaches_the_pixels():

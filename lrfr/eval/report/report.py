@@ -19,7 +19,7 @@ from lrfr.eval.report import sections
 from lrfr.eval.report.blocks import Section
 from lrfr.eval.report.compare import check_names, test_titles, told_apart
 from lrfr.eval.report.seeds import over_seeds
-from lrfr.eval.result_files import as_json
+from lrfr.eval.result_files import as_json, fitting_one_another
 from lrfr.eval.results import Result
 
 TITLE = "Low-resolution face recognition: results"
@@ -67,14 +67,8 @@ def build(results: Sequence[Result], options: ReportOptions = ReportOptions()) -
     """
     if not results:
         raise DataError("no results to report", hint="lrfr eval writes them")
-    try:
+    with fitting_one_another():
         return _arranged(told_apart(results), options)
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
-        # every field was checked alone; a file of somebody else's may still not agree with itself
-        raise DataError(
-            f"numbers of a result do not fit one another ({type(error).__name__}: {error})"[:500],
-            hint="report the files one by one; measure that one again by lrfr eval",
-        ) from error
 
 
 def _arranged(results: list[Result], options: ReportOptions) -> Report:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lrfr.core.errors import SpecError
-from lrfr.eval.result_files import read_results
+from lrfr.eval.result_files import fitting_one_another, read_results
 from lrfr.eval.results import Result, unpack
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.checkpoint import resolve
@@ -109,17 +109,18 @@ def threshold_table(path: Path) -> str:
         SpecError: it keeps no scores of pairs.
 
     """
-    rows = [
-        [
-            result.benchmark,
-            " & ".join(map(str, result.sizes or ())),
-            f"{rate:g}",
-            f"{threshold:.4f}",
-            f"{accepted:.4f}",
+    with fitting_one_another(path):
+        rows = [
+            [
+                result.benchmark,
+                " & ".join(map(str, result.sizes or ())),
+                f"{rate:g}",
+                f"{threshold:.4f}",
+                f"{accepted:.4f}",
+            ]
+            for result in read_results([path])
+            for rate, threshold, accepted in threshold_rows(result)
         ]
-        for result in read_results([path])
-        for rate, threshold, accepted in threshold_rows(result)
-    ]
     if not rows:
         raise SpecError("keeps no scores of pairs", file=str(path), hint="a result of a list of pairs")
     columns = ["benchmark", "sizes, px", "FAR", "score at least", "TAR"]
