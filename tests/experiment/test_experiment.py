@@ -20,6 +20,7 @@ from lrfr.core.progress import Hooks
 from lrfr.experiment.declare import load_declaration
 from lrfr.experiment.experiment import Clock, _failure
 from lrfr.experiment.steps.command_plan import Step, steps_of
+from lrfr.experiment.steps.launch import LocalLaunch
 from lrfr.experiment.steps.runner import StepRunner
 from lrfr.pairs.sources.places import from_anywhere
 
@@ -318,3 +319,31 @@ def test_places_mean_the_same_from_every_folder(tmp_path, monkeypatch):
         "folder:nope": "folder:nope",
     }
     assert {text: from_anywhere(text) for text in wanted} == wanted
+
+
+def test_a_step_that_is_being_started_while_all_is_stopped_ends(tmp_path):
+    """The wish to stop comes once, and may come before the child is known."""
+    launch = LocalLaunch()
+    launch.stop()
+    code, _ = launch(["sleep", "60"], tmp_path, tmp_path / "log", os.environ)
+    assert code == -signal.SIGTERM
+
+
+def test_no_link_in_an_experiment_leads_out(tmp_path):
+    """Logs are appended and records written in the experiment's own folders alone."""
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "log").symlink_to("mine")
+    with pytest.raises(OSError):
+        LocalLaunch()(["true"], tmp_path, tmp_path / "log", os.environ)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError):
+        LocalLaunch()(["true"], tmp_path, tmp_path / "fifo", os.environ)
+    assert (tmp_path / "mine").read_text() == "mine"
+    (tmp_path / "out").mkdir()
+    for own in ("logs", "steps"):
+        folder = tmp_path / f"with {own}"
+        folder.mkdir()
+        (folder / own).symlink_to(tmp_path / "out")
+        with pytest.raises(DataError, match="a link where a folder of its own belongs"):
+            StepRunner(folder, ("true",)).run([Step("a", ("x",))], lambda *_: None)
+    assert not list((tmp_path / "out").iterdir())

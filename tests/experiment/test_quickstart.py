@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError
-from lrfr.core.files import temp_name
+from lrfr.core.files import canonical, temp_name
 from lrfr.core.image import encode_png
 from lrfr.core.lists import is_held_out
 from lrfr.core.progress import Hooks, Stopped
 from lrfr.experiment.first_hour.first_plan import sides_of
 from lrfr.experiment.first_hour.pace import length_of
 from lrfr.experiment.first_hour.photo_look import absolute, look_at
-from lrfr.experiment.first_hour.quickstart import quickstart
+from lrfr.experiment.first_hour.quickstart import ASKED, Asked, _begun, quickstart
 from lrfr.pairs.align.detectors.table import open_detector
 from lrfr.pairs.build.make import ViewOptions, make_pairs
 from lrfr.pairs.sources.synthetic import render_face
@@ -218,6 +218,26 @@ def test_killed_before_it_noted_what_was_asked_for_it_begins_anew(tmp_path, monk
     (mine / "people.tsv").write_text("path\tidentity\n")
     with pytest.raises(SpecError, match="something else lies here"):
         quickstart(source, mine, minutes=0.1)
+
+
+FORGED = [
+    b"[1]",
+    b'{"photos": "a", "content": "b", "teacher": "none", "minutes": "x"}',
+    b'{"photos": "a", "content": "b", "teacher": "none", "minutes": NaN}',
+    b'{"photos": "a", "content": "b", "teacher": "none", "minutes": -1.0}',
+    b'{"photos": 1, "content": "b", "teacher": "none", "minutes": 1.0}',
+    b"[" * 5000,
+]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_what_was_asked_for_is_checked_field_by_field(tmp_path, forged):
+    (tmp_path / ASKED).write_bytes(forged)
+    with pytest.raises(DataError, match=r"quickstart\.json"):
+        _begun(tmp_path)
+    good = Asked("a", "b", "none", 1.0)
+    (tmp_path / ASKED).write_bytes(canonical(vars(good)))
+    assert _begun(tmp_path) == good
 
 
 def _die(*_):

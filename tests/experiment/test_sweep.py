@@ -10,6 +10,7 @@ import yaml
 
 from lrfr.core.errors import SpecError
 from lrfr.experiment.declare import load_declaration
+from lrfr.experiment.experiment import Experiment
 from lrfr.experiment.steps.launch import LocalLaunch
 from lrfr.experiment.steps.sweep import Sweep, plan_sweep, run_sweep, values_of
 from lrfr.experiment.steps.sweep_table import Row, best_row, table_of
@@ -129,6 +130,30 @@ def test_a_second_sweep_trains_only_what_is_new(lrfr, in_process, tmp_path):
     assert dict(zip(table[0][2::2], map(float, table[1][2::2]), strict=True)) == shown["64"]
     assert (tmp_path / "s" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
     assert yaml.safe_load((tmp_path / "s" / "experiment.yaml").read_text())["views"]["default"]["store"]
+
+
+def test_an_experiment_file_of_somebody_is_not_replaced(tmp_path, monkeypatch):
+    """A sweep writes one of that name; its own, of whatever points, it may write again."""
+    monkeypatch.setattr(Experiment, "run", lambda *_, **__: None)
+    planned, other = (
+        plan_sweep(Sweep("fskd", {"lambda": [value]}), tmp_path / "mine") for value in ("1", "5")
+    )
+    path = tmp_path / "mine" / "experiment.yaml"
+    run_sweep(planned)
+    run_sweep(other)
+    written = path.read_bytes()
+    path.write_bytes(written.split(b"\n", 1)[1])  # as it was written without its first line
+    run_sweep(other)
+    assert path.read_bytes() == written
+    for mine in (b"version: 1\nname: mine\n", b"", b"\xff"):
+        path.write_bytes(mine)
+        with pytest.raises(SpecError, match="no sweep has written"):
+            run_sweep(other)
+        assert path.read_bytes() == mine
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SpecError, match="no sweep has written"):
+        run_sweep(other)
 
 
 def test_side_by_side_a_teacher_that_is_to_be_trained_is_trained_once_and_first(monkeypatch, tmp_path):

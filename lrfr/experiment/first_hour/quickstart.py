@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from lrfr.core.errors import DataError, EnvironmentFault, SpecError, as_path
-from lrfr.core.files import canonical, make_folder, read_bytes, write_whole
+from lrfr.core.files import canonical, make_folder, parsed, read_bytes, scratch, write_atomic, write_whole
 from lrfr.core.lock import store_lock
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.eval.result_files import read_results
@@ -21,9 +19,11 @@ from lrfr.experiment.first_hour.first_plan import CROPS, SIZES_PX, FirstPlan, pl
 from lrfr.experiment.first_hour.given_teacher import HERE, Teacher, find_teacher
 from lrfr.experiment.first_hour.photo_look import TABLE, PhotoLook, look_at
 from lrfr.pairs.align.detectors.table import open_detector
+from lrfr.pairs.format.sealed import validated
 
 FILE, ASKED = "quickstart.yaml", "quickstart.json"
 MINUTES = 30.0
+_ANEW = "bring it back as it was, or begin anew: another --out"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Quickstart:
                 )
                 write_whole(self.folder / FILE, (_HEAD + text).encode())
                 write_whole(self.folder / TABLE, self.look.people_table().encode("utf-8", "surrogateescape"))
-                write_whole(self.folder / ASKED, canonical(vars(self.asked)))
+                write_atomic(self.folder / ASKED, canonical(vars(self.asked)), self.folder)
             return self.experiment.run(hooks=hooks)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -176,8 +176,8 @@ def quickstart(
 
 
 def _experiment(declared: Mapping[str, object], folder: Path) -> Experiment:
-    with tempfile.TemporaryDirectory(prefix="lrfr-quickstart-") as place:
-        path = Path(place) / FILE
+    with scratch("quickstart") as place:
+        path = place / FILE
         path.write_text(yaml.safe_dump(dict(declared), sort_keys=False), "utf-8")
         return Experiment.load(path, folder)
 
@@ -206,9 +206,12 @@ def _begun(folder: Path) -> Asked | None:
     path = folder / ASKED
     if path.exists():
         try:
-            return Asked(**json.loads(read_bytes(path)))
-        except (ValueError, TypeError):
-            raise DataError("not what lrfr quickstart wrote", file=str(path)) from None
+            found = validated(Asked, parsed(read_bytes(path)), path)
+        except (ValueError, DataError):
+            raise DataError("not what lrfr quickstart wrote", file=str(path), hint=_ANEW) from None
+        if found.minutes > 0:
+            return found
+        raise DataError(f"{found.minutes} minutes", file=str(path), hint=_ANEW)
     if folder.exists() and not (folder.is_dir() and _is_beginning(folder)):
         raise SpecError("something else lies here", file=str(folder), hint="choose another --out")
     return None

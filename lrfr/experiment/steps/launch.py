@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from lrfr.core.files import opened_to_append
 from lrfr.core.machine import ENDS_WITH
 
 
@@ -32,12 +33,13 @@ class LocalLaunch:
 
     def __init__(self) -> None:
         self._children: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
 
     def __call__(
         self, words: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str]
     ) -> tuple[int, bytes]:
         """Run a child process to its end."""
-        with log.open("ab") as stderr:
+        with opened_to_append(log) as stderr:
             child = subprocess.Popen(  # noqa: S603 - our own command lines
                 words,
                 cwd=folder,
@@ -46,6 +48,8 @@ class LocalLaunch:
                 env={**environment, ENDS_WITH: str(os.getpid())},
             )
         self._children.add(child)
+        if self._stopped:  # while it was being started
+            child.terminate()
         try:
             stdout, _ = child.communicate()
         except BaseException:  # a Ray task that is canceled
@@ -58,6 +62,7 @@ class LocalLaunch:
 
     def stop(self) -> None:
         """Ask every child to end; lrfr's commands then save and say how to go on."""
+        self._stopped = True
         for child in list(self._children):
             child.terminate()
 

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lrfr.core.errors import DataError
-from lrfr.core.files import json_of, write_atomic
+from lrfr.core.files import json_of, make_folder, write_atomic
+from lrfr.core.files.inside import refuse_link
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.experiment.steps.command_plan import Step
 from lrfr.experiment.steps.launch import Launch, LocalLaunch
@@ -102,8 +103,9 @@ class StepRunner:
 
         Once the hooks ask to stop, nothing new begins, what runs is asked to end, the rest is ``skipped``.
         """
-        self.records.mkdir(parents=True, exist_ok=True)
-        (self.folder / "logs").mkdir(exist_ok=True)
+        for own in (self.records, self.folder / "logs"):
+            refuse_link(own)
+            make_folder(own)
         digests = digests_of(steps)
         states: dict[str, str] = {}
         waiting = list(steps)

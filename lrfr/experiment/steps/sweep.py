@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,13 +16,14 @@ from typing import Any
 import yaml
 
 from lrfr.core.errors import SpecError
-from lrfr.core.files import digest_of, make_folder, write_atomic
+from lrfr.core.files import data_of, digest_of, make_folder, write_atomic
 from lrfr.core.progress import SILENT, Hooks
 from lrfr.experiment.declare import Declaration, Evaluation, Flags, Training, View
 from lrfr.experiment.experiment import Experiment, Outcome
 from lrfr.train.recipe import load_recipe
 
 _MOST_POINTS = 1000
+_HEAD = b"# Written by lrfr sweep, and again by the next one in this folder.\n"
 Value = str
 
 
@@ -206,12 +208,13 @@ def run_sweep(planned: Planned, *, jobs: int = 1, hooks: Hooks = SILENT) -> Outc
     side. The declaration is written beside the results, as ``experiment.yaml``.
 
     Raises:
+        SpecError: another file of that name is there.
         DataError, Stopped: see :meth:`lrfr.experiment.experiment.Experiment.run`.
 
     """
     whole = planned.experiment
     make_folder(whole.folder)
-    write_atomic(whole.folder / "experiment.yaml", declared(whole.declaration), whole.folder)
+    _write_declaration(whole.folder / "experiment.yaml", declared(whole.declaration))
     if jobs > 1 and planned.trains_parents:
         first = Experiment(whole.declaration, whole.folder)
         first.steps = first.steps[:1]
@@ -219,9 +222,21 @@ def run_sweep(planned: Planned, *, jobs: int = 1, hooks: Hooks = SILENT) -> Outc
     return whole.run(jobs=jobs, hooks=hooks)
 
 
+def _write_declaration(path: Path, data: bytes) -> None:
+    """Write an experiment file where none lies, or that of an earlier sweep."""
+    try:
+        before = data_of(path) if os.path.lexists(path) else data
+    except OSError:  # no file
+        before = b""
+    if not (before.startswith(_HEAD) or before == data[len(_HEAD) :]):
+        hint = "name another --folder, or move the file away"
+        raise SpecError("a file is there that no sweep has written", file=str(path), hint=hint)
+    write_atomic(path, data, path.parent)
+
+
 def declared(declaration: Declaration) -> bytes:
     """Return the declaration as the YAML of an experiment file, which ``lrfr experiment`` runs."""
-    return yaml.safe_dump(_stated(asdict(declaration)), sort_keys=False).encode()
+    return _HEAD + yaml.safe_dump(_stated(asdict(declaration)), sort_keys=False).encode()
 
 
 def _stated(value: object) -> object:
