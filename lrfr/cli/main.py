@@ -104,12 +104,9 @@ def _told(error: BaseException, as_json: bool) -> int:
     if isinstance(error, click.ClickException):
         said = {"type": "UsageError", "message": error.format_message()}
         return _fail(error.exit_code, said, _usage_text(error), as_json)
-    if isinstance(error, OSError) and not isinstance(error, LrfrError):
-        name = str(error.filename) if error.filename else None
-        error = EnvironmentFault(error.strerror or str(error), file=name)
     if not isinstance(error, Exception):
         raise error
-    fault = error if isinstance(error, LrfrError) else as_fault(error)
+    fault = as_fault(error)
     if fault is None:
         return _bug(error, as_json)
     return _fail(fault.exit_code, fault.as_dict(), plainly(f"error: {fault}"), as_json)

@@ -150,8 +150,7 @@ class NumericFault(LrfrError):
     exit_code = 6
 
 
-# what errors of libraries and of Python mean where nobody has caught them; by name, so that no library is
-# imported for it. What is not here is a bug.
+# what errors that nobody has caught mean; by name, so that no library is imported for it. Others are bugs.
 FOREIGN: Mapping[str, type[LrfrError]] = {
     "builtins.MemoryError": EnvironmentFault,
     "builtins.RecursionError": DataError,
@@ -196,11 +195,13 @@ FOREIGN: Mapping[str, type[LrfrError]] = {
 
 
 def as_fault(error: BaseException) -> LrfrError | None:
-    """Return an error of a library as what it means by :data:`FOREIGN`, the nearest class counting; None for
-    a bug of ours.
+    """Return an error of a library as what it means by :data:`FOREIGN`, the nearest class counting, one of
+    the system as the environment's; None for a bug of ours.
     """
     if isinstance(error, LrfrError):
         return error
+    if isinstance(error, OSError):
+        return EnvironmentFault(error.strerror or str(error), file=str(error.filename or "") or None)
     for kind in type(error).__mro__:
         found = FOREIGN.get(f"{kind.__module__}.{kind.__qualname__}")
         if found:

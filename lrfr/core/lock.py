@@ -9,7 +9,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,7 @@ def store_lock(store: Path) -> Iterator[None]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise EnvironmentFault("not a regular file", file=str(path))
         _take(descriptor, path)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        _sign(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -89,6 +88,13 @@ def _take(descriptor: int, path: Path) -> None:
         except OSError:
             # a file system without locks: equal bytes and the last rename make concurrent writers harmless
             return
+
+
+def _sign(descriptor: int) -> None:
+    """Write down who holds a lock, for messages; on a full disk it is held all the same."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
 
 
 def _holder(descriptor: int) -> dict[str, Any]:

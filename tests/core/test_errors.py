@@ -82,6 +82,7 @@ def _raised():
         (subprocess.TimeoutExpired("x", 3), 5),
         (PermissionError(13, "denied", "x"), 5),
         (KeyError("a bug"), 1),
+        (OSError(28, "No space left on device", "x"), 5),
         (AssertionError("a bug"), 1),
     ]
 

@@ -2,6 +2,8 @@
 nothing else.
 """
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -231,6 +233,20 @@ with store_lock(Path({str(store)!r})):
     build(store)
     with store_lock(store):
         pass
+
+
+def test_on_a_full_disk_a_lock_is_held_all_the_same(tmp_path, monkeypatch):
+    """What makes room needs it, too; who holds it is not written down then."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with store_lock(tmp_path / "store"):
+        held = os.open(tmp_path / "store" / ".lock", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(held)
 
 
 def test_two_builders_race_and_one_wins(folder, store):

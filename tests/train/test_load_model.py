@@ -1,6 +1,7 @@
 """One call for every kind of model, files that the group may read, and imports that name what would fit."""
 
 import builtins
+import errno
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,21 @@ def run(tmp_path_factory):
         folder, checkpoint.Checkpoint(identity, checkpoint.model_tensors(nets), {"step": 1}, {}, {})
     )
     return folder.parents[1]
+
+
+def test_a_save_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    """On a full disk what was begun of a checkpoint would hold the room that is left."""
+    made = checkpoint.Checkpoint({"options": {}}, {"x": torch.ones(9)}, {}, {}, {})
+    checkpoint.save(tmp_path / "step-1", made)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lrfr.train.checkpoint.checkpoint_files._seal", full)
+    with pytest.raises(EnvironmentFault, match="disk full"):
+        checkpoint.save(tmp_path / "step-1", made)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
+    assert torch.equal(checkpoint.load(tmp_path / "step-1").model["x"], torch.ones(9))
 
 
 def faces():

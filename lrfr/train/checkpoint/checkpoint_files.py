@@ -1,5 +1,4 @@
-"""Checkpoints: a folder of safetensors and JSON with a sha256 of every file, renamed into place; no pickle
-anywhere.
+"""Checkpoints: a folder of safetensors and JSON, a sha256 of every file, renamed into place; no pickle.
 
 * ``model.safetensors``: weights and buffers of every network but frozen teachers;
 * ``ema.safetensors``: averaged weights, where a run keeps them;
@@ -136,6 +135,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> str:
         return publish(temporary, folder, checkpoint.identity)
     except OSError as error:
         raise write_fault(error, folder, sum(item.nbytes for item in checkpoint.model.values())) from error
+    finally:  # on a full disk it holds what little there was
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def publish(temporary: Path, folder: Path, identity: Mapping[str, object]) -> str:

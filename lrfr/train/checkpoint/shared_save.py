@@ -53,9 +53,13 @@ def save_together(folder: Path, snapshot: Checkpoint, share: Mapping[str, Tensor
             )
         return publish(temporary, folder, snapshot.identity) if rank == 0 else ""
 
-    _everywhere(clear, folder, group)
-    _everywhere(write, folder, group)
-    return _everywhere(seal, folder, group)
+    try:
+        _everywhere(clear, folder, group)
+        _everywhere(write, folder, group)
+        return _everywhere(seal, folder, group)
+    finally:
+        if rank == 0:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _everywhere(work: Callable[[], str | None], folder: Path, group: Any) -> str:
