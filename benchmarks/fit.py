@@ -184,7 +184,7 @@ def known(given: argparse.Namespace) -> dict:
         "w1_mean": float(np.mean(list(apart.values()))),
         "w1": apart,
         "rows": rows,
-        "validation": dict(found.validation),
+        "validation": {name: vars(near) for name, near in found.validation.items()},
         "kept": found.kept,
         "shares": found.shares,
         "cpu_min": found.cpu_s / 60,
@@ -205,7 +205,7 @@ def mixed(given: argparse.Namespace) -> dict:
     found = CameraFit(crops, clean, given.folder / "bank-mixed", FitSettings(seed=given.seed), RUNNER).run()
     return {
         "shares": found.shares,
-        "validation": dict(found.validation),
+        "validation": {name: vars(near) for name, near in found.validation.items()},
         "rows": [told(r.name, r) for r in found.rows],
         "spec": spec_text(found.spec.as_json()),
     }
@@ -246,7 +246,7 @@ def real(given: argparse.Namespace) -> dict:
     shown = {
         "rows": [told(r.name, r) for r in found.rows],
         "kept": found.kept,
-        "validation": dict(found.validation),
+        "validation": {name: vars(near) for name, near in found.validation.items()},
         "cpu_min": found.cpu_s / 60,
         "differing": found.differing,
         "spec": spec_text(found.spec.as_json()),

@@ -15,7 +15,7 @@ from lrfr.core.embedder import Embedder
 from lrfr.core.image import ImageU8
 from lrfr.core.progress import Stopped
 from lrfr.degrade.spec.model import Spec
-from lrfr.fit.choosing import Candidate, Chooser
+from lrfr.fit.choosing import Candidate, Chooser, Nearness
 from lrfr.fit.fit_record import TOO_FEW, FittedCamera, FittedLaw
 from lrfr.fit.infer.bank import Bank, BankMaker, BankSizes, budget_words, simulate
 from lrfr.fit.infer.camera_laws import camera_spec, literals_of
@@ -129,8 +129,8 @@ class CameraFit:
             found.shown,
         )
 
-    def _chosen(self) -> tuple[Candidate, Mapping[str, float], tuple[FittedLaw, ...]]:
-        """Return what is kept, all distances to the validation crops, and what is known of its laws."""
+    def _chosen(self) -> tuple[Candidate, Mapping[str, Nearness], tuple[FittedLaw, ...]]:
+        """Return what is kept, how near all are to the validation crops, and what is known of its laws."""
         if self._few:
             return *self.chooser.run([self._scanned]), ()
         reader, matcher = self._rounds()

@@ -14,7 +14,7 @@ from lrfr.degrade.spec.model import Spec
 from lrfr.fit.infer.camera_laws import alone
 from lrfr.fit.infer.fitted_spec import read_back
 from lrfr.fit.infer.matching import Population
-from lrfr.fit.judge.two_sample import frechet, share_nearer
+from lrfr.fit.judge.two_sample import energy, frechet, share_nearer
 
 # what may be left out, what says least first; a size is never
 _MAY_GO = (
@@ -35,6 +35,21 @@ _SURE = 0.9  # share of resamplings in which that has to be nearer
 
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near a candidate is to the validation crops.
+
+    Attributes:
+        frechet: by which fits are chosen among each other.
+        energy: by which the structure scan is left. A Frechet distance says little where there are fewer
+            crops than directions: of 20 crops a true spec has 19 and a scan that anybody tells 22.
+
+    """
+
+    frechet: float
+    energy: float
 
 
 @dataclass(frozen=True)
@@ -66,8 +81,8 @@ class Chooser:
         """Return the Frechet distance of a spec to the validation crops."""
         return frechet(self.real, self.look(spec))
 
-    def run(self, candidates: Sequence[Candidate]) -> tuple[Candidate, Mapping[str, float]]:
-        """Return the nearest candidate, without steps that it does not need, and all distances.
+    def run(self, candidates: Sequence[Candidate]) -> tuple[Candidate, Mapping[str, Nearness]]:
+        """Return the nearest candidate, without steps that it does not need, and how near all are.
 
         Args:
             candidates: the simplest first, which is the structure scan; a more complex one must be clearly
@@ -75,22 +90,27 @@ class Chooser:
 
         """
         seen = {one.name: self.look(one.spec) for one in candidates}
-        distances = {name: frechet(self.real, faces) for name, faces in seen.items()}
+        near = {name: self._near(faces) for name, faces in seen.items()}
         kept = first = candidates[0]
         for one in candidates[1:]:
-            bar = 1.0 if kept is first else _BETTER
-            if distances[one.name] < bar * distances[kept.name] and (
-                kept is first
-                or share_nearer(self.real, (seen[one.name], seen[kept.name]), self.seed) >= _SURE
+            if near[one.name].energy >= near[first.name].energy:
+                continue
+            if kept is first or (
+                near[one.name].frechet < _BETTER * near[kept.name].frechet
+                and share_nearer(self.real, (seen[one.name], seen[kept.name]), self.seed) >= _SURE
             ):
                 kept = one
         if kept.population is None:
-            return kept, distances
+            return kept, near
         simpler = Simplifier(self.distance, self.hooks).run(kept.spec)
-        distances["fit, simplified"] = self.distance(simpler)
-        if distances["fit, simplified"] <= min(_TOLERANCE * distances[kept.name], distances[first.name]):
+        found = near["fit, simplified"] = self._near(self.look(simpler))
+        no_farther = found.frechet <= _TOLERANCE * near[kept.name].frechet
+        if no_farther and found.energy < near[first.name].energy:
             kept = replace(kept, spec=simpler)
-        return kept, distances
+        return kept, near
+
+    def _near(self, faces: Floats) -> Nearness:
+        return Nearness(frechet(self.real, faces), energy(self.real, faces))
 
 
 class Simplifier:

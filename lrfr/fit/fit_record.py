@@ -16,6 +16,7 @@ from lrfr.core.files import data_of, read_sealed, seal, sha256_hex, write_whole
 from lrfr.core.image import ImageU8
 from lrfr.degrade.ops.misalign import FILTERS
 from lrfr.degrade.spec.model import Spec, load_spec
+from lrfr.fit.choosing import Nearness
 from lrfr.fit.judge.comparison import Row
 from lrfr.fit.look.crop_files import LEAST_PX, MOST_PX
 from lrfr.fit.look.enlargement import WAYS_UP
@@ -73,11 +74,11 @@ class FittedCamera:
 
     Attributes:
         spec: the camera's recipe.
-        kept: ``fit`` or ``structure scan``: whichever came nearer on the validation crops.
+        kept: ``fit`` or ``structure scan``: what came nearer to the validation crops by energy distance.
         structure: of the chain.
         laws: of the fitted spec.
         rows: distances on the test crops.
-        validation: Frechet distance on the validation crops by candidate.
+        validation: how near each candidate came to the validation crops.
         shares: of the groups.
         differing: statistics that differ most, in the camera's spreads.
         notes: what a person should know.
@@ -93,7 +94,7 @@ class FittedCamera:
     structure: Structure
     laws: tuple[FittedLaw, ...]
     rows: tuple[Row, ...]
-    validation: Mapping[str, float]
+    validation: Mapping[str, Nearness]
     shares: tuple[float, ...]
     differing: tuple[tuple[str, float], ...]
     notes: tuple[str, ...]
@@ -143,7 +144,7 @@ class FittedCamera:
             "structure": {**asdict(self.structure), "sizes": [list(pair) for pair in self.structure.sizes]},
             "laws": [{**asdict(law), "words": law.words} for law in self.laws],
             "rows": [row.as_json() for row in self.rows],
-            "validation": dict(self.validation),
+            "validation": {name: asdict(near) for name, near in self.validation.items()},
             "shares": list(self.shares),
             "differing": [list(pair) for pair in self.differing],
             "notes": list(self.notes),

@@ -68,7 +68,7 @@ def _distances(camera: FittedCamera) -> Section:
     more = ["norms W1", "Frechet, embeddings"] if embedded else []
     columns = ["set", "C2ST, %", "logistic, %", "trees, %", "Frechet", "KID", *more, "n", "verdict"]
     rows = [_distance_row(row, embedded) for row in camera.rows]
-    chosen = [[name, f"{value:.2f}"] for name, value in camera.validation.items()]
+    chosen = [[name, f"{one.energy:.3f}", f"{one.frechet:.2f}"] for name, one in camera.validation.items()]
     differing = [[name, f"{by:+.2f}"] for name, by in camera.differing]
     text = (
         "Each set against the test crops, by which nothing was chosen. C2ST is the larger accuracy of a "
@@ -83,8 +83,9 @@ def _distances(camera: FittedCamera) -> Section:
         [
             TableBlock("Distances to the test crops", columns, rows),
             TableBlock(
-                "Frechet on the validation crops, by which the spec was chosen",
-                ["candidate", "Frechet"],
+                "Distances to the validation crops, by which the spec was chosen: energy against the "
+                "scan, Frechet among fits",
+                ["candidate", "energy", "Frechet"],
                 chosen,
             ),
             TableBlock(
