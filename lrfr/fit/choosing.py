@@ -28,6 +28,7 @@ _MAY_GO = (
     "gamma",
     "gray",
     "motion",
+    "air",
 )
 _TOLERANCE = 1.01
 _BETTER = 0.95  # of the validation distance, where more is claimed than by a simpler candidate

@@ -18,6 +18,7 @@ from lrfr.fit.infer.prior_space import variables_of
 from lrfr.fit.structure_scan import Structure
 
 DEFAULT = "camera"
+SHIPPED = (DEFAULT, "camera-air")
 _SPREAD_PX = 2.0
 _EVERYWHERE = 0.05
 
@@ -26,17 +27,17 @@ def shaped_prior(given: str | Path | None, structure: Structure) -> Spec:
     """Return the prior of a camera.
 
     Args:
-        given: a spec of the user's own (preset, file or text); None for the shipped prior, whose sizes and
-            filter of the way down come from the structure. How small faces become crops always does.
+        given: a spec of the user's own (preset, file or text), or a shipped prior, ``camera`` (None) or
+            ``camera-air``, whose sizes and filter of the way down come from the structure. How small faces
+            become crops always does.
         structure: of the camera.
 
     Raises:
         SpecError: the given spec is wrong, is for another size of faces, or draws nothing.
 
     """
-    if given is None:
-        text = resources.files("lrfr.fit").joinpath("priors", f"{DEFAULT}.yaml").read_text("utf-8")
-        data = dict(parse_spec(text).as_json())
+    if given is None or given in SHIPPED:
+        data = dict(_shipped(str(given or DEFAULT)).as_json())
         data["pipeline"] = [_own(step, structure) for step in data["pipeline"]]  # type: ignore[attr-defined]
     else:
         data = dict(given_prior(given).as_json())
@@ -49,12 +50,14 @@ def shaped_prior(given: str | Path | None, structure: Structure) -> Spec:
 
 
 def given_prior(given: str | Path) -> Spec:
-    """Return a user's prior as it was written.
+    """Return a prior as it was written.
 
     Raises:
         SpecError: it is wrong, for another size of faces, or leaves nothing open.
 
     """
+    if given in SHIPPED:
+        return _shipped(str(given))
     spec = load_spec(given)
     if spec.image.size_px != 112:
         raise SpecError(f"the prior is for faces of {spec.image.size_px} px, expected 112", file=str(given))
@@ -62,6 +65,10 @@ def given_prior(given: str | Path) -> Spec:
         hint = "write {uniform: [low, high]}, or a p below 1, where the camera is not known"
         raise SpecError("the prior draws nothing that could be fitted", file=str(given), hint=hint)
     return spec
+
+
+def _shipped(name: str) -> Spec:
+    return parse_spec(resources.files("lrfr.fit").joinpath("priors", f"{name}.yaml").read_text("utf-8"))
 
 
 def _own(step: Mapping[str, Any], structure: Structure) -> Mapping[str, Any]:

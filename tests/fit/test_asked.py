@@ -1,5 +1,7 @@
 """What a person may ask besides crops and faces: a recognizer, an executor, a budget, turbulence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from lrfr.fit.look.clean_faces import CleanFaces
 from lrfr.fit.look.container_marks import Container
 from lrfr.fit.look.crop_files import Crops
 from lrfr.fit.look.face_statistics import NAMES, Gaze, face_statistics
-from lrfr.fit.prior_shape import shaped_prior
+from lrfr.fit.prior_shape import SHIPPED, given_prior, shaped_prior
 from lrfr.fit.structure_scan import Structure
 from lrfr.pairs.executors.dispatch import Runner
 from tests.fit.cameras import bank_of, people_file, person
@@ -145,7 +147,7 @@ def test_processes_write_the_bytes_of_one(tmp_path, monkeypatch, workers):
 
 
 def test_turbulence_of_a_prior_is_a_variable_and_its_faces_are_blurred_by_it(tmp_path):
-    """The shipped prior has none."""
+    """The shipped prior has none but by its name, and is else the same."""
     prior, bank = bank_of(tmp_path, Runner("serial"), TURBULENT, people_file(tmp_path, 1), 24, (0,))
     names = [variable.name for variable in variables_of(prior)]
     assert names == ["t1.D_over_r0"]
@@ -158,4 +160,13 @@ def test_turbulence_of_a_prior_is_a_variable_and_its_faces_are_blurred_by_it(tmp
     # logarithms of energy, of 8 faces each
     assert (weak[:, luma[4:16]].mean(axis=0) > strong[:, luma[4:16]].mean(axis=0) + 1).all()
     plain = Structure(((24, 1.0),), "files", "box", True, None, Container("lossless"))
-    assert not any("D_over_r0" in variable.name for variable in variables_of(shaped_prior(None, plain)))
+    known = {
+        name: {
+            variable.name: replace(variable, place=()) for variable in variables_of(shaped_prior(name, plain))
+        }
+        for name in SHIPPED
+    }
+    assert set(known["camera-air"]) - set(known["camera"]) == {"air?", "air.D_over_r0"}
+    assert known["camera"].items() <= known["camera-air"].items()
+    assert shaped_prior(None, plain).digest == shaped_prior("camera", plain).digest
+    assert variables_of(given_prior("camera-air"))

@@ -13,7 +13,7 @@ from lrfr.cli.output import Output, command
 @opt.option("--source", help="Clean aligned faces of other people, as of make-pairs.")
 @opt.path("--out", "target", kind=opt.FILE, help="Spec; page and record beside.  [default: camera.yaml]")
 @opt.path("--check", kind=opt.EXISTING_FILE, help="Fitted spec: do CROPS still look like it? 7 where not.")
-@opt.option("--prior", help="Spec of what is known of the camera: what it draws is fitted in its range.")
+@opt.option("--prior", help="Spec of what is known: what it draws is fitted in its range; or camera-air.")
 @opt.option("--teacher", help="Run, checkpoint or ONNX file: distances of its embeddings too.")
 @opt.option("--budget", "budget_minutes", type=opt.Real(0.2), metavar="MINUTES", help="Of one core.")
 @opt.count("--seed", low=0, default=0, help="Of everything that is drawn.")
