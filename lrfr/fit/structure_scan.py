@@ -264,7 +264,8 @@ class Scan:
         yield replace(now, codec="none")
         for quality in _QUALITIES:
             yield replace(now, codec="native", quality=quality)
-        yield replace(now, codec="native", subsampling="444" if now.subsampling == "420" else "420")
+        for subsampling in ("420", "422", "444"):
+            yield replace(now, codec="native", subsampling=subsampling)
 
 
 def _shares(sides: Sequence[int]) -> tuple[tuple[int, float], ...]:

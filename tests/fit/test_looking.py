@@ -1,18 +1,21 @@
 """What is seen in crops: native sizes, containers, statistics."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from lrfr.core.image import encode_jpeg, encode_png
+from lrfr.core.image import encode_jpeg, encode_png, read_picture
 from lrfr.degrade.ops.resize import resize_batch
 from lrfr.fit.look.container_marks import Container, container_of
+from lrfr.fit.look.crop_files import read_crops
 from lrfr.fit.look.enlargement import WAYS_UP, WayUp, luma_of, native_sizes, shrink_back, way_of
 from lrfr.fit.look.face_statistics import NAMES, Gaze, face_statistics, found_sizes
 from lrfr.fit.look.native_statistics import QUALITIES
+from lrfr.fit.look.stored_before import stored_before
 from tests.fit import golden
-from tests.fit.cameras import GAZE, noise, person, seen
+from tests.fit.cameras import GAZE, STEPS, noise, person, seen, write
 from tests.pairs.golden import moved
 
 
@@ -43,6 +46,33 @@ def test_tables_and_subsampling_of_a_jpeg_are_read(quality, subsampling):
 
 def test_a_png_is_lossless():
     assert container_of(encode_png(person(0))).kind == "lossless"
+
+
+UP = "{op: up, id: u, size: 112, filter: bilinear, antialias: true}"
+
+
+@pytest.mark.parametrize("quality, subsampling", [(30, "420"), (75, "422"), (90, "444"), (80, "420")])
+def test_a_png_tells_which_jpeg_it_was(quality, subsampling):
+    codec = f'{{op: jpeg, id: file, quality: {quality}, subsampling: "{subsampling}"}}'
+    crops = seen(10, steps=f"{STEPS[:-1] % 50}, {UP}, {codec}]", gaze=Gaze(112))
+    found, words = stored_before(crops)
+    assert found == Container("jpeg", quality, True, subsampling)
+    assert words == (
+        f"the files are lossless, but were JPEG of quality {quality}, {subsampling} before, which is repeated"
+    )
+
+
+def test_a_png_that_was_none_or_many_says_so(tmp_path):
+    assert stored_before(seen(10)) == (None, "") == stored_before(noise(10))
+    many = "{op: jpeg, id: f, quality: {randint: [30, 90]}}"
+    crops = seen(30, steps=f"{STEPS[:-1] % 50}, {UP}, {many}]", gaze=Gaze(112))
+    read = read_crops(write(tmp_path / "crops", crops))
+    assert read.container == Container("lossless")
+    said = "the files are lossless, but were JPEG of qualities 3. to [78]."
+    assert any(re.match(said, note) for note in read.notes)
+    again = [read_picture(encode_jpeg(crop, 85, "420")).pixels for crop in seen(30)]
+    read = read_crops(write(tmp_path / "again", again))
+    assert read.container == Container("jpeg", 85, True, "420")
 
 
 def test_the_comb_is_highest_at_the_quality_that_was_used():

@@ -15,6 +15,7 @@ from lrfr.core.errors import REASONS, DataError, ImageFault
 from lrfr.core.files import sha256_hex
 from lrfr.core.image import ImageU8, square_fit
 from lrfr.fit.look.container_marks import Container, container_of, container_words, webp_quality
+from lrfr.fit.look.stored_before import stored_before
 from lrfr.pairs.align.unaligned import unlike_faces
 from lrfr.pairs.executors.picture_limits import picture_within_limits
 from lrfr.pairs.sources.base import in_key_order
@@ -147,6 +148,10 @@ def _checked(
         notes.append(f"crops of {side} px are brought to 112 px first")
         side = 112
     pictures = tuple(square_fit(crop.square, side or min(crop.side_px, _CLEAN_PX)) for crop in found)
+    if side and container.kind == "lossless":
+        before, words = stored_before(pictures)
+        container = before or container
+        notes += [words] if words else []
     if not side:
         larger = f", those above {_CLEAN_PX} px shrunk to it" if max(sides) > _CLEAN_PX else ""
         notes.append(f"sides from {min(sides)} to {max(sides)} px: taken for the native sizes{larger}")
