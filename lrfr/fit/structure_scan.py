@@ -25,7 +25,7 @@ from lrfr.fit.infer.bank import simulate
 from lrfr.fit.infer.fitted_spec import read_back
 from lrfr.fit.look.container_marks import Container
 from lrfr.fit.look.crop_files import Crops
-from lrfr.fit.look.enlargement import WayUp, way_of
+from lrfr.fit.look.enlargement import BELIEVED, WayUp, way_of, way_through_codec
 from lrfr.fit.look.face_statistics import Gaze, found_sizes, on_canvas, to_ycc
 
 _DOWN = (
@@ -200,12 +200,13 @@ class Scan:
             return Structure(
                 _shares([len(p) for p in crops.pictures]), "files", "box", True, None, crops.container
             )
-        if crops.container.kind == "lossless":
+        if crops.container.kind in ("lossless", "jpeg"):
             stack = np.stack(crops.pictures[:64])
-            way, _ = way_of(stack)
+            lossless = crops.container.kind == "lossless"
+            way = way_of(stack)[0] if lossless else way_through_codec(stack)
             if way is not None:
                 sizes = found_sizes(crops.pictures, Gaze(crops.side_px, way, 0, True))
-                trusted = sizes[(sizes > 0) & (sizes < 0.8 * crops.side_px)]
+                trusted = sizes[(sizes > 0) & (sizes < BELIEVED * crops.side_px)]
                 if len(trusted) > 0.5 * len(sizes):
                     shares = _shares(trusted.tolist())
                     return Structure(shares, "detector", "box", True, way, crops.container)

@@ -32,6 +32,8 @@ LEAST_PX = 6
 _ROUNDING, _HELD, _MOST = 0.05, 0.12, 4.0
 _DROP = 3.0
 _PROVES = 0.7
+BELIEVED = 0.8  # of the canvas: sides below it
+_ALL = 0.95
 _PROBES = 8
 _SEED = 20
 
@@ -146,6 +148,23 @@ def way_of(crops_nhwc: ImageU8, least: float = 0.6) -> tuple[WayUp | None, float
         found.append((float(held.mean()) - mean_px / canvas * 0.2, float(held.mean()), way))
     _, share, way = max(found, key=lambda item: item[0])
     return (way if share >= least else None), share
+
+
+def way_through_codec(crops_nhwc: ImageU8) -> WayUp | None:
+    """Return the filter that leaves least outside its spaces of crops that were compressed after their
+    enlargement, where nearly all of them still tell their size (JPEG of about 90 and more); else None. What a
+    codec hides first are large faces, so sizes of a part would have other shares than all have.
+    """
+    luma = luma_of(crops_nhwc)
+    found: list[tuple[float, WayUp]] = []
+    for filter_, antialias in WAYS_UP:
+        way = WayUp(filter_, antialias, crops_nhwc.shape[1])
+        sizes, outside = residuals(luma, way)
+        own = native_sizes(luma, way)
+        told = (own > 0) & (own < BELIEVED * way.canvas_px)
+        if told.mean() >= _ALL:
+            found.append((float(np.median(outside[told, np.searchsorted(sizes, own[told])])), way))
+    return min(found, key=lambda one: one[0])[1] if found else None
 
 
 def luma_of(images_nhwc: ImageU8 | Sequence[ImageU8]) -> NDArray[np.float32]:
