@@ -15,7 +15,7 @@ from lrfr.core.embedder import Embedder
 from lrfr.core.image import ImageU8
 from lrfr.core.progress import Stopped
 from lrfr.degrade.spec.model import Spec
-from lrfr.fit.choosing import Candidate, Chooser, Nearness
+from lrfr.fit.choosing import Candidate, Chooser
 from lrfr.fit.fit_record import TOO_FEW, FittedCamera, FittedLaw
 from lrfr.fit.infer.bank import Bank, BankMaker, BankSizes, budget_words, simulate
 from lrfr.fit.infer.camera_laws import camera_spec, literals_of
@@ -27,7 +27,7 @@ from lrfr.fit.infer.posteriors import Reader, train_reader
 from lrfr.fit.infer.prior_space import variables_of
 from lrfr.fit.infer.summaries import Histograms, Summaries, prior_histograms
 from lrfr.fit.judge.same_people import same_people
-from lrfr.fit.judge.two_sample import Ruler, check_installed
+from lrfr.fit.judge.two_sample import Nearness, Ruler, check_installed
 from lrfr.fit.last_figures import LastFigures
 from lrfr.fit.law_report import told_shares, with_intervals
 from lrfr.fit.look.clean_faces import CleanFaces

@@ -14,7 +14,7 @@ from lrfr.degrade.spec.model import Spec
 from lrfr.fit.infer.camera_laws import alone
 from lrfr.fit.infer.fitted_spec import read_back
 from lrfr.fit.infer.matching import Population
-from lrfr.fit.judge.two_sample import energy, frechet, share_nearer
+from lrfr.fit.judge.two_sample import Nearness, frechet, share_nearer
 
 # what may be left out, what says least first; a size is never
 _MAY_GO = (
@@ -36,21 +36,6 @@ _SURE = 0.9  # share of resamplings in which that has to be nearer
 
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Nearness:
-    """How near a candidate is to the validation crops.
-
-    Attributes:
-        frechet: by which fits are chosen among each other.
-        energy: by which the structure scan is left. A Frechet distance says little where there are fewer
-            crops than directions: of 20 crops a true spec has 19 and a scan that anybody tells 22.
-
-    """
-
-    frechet: float
-    energy: float
 
 
 @dataclass(frozen=True)
@@ -91,7 +76,7 @@ class Chooser:
 
         """
         seen = {one.name: self.look(one.spec) for one in candidates}
-        near = {name: self._near(faces) for name, faces in seen.items()}
+        near = {name: Nearness.of(self.real, faces) for name, faces in seen.items()}
         kept = first = candidates[0]
         for one in candidates[1:]:
             if near[one.name].energy >= near[first.name].energy:
@@ -104,14 +89,11 @@ class Chooser:
         if kept.population is None:
             return kept, near
         simpler = Simplifier(self.distance, self.hooks).run(kept.spec)
-        found = near["fit, simplified"] = self._near(self.look(simpler))
+        found = near["fit, simplified"] = Nearness.of(self.real, self.look(simpler))
         no_farther = found.frechet <= _TOLERANCE * near[kept.name].frechet
         if no_farther and found.energy < near[first.name].energy:
             kept = replace(kept, spec=simpler)
         return kept, near
-
-    def _near(self, faces: Floats) -> Nearness:
-        return Nearness(frechet(self.real, faces), energy(self.real, faces))
 
 
 class Simplifier:

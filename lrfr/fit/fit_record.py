@@ -16,8 +16,8 @@ from lrfr.core.files import data_of, read_sealed, seal, sha256_hex, write_whole
 from lrfr.core.image import ImageU8
 from lrfr.degrade.ops.misalign import FILTERS
 from lrfr.degrade.spec.model import Spec, load_spec
-from lrfr.fit.choosing import Nearness
 from lrfr.fit.judge.comparison import Row
+from lrfr.fit.judge.two_sample import Nearness
 from lrfr.fit.look.crop_files import LEAST_PX, MOST_PX
 from lrfr.fit.look.enlargement import WAYS_UP
 from lrfr.fit.look.face_statistics import NAMES, REVISION
