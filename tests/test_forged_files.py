@@ -106,7 +106,7 @@ def _quickstart(path):
 def _bank(path):
     from lrfr.fit.infer.bank import read_chunk
 
-    assert read_chunk(path, 1) is None
+    assert read_chunk(path, 1, 9) is None
 
 
 def _clean_faces(path):

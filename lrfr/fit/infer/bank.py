@@ -21,7 +21,7 @@ from lrfr.degrade.spec.model import Spec, parse_spec
 from lrfr.fit.infer.fitted_spec import spec_text
 from lrfr.fit.infer.prior_space import Variable, classes_of, variables_of
 from lrfr.fit.look.clean_faces import Faces
-from lrfr.fit.look.face_statistics import REVISION, Gaze, face_statistics
+from lrfr.fit.look.face_statistics import NAMES, REVISION, Gaze, face_statistics
 from lrfr.pairs.executors.base import TaskReport
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.pairs.format.disk.array_file import arrays_of
@@ -95,13 +95,14 @@ class Bank:
     def __len__(self) -> int:
         return len(self.stats)
 
-    def is_whole(self, count: int) -> bool:
-        """Return whether these are tables of ``count`` simulated faces."""
-        shapes = {name: getattr(self, name).shape for name in _KINDS}
-        kinds = all(getattr(self, name).dtype == kind for name, kind in _KINDS.items())
-        tables = all(len(shape) == 1 + (name != "rows") for name, shape in shapes.items())
-        alike = {shape[0] for shape in shapes.values()} if tables else set()
-        return kinds and alike == {count} and shapes["classes"] == shapes["values"]
+    def is_whole(self, count: int, variables: int) -> bool:
+        """Return whether these are tables of ``count`` simulated faces of a prior with so many variables."""
+        wide = {"stats": (len(NAMES),), "classes": (variables,), "values": (variables,), "rows": ()}
+        alike = all(
+            getattr(self, name).shape == (count, *wide[name]) and getattr(self, name).dtype == kind
+            for name, kind in _KINDS.items()
+        )
+        return alike and bool(np.isfinite(self.stats).all())
 
     def joined(self, other: Bank) -> Bank:
         """Return both."""
@@ -152,7 +153,7 @@ def _simulated(task: SimulateTask, spec: Spec, variables: Sequence[Variable]) ->
     return Bank(stats, classes, values, np.array(task.rows, np.int64))
 
 
-def read_chunk(path: Path, count: int) -> Bank | None:
+def read_chunk(path: Path, count: int, variables: int) -> Bank | None:
     """Return what a task wrote, None where it is not there or damaged: its checksum stands before it."""
     try:
         data = data_of(path, most=_MOST_BYTES)
@@ -162,7 +163,7 @@ def read_chunk(path: Path, count: int) -> Bank | None:
         bank = Bank(**{name: found[name] for name in _KINDS})
     except (OSError, KeyError, DataError):
         return None
-    return bank if bank.is_whole(count) else None
+    return bank if bank.is_whole(count, variables) else None
 
 
 @dataclass(frozen=True)
@@ -190,14 +191,15 @@ class BankMaker:
         """Return ``count`` faces of the source's ``rows`` in turn, degraded by ``spec``."""
         make_folder(self.folder)
         tasks = self._tasks(spec, count, rows, label)
-        before = [read_chunk(task.out, len(task.rows)) for task in tasks]
+        variables = len(variables_of(self.prior))
+        before = [read_chunk(task.out, len(task.rows), variables) for task in tasks]
         ahead = [task for task, found in zip(tasks, before, strict=True) if found is None]
         if damaged := sum(task.out.exists() for task in ahead):
             self.runner.hooks.note(f"{label}: {damaged} damaged files of simulated faces, made again")
         done = count - sum(len(task.rows) for task in ahead)
         seconds = sum(len(task.rows) for task in ahead) * COST_S
         self.runner.run(ahead, seconds, label, done, count)
-        found = [b or read_chunk(t.out, len(t.rows)) for t, b in zip(tasks, before, strict=True)]
+        found = [b or read_chunk(t.out, len(t.rows), variables) for t, b in zip(tasks, before, strict=True)]
         parts = [bank for bank in found if bank is not None]
         assert len(parts) == len(tasks)
         return Bank(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])})
