@@ -125,12 +125,12 @@ def test_an_unknown_executor_is_answered_with_the_nearest():
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.pairs.toy import build
+from tests.pairs.toy import LIGHT_SPEC, build
 from lrfr.pairs.executors.dispatch import Runner
 from lrfr.core.errors import LrfrError
 {guard}
     try:
-        build(Path(sys.argv[1]), runner=Runner("process", 2, start="{start}"))
+        build(Path(sys.argv[1]), runner=Runner("process", 2, start="{start}"), spec=LIGHT_SPEC)
         print("built")
     except LrfrError as error:
         print("error:", error)

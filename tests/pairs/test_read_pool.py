@@ -17,14 +17,14 @@ from lrfr.core.errors import DataError, EnvironmentFault, LrfrError
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.pairs.reading.loader import PairLoader
-from tests.pairs.toy import build, ingest
+from tests.pairs.toy import LIGHT_SPEC, SPEC, build, ingest
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def mixed(folder):
-    build(folder / "mixed", variants=3)
+    build(folder / "mixed", variants=3, spec=LIGHT_SPEC)
     return PairDataset(folder / "mixed")
 
 
@@ -84,9 +84,11 @@ def nothing_left():
     assert not {name for name in left if name.startswith(("torch_", "psm_", "lrfr"))}
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_processes_give_the_batches_of_threads(mixed, workers, nothing_left):
+@pytest.mark.parametrize(("workers", "spec"), [(1, SPEC), (3, LIGHT_SPEC)], ids=["one, by torch", "three"])
+def test_processes_give_the_batches_of_threads(folder, workers, spec, nothing_left):
     """Two epochs, an epoch that is left in its middle, two readings side by side, a state."""
+    build(folder / "mixed", variants=3, spec=spec)
+    mixed = PairDataset(folder / "mixed")
     expected = PairLoader(mixed, 20, seed=1, drop_last=False)
     with PairLoader(mixed, 20, seed=1, drop_last=False, workers=workers) as loader:
         assert rows_of(loader) == rows_of(expected) and rows_of(loader) == rows_of(expected)
@@ -177,7 +179,7 @@ import sys, time, os, signal
 import lrfr
 if {guard}:
     dataset = lrfr.PairDataset({store!r})
-    loader = lrfr.PairLoader(dataset, 8, workers=2)
+    loader = lrfr.PairLoader(dataset, 8, workers={workers})
     print("start", flush=True)
     for number, batch in enumerate(loader):
         print("batch", flush=True)
@@ -186,9 +188,10 @@ if {guard}:
 """
 
 
-def script(folder, mixed, guard="__name__ == '__main__'", pause=0.0):
+def script(folder, mixed, guard="__name__ == '__main__'", pause=0.0, workers=2):
     path = folder / "script.py"
-    path.write_text(SCRIPT.format(guard=guard, store=str(folder / "mixed"), pause=pause))
+    said = SCRIPT.format(guard=guard, store=str(folder / "mixed"), pause=pause, workers=workers)
+    path.write_text(said)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, str(path)],
@@ -228,7 +231,7 @@ def test_no_process_outlives_a_script_that_is_stopped(mixed, folder, ends):
 
 
 def test_a_script_without_the_guard_is_told_so(mixed, folder):
-    process = script(folder, mixed, guard="True")
+    process = script(folder, mixed, guard="True", workers=1)
     _, errors = process.communicate(timeout=100)
     assert process.returncode != 0 and "if __name__ ==" in errors
     assert gone(process.pid)
