@@ -5,6 +5,7 @@ import torch
 
 from lrfr.pairs.build.make import make_pairs
 from lrfr.pairs.reading.dataset import PairDataset
+from tests.train.worlds import Worlds
 
 # six steps of sixteen faces; milestones away, so that every step learns
 FAST = [
@@ -35,3 +36,10 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="session")
 def dataset(store):
     return PairDataset(store, "default")
+
+
+@pytest.fixture(scope="session")
+def warm_worlds(tmp_path_factory):
+    made = Worlds(tmp_path_factory.mktemp("worlds"))
+    yield made
+    made.close()

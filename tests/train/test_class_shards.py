@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from lrfr.train import checkpoint
 from lrfr.train.checkpoint.shared_save import save_together
-from lrfr.train.engine.distributed import World
+from lrfr.train.engine.distributed import World, join_world
 from lrfr.train.engine.method_run import Run
 from lrfr.train.heads.margins import MARGINS, HeadSpec
 from lrfr.train.heads.partial_fc import shard_head
@@ -95,18 +95,13 @@ def overflow(world):
     return found
 
 
-SCRIPT = """
-import json, sys
-import torch
-from lrfr.train.engine.distributed import join_world
-from tests.train.test_class_shards import every, guided, heads, overflow
-torch.set_num_threads(1)
-with join_world("cpu") as world:
-    found = {"methods": every(world), "heads": heads(world), "overflow": overflow(world)}
-    found["guided"] = guided(world)
-    if world.leads:
-        open(sys.argv[1], "w").write(json.dumps(found))
-"""
+def in_a_world(out):
+    """Write what one process of several finds, by the leader."""
+    with join_world("cpu") as world:
+        found = {"methods": every(world), "heads": heads(world), "overflow": overflow(world)}
+        found["guided"] = guided(world)
+        if world.leads:
+            Path(out).write_text(json.dumps(found))
 
 
 def heads(world):
@@ -146,19 +141,12 @@ def _gradients(kind, shard, use, world):
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory):
+def worlds(tmp_path_factory, warm_worlds):
     torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("worlds")
-    (out / "script.py").write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    root = str(Path(__file__).parents[2])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    command = [*launch, str(out / "script.py"), str(out / "two.json")]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as two:
-        alone = {"methods": every(World()), "heads": heads(World())}
-        error = two.communicate(timeout=500)[1]
-    assert two.returncode == 0, error[-3000:]
-    return json.loads(json.dumps(alone)), json.loads((out / "two.json").read_text())
+    out = tmp_path_factory.mktemp("worlds") / "two.json"
+    warm_worlds.check(in_a_world, str(out))
+    alone = {"methods": every(World()), "heads": heads(World())}
+    return json.loads(json.dumps(alone)), json.loads(out.read_text())
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,6 +5,7 @@ processes.
 import json
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -287,16 +288,29 @@ with join_world("cpu") as world:
 """
 
 
-def test_two_processes_see_the_same_global_batches_and_shards_change_nothing(store, tmp_path):
+def test_two_processes_see_the_same_global_batches_and_shards_change_nothing(store, tmp_path, monkeypatch):
     (tmp_path / "script.py").write_text(SCRIPT)
     arguments = [str(tmp_path / "script.py"), str(store), str(tmp_path), json.dumps(FAST)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for command in ([sys.executable], launch):
-        done = subprocess.run(
-            [*command, *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(sys, "argv", arguments)
+    runpy.run_path(arguments[0])
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        *arguments,
+    ]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
     whole, *parts = (
         json.loads(Path(tmp_path, f"rows-{name}.json").read_text()) for name in ("1-0", "2-0", "2-1")
     )
