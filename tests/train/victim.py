@@ -8,20 +8,22 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 import time
 import traceback
 from pathlib import Path
 
+import scipy.stats  # noqa: F401 # this and the next are imported on first use: here, once for all children
 import tiny_style
 import torch
-import torch._dynamo  # an optimizer imports it on first use; here once instead of in every child
+import torch._dynamo
+from worlds import environment, free_port
 
 from lrfr.core.progress import Hooks
 from lrfr.pairs.reading.dataset import PairDataset
 from lrfr.train.engine.distributed import join_world
 from lrfr.train.engine.recognizer_task import FitOptions
+from lrfr.train.methods.table import METHODS
 from lrfr.train.recipe import load_recipe
 from lrfr.train.runs import Plan, train
 from lrfr.train.style.style_run import fit_cfsm
@@ -48,21 +50,13 @@ def fork(job, dataset, pipe, rank, port):
         return pid
     status = 1
     try:
-        own = {"RANK": rank, "WORLD_SIZE": job["world"], "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ.update({name: str(value) for name, value in own.items()})
+        os.environ.update(environment(rank, job["world"], port))
         run_child(job, dataset, pipe)
         status = 0
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def free_port():
-    """Return a port that nobody listens at."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def attempt(job, dataset, kill_at, delay_s):
@@ -93,6 +87,8 @@ def main():
     """Serve jobs until stdin ends."""
     tiny_style.with_mini_presets().setattr("lrfr.train.style.style_task.CURVE_FACES", 8)
     dataset = PairDataset(sys.argv[1], "default")
+    for method in METHODS:  # what a recipe imports and works out on first use
+        load_recipe(method, "tiny")
     for line in sys.stdin:
         job = json.loads(line)
         draw = random.Random(job["run"].rsplit("/", 1)[-1])
