@@ -18,14 +18,16 @@ from lrfr.pairs.align.landmark_table import LandmarkRow, table_bytes
 from lrfr.pairs.sources.synthetic import render_face
 from lrfr.pairs.sources.synthetic_photos import photograph
 from lrfr.train.backbones.table import build_backbone
+from tests.experiment.in_process import PACE
 
 SPEC = "version: 1\nname: x\nimage: {size: 112}\npipeline:\n"
 DOWN = "  - {op: down, size: 14, filter: bicubic, antialias: true}\n"
 
 
 @pytest.fixture
-def typed(lrfr, tmp_path):
+def typed(lrfr, tmp_path, monkeypatch):
     """An empty folder with four people in ``faces``; ``typed(line)`` gives the code and all that was said."""
+    monkeypatch.setattr("lrfr.experiment.first_hour.first_plan.pace_of", PACE)
     for person in range(4):
         for number in range(3):
             path = tmp_path / f"faces/p{person}/{number}.png"

@@ -1,6 +1,7 @@
 """The steps of an experiment in this process: as quick as calls, and a stand-in may take part."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -10,10 +11,14 @@ import pytest
 
 from lrfr.cli.main import run
 from lrfr.core.errors import EnvironmentFault
+from lrfr.experiment.first_hour.pace import pace_of
 from lrfr.experiment.steps.launch import LocalLaunch
 from lrfr.pairs.align.detectors.base import Detections
 from lrfr.pairs.align.detectors.table import DETECTORS, open_detector
 from lrfr.pairs.sources.synthetic_photos import SyntheticPhotosSource
+
+# measures this machine once; every first hour does, for a second or more
+PACE = functools.cache(pace_of)
 
 
 def _launch(self, words, folder, log, environment):

@@ -12,6 +12,7 @@ from lrfr.core.files import canonical, temp_name
 from lrfr.core.image import encode_png
 from lrfr.core.lists import is_held_out
 from lrfr.core.progress import Hooks, Stopped
+from lrfr.experiment.first_hour import first_plan
 from lrfr.experiment.first_hour.first_plan import sides_of
 from lrfr.experiment.first_hour.pace import length_of
 from lrfr.experiment.first_hour.photo_look import absolute, look_at
@@ -22,9 +23,14 @@ from lrfr.pairs.sources.synthetic import render_face
 from lrfr.pairs.sources.synthetic_photos import photograph
 from lrfr.train.parents import train_model
 from lrfr.train.recipe import load_recipe
-from tests.experiment.in_process import detector, in_process
+from tests.experiment.in_process import PACE, detector, in_process
 
 __all__ = ["detector", "in_process"]
+
+
+@pytest.fixture(autouse=True)
+def paced(monkeypatch):
+    monkeypatch.setattr(first_plan, "pace_of", PACE)
 
 
 def write(path, image):
