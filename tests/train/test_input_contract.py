@@ -102,13 +102,16 @@ def test_faces_tell_a_saturated_reading(given):
 def test_a_real_recognizer_refuses_bytes_and_is_nearly_blind_to_the_order():
     onnxruntime = pytest.importorskip("onnxruntime")
     file = Path(os.environ["LRFR_FACES"]) / "weights/mobilefacenet.onnx"
-    session = onnxruntime.InferenceSession(str(file))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(file), options)
+    few = [4 * person + number for person in range(4) for number in range(2)]
 
     def forward(x_nchw):
         return np.concatenate([session.run(None, {"input": x[None]})[0] for x in x_nchw])
 
     mean, std = parse_range("127/128")
-    verdict = check_readings(forward, InputContract(mean=mean, std=std), FACES[:16], LABELS[:16])
+    verdict = check_readings(forward, InputContract(mean=mean, std=std), FACES[few], LABELS[few])
     words = {(one.contract.channels, one.contract.range_name) for one in verdict.plausible}
     assert verdict.word == "plausible" and {("rgb", "127/128"), ("bgr", "127/128")} <= words
     assert not any(name == "0,255" for _, name in words)
