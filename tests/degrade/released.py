@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
-from scipy.fft import dctn, idctn
+from scipy.fft import dctn, idctn, irfft2, next_fast_len, rfft2
 from scipy.special import j1
 
 SIDE, QUARTER = 112, 28
@@ -46,17 +46,14 @@ def sharpen(image, amount=0.5, size=51, sigma=8.0, threshold=10):
 
 
 def filtered(image, kernel):
-    """Correlate with a kernel, the border mirrored without its edge: plain sums over shifted pictures."""
+    """Correlate with a kernel, the border mirrored without its edge: by the product of spectra, which is exact to
+    fifteen digits, where lrfr sums over taps.
+    """
     reach = kernel.shape[0] // 2
     padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), "reflect")
-    if kernel.shape[0] > 25:  # separable here, and slow otherwise
-        column = kernel.sum(1)
-        rows = sum(w * padded[k : k + image.shape[0]] for k, w in enumerate(column))
-        return sum(w * rows[:, k : k + image.shape[1]] for k, w in enumerate(column))
-    return sum(
-        kernel[y, x] * padded[y : y + image.shape[0], x : x + image.shape[1]]
-        for y, x in zip(*np.nonzero(kernel), strict=True)
-    )
+    sides = [next_fast_len(side, real=True) for side in padded.shape[:2]]
+    spectrum = rfft2(padded, sides, axes=(0, 1)) * rfft2(kernel, sides).conj()[..., None]
+    return irfft2(spectrum, sides, axes=(0, 1))[: image.shape[0], : image.shape[1]]
 
 
 def kernel_of(rng, sigma_range, shares=SHARES):
