@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from lrfr.core.errors import SpecError
-from lrfr.core.files import write_atomic
+from lrfr.core.files import data_of, write_atomic
 from lrfr.train.weights.foreign.foreign_file import is_graph
 from lrfr.train.weights.foreign.input_contract import METADATA_KEY, InputContract, Stated
 from lrfr.train.weights.foreign.runtimes.onnx_file import parsed, read_facts
@@ -48,11 +49,18 @@ def write_stated_copy(source: Path, target: Path, stated: Stated, *, writes: boo
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(contract.as_dict())
     data = model.SerializeToString(deterministic=True)
-    if target.exists() and (not target.is_file() or target.read_bytes() != data):
+    if os.path.lexists(target) and not _holds(target, data):
         raise SpecError("exists already", file=str(target), hint="choose another --out")
     if writes:
         write_atomic(target, data, target.parent)
     return contract
+
+
+def _holds(target: Path, data: bytes) -> bool:
+    try:
+        return data_of(target, most=len(data)) == data
+    except OSError:  # longer, no file, or one that cannot be read
+        return False
 
 
 def stated_copy(
