@@ -75,8 +75,8 @@ def _distances(camera: FittedCamera) -> Section:
         "logistic regression and of boosted trees that were trained to tell the set from the camera, on "
         "faces that they have not seen (50 is chance; brackets: 95 % interval). Frechet and KID are taken on "
         "statistics; real against real is what the same camera gives at this n. What the content alone tells "
-        "(who is pictured, and how) no recipe can remove. Energy is the energy distance, 0 in the mean for faces "
-        "of the same kind at any number of crops."
+        "(who is pictured, and how) no recipe can remove. Energy is the energy distance, 0 in the mean for "
+        "faces of the same kind at any number of crops."
     )
     return Section(
         "How near",
