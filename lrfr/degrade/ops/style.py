@@ -8,6 +8,7 @@ Source: Liu, Kim, Jain, Liu, "Controllable and Guided Face Synthesis for Unconst
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -116,7 +117,7 @@ class Style(Op):
     @classmethod
     def recorded(cls, params: Params) -> Params:
         """Leave out the path of weights that are not shipped: ``sha256`` names them."""
-        shipped = (SHIPPED / f"{params['weights']}.safetensors").is_file()
+        shipped = os.path.isfile(SHIPPED / f"{params['weights']}.safetensors")
         return params if shipped else {**params, "weights": ""}
 
     @classmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -133,8 +134,9 @@ def find_weights(name: str) -> Path:
 
     """
     shipped = SHIPPED / f"{name}.safetensors"
-    path = shipped if shipped.is_file() else Path(name)
-    if not path.is_file():
+    # False, too, for a name that no file can have
+    path = shipped if os.path.isfile(shipped) else Path(name)
+    if not os.path.isfile(path):
         known = [file.stem for file in SHIPPED.glob("*.safetensors")]
         raise SpecError(
             f"no style weights '{name}'", hint=f"give a path or a shipped name; {did_you_mean(name, known)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -90,17 +91,31 @@ class PhotoRow:
         texts = (found.key, found.stamp, found.code, found.detail, *(crop.crop for crop in found.crops))
         # a name of the file is one that may be removed
         plain = all(isinstance(text, str) for text in texts)
-        if not plain or any(name_fault(crop.crop) for crop in found.crops):
+        if not plain or type(found.given) is not bool or any(name_fault(crop.crop) for crop in found.crops):
             raise TypeError(value)
         return found
 
 
 def _crop_of(value: dict[str, object]) -> CropRow:
-    remarks, points = value["remarks"], value["points"]
-    if not isinstance(remarks, list) or not isinstance(points, list):
+    remarks, points, size = value["remarks"], value["points"], value["bytes"]
+    if not isinstance(remarks, list) or not isinstance(points, list) or type(size) is not int:
         raise TypeError(value)
-    told = {"remarks": tuple(Remark(**remark) for remark in remarks), "points": tuple(map(float, points))}
-    return CropRow(**{**value, **told})  # type: ignore[arg-type]
+    numbers = {name: _number(value[name]) for name in ("score", "residual_px")}
+    told = {"remarks": tuple(map(_remark_of, remarks)), "points": tuple(map(_number, points))}
+    return CropRow(**{**value, **told, **numbers})  # type: ignore[arg-type]
+
+
+def _remark_of(value: object) -> Remark:
+    if not isinstance(value, dict) or value.keys() != {"code", "value"} or not isinstance(value["code"], str):
+        raise TypeError(value)
+    return Remark(value["code"], _number(value["value"]))
+
+
+def _number(value: object) -> float:
+    """Return a finite number; a text is none, whatever it spells."""
+    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+        raise TypeError(value)
+    return float(value)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lrfr.core.embedder import Embedder
+from lrfr.core.errors import DataError
 from lrfr.core.machine import checked_device, own_draws
 from lrfr.train.backbones.nets import Nets
-from lrfr.train.checkpoint import load, load_model, resolve
+from lrfr.train.checkpoint import Checkpoint, load, load_model, resolve
 from lrfr.train.weights.model_identity import ModelIdentity
+
+_MANY_CLASSES = 2**20
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def load_nets(path: Path, device: str = "cpu") -> Loaded:
     device = checked_device(device)
     checkpoint = load(folder, device)
     identity = ModelIdentity.read(checkpoint, folder)
+    _check_classes(identity, checkpoint, folder)
     with own_draws():
         nets = identity.make().build(identity.num_classes, None, identity.attribute_names)
     nets = nets.to(device)
@@ -54,6 +58,13 @@ def load_nets(path: Path, device: str = "cpu") -> Loaded:
         del nets["queue"]
     load_model(nets, own, str(folder))
     return Loaded(nets.eval(), identity, checkpoint.state)
+
+
+def _check_classes(identity: ModelIdentity, checkpoint: Checkpoint, folder: Path) -> None:
+    """Refuse a number of classes that no checkpoint has, before a head of that size is built."""
+    rows = max((len(tensor) for tensor in checkpoint.model.values() if tensor.ndim), default=0)
+    if not 0 <= identity.num_classes <= max(_MANY_CLASSES, rows):
+        raise DataError(f"damaged: {identity.num_classes} classes", file=str(folder), path="num_classes")
 
 
 def load_embedder(path: Path | str, device: str = "cpu") -> Embedder:

@@ -140,7 +140,7 @@ def check_asked(source: str | None, out: str | Path | None, wishes: FitWishes) -
         raise SpecError("which clean faces?", hint="--source FOLDER of aligned faces of other people")
     open_source(source)
     teacher = wishes.teacher
-    if isinstance(teacher, str | Path) and not Path(teacher).exists():
+    if isinstance(teacher, str | Path) and not as_path(teacher, "a recognizer").exists():
         raise SpecError("no such recognizer", file=str(teacher), hint="a run, a checkpoint or an ONNX file")
     if wishes.prior is not None:
         given_prior(wishes.prior)

@@ -221,7 +221,7 @@ def _zip_members(path: Path) -> Iterator[Member]:
     archive = _opened_zip(path, cast("tuple[int, ...]", file_stamp(path)))
     for number, info in enumerate(archive.infolist()):
         mode = info.external_attr >> 16
-        if info.is_dir():
+        if info.filename.endswith("/"):
             yield Member(info.filename, folder=True)
         elif mode & 0o170000 not in {0, 0o100000}:
             yield Member(info.filename, fault="E_NOTFILE", detail="a link or device")

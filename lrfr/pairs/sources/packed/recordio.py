@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from lrfr.core.errors import DataError, ImageFault, SpecError
+from lrfr.core.errors import DataError, ImageFault, SpecError, as_path
 from lrfr.core.files import open_regular
 from lrfr.core.lists import read_rows
 from lrfr.pairs.sources.base import Content, Face, Listing, Place, Source, Tally, file_stamp
@@ -109,7 +109,7 @@ class RecordIOSource(Source):
 
 def open_recordio(place: str) -> RecordIOSource:
     """Open a ``.rec`` file, or the ``train.rec`` or only one of a folder."""
-    path = Path(place)
+    path = as_path(place or ".", "a source")
     if not path.is_dir():
         return RecordIOSource(path)
     found = sorted(path.glob("*.rec"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def read_index(path: Path) -> Index:
     for name in sorted(files):
         if not name or Path(name).name != name or "\\" in name or len(files) > _MAX_FILES:
             raise DataError(f"its parts do not lie beside it: {name[:80]!r}", file=str(path))
-        if not (path.parent / name).is_file():
+        if not os.path.isfile(path.parent / name):  # False, too, for a name that no file can have
             raise DataError(
                 f"a part is missing: {name[:80]!r}", file=str(path), hint="fetch all files of the model"
             )
