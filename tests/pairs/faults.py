@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import io
 import os
-import pathlib
 import random
 import signal
 import time
@@ -101,7 +100,7 @@ class _Lmdb:
 @contextmanager
 def injected(shim: Shim):
     """Route writes, renames, removals, folders and syncs through the shim."""
-    saved = (os.replace, os.fsync, os.unlink, os.mkdir, io.open, builtins.open, pathlib.os.open, shard.lmdb)
+    saved = (os.replace, os.fsync, os.unlink, os.mkdir, io.open, builtins.open, shard.lmdb)
 
     def counted(name: str, real: Callable):
         def call(path, *args, **options):
@@ -125,7 +124,7 @@ def injected(shim: Shim):
     try:
         yield shim
     finally:
-        os.replace, os.fsync, os.unlink, os.mkdir, io.open, builtins.open, _, shard.lmdb = saved
+        os.replace, os.fsync, os.unlink, os.mkdir, io.open, builtins.open, shard.lmdb = saved
 
 
 def forked(work: Callable[[], object]) -> int:
